@@ -1,0 +1,56 @@
+"""A small, verified, pickle-free file beside every PyTorch Lightning checkpoint.
+
+Names are imported on first use, so that reading a file imports neither Lightning nor wandb.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from lightning_compress.archive import Archive as Archive
+    from lightning_compress.callbacks import CompressCheckpoint as CompressCheckpoint
+    from lightning_compress.compress import compress as compress
+    from lightning_compress.compress import expand as expand
+    from lightning_compress.compress import load as load
+    from lightning_compress.errors import CompressionError as CompressionError
+    from lightning_compress.loading import load_from_checkpoint as load_from_checkpoint
+    from lightning_compress.plan import Plan as Plan
+    from lightning_compress.plan import Rule as Rule
+    from lightning_compress.prune import Prune as Prune
+    from lightning_compress.quantize import Half as Half
+    from lightning_compress.quantize import Interval as Interval
+    from lightning_compress.quantize import Raw as Raw
+    from lightning_compress.weights import Weights as Weights
+
+_HOMES = {
+    "Archive": "archive",
+    "CompressCheckpoint": "callbacks",
+    "CompressionError": "errors",
+    "Half": "quantize",
+    "Interval": "quantize",
+    "Plan": "plan",
+    "Prune": "prune",
+    "Raw": "quantize",
+    "Rule": "plan",
+    "Weights": "weights",
+    "compress": "compress",
+    "expand": "compress",
+    "load": "compress",
+    "load_from_checkpoint": "loading",
+}
+
+__all__ = sorted(_HOMES)  # noqa: PLE0605
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}; it offers {', '.join(__all__)}")
+    value = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    globals()[name] = value  # `compress` is also a submodule: the function is the public name
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__
