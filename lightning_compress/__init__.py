@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from lightning_compress.archive import Archive as Archive
     from lightning_compress.callbacks import CompressCheckpoint as CompressCheckpoint
-    from lightning_compress.compress import compress as compress
-    from lightning_compress.compress import expand as expand
-    from lightning_compress.compress import load as load
+    from lightning_compress.compression import compress as compress
+    from lightning_compress.compression import expand as expand
+    from lightning_compress.compression import load as load
     from lightning_compress.errors import CompressionError as CompressionError
     from lightning_compress.loading import load_from_checkpoint as load_from_checkpoint
     from lightning_compress.plan import Plan as Plan
@@ -35,9 +35,9 @@ _HOMES = {
     "Raw": "quantize",
     "Rule": "plan",
     "Weights": "weights",
-    "compress": "compress",
-    "expand": "compress",
-    "load": "compress",
+    "compress": "compression",
+    "expand": "compression",
+    "load": "compression",
     "load_from_checkpoint": "loading",
 }
 
@@ -48,7 +48,7 @@ def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}; it offers {', '.join(__all__)}")
     value = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
-    globals()[name] = value  # `compress` is also a submodule: the function is the public name
+    globals()[name] = value
     return value
 
 

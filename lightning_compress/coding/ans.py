@@ -1,0 +1,172 @@
+"""Asymmetric numeral systems: a static model of the stream, coded to within a few bytes of its entropy.
+
+J. Duda 2013, "Asymmetric numeral systems"; the coder is constriction's (R. Bamler 2022, "Understanding entropy coding with
+ANS"). docs/format.md gives its arithmetic, so that a reader in another language needs no library.
+"""
+
+from __future__ import annotations
+
+import zlib
+from typing import ClassVar
+
+import constriction
+import numpy as np
+from numpy.typing import NDArray
+
+from lightning_compress.coding.coder import (
+    MAX_ALPHABET,
+    Statistics,
+    Words,
+    dtype_of,
+    read_varint,
+    write_varint,
+)
+from lightning_compress.errors import FormatError
+
+_MANTISSA_BITS = (3, 8)  # of the two kinds of table: one byte a symbol, or two
+_PLAIN, _DEFLATED, _DELTA_DEFLATED = range(3)
+
+
+class Ans:
+    """A frequency table, then the 32-bit words of a range-variant ANS coder with a 64-bit state and 24-bit probabilities."""
+
+    id: ClassVar[str] = "ans"
+
+    def lower_bound(self, statistics: Statistics) -> float | None:
+        """The entropy; streams of one symbol, or of too many, are left to other coders."""
+        counts = statistics.counts
+        if counts is None or np.count_nonzero(counts) < 2:
+            return None
+        return statistics.entropy_bytes
+
+    def encode(self, statistics: Statistics) -> bytes:
+        """See :class:`Coder`."""
+        assert statistics.counts is not None
+        table, codes, mantissa_bits = _best_table(statistics.counts)
+        present = np.flatnonzero(codes)
+        if len(present) == len(codes):
+            symbols = statistics.words.astype(np.int32)
+        else:
+            rank = np.cumsum(codes > 0, dtype=np.int32) - 1
+            symbols = rank[statistics.words]
+        coder = constriction.stream.stack.AnsCoder()
+        coder.encode_reverse(symbols, _model(_weights(codes[present], mantissa_bits)))
+        return table + coder.get_compressed().astype("<u4").tobytes()
+
+    def decode(self, data: memoryview, count: int, width: int) -> Words:
+        """See :class:`Coder`."""
+        codes, mantissa_bits, body = _read_table(data)
+        present = np.flatnonzero(codes)
+        if len(present) < 2 or len(codes) > 1 << (8 * width) or len(body) % 4:
+            raise FormatError(
+                f"an ANS stream has {len(present)} symbols below {len(codes)} and {len(body)} bytes of code, "
+                f"expected at least two symbols of {8 * width} bits and whole 32-bit words"
+            )
+        model = _model(_weights(codes[present], mantissa_bits))
+        words = np.frombuffer(body, "<u4").astype(np.uint32)
+        if len(words) and words[-1] == 0:
+            raise FormatError("an ANS stream ends in a zero word, which none does")
+        coder = constriction.stream.stack.AnsCoder(words)
+        symbols = coder.decode(model, count)
+        if not coder.is_empty():
+            raise FormatError("an ANS stream holds more than its symbols")
+        dtype = dtype_of(width)
+        if len(present) == len(codes):
+            return np.asarray(symbols.astype(dtype))
+        return np.asarray(present.astype(dtype)[symbols])
+
+
+def _model(weights: NDArray[np.int64]) -> constriction.stream.model.Categorical:
+    return constriction.stream.model.Categorical(weights.astype(np.float64), perfect=False)
+
+
+def _codes(counts: NDArray[np.int64], mantissa_bits: int) -> NDArray[np.int64]:
+    """Counts as small floats: 0 stays 0, else 1 + exponent · 2^m + mantissa of m bits, rounded to nearest."""
+    codes = np.zeros(len(counts), np.int64)
+    present = counts > 0
+    fraction, exponent = np.frexp(counts[present].astype(np.float64))  # fraction in [0.5, 1)
+    scaled = np.rint(fraction * (2 << mantissa_bits)).astype(np.int64)  # in [2^m, 2^(m+1)]
+    codes[present] = 1 + ((exponent.astype(np.int64) - 1) << mantissa_bits) + scaled - (1 << mantissa_bits)
+    return codes
+
+
+def _weights(codes: NDArray[np.int64], mantissa_bits: int) -> NDArray[np.int64]:
+    """The integer weight of each (positive) code: (2^m + mantissa) · 2^exponent."""
+    exponent, mantissa = np.divmod(codes - 1, 1 << mantissa_bits)
+    weights: NDArray[np.int64] = ((1 << mantissa_bits) + mantissa) << exponent
+    return weights
+
+
+def _best_table(counts: NDArray[np.int64]) -> tuple[bytes, NDArray[np.int64], int]:
+    """The table that makes table and code shortest: its bytes, its codes, its mantissa bits."""
+    best: tuple[float, bytes, NDArray[np.int64], int] | None = None
+    for kind, mantissa_bits in enumerate(_MANTISSA_BITS):
+        codes = _codes(counts, mantissa_bits)
+        present = codes > 0
+        weights = _weights(codes[present], mantissa_bits)
+        code_bytes = float((counts[present] * np.log2(weights.sum() / weights)).sum()) / 8
+        table = _write_table(kind, codes)
+        if best is None or len(table) + code_bytes < best[0]:
+            best = (len(table) + code_bytes, table, codes, mantissa_bits)
+    assert best is not None
+    return best[1:]
+
+
+def _write_table(kind: int, codes: NDArray[np.int64]) -> bytes:
+    """Kind and packing, number of symbols, number of table bytes unless the packing tells it, table."""
+    values = codes.astype("<u1" if kind == 0 else "<u2")
+    delta = np.diff(values, prepend=np.zeros(1, values.dtype))
+    packings = [values.tobytes(), _deflate(values.tobytes()), _deflate(_planes(delta))]
+    packing = min(range(3), key=lambda k: len(packings[k]))
+    body = packings[packing]
+    length = b"" if packing == _PLAIN else write_varint(len(body))
+    return bytes([kind | packing << 1]) + write_varint(len(codes)) + length + body
+
+
+def _read_table(data: memoryview) -> tuple[NDArray[np.int64], int, memoryview]:
+    """Codes, mantissa bits, and the bytes after the table."""
+    if not len(data) or data[0] >> 1 > _DELTA_DEFLATED:
+        raise FormatError("an ANS stream begins with no table that this version knows")
+    kind, packing = data[0] & 1, data[0] >> 1
+    symbols, rest = read_varint(data[1:])
+    length, rest = (symbols << kind, rest) if packing == _PLAIN else read_varint(rest)
+    if symbols > MAX_ALPHABET or length > len(rest):
+        raise FormatError(f"an ANS table has {symbols} symbols in {length} bytes, more than there can be")
+    body, rest = rest[:length], rest[length:]
+    size = symbols << kind
+    plain = bytes(body) if packing == _PLAIN else _inflate(body, size)
+    if len(plain) != size:
+        raise FormatError(f"an ANS table has {len(plain)} bytes, expected {size}")
+    values = np.frombuffer(_unplanes(plain) if packing == _DELTA_DEFLATED and kind else plain, f"<u{1 << kind}")
+    if packing == _DELTA_DEFLATED:
+        values = np.cumsum(values, dtype=values.dtype)
+    codes = values.astype(np.int64)
+    mantissa_bits = _MANTISSA_BITS[kind]
+    if len(codes) and int(codes.max()) > 32 << mantissa_bits:
+        raise FormatError(f"an ANS table has the code {int(codes.max())}, larger than any count")
+    return codes, mantissa_bits, rest
+
+
+def _planes(values: NDArray[np.unsignedinteger]) -> bytes:
+    """All low bytes, then all high bytes."""
+    return values.view(np.uint8).reshape(-1, values.itemsize).T.tobytes()
+
+
+def _unplanes(data: bytes) -> bytes:
+    return np.frombuffer(data, np.uint8).reshape(2, -1).T.tobytes()
+
+
+def _deflate(data: bytes) -> bytes:
+    compressor = zlib.compressobj(9, zlib.DEFLATED, -15)
+    return compressor.compress(data) + compressor.flush()
+
+
+def _inflate(data: memoryview, size: int) -> bytes:
+    decompressor = zlib.decompressobj(-15)
+    try:
+        plain = decompressor.decompress(data, size + 1)
+    except zlib.error as error:
+        raise FormatError(f"an ANS table is damaged: {error}") from error
+    if not decompressor.eof or decompressor.unused_data:
+        raise FormatError("an ANS table has bytes that do not belong to it")
+    return plain

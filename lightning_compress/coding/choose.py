@@ -1,0 +1,71 @@
+"""For each stream the coder whose measured bytes are fewest."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from lightning_compress.coding.ans import Ans
+from lightning_compress.coding.coder import Coder, Statistics, Words
+from lightning_compress.coding.huffman import Huffman
+from lightning_compress.coding.packed import Packed
+from lightning_compress.coding.planes import Planes
+from lightning_compress.coding.stored import Stored
+from lightning_compress.coding.zstandard import Zstandard
+from lightning_compress.errors import VersionError
+
+# Fastest to decode first: among equal sizes the first one stays. The numbers stand in files.
+_BYTE_CODERS: dict[int, Coder] = {0: Stored(), 1: Packed(), 2: Zstandard(), 3: Huffman(), 4: Ans()}
+
+
+def _choose(words: Words, coders: Sequence[Coder]) -> tuple[Coder, bytes]:
+    """The coder with the fewest bytes, and them; a coder is not run where its bound shows that it cannot win."""
+    statistics = Statistics(words)
+    bounds = [(coder.lower_bound(statistics), order) for order, coder in enumerate(coders)]
+    known = [(bound, order) for bound, order in bounds if bound is not None]
+    best: tuple[int, int, bytes] | None = None
+    for bound, order in sorted(known, key=lambda item: (item[0] == 0, item)):  # no bound: last
+        if best is not None and (bound, order) > best[:2]:
+            continue
+        data = coders[order].encode(statistics)
+        if best is None or (len(data), order) < best[:2]:
+            best = (len(data), order, data)
+    assert best is not None
+    return coders[best[1]], best[2]
+
+
+def _choose_plane(words: Words) -> tuple[int, bytes]:
+    coder, data = _choose(words, list(_BYTE_CODERS.values()))
+    return next(number for number, known in _BYTE_CODERS.items() if known is coder), data
+
+
+_ALL: tuple[Coder, ...] = (*_BYTE_CODERS.values(), Planes(_BYTE_CODERS, _choose_plane))
+CODERS: dict[str, Coder] = {coder.id: coder for coder in _ALL}
+
+
+def encode(words: Words) -> tuple[str, bytes]:
+    """Code a stream of at least one word.
+
+    Args:
+        words: ``[n]`` unsigned words of 1, 2, 4 or 8 bytes, n ≥ 1.
+
+    Returns:
+        The id of the coder that needs the fewest bytes (the faster to decode, among equals), and those bytes.
+    """
+    coder, data = _choose(np.ascontiguousarray(words), _ALL)
+    return coder.id, data
+
+
+def decode(coder_id: str, data: memoryview, count: int, width: int) -> Words:
+    """The words of a coded stream.
+
+    Raises:
+        VersionError: no coder of that id is known.
+        FormatError: the bytes are not such a stream of ``count`` words of ``width`` bytes.
+    """
+    if coder_id not in CODERS:
+        raise VersionError(
+            f"coder {coder_id!r} is unknown to this version, which knows {', '.join(CODERS)}: update lightning-compress"
+        )
+    return CODERS[coder_id].decode(data, count, width)

@@ -1,0 +1,104 @@
+"""The contract of a coder: unsigned words in, bytes out, and back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, ClassVar, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lightning_compress.errors import FormatError
+
+Words = NDArray[np.unsignedinteger[Any]]
+MAX_ALPHABET = (1 << 16) + 2
+
+
+@dataclass(frozen=True, eq=False)
+class Statistics:
+    """What a coder may know of a stream before it runs.
+
+    Attributes:
+        words: ``[n]`` little-endian unsigned words of 1, 2, 4 or 8 bytes, n ≥ 1.
+    """
+
+    words: Words
+
+    @cached_property
+    def largest(self) -> int:
+        """The largest word."""
+        return int(self.words.max())
+
+    @cached_property
+    def counts(self) -> NDArray[np.int64] | None:
+        """``[largest + 1]``: how often each word occurs; None where the alphabet is too large to count."""
+        if self.largest >= MAX_ALPHABET:
+            return None
+        counts = np.zeros(self.largest + 1, np.int64)
+        for start in range(0, len(self.words), 1 << 20):
+            counts += np.bincount(self.words[start : start + (1 << 20)], minlength=self.largest + 1)
+        return counts
+
+    @cached_property
+    def entropy_bytes(self) -> float:
+        """Zero-order entropy of the whole stream, in bytes; 0 where the alphabet is too large to count (no bound)."""
+        if self.counts is None:
+            return 0.0
+        present = self.counts[self.counts > 0]
+        total = len(self.words)
+        return float((present * np.log2(total / present)).sum()) / 8
+
+
+class Coder(Protocol):
+    """A lossless code for a stream of unsigned words.
+
+    Attributes:
+        id: the name that stands in files; never reused for another code.
+    """
+
+    id: ClassVar[str]
+
+    def lower_bound(self, statistics: Statistics) -> float | None:
+        """Bytes below which the code cannot come, cheaply; None where it does not apply to such a stream."""
+        ...
+
+    def encode(self, statistics: Statistics) -> bytes:
+        """The coded stream."""
+        ...
+
+    def decode(self, data: memoryview, count: int, width: int) -> Words:
+        """``[count]`` words of ``width`` bytes.
+
+        Raises:
+            FormatError: the bytes are not such a stream.
+        """
+        ...
+
+
+def write_varint(value: int) -> bytes:
+    """LEB128: seven bits a byte, low first, the high bit set on all but the last."""
+    result = bytearray()
+    while value >= 0x80:
+        result.append(value & 0x7F | 0x80)
+        value >>= 7
+    return bytes([*result, value])
+
+
+def read_varint(data: memoryview) -> tuple[int, memoryview]:
+    """A LEB128 number of at most nine bytes, and the bytes after it.
+
+    Raises:
+        FormatError: the bytes end inside the number, or it does not end.
+    """
+    value = 0
+    for position, byte in enumerate(data[:9]):
+        value |= (byte & 0x7F) << (7 * position)
+        if byte < 0x80:
+            return value, data[position + 1 :]
+    raise FormatError("a number in a coded stream does not end")
+
+
+def dtype_of(width: int) -> np.dtype[Any]:
+    """Little-endian unsigned words of 1, 2, 4 or 8 bytes."""
+    return np.dtype(f"<u{width}")

@@ -1,0 +1,37 @@
+"""Huffman coding by DEFLATE without matches (RFC 1951, ``Z_HUFFMAN_ONLY``)."""
+
+from __future__ import annotations
+
+import zlib
+from typing import ClassVar
+
+import numpy as np
+
+from lightning_compress.coding.coder import Statistics, Words
+from lightning_compress.errors import FormatError
+
+
+class Huffman:
+    """A raw DEFLATE stream of one-byte words; its code tables are rebuilt every block, so it follows slow drift."""
+
+    id: ClassVar[str] = "huffman"
+
+    def lower_bound(self, statistics: Statistics) -> float | None:
+        """At least one bit a word; streams of wider words are left to other coders."""
+        return len(statistics.words) / 8 if statistics.words.itemsize == 1 else None
+
+    def encode(self, statistics: Statistics) -> bytes:
+        """See :class:`Coder`."""
+        compressor = zlib.compressobj(6, zlib.DEFLATED, -15, 9, zlib.Z_HUFFMAN_ONLY)
+        return compressor.compress(statistics.words) + compressor.flush()
+
+    def decode(self, data: memoryview, count: int, width: int) -> Words:
+        """See :class:`Coder`."""
+        decompressor = zlib.decompressobj(-15)
+        try:
+            words = decompressor.decompress(data, count + 1)
+        except zlib.error as error:
+            raise FormatError(f"a Huffman stream is damaged: {error}") from error
+        if width != 1 or len(words) != count or not decompressor.eof or decompressor.unused_data:
+            raise FormatError(f"a Huffman stream gives {len(words)} bytes, expected {count} words of {width}")
+        return np.frombuffer(words, np.uint8)

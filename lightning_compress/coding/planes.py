@@ -1,0 +1,96 @@
+"""Byte planes: wide words split into their bytes, each plane in the code that suits it.
+
+The exponents of floating-point numbers are far from uniform and their low mantissa bits are not; apart, each gets its
+own code. Rotating the sign bit to the low end first puts the whole exponent of a float into the high plane.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import ClassVar
+
+import numpy as np
+
+from lightning_compress.coding.coder import (
+    Coder,
+    Statistics,
+    Words,
+    dtype_of,
+    read_varint,
+    write_varint,
+)
+from lightning_compress.errors import FormatError
+
+_SAMPLE = 1 << 16
+_SMALL_ALPHABET = 1 << 12
+
+
+class Planes:
+    """One byte (1: rotated left by one bit), then for each plane, low byte first: coder number, length, code.
+
+    Args:
+        coders: the coders of planes by the number that stands in files.
+        choose: the function that codes one plane and tells the number of its coder.
+    """
+
+    id: ClassVar[str] = "planes"
+
+    def __init__(self, coders: dict[int, Coder], choose: Callable[[Words], tuple[int, bytes]]) -> None:
+        self._coders = coders
+        self._choose = choose
+
+    def lower_bound(self, statistics: Statistics) -> float | None:
+        """The entropy where it is known; streams of one-byte words, or of few symbols, are better coded whole."""
+        wide = statistics.words.itemsize > 1 and statistics.largest >= _SMALL_ALPHABET
+        return statistics.entropy_bytes if wide else None
+
+    def encode(self, statistics: Statistics) -> bytes:
+        """See :class:`Coder`."""
+        words = statistics.words
+        sample = np.ascontiguousarray(words[:: max(1, len(words) // _SAMPLE)])
+        rotate = _plane_bits(_rotate_left(sample)) < _plane_bits(sample)
+        parts = [bytes([rotate])]
+        turned = _rotate_left(words) if rotate else words
+        for plane in range(words.itemsize):
+            number, code = self._choose(_plane(turned, plane))
+            parts += [bytes([number]), write_varint(len(code)), code]
+        return b"".join(parts)
+
+    def decode(self, data: memoryview, count: int, width: int) -> Words:
+        """See :class:`Coder`."""
+        if not len(data) or data[0] > 1:
+            raise FormatError("a stream of byte planes begins with no rotation that this version knows")
+        rotated, rest = bool(data[0]), data[1:]
+        result = np.empty((count, width), np.uint8)
+        for plane in range(width):
+            if not len(rest) or rest[0] not in self._coders:
+                raise FormatError(f"byte plane {plane} has no coder that this version knows")
+            coder = self._coders[rest[0]]
+            length, rest = read_varint(rest[1:])
+            if length > len(rest):
+                raise FormatError(f"byte plane {plane} has {length} bytes, and {len(rest)} are left")
+            result[:, plane] = coder.decode(rest[:length], count, 1)
+            rest = rest[length:]
+        if len(rest):
+            raise FormatError(f"{len(rest)} bytes follow the last byte plane")
+        words = result.reshape(-1).view(dtype_of(width))
+        return _rotate_right(words) if rotated else words
+
+
+def _plane(words: Words, plane: int) -> Words:
+    return np.ascontiguousarray(words.view(np.uint8).reshape(-1, words.itemsize)[:, plane])
+
+
+def _rotate_left(words: Words) -> Words:
+    one, rest = np.array(1, words.dtype), np.array(8 * words.itemsize - 1, words.dtype)
+    return (words << one) | (words >> rest)
+
+
+def _rotate_right(words: Words) -> Words:
+    one, rest = np.array(1, words.dtype), np.array(8 * words.itemsize - 1, words.dtype)
+    return (words >> one) | (words << rest)
+
+
+def _plane_bits(words: Words) -> float:
+    """Sum of the entropies of the planes, in bytes."""
+    return sum(Statistics(_plane(words, plane)).entropy_bytes for plane in range(words.itemsize))

@@ -1,0 +1,30 @@
+"""The words as they are."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import numpy as np
+
+from lightning_compress.coding.coder import Statistics, Words, dtype_of
+from lightning_compress.errors import FormatError
+
+
+class Stored:
+    """Little-endian words, one after the other."""
+
+    id: ClassVar[str] = "stored"
+
+    def lower_bound(self, statistics: Statistics) -> float | None:
+        """Exactly the size of the words."""
+        return statistics.words.nbytes
+
+    def encode(self, statistics: Statistics) -> bytes:
+        """See :class:`Coder`."""
+        return statistics.words.tobytes()
+
+    def decode(self, data: memoryview, count: int, width: int) -> Words:
+        """See :class:`Coder`."""
+        if len(data) != count * width:
+            raise FormatError(f"a stored stream has {len(data)} bytes, expected {count} words of {width}")
+        return np.frombuffer(data, dtype_of(width))

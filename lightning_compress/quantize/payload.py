@@ -1,0 +1,113 @@
+"""What stands for one tensor in a file: integer streams, and how they become the tensor again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from lightning_compress.errors import FormatError
+
+Words = NDArray[np.unsignedinteger[Any]]
+WORD_DTYPES: dict[int, np.dtype[Any]] = {width: np.dtype(f"<u{width}") for width in (1, 2, 4, 8)}
+DTYPES: dict[str, torch.dtype] = {
+    str(dtype).removeprefix("torch."): dtype
+    for dtype in vars(torch).values()
+    if isinstance(dtype, torch.dtype) and not str(dtype).startswith(("torch.q", "torch.bits"))
+}
+
+
+@dataclass(frozen=True)
+class StreamSpec:
+    """Size of one integer stream, known before it is decoded: how many words, of how many bytes (1, 2, 4 or 8)."""
+
+    count: int
+    width: int
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the decoded stream."""
+        return self.count * self.width
+
+
+class Payload(Protocol):
+    """The stored form of one tensor.
+
+    ``layout`` tells the streams from the parameters alone, so that a reader can check every size before it allocates.
+    """
+
+    kind: ClassVar[str]
+
+    def parameters(self) -> dict[str, Any]:
+        """JSON-able parameters: all that ``layout`` and ``from_streams`` need besides shape and dtype."""
+        ...
+
+    def streams(self) -> dict[str, Words]:
+        """The integer streams by name; empty ones are left out."""
+        ...
+
+    def restore(self) -> Tensor:
+        """The tensor, in its shape and dtype."""
+        ...
+
+    @classmethod
+    def layout(cls, parameters: Mapping[str, Any], count: int, dtype: torch.dtype) -> dict[str, StreamSpec]:
+        """Names and sizes of the streams for a tensor of ``count`` elements.
+
+        Raises:
+            FormatError: parameters of a wrong type or range.
+        """
+        ...
+
+    @classmethod
+    def from_streams(
+        cls,
+        parameters: Mapping[str, Any],
+        shape: tuple[int, ...],
+        dtype: torch.dtype,
+        streams: Mapping[str, Words],
+    ) -> Payload:
+        """The payload from what ``parameters`` and ``streams`` gave.
+
+        Raises:
+            FormatError: a stream holds a value that cannot stand there.
+        """
+        ...
+
+
+class Storage(Protocol):
+    """How values are kept that no codebook holds."""
+
+    def store(self, values: Tensor) -> Payload:
+        """The payload of a tensor of any dtype."""
+        ...
+
+
+def count_of(parameters: Mapping[str, Any], key: str, most: int) -> int:
+    """A whole number from 0 to ``most`` out of a file's parameters.
+
+    Raises:
+        FormatError: it is missing, of another type or out of range.
+    """
+    value = parameters.get(key)
+    if type(value) is not int or not 0 <= value <= most:
+        raise FormatError(f"parameter {key!r} is {value!r}, expected a whole number from 0 to {most}")
+    return value
+
+
+def to_words(tensor: Tensor) -> Words:
+    """The values of a tensor as unsigned words of its element size (16-byte elements as two words)."""
+    flat = tensor.detach().cpu().resolve_conj().resolve_neg().contiguous().reshape(-1)
+    return flat.view(torch.uint8).numpy().view(WORD_DTYPES[min(flat.element_size(), 8)])
+
+
+def from_words(words: Words, dtype: torch.dtype) -> Tensor:
+    """The flat tensor whose words these are; the inverse of :func:`to_words`."""
+    data = np.ascontiguousarray(words)
+    data = data if data.flags.writeable else data.copy()
+    return torch.from_numpy(data.view(np.uint8)).view(dtype)

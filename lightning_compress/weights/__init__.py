@@ -1,0 +1,20 @@
+"""What decoding needs of a trained model: classed, tie-free weights."""
+
+from lightning_compress.weights.classes import classify
+from lightning_compress.weights.magnitude import Cut, chunks, smallest
+from lightning_compress.weights.names import matches, matches_any, strip_wrappers
+from lightning_compress.weights.state import Weight, Weights
+from lightning_compress.weights.ties import Tie
+
+__all__ = [
+    "Cut",
+    "Tie",
+    "Weight",
+    "Weights",
+    "chunks",
+    "classify",
+    "matches",
+    "matches_any",
+    "smallest",
+    "strip_wrappers",
+]

@@ -1,0 +1,121 @@
+"""The class of each weight: the part of the model it belongs to.
+
+The reference paper (section 2) splits a translation model into source embedding, target embedding, encoder,
+decoder and softmax, encoder and decoder further by layer. Other models get the same treatment as far as their
+names and modules tell; what they do not tell is ``other``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+
+from torch import nn
+
+from lightning_compress.errors import WeightsError
+from lightning_compress.weights.names import matches, strip_wrappers
+
+OTHER = "other"
+_SOURCE = re.compile(r"(?:^|[._])(?:src|source|enc)")
+_TARGET = re.compile(r"(?:^|[._])(?:tgt|trg|target|dec)")
+_STACK = re.compile(r"^(encoder|decoder|enc|dec)(?![a-z])|(encoder|decoder)$")
+_EMBEDDING = re.compile(r"emb|^wte$|^wpe$")
+_SOFTMAX = re.compile(
+    r"softmax|^generator$|^lm_head$|^output_projection$|^output_layer$|^classifier$|^fc_out$|logits"
+    r"|^(vocab|vocabulary)_(proj|projection)$"
+)
+_RECURRENT_LAYER = re.compile(r"_l(\d+)(?:_reverse)?$")
+
+
+def classify(
+    names: Iterable[str],
+    *,
+    module: nn.Module | None = None,
+    overrides: Mapping[str, str | Sequence[str]] | None = None,
+) -> dict[str, str]:
+    """Give each tensor name its class.
+
+    Args:
+        names: tensor names, as in a state dict.
+        module: the module they come from; its embeddings and its vocabulary projection are then recognised
+            by type and size, whatever they are called.
+        overrides: class name → pattern or patterns of the tensors that belong to it; they win over what is derived.
+
+    Returns:
+        name → class: ``source_embedding``, ``target_embedding``, ``embedding`` (side unknown), ``encoder.K``,
+        ``decoder.K``, ``softmax`` or ``other``, or a class of ``overrides``. What stands in an encoder or decoder outside
+        its numbered layers (a final norm) counts with the last layer.
+
+    Raises:
+        WeightsError: a pattern of ``overrides`` matches nothing.
+    """
+    names = list(names)
+    embeddings, projections = _typed_prefixes(module)
+    derived = {name: _derive(strip_wrappers(name), embeddings, projections) for name in names}
+    last = {stack: _last_layer(stack, derived.values()) for stack in ("encoder", "decoder")}
+    result = {name: last.get(value, value) for name, value in derived.items()}
+    for class_name, patterns in (overrides or {}).items():
+        for pattern in [patterns] if isinstance(patterns, str) else patterns:
+            chosen = [name for name in names if matches(pattern, name)]
+            if not chosen:
+                raise WeightsError(
+                    f"class {class_name!r}: pattern {pattern!r} matches none of the {len(names)} tensors. "
+                    f"Names look like {', '.join(map(repr, names[:3]))}; write '*' for any run of characters."
+                )
+            result.update(dict.fromkeys(chosen, class_name))
+    return result
+
+
+def _typed_prefixes(module: nn.Module | None) -> tuple[set[str], set[str]]:
+    """Names of the modules that embed, and of those that project onto a vocabulary."""
+    if module is None:
+        return set(), set()
+    modules = [(strip_wrappers(name), part) for name, part in module.named_modules()]
+    tables = {name: part for name, part in modules if isinstance(part, (nn.Embedding, nn.EmbeddingBag))}
+    vocabularies = {part.num_embeddings for part in tables.values()}
+    projections = {
+        name
+        for name, part in modules
+        if isinstance(part, nn.Linear)
+        and part.out_features in vocabularies
+        and part.out_features > part.in_features
+    }
+    return set(tables), projections
+
+
+def _derive(name: str, embeddings: set[str], projections: set[str]) -> str:
+    """Class of one name; ``encoder`` or ``decoder`` alone where no layer is named."""
+    parts = name.lower().split(".")
+    owner = name.rpartition(".")[0]
+    if owner in embeddings or any(_EMBEDDING.search(part) for part in parts):
+        return _embedding_side(parts)
+    if owner in projections or any(_SOFTMAX.search(part) for part in parts):
+        return "softmax"
+    for position, part in enumerate(parts):
+        found = _STACK.search(part)
+        if found:
+            stack = "encoder" if "enc" in found.group() else "decoder"
+            layer = _layer(parts[position:])
+            return stack if layer is None else f"{stack}.{layer}"
+    return OTHER
+
+
+def _embedding_side(parts: Sequence[str]) -> str:
+    text = ".".join(parts)
+    if _SOURCE.search(text) and not re.search(r"src_tgt|shared", text):
+        return "source_embedding"
+    return "target_embedding" if _TARGET.search(text) else "embedding"
+
+
+def _layer(parts: Sequence[str]) -> int | None:
+    """Layer number: the first number among the parts, or a recurrent module's ``_l0`` suffix."""
+    for part in parts:
+        if part.isdigit():
+            return int(part)
+    found = _RECURRENT_LAYER.search(parts[-1])
+    return int(found.group(1)) if found else None
+
+
+def _last_layer(stack: str, classes: Iterable[str]) -> str:
+    layers = [int(c.rpartition(".")[2]) for c in classes if c.startswith(f"{stack}.")]
+    return f"{stack}.{max(layers, default=0)}"

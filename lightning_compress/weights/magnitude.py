@@ -1,0 +1,121 @@
+"""The k smallest magnitudes of many tensors, exactly, without sorting or joining them.
+
+The bits of a float without its sign order like its magnitude, so a k-th smallest magnitude is found by a radix
+search: one histogram of the high 16 bits, one of the next 16 bits inside the chosen bin (four for float64).
+Each pass reads the weights once; memory is one chunk and one histogram.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+_CHUNK = 1 << 18
+_DIGIT = 16
+
+
+@dataclass(frozen=True)
+class Cut:
+    """The smallest weights of a group: those with a key below ``key``, and the first ``ties`` of those at it.
+
+    Attributes:
+        key: magnitude key (see :func:`magnitude_keys`); the border of the cut.
+        ties: how many of the weights exactly at the border still belong to it, in the group's order.
+        double: whether keys are of float64 magnitudes.
+    """
+
+    key: int
+    ties: int = 0
+    double: bool = False
+
+    @property
+    def magnitude(self) -> float:
+        """The |w| at the border."""
+        bits = torch.tensor(self.key, dtype=torch.int64 if self.double else torch.int32)
+        return float(bits.view(torch.float64 if self.double else torch.float32))
+
+    def split(self, weights: Tensor) -> tuple[Tensor, Cut]:
+        """Which of these weights belong to the cut (``[n]``, bool), and the cut that the next weights meet."""
+        keys = magnitude_keys(weights, self.double)
+        chosen = keys < self.key
+        if not self.ties:
+            return chosen, self
+        at_border = (keys == self.key).nonzero().flatten()[: self.ties]
+        chosen[at_border] = True
+        return chosen, replace(self, ties=self.ties - len(at_border))
+
+
+def magnitude_keys(weights: Tensor, double: bool = False) -> Tensor:
+    """Integers that order like |w|: the bits of the float32 (or float64) value without its sign.
+
+    Exact for every float type up to the chosen width. Infinity comes after all finite values, NaN last.
+    """
+    if double:
+        return weights.double().view(torch.int64) & 0x7FFF_FFFF_FFFF_FFFF
+    return weights.float().view(torch.int32) & 0x7FFF_FFFF
+
+
+def key_of(magnitude: float, double: bool = False) -> int:
+    """The magnitude key of one non-negative number, rounded up to the width of the keys."""
+    kind = torch.float64 if double else torch.float32
+    value = torch.tensor(magnitude, dtype=kind)
+    if float(value) < magnitude:
+        value = torch.nextafter(value, torch.tensor(float("inf"), dtype=kind))
+    return int(magnitude_keys(value.reshape(1), double))
+
+
+def needs_double(tensors: Sequence[Tensor]) -> bool:
+    """Whether float32 keys would merge distinct magnitudes of these tensors."""
+    return any(tensor.dtype == torch.float64 for tensor in tensors)
+
+
+def chunks(tensor: Tensor) -> Iterator[Tensor]:
+    """The values of a tensor in order, flat, a cache-sized piece at a time."""
+    yield from tensor.detach().reshape(-1).split(_CHUNK)
+
+
+def smallest(tensors: Sequence[Tensor], counts: Sequence[int]) -> list[Cut]:
+    """For each count, the cut that takes exactly so many of the smallest magnitudes.
+
+    Ties at the border are taken in the order of the tensors and of their elements. Only finite values are ever taken: a
+    larger count means all of them. All counts share each pass over the weights.
+
+    Args:
+        tensors: floating-point tensors of any shape.
+        counts: how many weights to take, each from 0 to the number of weights.
+    """
+    double = needs_double(tensors)
+    shifts = range(64 - _DIGIT, -1, -_DIGIT) if double else range(32 - _DIGIT, -1, -_DIGIT)
+    prefixes = [0] * len(counts)
+    remaining = list(counts)
+    for level, shift in enumerate(shifts):
+        histograms = _histograms(tensors, set(prefixes), shift, double)
+        if level == 0:
+            infinity = key_of(float("inf"), double) >> shift
+            finite = int(histograms[0][:infinity].sum())
+            remaining = [min(count, finite) for count in remaining]
+        for i, prefix in enumerate(prefixes):
+            cumulative = histograms[prefix].cumsum(0)
+            digit = int(torch.searchsorted(cumulative, max(remaining[i], 1)))
+            remaining[i] -= int(cumulative[digit - 1]) if digit else 0
+            prefixes[i] = (prefix << _DIGIT) | min(digit, (1 << _DIGIT) - 1)
+    return [
+        Cut(0, 0, double) if count == 0 else Cut(key, ties, double)
+        for key, ties, count in zip(prefixes, remaining, counts, strict=True)
+    ]
+
+
+def _histograms(tensors: Sequence[Tensor], prefixes: set[int], shift: int, double: bool) -> dict[int, Tensor]:
+    """For each prefix, how often each 16-bit digit follows it in the keys."""
+    bins = 1 << _DIGIT
+    result = {prefix: torch.zeros(bins, dtype=torch.int64) for prefix in prefixes}
+    for tensor in tensors:
+        for chunk in chunks(tensor):
+            digits = magnitude_keys(chunk, double) >> shift
+            for prefix in prefixes:
+                inside = (digits - (prefix << _DIGIT)).clamp_(-1, bins).add_(1)
+                result[prefix] += torch.bincount(inside, minlength=bins + 2)[1:-1]
+    return result
