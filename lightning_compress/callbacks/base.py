@@ -1,0 +1,30 @@
+"""Which of Lightning's two names this process uses, so that never both are imported."""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from importlib.util import find_spec
+
+_NAMES = ("lightning.pytorch", "pytorch_lightning")
+
+
+def lightning_name() -> str:
+    """``lightning.pytorch`` or ``pytorch_lightning``: the one already imported, else the one installed.
+
+    Raises:
+        ModuleNotFoundError: neither is installed.
+    """
+    for name in _NAMES:
+        if name in sys.modules:
+            return name
+    for name in _NAMES:
+        if find_spec(name.partition(".")[0]) is not None:
+            return name
+    raise ModuleNotFoundError("lightning_compress.callbacks needs Lightning: pip install pytorch-lightning")
+
+
+def callback_class() -> type:
+    """Lightning's ``Callback``."""
+    found: type = import_module(lightning_name()).Callback
+    return found

@@ -1,0 +1,106 @@
+"""Compressed files, local or behind a URL: looked for, linked, deleted, never mistaken for other files."""
+
+from __future__ import annotations
+
+import os
+
+import fsspec
+
+from lightning_compress.archive import Archive, is_archive
+from lightning_compress.archive.storage import is_remote, local_path
+from lightning_compress.errors import ForeignFileError
+
+
+def same_place(path: str) -> str:
+    """The path in one spelling: its folder resolved, its own name kept, also where that is a link."""
+    if is_remote(path):
+        return path.rstrip("/")
+    return str(local_path(path).parent.resolve() / local_path(path).name)
+
+
+def folder_of(path: str) -> str:
+    """The folder that a file lies in, spelled as by :func:`same_place`."""
+    return same_place(path).rpartition("/")[0] if is_remote(path) else str(local_path(path).parent.resolve())
+
+
+def exists(path: str) -> bool:
+    """Whether something is there; a link counts only with its target."""
+    if not is_remote(path):
+        return local_path(path).exists()
+    system, inner = fsspec.core.url_to_fs(path)
+    return bool(system.exists(inner))
+
+
+def make_folder_of(path: str) -> None:
+    """Make sure that the local folder of a file is there; an asynchronous save makes it only later."""
+    if not is_remote(path):
+        local_path(path).parent.mkdir(parents=True, exist_ok=True)
+
+
+def listing(folder: str) -> list[str]:
+    """Paths of what lies directly in a folder, sorted; links by their own name.
+
+    Raises:
+        OSError: there is no such folder.
+    """
+    if not is_remote(folder):
+        return sorted(str(path) for path in local_path(folder).iterdir())
+    system, inner = fsspec.core.url_to_fs(folder)
+    return sorted(system.unstrip_protocol(name) for name in system.ls(inner, detail=False))
+
+
+def modified(path: str) -> float:
+    """When the content at a path was last written, in seconds; 0 where a remote filesystem does not tell."""
+    if not is_remote(path):
+        return local_path(path).stat().st_mtime
+    system, inner = fsspec.core.url_to_fs(path)
+    try:
+        return float(system.modified(inner).timestamp())
+    except NotImplementedError:
+        return 0.0
+
+
+def discard(path: str) -> bool:
+    """Delete the compressed file, or the link to one, and say whether one was there.
+
+    Whatever this package did not write stays. A link without a target counts as ours: only a compressed file
+    is linked under such a name, and its target goes first.
+
+    Raises:
+        OSError: it is there and cannot be deleted.
+    """
+    if not (is_archive(path) or _dangles(path)):
+        return False
+    if is_remote(path):
+        system, inner = fsspec.core.url_to_fs(path)
+        system.rm_file(inner)
+    else:
+        local_path(path).unlink()
+    return True
+
+
+def link(target: str, path: str) -> None:
+    """Make ``path`` a relative link to the compressed file ``target``; a copy where links are not allowed.
+
+    Raises:
+        ForeignFileError: another program's file stands at ``path``.
+        OSError: the folder cannot be written to.
+    """
+    if exists(path) and not is_archive(path):
+        raise ForeignFileError(
+            f"{path} was not written by this package and is left alone: move it away, or save the checkpoint elsewhere"
+        )
+    place = local_path(path)
+    fresh = place.with_name(f".{place.name}.partial")
+    fresh.unlink(missing_ok=True)
+    try:
+        fresh.symlink_to(os.path.relpath(local_path(target), place.parent))
+    except OSError:
+        # Windows grants links to administrators only; Lightning copies its checkpoint then, too.
+        Archive.open(target).save(path)
+        return
+    fresh.replace(place)
+
+
+def _dangles(path: str) -> bool:
+    return not is_remote(path) and local_path(path).is_symlink() and not local_path(path).exists()

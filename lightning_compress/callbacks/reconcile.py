@@ -1,0 +1,108 @@
+"""A folder put right: after a crash, an asynchronous save, or a training without the callback."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from os import PathLike, fspath
+from pathlib import Path
+
+from lightning_compress.archive import Archive, is_archive
+from lightning_compress.callbacks import files
+from lightning_compress.callbacks.naming import (
+    CHECKPOINT_SUFFIX,
+    SUFFIX,
+    checkpoints_of,
+    is_temporary,
+    partner_of,
+)
+from lightning_compress.compression import compress
+from lightning_compress.errors import CompressionError
+from lightning_compress.plan import Plan
+from lightning_compress.weights import Weights
+
+
+@dataclass(frozen=True)
+class Reconciled:
+    """What :func:`reconcile` did.
+
+    Attributes:
+        created: compressed files written or linked.
+        deleted: compressed files whose checkpoint is gone.
+        failed: checkpoint or file → why nothing could be done for it.
+    """
+
+    created: tuple[str, ...]
+    deleted: tuple[str, ...]
+    failed: Mapping[str, str]
+
+
+def reconcile(
+    folder: str | PathLike[str],
+    plan: Plan | str | PathLike[str] = "paper-transformer",
+    *,
+    classes: Mapping[str, str | Sequence[str]] | None = None,
+    exclude: Sequence[str] = (),
+) -> Reconciled:
+    """Give every checkpoint in a folder its compressed file, and delete those whose checkpoint is gone.
+
+    A file that is older than its checkpoint and holds other weights is written again; a linked checkpoint
+    gets a link. Files of other programs, sub-folders and the tuners' temporary checkpoints are left alone.
+    Without the module, classes and what to leave out are told by names alone, and no assets are attached. Not
+    for a folder that a training is writing to.
+
+    Args:
+        folder: folder or fsspec URL.
+        plan: how to compress what is missing: a plan, the name of a preset or the path of a YAML file.
+        classes: class name → patterns, over the derived classes.
+        exclude: patterns of tensors to leave out.
+
+    Returns:
+        What was created, deleted, and what failed; one failure does not keep the others from being done.
+
+    Raises:
+        PlanError: the plan is wrong in itself.
+        OSError: the folder cannot be listed.
+    """
+    plan = Plan.resolve(plan)
+    names = files.listing(fspath(folder))
+    created: list[str] = []
+    deleted: list[str] = []
+    failed: dict[str, str] = {}
+    # Links after the files they lead to.
+    for checkpoint in sorted(filter(_is_checkpoint, names), key=lambda path: (Path(path).is_symlink(), path)):
+        partner = partner_of(checkpoint)
+        linked = partner_of(str(Path(checkpoint).resolve())) if Path(checkpoint).is_symlink() else partner
+        try:
+            if _is_current(checkpoint, partner):
+                continue
+            if linked != partner and is_archive(linked):
+                files.link(linked, partner)
+            else:
+                compress(Weights.from_checkpoint(checkpoint, classes=classes, exclude=exclude), plan).save(partner)
+            created.append(partner)
+        except (CompressionError, OSError) as error:
+            failed[checkpoint] = str(error)
+    for partner in (name for name in names if name.endswith(SUFFIX)):
+        if not any(files.exists(checkpoint) for checkpoint in checkpoints_of(partner)):
+            try:
+                if files.discard(partner):
+                    deleted.append(partner)
+            except OSError as error:
+                failed[partner] = str(error)
+    return Reconciled(tuple(created), tuple(deleted), failed)
+
+
+def _is_checkpoint(path: str) -> bool:
+    return path.endswith(CHECKPOINT_SUFFIX) and not is_temporary(path) and files.exists(path)
+
+
+def _is_current(checkpoint: str, partner: str) -> bool:
+    """Whether the compressed file is there and no older than its checkpoint, or older with its weights."""
+    if not is_archive(partner):
+        return False
+    if files.modified(partner) >= files.modified(checkpoint):
+        return True
+    manifest = Archive.open(partner).manifest
+    left_out = [name for name in manifest.excluded if not name.endswith("_extra_state")]
+    return Weights.from_checkpoint(checkpoint, exclude=left_out).fingerprint == manifest.fingerprint

@@ -1,0 +1,42 @@
+"""Names of compressed files, and what Lightning makes of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from lightning_compress.callbacks.naming import checkpoints_of, is_temporary, partner_of
+
+CASES = {
+    "run/epoch=3-step=40.ckpt": "run/epoch=3-step=40.safetensors",
+    "run/last-v1.ckpt": "run/last-v1.safetensors",
+    "run/plain": "run/plain.safetensors",
+    "run/a.b": "run/a.b.safetensors",
+    "run/a.ckpt.ckpt": "run/a.ckpt.safetensors",
+    "run/sharded.ckpt/": "run/sharded.safetensors",
+    "run/model.safetensors": "run/model.safetensors.safetensors",
+    "memory://bucket/x.ckpt": "memory://bucket/x.safetensors",
+}
+
+
+@pytest.mark.parametrize(("checkpoint", "partner"), CASES.items())
+def test_a_checkpoint_names_its_partner_and_the_partner_its_checkpoint(checkpoint, partner):
+    assert partner_of(checkpoint) == partner
+    assert checkpoint.rstrip("/") in checkpoints_of(partner)
+
+
+def test_paths_are_taken_as_well():
+    assert partner_of(Path("run") / "x.ckpt") == str(Path("run") / "x.safetensors")
+
+
+@pytest.mark.parametrize("name", [".lr_find_0c.ckpt", ".scale_batch_size_7.ckpt"])
+def test_what_the_tuners_save_is_temporary(name):
+    assert is_temporary(name)
+    assert is_temporary(f"run/{name}")
+    assert is_temporary(f"run\\{name}")
+
+
+@pytest.mark.parametrize("name", ["lr_find_0.ckpt", "epoch=1.ckpt", "run.lr_find_/last.ckpt", ".hidden.ckpt"])
+def test_other_names_are_not(name):
+    assert not is_temporary(name)
