@@ -24,6 +24,7 @@ from lightning_compress.coding.coder import (
 from lightning_compress.errors import FormatError
 
 _MANTISSA_BITS = (3, 8)  # of the two kinds of table: one byte a symbol, or two
+_SMALL_ALPHABET = 1 << 12
 _PLAIN, _DEFLATED, _DELTA_DEFLATED = range(3)
 
 
@@ -42,38 +43,41 @@ class Ans:
     def encode(self, statistics: Statistics) -> bytes:
         """See :class:`Coder`."""
         assert statistics.counts is not None
-        table, codes, mantissa_bits = _best_table(statistics.counts)
-        present = np.flatnonzero(codes)
-        if len(present) == len(codes):
+        table, weights = _best_table(statistics.counts)
+        numbered = _numbered(weights)
+        if len(numbered) == len(weights):
             symbols = statistics.words.astype(np.int32)
         else:
-            rank = np.cumsum(codes > 0, dtype=np.int32) - 1
-            symbols = rank[statistics.words]
+            symbols = (np.cumsum(weights > 0, dtype=np.int32) - 1)[statistics.words]
         coder = constriction.stream.stack.AnsCoder()
-        coder.encode_reverse(symbols, _model(_weights(codes[present], mantissa_bits)))
+        coder.encode_reverse(symbols, _model(weights[numbered]))
         return table + coder.get_compressed().astype("<u4").tobytes()
 
     def decode(self, data: memoryview, count: int, width: int) -> Words:
         """See :class:`Coder`."""
-        codes, mantissa_bits, body = _read_table(data)
-        present = np.flatnonzero(codes)
-        if len(present) < 2 or len(codes) > 1 << (8 * width) or len(body) % 4:
+        weights, body = _read_table(data)
+        numbered = _numbered(weights)
+        if np.count_nonzero(weights) < 2 or len(weights) > 1 << (8 * width) or len(body) % 4:
             raise FormatError(
-                f"an ANS stream has {len(present)} symbols below {len(codes)} and {len(body)} bytes of code, "
-                f"expected at least two symbols of {8 * width} bits and whole 32-bit words"
+                f"an ANS stream has {np.count_nonzero(weights)} symbols below {len(weights)} and {len(body)} bytes of "
+                f"code, expected at least two symbols of {8 * width} bits and whole 32-bit words"
             )
-        model = _model(_weights(codes[present], mantissa_bits))
         words = np.frombuffer(body, "<u4").astype(np.uint32)
         if len(words) and words[-1] == 0:
             raise FormatError("an ANS stream ends in a zero word, which none does")
         coder = constriction.stream.stack.AnsCoder(words)
-        symbols = coder.decode(model, count)
+        symbols = coder.decode(_model(weights[numbered]), count)
         if not coder.is_empty():
             raise FormatError("an ANS stream holds more than its symbols")
         dtype = dtype_of(width)
-        if len(present) == len(codes):
+        if len(numbered) == len(weights):
             return np.asarray(symbols.astype(dtype))
-        return np.asarray(present.astype(dtype)[symbols])
+        return np.asarray(numbered.astype(dtype)[symbols])
+
+
+def _numbered(weights: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The symbols that get slots: all of a small alphabet, only those that occur of a large one."""
+    return np.arange(len(weights)) if len(weights) <= _SMALL_ALPHABET else np.flatnonzero(weights)
 
 
 def _model(weights: NDArray[np.int64]) -> constriction.stream.model.Categorical:
@@ -91,25 +95,25 @@ def _codes(counts: NDArray[np.int64], mantissa_bits: int) -> NDArray[np.int64]:
 
 
 def _weights(codes: NDArray[np.int64], mantissa_bits: int) -> NDArray[np.int64]:
-    """The integer weight of each (positive) code: (2^m + mantissa) · 2^exponent."""
-    exponent, mantissa = np.divmod(codes - 1, 1 << mantissa_bits)
-    weights: NDArray[np.int64] = ((1 << mantissa_bits) + mantissa) << exponent
-    return weights
+    """The integer weight of each code: 0 for 0, else (2^m + mantissa) · 2^exponent."""
+    exponent, mantissa = np.divmod(np.maximum(codes - 1, 0), 1 << mantissa_bits)
+    return np.where(codes > 0, ((1 << mantissa_bits) + mantissa) << exponent, 0)
 
 
-def _best_table(counts: NDArray[np.int64]) -> tuple[bytes, NDArray[np.int64], int]:
-    """The table that makes table and code shortest: its bytes, its codes, its mantissa bits."""
-    best: tuple[float, bytes, NDArray[np.int64], int] | None = None
+def _best_table(counts: NDArray[np.int64]) -> tuple[bytes, NDArray[np.int64]]:
+    """The kind of table that makes table (unpacked) and code shortest: its packed bytes, and its weights."""
+    best: tuple[float, int, NDArray[np.int64], NDArray[np.int64]] | None = None
+    present = counts > 0
     for kind, mantissa_bits in enumerate(_MANTISSA_BITS):
         codes = _codes(counts, mantissa_bits)
-        present = codes > 0
-        weights = _weights(codes[present], mantissa_bits)
-        code_bytes = float((counts[present] * np.log2(weights.sum() / weights)).sum()) / 8
-        table = _write_table(kind, codes)
-        if best is None or len(table) + code_bytes < best[0]:
-            best = (len(table) + code_bytes, table, codes, mantissa_bits)
+        weights = _weights(codes, mantissa_bits)
+        code_bytes = float((counts[present] * np.log2(weights.sum() / weights[present])).sum()) / 8
+        total = code_bytes + (len(codes) << kind)
+        if best is None or total < best[0]:
+            best = (total, kind, codes, weights)
     assert best is not None
-    return best[1:]
+    _, kind, codes, weights = best
+    return _write_table(kind, codes), weights
 
 
 def _write_table(kind: int, codes: NDArray[np.int64]) -> bytes:
@@ -123,8 +127,8 @@ def _write_table(kind: int, codes: NDArray[np.int64]) -> bytes:
     return bytes([kind | packing << 1]) + write_varint(len(codes)) + length + body
 
 
-def _read_table(data: memoryview) -> tuple[NDArray[np.int64], int, memoryview]:
-    """Codes, mantissa bits, and the bytes after the table."""
+def _read_table(data: memoryview) -> tuple[NDArray[np.int64], memoryview]:
+    """The weights, and the bytes after the table."""
     if not len(data) or data[0] >> 1 > _DELTA_DEFLATED:
         raise FormatError("an ANS stream begins with no table that this version knows")
     kind, packing = data[0] & 1, data[0] >> 1
@@ -144,7 +148,7 @@ def _read_table(data: memoryview) -> tuple[NDArray[np.int64], int, memoryview]:
     mantissa_bits = _MANTISSA_BITS[kind]
     if len(codes) and int(codes.max()) > 32 << mantissa_bits:
         raise FormatError(f"an ANS table has the code {int(codes.max())}, larger than any count")
-    return codes, mantissa_bits, rest
+    return _weights(codes, mantissa_bits), rest
 
 
 def _planes(values: NDArray[np.unsignedinteger]) -> bytes:

@@ -11,14 +11,18 @@ from lightning_compress.coding.coder import Statistics, Words
 from lightning_compress.errors import FormatError
 
 
+_LONGEST = 1 << 16
+
+
 class Huffman:
     """A raw DEFLATE stream of one-byte words; its code tables are rebuilt every block, so it follows slow drift."""
 
     id: ClassVar[str] = "huffman"
 
     def lower_bound(self, statistics: Statistics) -> float | None:
-        """At least one bit a word; streams of wider words are left to other coders."""
-        return len(statistics.words) / 8 if statistics.words.itemsize == 1 else None
+        """At least one bit a word. Long streams, where ANS pays for its table, and wider words are left to others."""
+        fits = statistics.words.itemsize == 1 and len(statistics.words) <= _LONGEST
+        return len(statistics.words) / 8 if fits else None
 
     def encode(self, statistics: Statistics) -> bytes:
         """See :class:`Coder`."""

@@ -29,7 +29,10 @@ class Packed:
         bits, words = statistics.largest.bit_length(), statistics.words
         planes, rest = divmod(bits, 8)
         parts = [bytes([bits])]
-        parts += [((words >> np.array(8 * k, words.dtype)) & np.array(255, words.dtype)).astype(np.uint8).tobytes() for k in range(planes)]
+        parts += [
+            ((words >> np.array(8 * k, words.dtype)) & np.array(255, words.dtype)).astype(np.uint8).tobytes()
+            for k in range(planes)
+        ]
         if rest:
             parts.append(_pack((words >> np.array(8 * planes, words.dtype)).astype(np.uint8), rest))
         return b"".join(parts)

@@ -12,6 +12,8 @@ from lightning_compress.errors import FormatError
 
 _FAST, _STRONG = 3, 19
 _SMALL = 1 << 14
+_LONG = 1 << 20
+_SAMPLES, _SAMPLE = 8, 1 << 14
 
 
 class Zstandard:
@@ -20,8 +22,8 @@ class Zstandard:
     id: ClassVar[str] = "zstd"
 
     def lower_bound(self, statistics: Statistics) -> float | None:
-        """None is known: repetition may take it below any entropy."""
-        return 0.0
+        """None is known: repetition may take it below any entropy. Long streams whose samples show none are skipped."""
+        return 0.0 if _may_repeat(statistics) else None
 
     def encode(self, statistics: Statistics) -> bytes:
         """See :class:`Coder`; the strong level is tried only where the fast one found repetition, or the stream is small."""
@@ -41,6 +43,17 @@ class Zstandard:
         except zstandard.ZstdError as error:
             raise FormatError(f"a Zstandard stream is damaged: {error}") from error
         return np.frombuffer(words, dtype_of(width))
+
+
+def _may_repeat(statistics: Statistics) -> bool:
+    """Whether pieces from all over a long stream code shorter than its entropy says."""
+    words = statistics.words
+    if len(words) < _LONG or statistics.counts is None:
+        return True
+    starts = range(0, len(words) - _SAMPLE, (len(words) - _SAMPLE) // (_SAMPLES - 1))
+    sample = np.concatenate([words[start : start + _SAMPLE] for start in starts])
+    entropy = statistics.entropy_bytes * len(sample) / len(words)
+    return len(_compress(memoryview(sample).cast("B"), _FAST)) < 0.98 * entropy
 
 
 def _compress(data: memoryview, level: int) -> bytes:

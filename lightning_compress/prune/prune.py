@@ -53,9 +53,7 @@ class Prune:
         if isinstance(self.amount, bool) or not isinstance(self.amount, (int, float)):
             raise PlanError(f"Prune: amount is {self.amount!r}, expected a number such as 0.15")
         if self.is_fraction and not 0 <= self.amount <= 1:
-            raise PlanError(
-                f"Prune: {self.scope} takes a fraction from 0 to 1, got {self.amount}; for 15 % write 0.15"
-            )
+            raise PlanError(f"Prune: {self.scope} takes a fraction from 0 to 1, got {self.amount}; for 15 % write 0.15")
         if not self.is_fraction and not 0 <= self.amount < math.inf:
             raise PlanError(f"Prune: {self.scope} takes a finite number of at least 0, got {self.amount}")
 

@@ -2,7 +2,7 @@
 
 from lightning_compress.quantize.half import Half, HalfPayload
 from lightning_compress.quantize.indexed import Codebook, IndexedPayload, outlier_payload
-from lightning_compress.quantize.interval import Interval
+from lightning_compress.quantize.interval import FittedInterval, Interval
 from lightning_compress.quantize.payload import DTYPES, Payload, Storage, StreamSpec, Words
 from lightning_compress.quantize.raw import Raw, RawPayload
 
@@ -12,6 +12,7 @@ __all__ = [
     "DTYPES",
     "PAYLOADS",
     "Codebook",
+    "FittedInterval",
     "Half",
     "HalfPayload",
     "IndexedPayload",

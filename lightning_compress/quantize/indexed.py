@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -14,6 +15,7 @@ from lightning_compress.errors import FormatError
 from lightning_compress.quantize.half import HalfPayload
 from lightning_compress.quantize.payload import Payload, StreamSpec, Words, count_of, from_words, to_words
 from lightning_compress.quantize.raw import RawPayload
+from lightning_compress.weights import true_positions
 
 MAX_LEVELS = 1 << 16
 _CHUNK = 1 << 18
@@ -108,7 +110,7 @@ class IndexedPayload:
             wide = indices.to(torch.int32)
             torch.index_select(table, 0, wide, out=target)
             if len(outliers):
-                places = (wide == self.codebook.outlier).nonzero().flatten()
+                places = true_positions(wide == self.codebook.outlier)
                 target[places] = outliers[used : used + len(places)]
                 used += len(places)
         return flat.reshape(self.shape)
@@ -144,15 +146,13 @@ class IndexedPayload:
             dtype,
             {n.removeprefix("outlier_"): w for n, w in streams.items() if n.startswith("outlier_")},
         )
-        indices = torch.empty(0, dtype=codebook.index_dtype)
-        if "indices" in streams:
-            words = streams["indices"]
-            if int(words.max()) > codebook.outlier:
-                raise FormatError(f"index {int(words.max())} stands in a codebook of {codebook.outlier + 1}")
-            indices = from_words(words, codebook.index_dtype)
-        marked = sum(int((part.to(torch.int32) == codebook.outlier).sum()) for part in indices.split(_CHUNK))
+        words = streams.get("indices", np.empty(0, f"<u{codebook.index_dtype.itemsize}"))
+        if int(words.max(initial=0)) > codebook.outlier:
+            raise FormatError(f"index {int(words.max())} stands in a codebook of {codebook.outlier + 1}")
+        marked = np.count_nonzero(words == codebook.outlier)
         if marked != number:
             raise FormatError(f"{marked} indices are marked as outliers, and {number} outliers are stored")
+        indices = from_words(words, codebook.index_dtype)
         return cls(indices, codebook, outliers, shape, dtype)
 
 

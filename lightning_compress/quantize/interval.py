@@ -22,7 +22,7 @@ from torch import Tensor
 
 from lightning_compress.errors import PlanError
 from lightning_compress.quantize.indexed import Codebook
-from lightning_compress.weights.magnitude import smallest
+from lightning_compress.weights.magnitude import smallest, true_positions
 
 Restore = Literal["left", "middle", "right"]
 Scope = Literal["model", "class", "tensor"]
@@ -101,9 +101,7 @@ class FittedInterval:
 
     def indices(self, weights: Tensor) -> Tensor:
         """``[n]`` floating-point weights → ``[n]`` int32 indices, OUTLIER for those outside (NaN too)."""
-        wide = weights.double()
-        indices = (wide + self.half_width).div_(self.step or 1.0).clamp_(0, (1 << self.method.bits) - 1)
-        inside = wide.abs() <= self.half_width
-        return torch.where(inside, indices, self.codebook.outlier).to(torch.int32)
-
-
+        pieces = weights.to(torch.float64, copy=True).add_(self.half_width).div_(self.step or 1.0)
+        indices = pieces.clamp_(0, (1 << self.method.bits) - 1).to(torch.int32)
+        indices[true_positions(~(weights.abs() <= self.half_width))] = self.codebook.outlier
+        return indices

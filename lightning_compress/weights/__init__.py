@@ -1,9 +1,9 @@
 """What decoding needs of a trained model: classed, tie-free weights."""
 
 from lightning_compress.weights.classes import classify
-from lightning_compress.weights.magnitude import Cut, chunks, smallest
+from lightning_compress.weights.magnitude import Cut, chunks, smallest, true_positions
 from lightning_compress.weights.names import matches, matches_any, strip_wrappers
-from lightning_compress.weights.state import Weight, Weights
+from lightning_compress.weights.state import Weight, Weights, as_bytes
 from lightning_compress.weights.ties import Tie
 
 __all__ = [
@@ -11,10 +11,12 @@ __all__ = [
     "Tie",
     "Weight",
     "Weights",
+    "as_bytes",
     "chunks",
     "classify",
     "matches",
     "matches_any",
     "smallest",
     "strip_wrappers",
+    "true_positions",
 ]

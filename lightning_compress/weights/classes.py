@@ -76,9 +76,7 @@ def _typed_prefixes(module: nn.Module | None) -> tuple[set[str], set[str]]:
     projections = {
         name
         for name, part in modules
-        if isinstance(part, nn.Linear)
-        and part.out_features in vocabularies
-        and part.out_features > part.in_features
+        if isinstance(part, nn.Linear) and part.out_features in vocabularies and part.out_features > part.in_features
     }
     return set(tables), projections
 

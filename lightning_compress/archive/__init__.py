@@ -1,0 +1,20 @@
+"""The file: a valid safetensors file of coded streams and one manifest. See docs/format.md."""
+
+from lightning_compress.archive.archive import Archive
+from lightning_compress.archive.encode import encode_asset, encode_tensor
+from lightning_compress.archive.reader import is_archive
+from lightning_compress.archive.report import ClassReport, Report, TensorReport
+from lightning_compress.archive.spec import Asset, Entry, Manifest
+
+__all__ = [
+    "Archive",
+    "Asset",
+    "ClassReport",
+    "Entry",
+    "Manifest",
+    "Report",
+    "TensorReport",
+    "encode_asset",
+    "encode_tensor",
+    "is_archive",
+]

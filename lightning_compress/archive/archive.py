@@ -1,0 +1,116 @@
+"""A compressed model: in memory, or opened from its file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from os import PathLike, fspath
+from typing import Any
+
+from torch import Tensor
+
+from lightning_compress.archive import reader, writer
+from lightning_compress.archive.report import Report, report
+from lightning_compress.archive.spec import Manifest, canonical
+from lightning_compress.archive.storage import read_bytes, replace_file
+from lightning_compress.errors import FormatError, VerificationError
+
+
+@dataclass(frozen=True, eq=False)
+class Archive:
+    """A manifest and the coded streams it describes.
+
+    Attributes:
+        manifest: what the file says of itself.
+        streams: coded bytes by their name in the file.
+    """
+
+    manifest: Manifest
+    streams: Mapping[str, bytes | memoryview]
+
+    @classmethod
+    def open(cls, path: str | PathLike[str], *, max_bytes: int | None = None) -> Archive:
+        """Open a file: header and sizes are checked, nothing is decoded yet.
+
+        Args:
+            path: local path, or a URL that fsspec opens.
+            max_bytes: how many bytes it may restore to; 1 GiB or 2000 times the file, whichever is larger, by default.
+
+        Raises:
+            FormatError: a truncated, foreign, newer, damaged or hostile file, each by its own subclass.
+            OSError: it cannot be read.
+        """
+        return cls(*reader.parse(read_bytes(fspath(path)), fspath(path), max_bytes))
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the file, header and assets included."""
+        return len(writer.header_bytes(self.manifest)) + sum(stream.nbytes for _, stream in self.manifest.stream_keys())
+
+    def save(self, path: str | PathLike[str]) -> int:
+        """Write the file and read it back; the name appears only when everything in it was decoded and compared.
+
+        Args:
+            path: local path, or a URL that fsspec opens; an existing file is replaced if it is one of ours.
+
+        Returns:
+            Bytes on disk.
+
+        Raises:
+            ForeignFileError: another file stands under that name.
+            VerificationError: what was written does not read back.
+            OSError: it cannot be written; no partial file is left.
+        """
+
+        def check(written: str) -> None:
+            try:
+                again = Archive.open(written, max_bytes=2 * self.manifest.raw_bytes + (1 << 40))
+                if again.manifest.to_envelope() != self.manifest.to_envelope():
+                    raise FormatError("the manifest differs")
+                again.verify()
+            except FormatError as error:
+                raise VerificationError(f"{path} did not read back as it was written: {error}") from error
+
+        replace_file(fspath(path), writer.file_parts(self.manifest, self.streams), check, reader.is_archive)
+        return self.nbytes
+
+    def restore(self) -> dict[str, Tensor]:
+        """Every stored tensor in its original dtype; tied names share memory.
+
+        Raises:
+            FormatError, ChecksumError: a damaged stream.
+        """
+        tensors = dict(reader.restore(self.manifest, self._views()))
+        return tensors | {name: tie.view(tensors[tie.of]) for name, tie in self.manifest.ties.items()}
+
+    def assets(self) -> dict[str, bytes]:
+        """The attached files by name.
+
+        Raises:
+            FormatError, ChecksumError: a damaged stream.
+        """
+        return reader.restore_assets(self.manifest, self._views())
+
+    def verify(self) -> None:
+        """Decode everything and compare it with its checksums.
+
+        Raises:
+            FormatError, ChecksumError: the first thing that does not hold.
+        """
+        reader.verify(self.manifest, self._views())
+
+    def report(self) -> Report:
+        """Sizes by tensor, by class and of the whole file."""
+        return report(self.manifest, self.nbytes)
+
+    def with_metrics(self, metrics: Mapping[str, Any]) -> Archive:
+        """The same archive with these measurements added to its manifest.
+
+        Raises:
+            FormatError: a value that JSON cannot hold, NaN among them.
+        """
+        canonical(dict(metrics))
+        return replace(self, manifest=replace(self.manifest, metrics={**self.manifest.metrics, **metrics}))
+
+    def _views(self) -> dict[str, memoryview]:
+        return {name: memoryview(data) for name, data in self.streams.items()}

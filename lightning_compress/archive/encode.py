@@ -1,0 +1,110 @@
+"""Between payloads and coded streams: one tensor at a time, both ways."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from lightning_compress import coding
+from lightning_compress.archive.spec import Asset, Entry, StreamRecord
+from lightning_compress.errors import ChecksumError, FormatError
+from lightning_compress.quantize import DTYPES, PAYLOADS, Payload, RawPayload, StreamSpec, Words
+from lightning_compress.weights import as_bytes, chunks
+
+_DTYPE_NAMES = {dtype: name for name, dtype in DTYPES.items()}
+
+
+def encode_tensor(name: str, class_name: str, payload: Payload) -> tuple[Entry, dict[str, bytes]]:
+    """Code one payload.
+
+    Where the streams would be larger than the raw tensor, the values that the payload restores are stored raw instead, so
+    what is read back does not depend on how well it codes.
+
+    Returns:
+        The entry, and its coded streams by stream name.
+    """
+    restored = payload.restore()
+    coded = _encode_streams(payload)
+    if sum(len(data) for _, data in coded.values()) > restored.numel() * restored.element_size():
+        payload = RawPayload(restored)
+        coded = _encode_streams(payload)
+    entry = Entry(
+        name=name,
+        shape=tuple(restored.shape),
+        dtype=_DTYPE_NAMES[restored.dtype],
+        class_name=class_name,
+        payload={"kind": payload.kind, **payload.parameters()},
+        streams=tuple(_record(stream, coder, data) for stream, (coder, data) in coded.items()),
+        zeros=_zeros(restored),
+        crc32=checksum(as_bytes(restored).numpy()),
+    )
+    return entry, {stream: data for stream, (_, data) in coded.items()}
+
+
+def decode_tensor(entry: Entry, streams: Mapping[str, memoryview]) -> Tensor:
+    """The tensor of one entry, from its coded streams by stream name; both checksums are checked.
+
+    Raises:
+        FormatError: streams that do not decode to what the entry describes.
+        ChecksumError: coded or restored bytes that differ from their checksum.
+    """
+    specs = entry.layout()
+    words = {
+        record.name: _decode_stream(entry.name, record, streams[record.name], specs[record.name])
+        for record in entry.streams
+    }
+    payload = PAYLOADS[entry.kind].from_streams(entry.payload, entry.shape, entry.torch_dtype, words)
+    restored = payload.restore()
+    if checksum(as_bytes(restored).numpy()) != entry.crc32:
+        raise ChecksumError(f"tensor {entry.name!r} does not restore to the values it was made from")
+    return restored
+
+
+def encode_asset(name: str, content: bytes) -> tuple[Asset, bytes]:
+    """Code one attached file."""
+    coder, data = coding.encode(np.frombuffer(content, np.uint8)) if content else ("stored", b"")
+    return Asset(name, len(content), _record("bytes", coder, data), checksum(content)), data
+
+
+def decode_asset(asset: Asset, data: memoryview) -> bytes:
+    """The content of one attached file, checked.
+
+    Raises:
+        FormatError, ChecksumError: as for :func:`decode_tensor`.
+    """
+    content = _decode_stream(asset.name, asset.stream, data, StreamSpec(asset.nbytes, 1)).tobytes()
+    if checksum(content) != asset.crc32:
+        raise ChecksumError(f"asset {asset.name!r} does not have its checksum")
+    return content
+
+
+def checksum(data: Any) -> str:
+    """CRC-32 of a buffer, eight hexadecimal digits."""
+    return f"{zlib.crc32(data):08x}"
+
+
+def _encode_streams(payload: Payload) -> dict[str, tuple[str, bytes]]:
+    return {name: coding.encode(words) for name, words in payload.streams().items()}
+
+
+def _record(name: str, coder: str, data: bytes) -> StreamRecord:
+    return StreamRecord(name, coder, len(data), checksum(data))
+
+
+def _decode_stream(owner: str, record: StreamRecord, data: memoryview, spec: StreamSpec) -> Words:
+    if checksum(data) != record.crc32:
+        raise ChecksumError(f"stream {record.name!r} of {owner!r} does not have its checksum: the file is damaged")
+    try:
+        return coding.decode(record.coder, data, spec.count, spec.width)
+    except FormatError as error:
+        raise type(error)(f"stream {record.name!r} of {owner!r}: {error}") from error
+
+
+def _zeros(restored: Tensor) -> int:
+    """How many elements are 0, by value (−0 is one)."""
+    values = restored.float() if restored.dtype.itemsize < 4 and restored.dtype.is_floating_point else restored
+    return sum(int(np.count_nonzero(chunk.numpy() == 0)) for chunk in chunks(values))

@@ -1,0 +1,125 @@
+"""Bytes → manifest and streams, every size checked before anything is decoded."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from torch import Tensor
+
+from lightning_compress.archive.encode import decode_asset, decode_tensor
+from lightning_compress.archive.spec import MAX_HEADER_BYTES, METADATA_KEY, Manifest
+from lightning_compress.archive.storage import read_start
+from lightning_compress.archive.writer import header_bytes
+from lightning_compress.errors import ForeignFileError, FormatError, TruncatedError
+
+Streams = Mapping[str, memoryview]
+_START = f'{{"__metadata__":{{"{METADATA_KEY}":'.encode()
+_LEAST_LIMIT = 1 << 30
+_EXPANSION = 2000
+
+
+def is_archive(path: str | Path) -> bool:
+    """Whether a file begins like one of ours; False where there is none."""
+    try:
+        start = read_start(str(path), 8 + len(_START))
+    except OSError:
+        return False
+    return start[8:] == _START
+
+
+def parse(data: memoryview, source: str, max_bytes: int | None = None) -> tuple[Manifest, dict[str, memoryview]]:
+    """Manifest and coded streams (by name in the file) of a whole file.
+
+    Args:
+        data: the bytes of the file.
+        source: what to call it in errors.
+        max_bytes: how many bytes its tensors and assets may restore to; 1 GiB or 2000 times the file by default.
+
+    Raises:
+        TruncatedError, ForeignFileError, ChecksumError, VersionError, FormatError: see docs/format.md.
+    """
+    text, body = _split(data, source)
+    try:
+        header = json.loads(text)
+        envelope = header["__metadata__"][METADATA_KEY]
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise FormatError(f"{source}: the header is not JSON that holds a manifest") from error
+    if not isinstance(envelope, str):
+        raise FormatError(f"{source}: the manifest is {type(envelope).__name__}, expected text")
+    try:
+        manifest = Manifest.from_envelope(envelope)
+    except FormatError as error:
+        raise type(error)(f"{source}: {error}") from error
+    _check_sizes(manifest, len(data), len(body), source, max_bytes)
+    if header_bytes(manifest)[8:] != text:
+        raise FormatError(f"{source}: the header does not agree with the manifest in it")
+    streams, offset = {}, 0
+    for key, record in manifest.stream_keys():
+        streams[key] = body[offset : offset + record.nbytes]
+        offset += record.nbytes
+    return manifest, streams
+
+
+def restore(manifest: Manifest, streams: Streams) -> Iterator[tuple[str, Tensor]]:
+    """Name and tensor of each entry, in order, decoded one at a time.
+
+    Raises:
+        FormatError, ChecksumError: a damaged stream.
+    """
+    for entry in manifest.entries:
+        own = {stream.name: streams[f"{entry.name}#{stream.name}"] for stream in entry.streams}
+        yield entry.name, decode_tensor(entry, own)
+
+
+def restore_assets(manifest: Manifest, streams: Streams) -> dict[str, bytes]:
+    """The attached files.
+
+    Raises:
+        FormatError, ChecksumError: a damaged stream.
+    """
+    return {a.name: decode_asset(a, streams[f"#{a.name}#{a.stream.name}"]) for a in manifest.assets}
+
+
+def verify(manifest: Manifest, streams: Streams) -> None:
+    """Decode everything once and compare it with its checksums; nothing is kept.
+
+    Raises:
+        FormatError, ChecksumError: the first thing that does not hold.
+    """
+    for _ in restore(manifest, streams):
+        pass
+    restore_assets(manifest, streams)
+
+
+def _split(data: memoryview, source: str) -> tuple[bytes, memoryview]:
+    """Header and stream bytes."""
+    if bytes(data[8 : 8 + len(_START)]) != _START:
+        short = _START.startswith(bytes(data[8:])) and len(data) > 8
+        kind: type[FormatError] = TruncatedError if short else ForeignFileError
+        raise kind(
+            f"{source} ({len(data)} bytes) does not begin like a file of this package: expected one that "
+            "lightning-compress wrote. Other safetensors files are read with the safetensors library."
+        )
+    length = int.from_bytes(data[:8], "little")
+    if length > MAX_HEADER_BYTES:
+        raise FormatError(f"{source}: the header claims {length} bytes, more than the {MAX_HEADER_BYTES} allowed")
+    if 8 + length > len(data):
+        raise TruncatedError(f"{source} has {len(data)} bytes, and its header alone claims {8 + length}")
+    return bytes(data[8 : 8 + length]), data[8 + length :]
+
+
+def _check_sizes(manifest: Manifest, file_bytes: int, body_bytes: int, source: str, max_bytes: int | None) -> None:
+    coded = sum(record.nbytes for _, record in manifest.stream_keys())
+    if coded > body_bytes:
+        raise TruncatedError(f"{source} has {body_bytes} bytes of streams, and its manifest describes {coded}")
+    if coded < body_bytes:
+        raise FormatError(f"{source}: {body_bytes - coded} bytes follow the last stream")
+    limit = max(_LEAST_LIMIT, _EXPANSION * file_bytes) if max_bytes is None else max_bytes
+    restored = manifest.raw_bytes + sum(asset.nbytes for asset in manifest.assets)
+    if restored > limit:
+        raise FormatError(
+            f"{source} ({file_bytes} bytes) would restore to {restored} bytes, more than the limit of {limit}. "
+            "If you trust it, open it with a larger max_bytes."
+        )

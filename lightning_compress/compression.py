@@ -1,0 +1,206 @@
+"""Weights and a plan → an archive, one tensor at a time; and back."""
+
+from __future__ import annotations
+
+import contextlib
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib import metadata
+from os import PathLike, fspath
+from pathlib import Path
+
+import safetensors.torch
+import torch
+from torch import Tensor, nn
+
+from lightning_compress.archive import Archive, Asset, Entry, Manifest, encode_asset, encode_tensor
+from lightning_compress.errors import ForeignFileError
+from lightning_compress.plan import Plan, Rule
+from lightning_compress.quantize import (
+    Codebook,
+    FittedInterval,
+    IndexedPayload,
+    Payload,
+    RawPayload,
+    outlier_payload,
+)
+from lightning_compress.weights import Cut, Weight, Weights, chunks, true_positions
+
+_LOSSY_DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+_NOTHING = Codebook(0.0, 0.0, 0)
+
+Source = Weights | Mapping[str, Tensor] | nn.Module | str | PathLike[str]
+
+
+def compress(
+    source: Source, plan: Plan | str | PathLike[str], *, on_tensor: Callable[[Weight], None] | None = None
+) -> Archive:
+    """Compress a model in memory.
+
+    Memory beyond the weights is a few times the largest tensor, and the archive itself.
+
+    Args:
+        source: weights, a state dict, a module, or the path of a checkpoint.
+        plan: a plan, the name of a preset, or the path of a YAML file.
+        on_tensor: called after each tensor, for progress.
+
+    Raises:
+        WeightsError: the source cannot be taken.
+        PlanError: the plan is wrong or does not fit the model.
+    """
+    plan = Plan.resolve(plan)
+    weights = Weights.of(source)
+    rules = plan.assign(weights)
+    fitted = _fit(weights, rules)
+    entries: list[Entry] = []
+    streams: dict[str, bytes] = {}
+    for weight, rule in zip(weights, rules, strict=True):
+        entry, coded = encode_tensor(weight.name, weight.class_name, _payload(weight, rule, fitted))
+        entries.append(entry)
+        streams |= {f"{entry.name}#{name}": data for name, data in coded.items()}
+        if on_tensor is not None:
+            on_tensor(weight)
+    assets: list[Asset] = []
+    for name, content in sorted(weights.assets.items()):
+        asset, data = encode_asset(name, content)
+        assets.append(asset)
+        streams[f"#{name}#{asset.stream.name}"] = data
+    manifest = Manifest(
+        entries=tuple(entries),
+        ties=dict(weights.ties),
+        excluded=weights.excluded,
+        class_path=weights.class_path,
+        hyper_parameters=weights.hyper_parameters,
+        hyper_parameters_left_out=weights.hyper_parameters_left_out,
+        plan=plan.to_config(),
+        fingerprint=weights.fingerprint,
+        assets=tuple(assets),
+    )
+    return Archive(manifest, streams)
+
+
+def load(path: str | PathLike[str], *, max_bytes: int | None = None) -> dict[str, Tensor]:
+    """Every tensor of a compressed file, in its original dtype, tied ones sharing memory.
+
+    Args and errors as for :meth:`Archive.open` and :meth:`Archive.restore`.
+    """
+    return Archive.open(path, max_bytes=max_bytes).restore()
+
+
+def expand(path: str | PathLike[str], out: str | PathLike[str]) -> None:
+    """Write a compressed file as a Lightning checkpoint (``out`` ends in ``.ckpt``) or as plain safetensors.
+
+    Raises:
+        ForeignFileError: ``out`` exists.
+        FormatError: ``path`` is not a sound compressed file.
+        OSError: one of them cannot be read or written; no partial file is left.
+    """
+    target = Path(fspath(out))
+    if target.exists():
+        raise ForeignFileError(f"{target} exists and is not replaced: remove it, or write elsewhere")
+    archive = Archive.open(path)
+    partial = target.with_name(f".{target.name}.partial")
+    try:
+        if target.suffix == ".ckpt":
+            torch.save(as_checkpoint(archive), partial)
+        else:
+            safetensors.torch.save_file({n: t.clone().contiguous() for n, t in archive.restore().items()}, partial)
+        partial.replace(target)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
+
+
+def as_checkpoint(archive: Archive) -> dict[str, object]:
+    """The dictionary that Lightning expects of a ``.ckpt``, with weights and hyper-parameters alone."""
+    return {
+        "state_dict": archive.restore(),
+        "hyper_parameters": dict(archive.manifest.hyper_parameters),
+        "pytorch-lightning_version": _lightning_version(),
+    }
+
+
+def _lightning_version() -> str:
+    with contextlib.suppress(metadata.PackageNotFoundError):
+        return metadata.version("pytorch-lightning")
+    with contextlib.suppress(metadata.PackageNotFoundError):
+        return metadata.version("lightning")
+    return "2.0.0"
+
+
+@dataclass
+class _Fitted:
+    """What the methods of a plan found in the weights.
+
+    Attributes:
+        cuts: rule and group → the part of the cut that the tensors still to come meet.
+        intervals: rule and group → the interval.
+    """
+
+    cuts: dict[tuple[Rule, str], Cut]
+    intervals: dict[tuple[Rule, str], FittedInterval]
+
+
+def _fit(weights: Weights, rules: list[Rule | None]) -> _Fitted:
+    """Rank the weights of every group of every rule."""
+    to_cut: dict[tuple[Rule, str], list[Tensor]] = defaultdict(list)
+    to_cover: dict[tuple[Rule, str], list[Tensor]] = defaultdict(list)
+    for weight, rule in zip(weights, rules, strict=True):
+        if rule is None or not _is_lossy(weight):
+            continue
+        if rule.prune is not None:
+            to_cut[(rule, rule.prune.group(weight.name, weight.class_name))].append(weight.tensor)
+        if rule.interval is not None:
+            to_cover[(rule, rule.interval.group(weight.name, weight.class_name))].append(weight.tensor)
+    return _Fitted(
+        cuts={key: key[0].prune.fit(tensors) for key, tensors in to_cut.items() if key[0].prune},
+        intervals={key: key[0].interval.fit(tensors) for key, tensors in to_cover.items() if key[0].interval},
+    )
+
+
+def _is_lossy(weight: Weight) -> bool:
+    """Whether lossy methods may touch a tensor; all others are kept exactly."""
+    return weight.tensor.dtype in _LOSSY_DTYPES
+
+
+def _payload(weight: Weight, rule: Rule | None, fitted: _Fitted) -> Payload:
+    """The payload of one tensor; takes its share of the cut that its group shares."""
+    tensor = weight.tensor.detach().cpu()
+    if rule is None or not _is_lossy(weight):
+        return RawPayload(tensor)
+    if rule.prune is None and rule.interval is None:
+        return rule.storage.store(tensor)
+    cut_key = (rule, rule.prune.group(weight.name, weight.class_name) if rule.prune else "")
+    cover_key = (rule, rule.interval.group(weight.name, weight.class_name) if rule.interval else "")
+    payload, left = _index(tensor, rule, fitted.cuts.get(cut_key), fitted.intervals.get(cover_key))
+    if left is not None:
+        fitted.cuts[cut_key] = left
+    return payload
+
+
+def _index(
+    tensor: Tensor, rule: Rule, cut: Cut | None, interval: FittedInterval | None
+) -> tuple[IndexedPayload, Cut | None]:
+    """Indices, codebook and outliers of one tensor, and the cut that the next tensor meets.
+
+    The paper's nesting: pruned ⊆ quantized ⊆ half precision ⊆ all.
+    """
+    codebook = _NOTHING if interval is None else interval.codebook
+    indices = torch.empty(tensor.numel(), dtype=codebook.index_dtype)
+    outliers = [tensor.new_empty(0)]
+    start = 0
+    for chunk in chunks(tensor):
+        part = (
+            torch.full(chunk.shape, codebook.outlier, dtype=torch.int32)
+            if interval is None
+            else interval.indices(chunk)
+        )
+        if cut is not None:
+            pruned, cut = cut.split(chunk)
+            part[true_positions(pruned)] = codebook.zero
+        outliers.append(chunk[true_positions(part == codebook.outlier)])
+        indices[start : start + len(chunk)] = part
+        start += len(chunk)
+    stored = outlier_payload(rule.storage.store(torch.cat(outliers)))
+    return IndexedPayload(indices, codebook, stored, tuple(tensor.shape), tensor.dtype), cut

@@ -1,0 +1,56 @@
+"""Whether one pattern of names is wholly covered by others."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+States = frozenset[int]
+_ANY_OTHER = "\0"  # stands for every character that no pattern names
+
+
+def is_covered(pattern: str, by: Sequence[str]) -> bool:
+    """Whether every name that ``pattern`` selects is selected by at least one of ``by``.
+
+    Patterns as in :func:`lightning_compress.weights.matches`: ``*`` is any run of characters, ``?`` any one. Both sides
+    are run as automata over all names at once; a name that only ``pattern`` selects would show as a reachable state.
+    """
+    alphabet = {c for text in (pattern, *by) for c in text if c not in "*?"} | {_ANY_OTHER}
+    patterns = (pattern, *by)
+    start = tuple(_closure(text, [0]) for text in patterns)
+    seen, open_states = {start}, [start]
+    while open_states:
+        states = open_states.pop()
+        if _accepts(pattern, states[0]) and not any(map(_accepts, by, states[1:])):
+            return False
+        for character in alphabet:
+            after = tuple(_step(text, state, character) for text, state in zip(patterns, states, strict=True))
+            if after[0] and after not in seen:
+                seen.add(after)
+                open_states.append(after)
+    return True
+
+
+def _closure(pattern: str, positions: Iterable[int]) -> States:
+    """The positions, and those behind a ``*`` that matches nothing."""
+    result = set()
+    for position in positions:
+        result.add(position)
+        while position < len(pattern) and pattern[position] == "*":
+            position += 1
+            result.add(position)
+    return frozenset(result)
+
+
+def _step(pattern: str, states: States, character: str) -> States:
+    after = []
+    for position in states:
+        if position < len(pattern):
+            if pattern[position] == "*":
+                after.append(position)
+            elif pattern[position] in ("?", character):
+                after.append(position + 1)
+    return _closure(pattern, after)
+
+
+def _accepts(pattern: str, states: States) -> bool:
+    return len(pattern) in states

@@ -1,0 +1,145 @@
+"""Plans: ordered rules, in Python or YAML, checked when they are built."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from os import PathLike, fspath
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from lightning_compress.errors import PlanError
+from lightning_compress.plan.methods import Method, check_keys, did_you_mean
+from lightning_compress.plan.patterns import is_covered
+from lightning_compress.plan.rule import Rule
+from lightning_compress.prune import Prune
+from lightning_compress.quantize import Half, Interval, Raw
+from lightning_compress.weights import Weights
+
+
+@dataclass(frozen=True, init=False)
+class Plan:
+    """An ordered list of rules; the first that selects a tensor treats it, and what none selects is kept exactly.
+
+    Raises:
+        PlanError: no rules, or a rule that earlier ones leave nothing to.
+    """
+
+    rules: tuple[Rule, ...]
+
+    def __init__(self, *rules: Rule) -> None:
+        if not rules:
+            raise PlanError("a plan needs at least one rule, such as Rule('*', Half())")
+        for rule in rules:
+            if not isinstance(rule, Rule):
+                raise PlanError(f"a plan is made of rules, got {type(rule).__name__}: write Rule('*', …)")
+        for position, rule in enumerate(rules):
+            _check_reachable(rule, rules[:position])
+        object.__setattr__(self, "rules", rules)
+
+    def assign(self, weights: Weights) -> list[Rule | None]:
+        """The rule of each weight, in order; None where no rule selects it.
+
+        Raises:
+            PlanError: a rule that is not optional selects nothing in this model.
+        """
+        names = {weight.name: [weight.name] for weight in weights}
+        for alias, tie in weights.ties.items():
+            names[tie.of].append(alias)
+        selected = [[rule for rule in self.rules if rule.selects(w, names[w.name])] for w in weights]
+        found = {id(rule) for rules in selected for rule in rules}
+        for rule in self.rules:
+            if not rule.optional and id(rule) not in found:
+                raise PlanError(_nothing_selected(rule, weights))
+        return [rules[0] if rules else None for rules in selected]
+
+    def to_config(self) -> dict[str, Any]:
+        """Plain data for YAML or JSON; :meth:`from_config` makes an equal plan of it."""
+        return {"rules": [rule.to_config() for rule in self.rules]}
+
+    @classmethod
+    def from_config(cls, config: Any) -> Plan:
+        """The plan of plain data.
+
+        Raises:
+            PlanError: an unknown key or method, or a value out of range.
+        """
+        check_keys("a plan", config, {"rules"})
+        rules = config.get("rules")
+        if not isinstance(rules, list):
+            raise PlanError(f"rules is {rules!r}, expected a list of rules")
+        return cls(*map(Rule.from_config, rules))
+
+    @classmethod
+    def from_yaml(cls, path: str | PathLike[str]) -> Plan:
+        """The plan of a YAML file.
+
+        Raises:
+            PlanError: it cannot be read, is not YAML, or is no plan.
+        """
+        try:
+            config = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+            raise PlanError(f"cannot read the plan {path}: {error}") from error
+        try:
+            return cls.from_config(config)
+        except PlanError as error:
+            raise PlanError(f"{path}: {error}") from error
+
+    def to_yaml(self) -> str:
+        """The plan as a YAML document."""
+        return yaml.safe_dump(self.to_config(), sort_keys=False)
+
+    @classmethod
+    def resolve(cls, plan: Plan | str | PathLike[str]) -> Plan:
+        """A plan, the name of a preset, or the path of a YAML file → the plan.
+
+        Raises:
+            PlanError: no such preset or file, or a wrong plan in it.
+        """
+        if isinstance(plan, Plan):
+            return plan
+        if not isinstance(plan, (str, PathLike)):
+            raise PlanError(f"a plan is a Plan, a preset's name or a YAML path, got {type(plan).__name__}")
+        name = fspath(plan)
+        if name in PRESETS:
+            return PRESETS[name]
+        if Path(name).suffix in (".yaml", ".yml") or Path(name).is_file():
+            return cls.from_yaml(name)
+        raise PlanError(
+            f"no preset and no file is called {name!r}{did_you_mean(name, PRESETS)}; presets are {', '.join(PRESETS)}"
+        )
+
+
+def _check_reachable(rule: Rule, earlier: Sequence[Rule]) -> None:
+    same_kind = [other.pattern for other in earlier if other.by == rule.by]
+    everything = [other.pattern for other in earlier if is_covered("*", [other.pattern])]
+    if earlier and is_covered(rule.pattern, same_kind + everything):
+        raise PlanError(
+            f"rule {rule.pattern!r} can never apply: the rules before it take every {'class' if rule.by == 'class' else 'name'} it "
+            "selects. Put it before them, or remove it."
+        )
+
+
+def _nothing_selected(rule: Rule, weights: Weights) -> str:
+    known = list(dict.fromkeys(w.class_name if rule.by == "class" else w.name for w in weights))
+    what = "classes" if rule.by == "class" else "tensors"
+    return (
+        f"rule {rule.pattern!r} selects none of the model's {len(known)} {what}{did_you_mean(rule.pattern, known)}; they are "
+        f"{', '.join(known[:5])}{' …' if len(known) > 5 else ''}. Correct the pattern, or write optional=True."
+    )
+
+
+def _preset(*methods: Method) -> Plan:
+    """One treatment for all weights; running statistics of norms, which are no weights, are kept exactly."""
+    exact = (Rule(f"*{name}", Raw(), optional=True) for name in ("running_mean", "running_var"))
+    return Plan(*exact, Rule("*", *methods, optional=True))
+
+
+PRESETS: dict[str, Plan] = {
+    "half": _preset(Half()),
+    "paper-transformer": _preset(Prune(0.15, "class-uniform"), Interval(6, 0.98), Half()),
+    "paper-rnn": _preset(Prune(0.4, "class-blind"), Interval(4, 0.98), Half()),
+}

@@ -1,0 +1,114 @@
+"""One rule: which tensors, and what is done to them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from lightning_compress.errors import PlanError
+from lightning_compress.plan.methods import Method, check_keys, method_from_config, role_of
+from lightning_compress.prune import Prune
+from lightning_compress.quantize import Half, Interval, Raw
+from lightning_compress.weights import Weight, matches
+
+_SELECTORS: dict[str, Literal["name", "class"]] = {"tensors": "name", "class": "class"}
+
+
+@dataclass(frozen=True, init=False)
+class Rule:
+    """How the tensors that a pattern selects are treated.
+
+    The methods nest as in the reference paper (section 3.4): ``Prune`` makes weights zero, ``Interval`` quantizes those inside
+    an interval, ``Half`` (or ``Raw``, the default) keeps those outside. Each is optional; at least one is needed. Tensors that
+    are not float16, bfloat16, float32 or float64 are kept exactly whatever the rule says.
+
+    Args:
+        pattern: of tensor names, or of class names; ``*`` is any run of characters, ``?`` any one.
+        methods: at most one of each kind, in the order Prune, Interval, Half or Raw.
+        by: whether the pattern selects tensor names or classes.
+        optional: whether the rule may find nothing in a model.
+
+    Raises:
+        PlanError: no methods, one twice, the wrong order, something that is no method.
+    """
+
+    pattern: str
+    methods: tuple[Method, ...]
+    by: Literal["name", "class"]
+    optional: bool
+
+    def __init__(
+        self, pattern: str, *methods: Method, by: Literal["name", "class"] = "name", optional: bool = False
+    ) -> None:
+        if not isinstance(pattern, str) or not pattern:
+            raise PlanError(f"a rule's pattern is {pattern!r}, expected text such as '*.bias' or '*'")
+        if by not in ("name", "class"):
+            raise PlanError(f"rule {pattern!r}: by is {by!r}, write 'name' or 'class'")
+        if not methods:
+            raise PlanError(f"rule {pattern!r} has no method; to keep the tensors exactly, write Raw()")
+        roles = [role_of(pattern, method) for method in methods]
+        if any(first >= second for first, second in zip(roles, roles[1:], strict=False)):
+            raise PlanError(
+                f"rule {pattern!r} has the methods {', '.join(m.id for m in methods)}; write at most one of each kind, in the "
+                "order prune, interval, half or raw"
+            )
+        for name, value in (
+            ("pattern", pattern),
+            ("methods", methods),
+            ("by", by),
+            ("optional", bool(optional)),
+        ):
+            object.__setattr__(self, name, value)
+
+    @property
+    def prune(self) -> Prune | None:
+        """The pruning method, if any."""
+        return next((m for m in self.methods if isinstance(m, Prune)), None)
+
+    @property
+    def interval(self) -> Interval | None:
+        """The quantizer, if any."""
+        return next((m for m in self.methods if isinstance(m, Interval)), None)
+
+    @property
+    def storage(self) -> Half | Raw:
+        """How values are kept that no codebook holds."""
+        return next((m for m in self.methods if isinstance(m, (Half, Raw))), Raw())
+
+    def selects(self, weight: Weight, names: Sequence[str]) -> bool:
+        """Whether the rule covers a tensor that goes by these names (its own and those tied to it)."""
+        return any(matches(self.pattern, n) for n in (names if self.by == "name" else [weight.class_name]))
+
+    def to_config(self) -> dict[str, Any]:
+        """Plain data for YAML or JSON; :meth:`from_config` makes an equal rule of it."""
+        selector = next(key for key, by in _SELECTORS.items() if by == self.by)
+        config: dict[str, Any] = {
+            selector: self.pattern,
+            "methods": [{method.id: asdict(method)} for method in self.methods],
+        }
+        return config | ({"optional": True} if self.optional else {})
+
+    @classmethod
+    def from_config(cls, config: Any) -> Rule:
+        """The rule of plain data.
+
+        Raises:
+            PlanError: an unknown key or method, or a value out of range.
+        """
+        known = {*_SELECTORS, "methods", "optional"}
+        check_keys("a rule", config, known)
+        selectors = [key for key in _SELECTORS if key in config]
+        if len(selectors) != 1:
+            raise PlanError(
+                f"a rule has {selectors or 'no selector'}; write either 'tensors: PATTERN' or 'class: PATTERN'"
+            )
+        methods = config.get("methods") or []
+        if not isinstance(methods, list):
+            raise PlanError(f"methods is {methods!r}, expected a list such as [{{prune: {{amount: 0.15}}}}, half]")
+        return cls(
+            config[selectors[0]],
+            *map(method_from_config, methods),
+            by=_SELECTORS[selectors[0]],
+            optional=config.get("optional", False),
+        )
