@@ -2,8 +2,8 @@
 
     python benchmarks/speed.py [--plan paper-transformer] [--threads 1]
 
-The weights are synthetic: normal, of the shapes of the paper's Transformer (6 + 6 layers, 512, 30 K words a side), with a
-scale of its own per tensor. Each step runs in a process of its own, so that its peak memory is its own.
+The weights are synthetic: normal, of the shapes of the paper's Transformer (6 + 6 layers, 512, 30 K words a side), with
+a scale of its own per tensor. Each step runs in a process of its own, so that its peak memory is its own.
 """
 
 from __future__ import annotations

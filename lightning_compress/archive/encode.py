@@ -21,8 +21,8 @@ _DTYPE_NAMES = {dtype: name for name, dtype in DTYPES.items()}
 def encode_tensor(name: str, class_name: str, payload: Payload) -> tuple[Entry, dict[str, bytes]]:
     """Code one payload.
 
-    Where the streams would be larger than the raw tensor, the values that the payload restores are stored raw instead, so
-    what is read back does not depend on how well it codes.
+    Where the streams would be larger than the raw tensor, the values that the payload restores are stored raw instead,
+    so what is read back does not depend on how well it codes.
 
     Returns:
         The entry, and its coded streams by stream name.

@@ -156,7 +156,8 @@ class Manifest:
         version = body.get("format_version") if isinstance(body, dict) else None
         if type(version) is int and version > FORMAT_VERSION:
             raise VersionError(
-                f"the file has format version {version}, this package reads up to {FORMAT_VERSION}: update lightning-compress"
+                f"the file has format version {version}, this package reads up to {FORMAT_VERSION}: "
+                "update lightning-compress"
             )
         return _from_json(body)
 
@@ -306,8 +307,9 @@ def _check_names(manifest: Manifest) -> None:
 def _expect(what: str, value: Any, kind: type | tuple[type, ...], keys: set[str] | None = None) -> Any:
     if not isinstance(value, kind) or (isinstance(value, bool) and kind is int):
         raise FormatError(f"{what} in the manifest is {type(value).__name__}, expected {kind}")
-    if keys is not None and set(value) != keys:
-        raise FormatError(f"{what} in the manifest has the keys {sorted(value)}, expected {sorted(keys)}")
+    given = set(value) if isinstance(value, dict) else set()
+    if keys is not None and given != keys:
+        raise FormatError(f"{what} in the manifest has the keys {sorted(given)}, expected {sorted(keys)}")
     return value
 
 

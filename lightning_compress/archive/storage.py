@@ -35,7 +35,7 @@ def read_bytes(path: str) -> memoryview:
     local = local_path(path)
     if not local.stat().st_size:
         return memoryview(b"")
-    return memoryview(np.memmap(local, np.uint8, "r"))
+    return np.memmap(local, np.uint8, "r").data
 
 
 def read_start(path: str, nbytes: int) -> bytes:
@@ -59,8 +59,8 @@ def replace_file(
 ) -> None:
     """Write a file so that its name never stands for less than the whole, checked content.
 
-    Local: written beside its place, flushed, synced, checked, renamed, and the folder synced. Remote: written whole under
-    its name, checked, and deleted again where the check fails.
+    Local: written beside its place, flushed, synced, checked, renamed, and the folder synced. Remote: written whole
+    under its name, checked, and deleted again where the check fails.
 
     Args:
         path: local path or URL.

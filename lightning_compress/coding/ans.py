@@ -1,7 +1,7 @@
 """Asymmetric numeral systems: a static model of the stream, coded to within a few bytes of its entropy.
 
-J. Duda 2013, "Asymmetric numeral systems"; the coder is constriction's (R. Bamler 2022, "Understanding entropy coding with
-ANS"). docs/format.md gives its arithmetic, so that a reader in another language needs no library.
+J. Duda 2013, "Asymmetric numeral systems"; the coder is constriction's (R. Bamler 2022, "Understanding entropy
+coding with asymmetric numeral systems"). docs/format.md gives its arithmetic, so that a reader in another language needs no library.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _PLAIN, _DEFLATED, _DELTA_DEFLATED = range(3)
 
 
 class Ans:
-    """A frequency table, then the 32-bit words of a range-variant ANS coder with a 64-bit state and 24-bit probabilities."""
+    """A frequency table, then the 32-bit words of a range ANS coder: 64-bit state, 24-bit probabilities."""
 
     id: ClassVar[str] = "ans"
 
@@ -51,7 +51,7 @@ class Ans:
             symbols = (np.cumsum(weights > 0, dtype=np.int32) - 1)[statistics.words]
         coder = constriction.stream.stack.AnsCoder()
         coder.encode_reverse(symbols, _model(weights[numbered]))
-        return table + coder.get_compressed().astype("<u4").tobytes()
+        return table + bytes(coder.get_compressed().astype("<u4").data)
 
     def decode(self, data: memoryview, count: int, width: int) -> Words:
         """See :class:`Coder`."""
@@ -151,13 +151,13 @@ def _read_table(data: memoryview) -> tuple[NDArray[np.int64], memoryview]:
     return _weights(codes, mantissa_bits), rest
 
 
-def _planes(values: NDArray[np.unsignedinteger]) -> bytes:
+def _planes(values: Words) -> bytes:
     """All low bytes, then all high bytes."""
-    return values.view(np.uint8).reshape(-1, values.itemsize).T.tobytes()
+    return bytes(values.view(np.uint8).reshape(-1, values.itemsize).T.tobytes())
 
 
 def _unplanes(data: bytes) -> bytes:
-    return np.frombuffer(data, np.uint8).reshape(2, -1).T.tobytes()
+    return bytes(np.frombuffer(data, np.uint8).reshape(2, -1).T.tobytes())
 
 
 def _deflate(data: bytes) -> bytes:

@@ -10,7 +10,6 @@ import numpy as np
 from lightning_compress.coding.coder import Statistics, Words
 from lightning_compress.errors import FormatError
 
-
 _LONGEST = 1 << 16
 
 
@@ -27,7 +26,7 @@ class Huffman:
     def encode(self, statistics: Statistics) -> bytes:
         """See :class:`Coder`."""
         compressor = zlib.compressobj(6, zlib.DEFLATED, -15, 9, zlib.Z_HUFFMAN_ONLY)
-        return compressor.compress(statistics.words) + compressor.flush()
+        return compressor.compress(statistics.words.data) + compressor.flush()
 
     def decode(self, data: memoryview, count: int, width: int) -> Words:
         """See :class:`Coder`."""

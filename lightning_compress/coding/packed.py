@@ -42,7 +42,8 @@ class Packed:
         bits = data[0] if len(data) else 0
         if not len(data) or bits > 8 * width or len(data) != 1 + _packed_size(count, bits):
             raise FormatError(
-                f"a packed stream has {len(data)} bytes at {bits} bits, expected {count} words of at most {8 * width} bits"
+                f"a packed stream has {len(data)} bytes at {bits} bits a word, expected {count} words of at most "
+                f"{8 * width} bits"
             )
         planes, rest = divmod(bits, 8)
         dtype = dtype_of(width)

@@ -26,8 +26,8 @@ class Zstandard:
         return 0.0 if _may_repeat(statistics) else None
 
     def encode(self, statistics: Statistics) -> bytes:
-        """See :class:`Coder`; the strong level is tried only where the fast one found repetition, or the stream is small."""
-        data = memoryview(statistics.words).cast("B")
+        """See :class:`Coder`; the strong level is tried where the fast one found repetition or the stream is small."""
+        data = statistics.words.data.cast("B")
         fast = _compress(data, _FAST)
         if len(data) > _SMALL and len(fast) >= 0.98 * statistics.entropy_bytes:
             return fast
@@ -53,7 +53,7 @@ def _may_repeat(statistics: Statistics) -> bool:
     starts = range(0, len(words) - _SAMPLE, (len(words) - _SAMPLE) // (_SAMPLES - 1))
     sample = np.concatenate([words[start : start + _SAMPLE] for start in starts])
     entropy = statistics.entropy_bytes * len(sample) / len(words)
-    return len(_compress(memoryview(sample).cast("B"), _FAST)) < 0.98 * entropy
+    return len(_compress(sample.data.cast("B"), _FAST)) < 0.98 * entropy
 
 
 def _compress(data: memoryview, level: int) -> bytes:

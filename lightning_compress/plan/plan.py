@@ -118,8 +118,8 @@ def _check_reachable(rule: Rule, earlier: Sequence[Rule]) -> None:
     everything = [other.pattern for other in earlier if is_covered("*", [other.pattern])]
     if earlier and is_covered(rule.pattern, same_kind + everything):
         raise PlanError(
-            f"rule {rule.pattern!r} can never apply: the rules before it take every {'class' if rule.by == 'class' else 'name'} it "
-            "selects. Put it before them, or remove it."
+            f"rule {rule.pattern!r} can never apply: the rules before it take every {rule.by} it selects. "
+            "Put it before them, or remove it."
         )
 
 
@@ -127,8 +127,8 @@ def _nothing_selected(rule: Rule, weights: Weights) -> str:
     known = list(dict.fromkeys(w.class_name if rule.by == "class" else w.name for w in weights))
     what = "classes" if rule.by == "class" else "tensors"
     return (
-        f"rule {rule.pattern!r} selects none of the model's {len(known)} {what}{did_you_mean(rule.pattern, known)}; they are "
-        f"{', '.join(known[:5])}{' …' if len(known) > 5 else ''}. Correct the pattern, or write optional=True."
+        f"rule {rule.pattern!r} selects none of the model's {len(known)} {what}{did_you_mean(rule.pattern, known)}; "
+        f"they are {', '.join(known[:5])}{' …' if len(known) > 5 else ''}. Correct the pattern, or write optional=True."
     )
 
 

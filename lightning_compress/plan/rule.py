@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from typing import Any, Literal
 
 from lightning_compress.errors import PlanError
@@ -19,9 +20,9 @@ _SELECTORS: dict[str, Literal["name", "class"]] = {"tensors": "name", "class": "
 class Rule:
     """How the tensors that a pattern selects are treated.
 
-    The methods nest as in the reference paper (section 3.4): ``Prune`` makes weights zero, ``Interval`` quantizes those inside
-    an interval, ``Half`` (or ``Raw``, the default) keeps those outside. Each is optional; at least one is needed. Tensors that
-    are not float16, bfloat16, float32 or float64 are kept exactly whatever the rule says.
+    The methods nest as in the reference paper (section 3.4): ``Prune`` makes weights zero, ``Interval`` quantizes those
+    inside an interval, ``Half`` (or ``Raw``, the default) keeps those outside. Each is optional; at least one is needed.
+    Tensors that are not float16, bfloat16, float32 or float64 are kept exactly whatever the rule says.
 
     Args:
         pattern: of tensor names, or of class names; ``*`` is any run of characters, ``?`` any one.
@@ -48,10 +49,10 @@ class Rule:
         if not methods:
             raise PlanError(f"rule {pattern!r} has no method; to keep the tensors exactly, write Raw()")
         roles = [role_of(pattern, method) for method in methods]
-        if any(first >= second for first, second in zip(roles, roles[1:], strict=False)):
+        if any(first >= second for first, second in pairwise(roles)):
             raise PlanError(
-                f"rule {pattern!r} has the methods {', '.join(m.id for m in methods)}; write at most one of each kind, in the "
-                "order prune, interval, half or raw"
+                f"rule {pattern!r} has the methods {', '.join(m.id for m in methods)}; write at most one of each kind, "
+                "in the order prune, interval, half or raw"
             )
         for name, value in (
             ("pattern", pattern),

@@ -37,7 +37,7 @@ class Half:
         format: ``bfloat16`` (8 exponent bits) or ``float16`` (5).
         rounding: ``truncate`` (the paper; bfloat16 only) or ``nearest`` (ties to even).
 
-    Values that the format cannot hold stay bit-exact: NaN, infinity, what would overflow, and what would underflow to 0.
+    Values that the format cannot hold stay bit-exact: NaN, infinity, what would overflow, what would underflow to 0.
     Tensors of 16 bits or less, and those that are not floating-point, are kept raw.
 
     Raises:

@@ -106,7 +106,7 @@ class IndexedPayload:
         flat = torch.empty(len(self.indices), dtype=self.dtype)
         outliers = self.outliers.restore().reshape(-1)
         used = 0
-        for indices, target in zip(self.indices.split(_CHUNK), flat.split(_CHUNK), strict=True):
+        for indices, target in zip(torch.split(self.indices, _CHUNK), torch.split(flat, _CHUNK), strict=True):
             wide = indices.to(torch.int32)
             torch.index_select(table, 0, wide, out=target)
             if len(outliers):

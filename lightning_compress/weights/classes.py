@@ -43,8 +43,8 @@ def classify(
 
     Returns:
         name → class: ``source_embedding``, ``target_embedding``, ``embedding`` (side unknown), ``encoder.K``,
-        ``decoder.K``, ``softmax`` or ``other``, or a class of ``overrides``. What stands in an encoder or decoder outside
-        its numbered layers (a final norm) counts with the last layer.
+        ``decoder.K``, ``softmax`` or ``other``, or a class of ``overrides``. What stands in an encoder or decoder
+        outside its numbered layers (a final norm) counts with the last layer.
 
     Raises:
         WeightsError: a pattern of ``overrides`` matches nothing.

@@ -75,7 +75,7 @@ def needs_double(tensors: Sequence[Tensor]) -> bool:
 
 def chunks(tensor: Tensor) -> Iterator[Tensor]:
     """The values of a tensor in order, flat, a cache-sized piece at a time."""
-    for chunk in tensor.detach().reshape(-1).split(_CHUNK):
+    for chunk in torch.split(tensor.detach().reshape(-1), _CHUNK):
         yield chunk.cpu()
 
 

@@ -68,7 +68,7 @@ class Weights:
         for weight in self.weights:
             tensor = weight.tensor
             digest.update(f"{weight.name}\0{tensor.dtype}\0{list(tensor.shape)}\0".encode())
-            digest.update(memoryview(as_bytes(tensor).numpy()))
+            digest.update(as_bytes(tensor).numpy().data)
         digest.update(json.dumps({n: [t.of, t.offset, t.shape, t.stride] for n, t in self.ties.items()}).encode())
         return digest.hexdigest()
 

@@ -68,7 +68,7 @@ def _ties_in_group(state: Mapping[str, Tensor], names: list[str]) -> dict[str, T
 
 
 def _view_of(tensor: Tensor, name: str, base: Tensor) -> Tie | None:
-    start = tensor.storage_offset() - base.storage_offset()
+    start = int(tensor.storage_offset() - base.storage_offset())
     if start == 0 and tensor.shape == base.shape and tensor.stride() == base.stride():
         return _same(name, base)
     extent = sum((size - 1) * step for size, step in zip(tensor.shape, tensor.stride(), strict=True))
