@@ -25,7 +25,7 @@ from lightning_compress.quantize import (
     RawPayload,
     outlier_payload,
 )
-from lightning_compress.weights import Cut, Weight, Weights, chunks, true_positions
+from lightning_compress.weights import Cut, Weight, Weights, chunks, one_thread, true_positions
 
 _LOSSY_DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 _NOTHING = Codebook(0.0, 0.0, 0)
@@ -49,8 +49,11 @@ def compress(
         WeightsError: the source cannot be taken.
         PlanError: the plan is wrong or does not fit the model.
     """
-    plan = Plan.resolve(plan)
-    weights = Weights.of(source)
+    with one_thread():
+        return _compress(Weights.of(source), Plan.resolve(plan), on_tensor)
+
+
+def _compress(weights: Weights, plan: Plan, on_tensor: Callable[[Weight], None] | None) -> Archive:
     rules = plan.assign(weights)
     fitted = _fit(weights, rules)
     entries: list[Entry] = []

@@ -14,6 +14,7 @@ from lightning_compress.archive.report import Report, report
 from lightning_compress.archive.spec import Manifest, canonical
 from lightning_compress.archive.storage import read_bytes, replace_file
 from lightning_compress.errors import FormatError, VerificationError
+from lightning_compress.weights import one_thread
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,7 +81,8 @@ class Archive:
         Raises:
             FormatError, ChecksumError: a damaged stream.
         """
-        tensors = dict(reader.restore(self.manifest, self._views()))
+        with one_thread():
+            tensors = dict(reader.restore(self.manifest, self._views()))
         return tensors | {name: tie.view(tensors[tie.of]) for name, tie in self.manifest.ties.items()}
 
     def assets(self) -> dict[str, bytes]:
@@ -97,7 +99,8 @@ class Archive:
         Raises:
             FormatError, ChecksumError: the first thing that does not hold.
         """
-        reader.verify(self.manifest, self._views())
+        with one_thread():
+            reader.verify(self.manifest, self._views())
 
     def report(self) -> Report:
         """Sizes by tensor, by class and of the whole file."""

@@ -1,7 +1,8 @@
 """Asymmetric numeral systems: a static model of the stream, coded to within a few bytes of its entropy.
 
 J. Duda 2013, "Asymmetric numeral systems"; the coder is constriction's (R. Bamler 2022, "Understanding entropy
-coding with asymmetric numeral systems"). docs/format.md gives its arithmetic, so that a reader in another language needs no library.
+coding with asymmetric numeral systems"). docs/format.md gives its arithmetic, so that a reader in another language
+needs no library.
 """
 
 from __future__ import annotations

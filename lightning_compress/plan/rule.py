@@ -21,7 +21,7 @@ class Rule:
     """How the tensors that a pattern selects are treated.
 
     The methods nest as in the reference paper (section 3.4): ``Prune`` makes weights zero, ``Interval`` quantizes those
-    inside an interval, ``Half`` (or ``Raw``, the default) keeps those outside. Each is optional; at least one is needed.
+    inside an interval, ``Half`` (or ``Raw``, the default) keeps those outside. At least one is needed.
     Tensors that are not float16, bfloat16, float32 or float64 are kept exactly whatever the rule says.
 
     Args:
