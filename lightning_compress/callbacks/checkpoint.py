@@ -94,8 +94,16 @@ class CompressCheckpoint(_Callback):
         """Refuse what cannot work before the first step is paid for."""
         self._policy.check(trainer)
         shapes = shape_only(pl_module.state_dict())
-        if shapes is not None:
-            self.plan.assign(self._weights(pl_module, shapes))
+        if shapes is None:
+            return
+        try:
+            with kept_randomness():
+                self.plan.assign(self._weights(pl_module, shapes))
+        except CompressionError:
+            raise
+        except Exception as error:
+            # A hook of the module may need what only the training gives it; the first export tells if it never works.
+            _log.warning("the plan could not be tried on the model before the training: %r", error)
 
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
         """Take up the files of the run that is resumed, now that Lightning has read which they are."""

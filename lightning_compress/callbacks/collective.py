@@ -47,8 +47,7 @@ def gather(strategy: Any, state: Mapping[str, Any]) -> dict[str, Any]:
     """
     _refuse_placeholders(strategy.lightning_module)
     if any(_is_flat_shard(value) for value in state.values()):
-        options = StateDictOptions(full_state_dict=True, cpu_offload=True)
-        return dict(get_model_state_dict(strategy.model, options=options))
+        return whole_state(strategy)
     if not any(_is_shard(value) for value in state.values()):
         return dict(state)
     whole: dict[str, Any] = {}
@@ -57,6 +56,14 @@ def gather(strategy: Any, state: Mapping[str, Any]) -> dict[str, Any]:
         if strategy.is_global_zero:
             whole[name] = tensor.cpu() if isinstance(tensor, Tensor) else tensor
     return whole
+
+
+def whole_state(strategy: Any) -> dict[str, Any]:
+    """The live state dict of a sharded model: whole on rank 0, empty on the others. To be called on every rank."""
+    # Offloading what is in main memory already crashes there, in torch 2.13 for one.
+    offload = strategy.root_device.type != "cpu"
+    options = StateDictOptions(full_state_dict=True, cpu_offload=offload)
+    return dict(get_model_state_dict(strategy.model, options=options))
 
 
 def _is_shard(value: object) -> bool:

@@ -7,12 +7,11 @@ from typing import Any
 
 from torch.distributed.checkpoint.state_dict import (
     StateDictOptions,
-    get_model_state_dict,
     set_model_state_dict,
 )
 
 from lightning_compress.archive import Archive, is_archive
-from lightning_compress.callbacks.collective import on_rank_zero
+from lightning_compress.callbacks.collective import on_rank_zero, whole_state
 from lightning_compress.callbacks.files import exists
 from lightning_compress.callbacks.naming import CHECKPOINT_SUFFIX, SUFFIX, checkpoints_of
 from lightning_compress.compression import as_checkpoint
@@ -56,7 +55,7 @@ def restore(strategy: Any, checkpoint: Mapping[str, Any], strict: bool) -> bool:
     if not strategy.restore_checkpoint_after_setup:
         load_into(strategy.lightning_module, stored, excluded=excluded, strict=strict, source=source)
         return True
-    whole = get_model_state_dict(strategy.model, options=StateDictOptions(full_state_dict=True, cpu_offload=True))
+    whole = whole_state(strategy)
 
     def match() -> None:
         whole.update(match_state(whole, stored, excluded=excluded, strict=strict, source=source))

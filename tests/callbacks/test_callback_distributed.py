@@ -1,0 +1,79 @@
+"""Two processes with gloo: one file, written by rank 0, and an error that every rank hears of."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from small_trainings import Small, names
+
+from lightning_compress import load, load_from_checkpoint
+
+SCRIPT = Path(__file__).with_name("distributed_training.py")
+
+
+def _run(folder, strategy, on_error, disk):
+    folder.mkdir()
+    environment = {
+        **os.environ,
+        "OMP_NUM_THREADS": "1",
+        "PYTHONPATH": os.pathsep.join([str(SCRIPT.parents[2]), os.environ.get("PYTHONPATH", "")]),
+    }
+    result = subprocess.run(
+        [sys.executable, str(SCRIPT), str(folder), strategy, on_error, disk],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=180,
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr
+    outcomes = [json.loads((folder.parent / f"rank-{rank}.json").read_text()) for rank in (0, 1)]
+    return outcomes, result.stderr
+
+
+@pytest.mark.parametrize("strategy", ["ddp", "full", "sharded", "flat"])
+def test_the_whole_model_is_exported_once_and_loads_on_every_rank(tmp_path, strategy):
+    folder = tmp_path / "run"
+    outcomes, _ = _run(folder, strategy, "raise", "free")
+    assert names(folder, ".safetensors") == {"epoch=1.safetensors", "last.safetensors"}
+    stored = load(folder / "epoch=1.safetensors")
+    assert {name: tensor.shape for name, tensor in stored.items()} == {
+        name: tensor.shape for name, tensor in Small().state_dict().items()
+    }
+    if strategy in ("ddp", "full"):
+        state = torch.load(folder / "epoch=1.ckpt", weights_only=True)["state_dict"]
+        for name, tensor in state.items():
+            torch.testing.assert_close(stored[name], tensor, rtol=2**-7, atol=1e-30)
+    model = load_from_checkpoint(Small, folder / "epoch=1.safetensors").eval()
+    # Every rank tests on all the data: use_distributed_sampler=False.
+    with torch.no_grad():
+        losses = [torch.nn.functional.mse_loss(model(x), y) for x, y in model.test_dataloader()]
+    expected = float(torch.stack(losses).mean())
+    for outcome in outcomes:
+        assert outcome["steps"] == 8
+        assert outcome["tested"] == pytest.approx(expected, rel=1e-5)
+        assert "Resume from its checkpoint" in outcome["refused"]
+
+
+def test_an_error_of_rank_zero_is_raised_on_every_rank(tmp_path):
+    outcomes, _ = _run(tmp_path / "run", "ddp", "raise", "full")
+    assert [outcome["steps"] for outcome in outcomes] == [4, 4]
+    for outcome in outcomes:
+        assert outcome["error"].startswith("CallbackError: ")
+        assert "No space left on device" in outcome["error"]
+    assert names(tmp_path / "run", "") == {"epoch=0.ckpt"}
+
+
+def test_an_error_of_rank_zero_is_logged_there_and_both_go_on(tmp_path):
+    outcomes, log = _run(tmp_path / "run", "ddp", "warn", "full")
+    assert [outcome["steps"] for outcome in outcomes] == [8, 8]
+    assert all("error" not in outcome for outcome in outcomes)
+    assert log.count("no compressed file at") == 4
+    assert log.count("epoch=1.safetensors, the training goes on") == 1
+    assert names(tmp_path / "run", "") == {"epoch=1.ckpt", "last.ckpt"}
