@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from os import PathLike, fspath
@@ -14,8 +14,8 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from lightning_compress.archive import Archive, Asset, Entry, Manifest, encode_asset, encode_tensor
-from lightning_compress.errors import ForeignFileError
+from lightning_compress.archive import Archive, Asset, Entry, Manifest, encode_asset, encode_tensor, is_archive
+from lightning_compress.errors import ForeignFileError, WeightsError
 from lightning_compress.plan import Plan, Rule
 from lightning_compress.quantize import (
     Codebook,
@@ -50,7 +50,22 @@ def compress(
         PlanError: the plan is wrong or does not fit the model.
     """
     with one_thread():
-        return _compress(Weights.of(source), Plan.resolve(plan), on_tensor)
+        weights = read_weights(source) if isinstance(source, (str, PathLike)) else Weights.of(source)
+        return _compress(weights, Plan.resolve(plan), on_tensor)
+
+
+def read_weights(path: str | PathLike[str], *, exclude: Sequence[str] = ()) -> Weights:
+    """The weights of a checkpoint that is not compressed yet.
+
+    Raises:
+        WeightsError: it is compressed already, or cannot be taken (see :meth:`Weights.from_checkpoint`).
+    """
+    if is_archive(path):
+        raise WeightsError(
+            f"{path} is a compressed file already. To compress its weights once more, expand it first; better compress "
+            "the checkpoint it was made from."
+        )
+    return Weights.from_checkpoint(path, exclude=exclude)
 
 
 def _compress(weights: Weights, plan: Plan, on_tensor: Callable[[Weight], None] | None) -> Archive:

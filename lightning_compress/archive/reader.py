@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from pathlib import Path
+from os import PathLike, fspath
 
 from torch import Tensor
 
@@ -20,10 +20,10 @@ _LEAST_LIMIT = 1 << 30
 _EXPANSION = 2000
 
 
-def is_archive(path: str | Path) -> bool:
+def is_archive(path: str | PathLike[str]) -> bool:
     """Whether a file begins like one of ours; False where there is none."""
     try:
-        start = read_start(str(path), 8 + len(_START))
+        start = read_start(fspath(path), 8 + len(_START))
     except OSError:
         return False
     return start[8:] == _START
