@@ -10,7 +10,7 @@ import zstandard
 from lightning_compress.coding.coder import Statistics, Words, dtype_of
 from lightning_compress.errors import FormatError
 
-_FAST, _STRONG = 3, 19
+_FAST, _STRONG = 1, 19
 _SMALL = 1 << 14
 _LONG = 1 << 20
 _SAMPLES, _SAMPLE = 8, 1 << 14
