@@ -15,12 +15,8 @@ def lightning_name() -> str:
     Raises:
         ModuleNotFoundError: neither is installed.
     """
-    for name in _NAMES:
-        if name in sys.modules:
-            return name
-    for name in _NAMES:
-        if find_spec(name.partition(".")[0]) is not None:
-            return name
+    for name in (*filter(_is_imported, _NAMES), *filter(_is_installed, _NAMES)):
+        return name
     raise ModuleNotFoundError("lightning_compress.callbacks needs Lightning: pip install pytorch-lightning")
 
 
@@ -28,3 +24,11 @@ def callback_class() -> type:
     """Lightning's ``Callback``."""
     found: type = import_module(lightning_name()).Callback
     return found
+
+
+def _is_imported(name: str) -> bool:
+    return name in sys.modules
+
+
+def _is_installed(name: str) -> bool:
+    return find_spec(name.partition(".")[0]) is not None

@@ -19,7 +19,7 @@ from lightning_compress.callbacks.policy import Policy, When
 from lightning_compress.callbacks.randomness import kept_randomness
 from lightning_compress.compression import compress
 from lightning_compress.errors import CallbackError, CompressionError
-from lightning_compress.logging import log_report
+from lightning_compress.logging import log_report, logging_step
 from lightning_compress.plan import Plan
 from lightning_compress.weights import Weights
 
@@ -168,8 +168,8 @@ class CompressCheckpoint(_Callback):
         for loser in self._policy.written(trainer, path):
             _discard(partner_of(loser))
         if is_new:
-            step = getattr(trainer.fit_loop.epoch_loop, "_batches_that_stepped", trainer.global_step)
-            log_report(trainer.loggers, archive.report(), seconds=perf_counter() - began, step=step)
+            seconds = perf_counter() - began
+            log_report(trainer.loggers, archive.report(), seconds=seconds, step=logging_step(trainer))
 
     def _weights(self, module: Any, state: Mapping[str, Any]) -> Weights:
         return Weights.from_state_dict(state, module=module, exclude=self.exclude, classes=self.classes)

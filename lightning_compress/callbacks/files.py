@@ -8,6 +8,7 @@ import fsspec
 
 from lightning_compress.archive import Archive, is_archive
 from lightning_compress.archive.storage import is_remote, local_path
+from lightning_compress.callbacks.naming import PARTIAL_SUFFIX
 from lightning_compress.errors import ForeignFileError
 
 
@@ -46,7 +47,8 @@ def listing(folder: str) -> list[str]:
     if not is_remote(folder):
         return sorted(str(path) for path in local_path(folder).iterdir())
     system, inner = fsspec.core.url_to_fs(folder)
-    return sorted(system.unstrip_protocol(name) for name in system.ls(inner, detail=False))
+    names = (path.rstrip("/").rpartition("/")[2] for path in system.ls(inner, detail=False))
+    return sorted(f"{folder.rstrip('/')}/{name}" for name in names)
 
 
 def modified(path: str) -> float:
@@ -69,7 +71,7 @@ def discard(path: str) -> bool:
     Raises:
         OSError: it is there and cannot be deleted.
     """
-    if not (is_archive(path) or _dangles(path)):
+    if not (is_archive(path) or _dangles(path) or _is_partial(path)):
         return False
     if is_remote(path):
         system, inner = fsspec.core.url_to_fs(path)
@@ -100,6 +102,12 @@ def link(target: str, path: str) -> None:
         Archive.open(target).save(path)
         return
     fresh.replace(place)
+
+
+def _is_partial(path: str) -> bool:
+    """Whether it is what a writer leaves that is killed before it can rename its file."""
+    place = local_path(path)
+    return not is_remote(path) and place.match(f".*{PARTIAL_SUFFIX}") and place.is_file()
 
 
 def _dangles(path: str) -> bool:

@@ -6,6 +6,7 @@ from os import PathLike, fspath
 
 CHECKPOINT_SUFFIX = ".ckpt"
 SUFFIX = ".safetensors"
+PARTIAL_SUFFIX = f"{SUFFIX}.partial"
 # The learning rate finder and the batch size finder save under these names and delete when they are through.
 _TEMPORARY = (".lr_find_", ".scale_batch_size_")
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from os import PathLike, fspath
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from lightning_compress.archive import Archive, is_archive
 from lightning_compress.callbacks import files
 from lightning_compress.callbacks.naming import (
     CHECKPOINT_SUFFIX,
+    PARTIAL_SUFFIX,
     SUFFIX,
     checkpoints_of,
     is_temporary,
@@ -66,35 +68,46 @@ def reconcile(
     """
     plan = Plan.resolve(plan)
     names = files.listing(fspath(folder))
-    created: list[str] = []
-    deleted: list[str] = []
     failed: dict[str, str] = {}
     # Links after the files they lead to.
-    for checkpoint in sorted(filter(_is_checkpoint, names), key=lambda path: (Path(path).is_symlink(), path)):
-        partner = partner_of(checkpoint)
-        linked = partner_of(str(Path(checkpoint).resolve())) if Path(checkpoint).is_symlink() else partner
-        try:
-            if _is_current(checkpoint, partner):
-                continue
-            if linked != partner and is_archive(linked):
-                files.link(linked, partner)
-            else:
-                compress(Weights.from_checkpoint(checkpoint, classes=classes, exclude=exclude), plan).save(partner)
-            created.append(partner)
-        except (CompressionError, OSError) as error:
-            failed[checkpoint] = str(error)
-    for partner in (name for name in names if name.endswith(SUFFIX)):
-        if not any(files.exists(checkpoint) for checkpoint in checkpoints_of(partner)):
-            try:
-                if files.discard(partner):
-                    deleted.append(partner)
-            except OSError as error:
-                failed[partner] = str(error)
-    return Reconciled(tuple(created), tuple(deleted), failed)
+    checkpoints = sorted(filter(_is_checkpoint, names), key=lambda path: (Path(path).is_symlink(), path))
+    supply = partial(_supply, plan=plan, classes=classes, exclude=exclude)
+    supplied = [path for path in checkpoints if _succeeds(supply, path, failed)]
+    deleted = [path for path in names if _is_left_over(path) and _succeeds(files.discard, path, failed)]
+    return Reconciled(tuple(map(partner_of, supplied)), tuple(deleted), failed)
+
+
+def _succeeds(work: Callable[[str], bool], path: str, failed: dict[str, str]) -> bool:
+    try:
+        return work(path)
+    except (CompressionError, OSError) as error:
+        failed[path] = str(error)
+        return False
+
+
+def _supply(
+    checkpoint: str, plan: Plan, classes: Mapping[str, str | Sequence[str]] | None, exclude: Sequence[str]
+) -> bool:
+    """Give one checkpoint its compressed file or link, and say whether it lacked one."""
+    partner = partner_of(checkpoint)
+    if _is_current(checkpoint, partner):
+        return False
+    linked = partner_of(Path(checkpoint).resolve()) if Path(checkpoint).is_symlink() else partner
+    if linked != partner and is_archive(linked):
+        files.link(linked, partner)
+    else:
+        compress(Weights.from_checkpoint(checkpoint, classes=classes, exclude=exclude), plan).save(partner)
+    return True
 
 
 def _is_checkpoint(path: str) -> bool:
     return path.endswith(CHECKPOINT_SUFFIX) and not is_temporary(path) and files.exists(path)
+
+
+def _is_left_over(path: str) -> bool:
+    """Whether it is named like a compressed file without a checkpoint, or like one whose writer was killed."""
+    without = path.endswith(SUFFIX) and not any(map(files.exists, checkpoints_of(path)))
+    return without or path.endswith(PARTIAL_SUFFIX)
 
 
 def _is_current(checkpoint: str, partner: str) -> bool:

@@ -1,5 +1,6 @@
 """What a compression is worth, told to whatever loggers a trainer has."""
 
 from lightning_compress.logging.report import class_table, log_report, scalars
+from lightning_compress.logging.step import logging_step
 
-__all__ = ["class_table", "log_report", "scalars"]
+__all__ = ["class_table", "log_report", "logging_step", "scalars"]

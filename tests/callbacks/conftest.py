@@ -9,6 +9,7 @@ ADVICE = (
     "ignore:Checkpoint directory .* exists and is not empty.*",
     "ignore:Using ModelCheckpoint with manual optimization.*",
     "ignore:You're resuming from a checkpoint that ended before the epoch ended.*",
+    "ignore:Be aware that when using `ckpt_path`, callbacks used to create the checkpoint.*",
     "ignore:.*was called without a model.*",
     "ignore:.*there is no last checkpoint available.*",
     "ignore:`isinstance\\(treespec, LeafSpec\\)` is deprecated.*",
