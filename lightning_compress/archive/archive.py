@@ -65,7 +65,7 @@ class Archive:
 
         def check(written: str) -> None:
             try:
-                again = Archive.open(written, max_bytes=2 * self.manifest.raw_bytes + (1 << 40))
+                again = Archive.open(written, max_bytes=self.manifest.raw_bytes + self.manifest.tied_bytes + (1 << 40))
                 if again.manifest.to_envelope() != self.manifest.to_envelope():
                     raise FormatError("the manifest differs")
                 again.verify()

@@ -16,6 +16,8 @@ from lightning_compress.quantize import DTYPES, PAYLOADS, Payload, RawPayload, S
 from lightning_compress.weights import as_bytes, chunks
 
 _DTYPE_NAMES = {dtype: name for name, dtype in DTYPES.items()}
+# Types of less than a byte: torch saves them, and computes with none of them.
+_WITHOUT_ARITHMETIC = {"float4_e2m1fn_x2", *(f"{sign}int{bits}" for sign in ("", "u") for bits in range(1, 8))}
 
 
 def encode_tensor(name: str, class_name: str, payload: Payload) -> tuple[Entry, dict[str, bytes]]:
@@ -58,6 +60,8 @@ def decode_tensor(entry: Entry, streams: Mapping[str, memoryview]) -> Tensor:
         for record in entry.streams
     }
     payload = PAYLOADS[entry.kind].from_streams(entry.payload, entry.shape, entry.torch_dtype, words)
+    if {"kind": payload.kind, **payload.parameters()} != entry.payload:
+        raise FormatError(f"tensor {entry.name!r} has parameters that no {payload.kind} payload has: {entry.payload}")
     restored = payload.restore()
     if checksum(as_bytes(restored).numpy()) != entry.crc32:
         raise ChecksumError(f"tensor {entry.name!r} does not restore to the values it was made from")
@@ -105,6 +109,13 @@ def _decode_stream(owner: str, record: StreamRecord, data: memoryview, spec: Str
 
 
 def _zeros(restored: Tensor) -> int:
-    """How many elements are 0, by value (−0 is one)."""
-    values = restored.float() if restored.dtype.itemsize < 4 and restored.dtype.is_floating_point else restored
-    return sum(int(np.count_nonzero(chunk.numpy() == 0)) for chunk in chunks(values))
+    """How many elements are 0, by value (−0 is one); of types without arithmetic, by their bytes."""
+    dtype, flat = restored.dtype, as_bytes(restored)
+    if dtype.is_complex:
+        parts = (chunk.reshape(-1, 2) for chunk in chunks(flat.view(dtype.to_real())))
+        return sum(int((pair == 0).all(1).sum()) for pair in parts)
+    if _DTYPE_NAMES[dtype] in _WITHOUT_ARITHMETIC:
+        return int(np.count_nonzero(flat.numpy() == 0))
+    narrow = dtype.is_floating_point and dtype.itemsize < 4  # numpy does not know all of these
+    values = (chunk.float() if narrow else chunk for chunk in chunks(flat.view(dtype)))
+    return sum(int(np.count_nonzero(chunk.numpy() == 0)) for chunk in values)

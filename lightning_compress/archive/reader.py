@@ -35,7 +35,8 @@ def parse(data: memoryview, source: str, max_bytes: int | None = None) -> tuple[
     Args:
         data: the bytes of the file.
         source: what to call it in errors.
-        max_bytes: how many bytes its tensors and assets may restore to; 1 GiB or 2000 times the file by default.
+        max_bytes: how many bytes its tensors (tied ones too) and assets may restore to; 1 GiB or 2000 times the file
+            by default.
 
     Raises:
         TruncatedError, ForeignFileError, ChecksumError, VersionError, FormatError: see docs/format.md.
@@ -117,7 +118,7 @@ def _check_sizes(manifest: Manifest, file_bytes: int, body_bytes: int, source: s
     if coded < body_bytes:
         raise FormatError(f"{source}: {body_bytes - coded} bytes follow the last stream")
     limit = max(_LEAST_LIMIT, _EXPANSION * file_bytes) if max_bytes is None else max_bytes
-    restored = manifest.raw_bytes + sum(asset.nbytes for asset in manifest.assets)
+    restored = manifest.raw_bytes + manifest.tied_bytes + sum(asset.nbytes for asset in manifest.assets)
     if restored > limit:
         raise FormatError(
             f"{source} ({file_bytes} bytes) would restore to {restored} bytes, more than the limit of {limit}. "

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from lightning_compress.coding import CODERS
 from lightning_compress.errors import ChecksumError, FormatError, VersionError
 from lightning_compress.quantize import DTYPES, PAYLOADS, StreamSpec
 from lightning_compress.weights import Tie
@@ -117,6 +118,12 @@ class Manifest:
         return sum(entry.raw_bytes for entry in self.entries)
 
     @property
+    def tied_bytes(self) -> int:
+        """Bytes of the tied tensors, were each copied: a view may be larger than what it is a view of."""
+        sizes = {entry.name: entry.torch_dtype.itemsize for entry in self.entries}
+        return sum(math.prod(tie.shape) * sizes[tie.of] for tie in self.ties.values())
+
+    @property
     def names(self) -> tuple[str, ...]:
         """Every name that loading gives, tied ones too."""
         return (*(entry.name for entry in self.entries), *self.ties)
@@ -159,6 +166,8 @@ class Manifest:
                 f"the file has format version {version}, this package reads up to {FORMAT_VERSION}: "
                 "update lightning-compress"
             )
+        if version != FORMAT_VERSION or type(version) is not int:
+            raise FormatError(f"the manifest has format version {version!r}, expected a whole number from 1")
         return _from_json(body)
 
 
@@ -166,12 +175,14 @@ def canonical(value: Any) -> str:
     """JSON with sorted keys and no white space: equal values give equal text.
 
     Raises:
-        FormatError: NaN or infinity, which JSON cannot hold.
+        FormatError: what JSON cannot hold (NaN, infinity, objects) or UTF-8 cannot (half a surrogate pair).
     """
     try:
-        return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
-    except ValueError as error:
+        text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+        text.encode()
+    except (TypeError, ValueError, RecursionError) as error:
         raise FormatError(f"the manifest cannot hold this value: {error}") from error
+    return text
 
 
 def _to_json(manifest: Manifest) -> dict[str, Any]:
@@ -242,9 +253,9 @@ def _from_json(body: Any) -> Manifest:
 def _entry_from_json(body: Any) -> Entry:
     _expect("entry", body, dict, {"name", "shape", "dtype", "class", "payload", "streams", "zeros", "crc32"})
     name, payload = _expect("name", body["name"], str), _expect("payload", body["payload"], dict)
-    if body["dtype"] not in DTYPES:
+    if _expect("dtype", body["dtype"], str) not in DTYPES:
         raise VersionError(f"tensor {name!r} has dtype {body['dtype']!r}, which this torch does not know")
-    if payload.get("kind") not in PAYLOADS:
+    if _expect("payload kind", payload.get("kind"), str) not in PAYLOADS:
         raise VersionError(
             f"tensor {name!r} has a payload of kind {payload.get('kind')!r}, this version knows {', '.join(PAYLOADS)}"
         )
@@ -258,7 +269,12 @@ def _entry_from_json(body: Any) -> Entry:
         zeros=_number("zeros", body["zeros"]),
         crc32=_crc(body["crc32"]),
     )
-    expected = list(entry.layout())
+    try:
+        expected = list(entry.layout())
+    except TypeError as error:
+        raise FormatError(f"tensor {name!r} has a parameter of a wrong type: {error}") from error
+    if entry.zeros > entry.elements:
+        raise FormatError(f"tensor {name!r} has {entry.elements} elements, and {entry.zeros} of them are 0")
     if [stream.name for stream in entry.streams] != expected:
         raise FormatError(f"tensor {name!r} has the streams {[s.name for s in entry.streams]}, expected {expected}")
     return entry
@@ -268,9 +284,9 @@ def _stream_from_json(body: Any) -> StreamRecord:
     if not isinstance(body, list) or len(body) != 4:
         raise FormatError(f"a stream is {body!r}, expected name, coder, bytes and checksum")
     name, coder, nbytes, crc32 = body
-    return StreamRecord(
-        _expect("stream", name, str), _expect("coder", coder, str), _number("bytes", nbytes), _crc(crc32)
-    )
+    if _expect("coder", coder, str) not in CODERS:
+        raise VersionError(f"a stream has the coder {coder!r}, this version knows {', '.join(CODERS)}")
+    return StreamRecord(_expect("stream", name, str), coder, _number("bytes", nbytes), _crc(crc32))
 
 
 def _tie_from_json(body: Any) -> Tie:
@@ -283,12 +299,10 @@ def _tie_from_json(body: Any) -> Tie:
 
 def _asset_from_json(body: Any) -> Asset:
     _expect("asset", body, dict, {"name", "bytes", "stream", "crc32"})
-    return Asset(
-        _expect("asset name", body["name"], str),
-        _number("asset bytes", body["bytes"]),
-        _stream_from_json(body["stream"]),
-        _crc(body["crc32"]),
-    )
+    name, stream = _expect("asset name", body["name"], str), _stream_from_json(body["stream"])
+    if stream.name != "bytes":
+        raise FormatError(f"asset {name!r} has the stream {stream.name!r}, expected 'bytes'")
+    return Asset(name, _number("asset bytes", body["bytes"]), stream, _crc(body["crc32"]))
 
 
 def _check_names(manifest: Manifest) -> None:
@@ -321,7 +335,7 @@ def _number(what: str, value: Any) -> int:
 
 def _sizes(what: str, value: Any) -> tuple[int, ...]:
     sizes = tuple(_number(what, size) for size in _expect(what, value, list))
-    if len(sizes) > 64 or math.prod(sizes) > MAX_ELEMENTS:
+    if len(sizes) > 64 or math.prod(max(size, 1) for size in sizes) > MAX_ELEMENTS:
         raise FormatError(f"{what} in the manifest is {value!r}, larger than any tensor")
     return sizes
 

@@ -101,8 +101,9 @@ def _replace_remote(
 ) -> None:
     system, name = fsspec.core.url_to_fs(path)
     _refuse_foreign(path, system.exists(name), is_ours)
+    opened = system.open(name, "wb")  # a failure here leaves what stood there
     try:
-        with system.open(name, "wb") as file:
+        with opened as file:
             for part in parts:
                 file.write(part)
         check(path)
