@@ -26,6 +26,7 @@ from lightning_compress.errors import FormatError
 
 _MANTISSA_BITS = (3, 8)  # of the two kinds of table: one byte a symbol, or two
 _SMALL_ALPHABET = 1 << 12
+_CHUNK = 1 << 20
 _PLAIN, _DEFLATED, _DELTA_DEFLATED = range(3)
 
 
@@ -35,11 +36,15 @@ class Ans:
     id: ClassVar[str] = "ans"
 
     def lower_bound(self, statistics: Statistics) -> float | None:
-        """The entropy; streams of one symbol, or of too many, are left to other coders."""
+        """The entropy; streams of one symbol, or of too many, are left to other coders.
+
+        The coder begins at the end of the stream with the state 0, and there the symbol 0 costs nothing: then no bound is
+        known.
+        """
         counts = statistics.counts
         if counts is None or np.count_nonzero(counts) < 2:
             return None
-        return statistics.entropy_bytes
+        return statistics.entropy_bytes if statistics.words[-1] else 0.0
 
     def encode(self, statistics: Statistics) -> bytes:
         """See :class:`Coder`."""
@@ -52,28 +57,29 @@ class Ans:
             symbols = (np.cumsum(weights > 0, dtype=np.int32) - 1)[statistics.words]
         coder = constriction.stream.stack.AnsCoder()
         coder.encode_reverse(symbols, _model(weights[numbered]))
-        return table + bytes(coder.get_compressed().astype("<u4").data)
+        return table + coder.get_compressed().astype("<u4").tobytes().rstrip(b"\0")
 
     def decode(self, data: memoryview, count: int, width: int) -> Words:
         """See :class:`Coder`."""
         weights, body = _read_table(data)
         numbered = _numbered(weights)
-        if np.count_nonzero(weights) < 2 or len(weights) > 1 << (8 * width) or len(body) % 4:
+        if np.count_nonzero(weights) < 2 or len(weights) > 1 << (8 * width):
             raise FormatError(
-                f"an ANS stream has {np.count_nonzero(weights)} symbols below {len(weights)} and {len(body)} bytes of "
-                f"code, expected at least two symbols of {8 * width} bits and whole 32-bit words"
+                f"an ANS stream has {np.count_nonzero(weights)} symbols below {len(weights)}, expected at least two of "
+                f"{8 * width} bits"
             )
-        words = np.frombuffer(body, "<u4").astype(np.uint32)
+        words = np.frombuffer(bytes(body) + bytes(-len(body) % 4), "<u4").astype(np.uint32)
         if len(words) and words[-1] == 0:
             raise FormatError("an ANS stream ends in a zero word, which none does")
         coder = constriction.stream.stack.AnsCoder(words)
-        symbols = coder.decode(_model(weights[numbered]), count)
+        model, result = _model(weights[numbered]), np.empty(count, dtype_of(width))
+        for start in range(0, count, _CHUNK):
+            target = result[start : start + _CHUNK]
+            symbols = coder.decode(model, len(target))
+            target[:] = symbols if len(numbered) == len(weights) else numbered[symbols]
         if not coder.is_empty():
             raise FormatError("an ANS stream holds more than its symbols")
-        dtype = dtype_of(width)
-        if len(numbered) == len(weights):
-            return np.asarray(symbols.astype(dtype))
-        return np.asarray(numbered.astype(dtype)[symbols])
+        return result
 
 
 def _numbered(weights: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -37,7 +37,8 @@ class Statistics:
             return None
         counts = np.zeros(self.largest + 1, np.int64)
         for start in range(0, len(self.words), 1 << 20):
-            counts += np.bincount(self.words[start : start + (1 << 20)], minlength=self.largest + 1)
+            chunk = self.words[start : start + (1 << 20)].astype(np.int64)
+            counts += np.bincount(chunk, minlength=self.largest + 1)
         return counts
 
     @cached_property

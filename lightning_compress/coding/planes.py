@@ -40,9 +40,9 @@ class Planes:
         self._choose = choose
 
     def lower_bound(self, statistics: Statistics) -> float | None:
-        """The entropy where it is known; streams of one-byte words, or of few symbols, are better coded whole."""
+        """None is known, as for the coders of the planes; one-byte words, or few symbols, are better coded whole."""
         wide = statistics.words.itemsize > 1 and statistics.largest >= _SMALL_ALPHABET
-        return statistics.entropy_bytes if wide else None
+        return 0.0 if wide else None
 
     def encode(self, statistics: Statistics) -> bytes:
         """See :class:`Coder`."""
