@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
+from importlib import metadata
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -43,6 +44,21 @@ def main() -> None:
         sys.exit(1)
 
 
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(metadata.version("lightning-compress"))
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Options before the verb."""
+
+
 @app.command()
 def compress(
     source: Annotated[Path, typer.Argument(help="A Lightning checkpoint or a saved state dict.", show_default=False)],
@@ -58,9 +74,8 @@ def compress(
     weights = read_weights(source, exclude=exclude or ())
     with _progress("compressing", sum(weight.tensor.numel() for weight in weights), as_json) as advance:
         archive = compress_weights(weights, resolved, on_tensor=lambda weight: advance(weight.tensor.numel()))
-    with _progress("writing and reading back", 1, as_json) as advance:
-        archive.save(out)
-        advance(1)
+    with _progress("writing and reading back", sum(weight.tensor.numel() for weight in weights), as_json) as advance:
+        archive.save(out, on_tensor=lambda entry: advance(entry.elements))
     _show(out, archive, as_json, rows=archive.report().by_class())
 
 
@@ -76,9 +91,9 @@ def expand(
     """Write the restored weights as a Lightning checkpoint or as plain safetensors, by the ending of OUT."""
     if out.suffix not in (".ckpt", ".safetensors"):
         raise WeightsError(f"{out} ends in {out.suffix!r}; write .ckpt for a Lightning checkpoint, or .safetensors")
-    with _progress("expanding", 1, as_json) as advance:
-        expand_file(file, out)
-        advance(1)
+    total = sum(entry.elements for entry in Archive.open(file).manifest.entries)
+    with _progress("expanding", total, as_json) as advance:
+        expand_file(file, out, on_tensor=lambda entry: advance(entry.elements))
     _say({"file": str(out), "bytes": out.stat().st_size}, as_json, f"{out}: {out.stat().st_size:,} bytes")
 
 
@@ -98,9 +113,8 @@ def inspect(
 def verify(file: File, as_json: Json = False) -> None:
     """Check structure and every checksum of a file by decoding all of it; status 1 where something does not hold."""
     archive = Archive.open(file)
-    with _progress("verifying", 1, as_json) as advance:
-        archive.verify()
-        advance(1)
+    with _progress("verifying", sum(entry.elements for entry in archive.manifest.entries), as_json) as advance:
+        archive.verify(on_tensor=lambda entry: advance(entry.elements))
     tensors = len(archive.manifest.names)
     _say(
         {"file": str(file), "sound": True, "tensors": tensors, "bytes": archive.nbytes},

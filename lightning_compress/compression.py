@@ -106,8 +106,15 @@ def load(path: str | PathLike[str], *, max_bytes: int | None = None) -> dict[str
     return Archive.open(path, max_bytes=max_bytes).restore()
 
 
-def expand(path: str | PathLike[str], out: str | PathLike[str]) -> None:
+def expand(
+    path: str | PathLike[str], out: str | PathLike[str], *, on_tensor: Callable[[Entry], None] | None = None
+) -> None:
     """Write a compressed file as a Lightning checkpoint (``out`` ends in ``.ckpt``) or as plain safetensors.
+
+    Args:
+        path: a compressed file.
+        out: a path where nothing stands yet.
+        on_tensor: called after each restored tensor, for progress.
 
     Raises:
         ForeignFileError: ``out`` exists.
@@ -121,19 +128,20 @@ def expand(path: str | PathLike[str], out: str | PathLike[str]) -> None:
     partial = target.with_name(f".{target.name}.partial")
     try:
         if target.suffix == ".ckpt":
-            torch.save(as_checkpoint(archive), partial)
+            torch.save(as_checkpoint(archive, on_tensor=on_tensor), partial)
         else:
-            safetensors.torch.save_file({n: t.clone().contiguous() for n, t in archive.restore().items()}, partial)
+            tensors = archive.restore(on_tensor=on_tensor)
+            safetensors.torch.save_file({n: t.clone().contiguous() for n, t in tensors.items()}, partial)
         partial.replace(target)
     except BaseException:
         partial.unlink(missing_ok=True)
         raise
 
 
-def as_checkpoint(archive: Archive) -> dict[str, object]:
+def as_checkpoint(archive: Archive, *, on_tensor: Callable[[Entry], None] | None = None) -> dict[str, object]:
     """The dictionary that Lightning expects of a ``.ckpt``, with weights and hyper-parameters alone."""
     return {
-        "state_dict": archive.restore(),
+        "state_dict": archive.restore(on_tensor=on_tensor),
         "hyper_parameters": dict(archive.manifest.hyper_parameters),
         "pytorch-lightning_version": _lightning_version(),
     }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from os import PathLike, fspath
 from typing import Any
@@ -11,7 +11,7 @@ from torch import Tensor
 
 from lightning_compress.archive import reader, writer
 from lightning_compress.archive.report import Report, report
-from lightning_compress.archive.spec import Manifest, canonical
+from lightning_compress.archive.spec import Entry, Manifest, canonical
 from lightning_compress.archive.storage import read_bytes, replace_file
 from lightning_compress.errors import FormatError, VerificationError
 from lightning_compress.weights import one_thread
@@ -48,11 +48,12 @@ class Archive:
         """Bytes of the file, header and assets included."""
         return len(writer.header_bytes(self.manifest)) + sum(stream.nbytes for _, stream in self.manifest.stream_keys())
 
-    def save(self, path: str | PathLike[str]) -> int:
+    def save(self, path: str | PathLike[str], *, on_tensor: Callable[[Entry], None] | None = None) -> int:
         """Write the file and read it back; the name appears only when everything in it was decoded and compared.
 
         Args:
             path: local path, or a URL that fsspec opens; an existing file is replaced if it is one of ours.
+            on_tensor: called after each tensor was read back, for progress.
 
         Returns:
             Bytes on disk.
@@ -68,21 +69,24 @@ class Archive:
                 again = Archive.open(written, max_bytes=self.manifest.raw_bytes + self.manifest.tied_bytes + (1 << 40))
                 if again.manifest.to_envelope() != self.manifest.to_envelope():
                     raise FormatError("the manifest differs")
-                again.verify()
+                again.verify(on_tensor=on_tensor)
             except FormatError as error:
                 raise VerificationError(f"{path} did not read back as it was written: {error}") from error
 
         replace_file(fspath(path), writer.file_parts(self.manifest, self.streams), check, reader.is_archive)
         return self.nbytes
 
-    def restore(self) -> dict[str, Tensor]:
+    def restore(self, *, on_tensor: Callable[[Entry], None] | None = None) -> dict[str, Tensor]:
         """Every stored tensor in its original dtype; tied names share memory.
+
+        Args:
+            on_tensor: called after each stored tensor, for progress.
 
         Raises:
             FormatError, ChecksumError: a damaged stream.
         """
         with one_thread():
-            tensors = dict(reader.restore(self.manifest, self._views()))
+            tensors = dict(reader.restore(self.manifest, self._views(), on_tensor))
         return tensors | {name: tie.view(tensors[tie.of]) for name, tie in self.manifest.ties.items()}
 
     def assets(self) -> dict[str, bytes]:
@@ -93,14 +97,14 @@ class Archive:
         """
         return reader.restore_assets(self.manifest, self._views())
 
-    def verify(self) -> None:
-        """Decode everything and compare it with its checksums.
+    def verify(self, *, on_tensor: Callable[[Entry], None] | None = None) -> None:
+        """Decode everything and compare it with its checksums; arguments as for :meth:`restore`.
 
         Raises:
             FormatError, ChecksumError: the first thing that does not hold.
         """
         with one_thread():
-            reader.verify(self.manifest, self._views())
+            reader.verify(self.manifest, self._views(), on_tensor)
 
     def report(self) -> Report:
         """Sizes by tensor, by class and of the whole file."""

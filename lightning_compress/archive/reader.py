@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from os import PathLike, fspath
 
 from torch import Tensor
 
 from lightning_compress.archive.encode import decode_asset, decode_tensor
-from lightning_compress.archive.spec import MAX_HEADER_BYTES, METADATA_KEY, Manifest
+from lightning_compress.archive.spec import MAX_HEADER_BYTES, METADATA_KEY, Entry, Manifest
 from lightning_compress.archive.storage import read_start
 from lightning_compress.archive.writer import header_bytes
 from lightning_compress.errors import ForeignFileError, FormatError, TruncatedError
@@ -63,8 +63,10 @@ def parse(data: memoryview, source: str, max_bytes: int | None = None) -> tuple[
     return manifest, streams
 
 
-def restore(manifest: Manifest, streams: Streams) -> Iterator[tuple[str, Tensor]]:
-    """Name and tensor of each entry, in order, decoded one at a time.
+def restore(
+    manifest: Manifest, streams: Streams, on_tensor: Callable[[Entry], None] | None = None
+) -> Iterator[tuple[str, Tensor]]:
+    """Name and tensor of each entry, in order, decoded one at a time; ``on_tensor`` is called after each.
 
     Raises:
         FormatError, ChecksumError: a damaged stream.
@@ -72,6 +74,8 @@ def restore(manifest: Manifest, streams: Streams) -> Iterator[tuple[str, Tensor]
     for entry in manifest.entries:
         own = {stream.name: streams[f"{entry.name}#{stream.name}"] for stream in entry.streams}
         yield entry.name, decode_tensor(entry, own)
+        if on_tensor is not None:
+            on_tensor(entry)
 
 
 def restore_assets(manifest: Manifest, streams: Streams) -> dict[str, bytes]:
@@ -83,13 +87,13 @@ def restore_assets(manifest: Manifest, streams: Streams) -> dict[str, bytes]:
     return {a.name: decode_asset(a, streams[f"#{a.name}#{a.stream.name}"]) for a in manifest.assets}
 
 
-def verify(manifest: Manifest, streams: Streams) -> None:
+def verify(manifest: Manifest, streams: Streams, on_tensor: Callable[[Entry], None] | None = None) -> None:
     """Decode everything once and compare it with its checksums; nothing is kept.
 
     Raises:
         FormatError, ChecksumError: the first thing that does not hold.
     """
-    for _ in restore(manifest, streams):
+    for _ in restore(manifest, streams, on_tensor):
         pass
     restore_assets(manifest, streams)
 
