@@ -38,8 +38,8 @@ class Ans:
     def lower_bound(self, statistics: Statistics) -> float | None:
         """The entropy; streams of one symbol, or of too many, are left to other coders.
 
-        The coder begins at the end of the stream with the state 0, and there the symbol 0 costs nothing: then no bound is
-        known.
+        The coder begins at the end of the stream with the state 0, and there the symbol 0 costs nothing: no bound is
+        known then.
         """
         counts = statistics.counts
         if counts is None or np.count_nonzero(counts) < 2:
@@ -57,7 +57,8 @@ class Ans:
             symbols = (np.cumsum(weights > 0, dtype=np.int32) - 1)[statistics.words]
         coder = constriction.stream.stack.AnsCoder()
         coder.encode_reverse(symbols, _model(weights[numbered]))
-        return table + coder.get_compressed().astype("<u4").tobytes().rstrip(b"\0")
+        code: bytes = coder.get_compressed().astype("<u4").tobytes()
+        return table + code.rstrip(b"\0")
 
     def decode(self, data: memoryview, count: int, width: int) -> Words:
         """See :class:`Coder`."""
