@@ -1,0 +1,1 @@
+"""Training recipes that stand outside the package: they show it at work on machine translation."""

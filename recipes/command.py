@@ -1,0 +1,85 @@
+"""The command line of the recipes: ``python -m recipes fit | validate | test | translate``."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from pytorch_lightning.callbacks import EarlyStopping, ModelCheckpoint
+from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
+from rich.console import Console
+
+from lightning_compress import CompressCheckpoint
+from recipes import translate
+from recipes.data.parallel_text import ParallelText
+from recipes.errors import RecipeError
+from recipes.translation import Translation
+
+USAGE = """\
+usage: python -m recipes COMMAND …
+
+  fit        --config FILE.yaml [--data.folder FOLDER …]   train
+  validate   --config FILE.yaml --ckpt_path FILE           loss and BLEU on the validation text
+  test       --config FILE.yaml --ckpt_path FILE           loss and BLEU on the test text
+  translate  FILE < input.txt                              translate lines with a compressed file alone
+
+FILE is a compressed .safetensors file or a .ckpt. Each command has a --help of its own."""
+
+
+class RecipeCLI(LightningCLI):
+    """Lightning's command line with the recipes' three fixed callbacks and with sizes taken from the text."""
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Add the callbacks; let the vocabularies decide the network's table sizes."""
+        parser.add_lightning_class_args(ModelCheckpoint, "checkpoint")
+        parser.add_lightning_class_args(EarlyStopping, "early_stopping")
+        parser.add_lightning_class_args(CompressCheckpoint, "compress")
+        for callback in ("checkpoint", "early_stopping"):
+            parser.set_defaults({f"{callback}.monitor": "val_bleu", f"{callback}.mode": "max"})
+        for name in ("source_words", "target_words"):
+            parser.link_arguments(f"data.{name}", f"model.init_args.{name}", apply_on="instantiate")
+
+    @staticmethod
+    def subcommands() -> dict[str, set[str]]:
+        """``fit``, ``validate`` and ``test``; translating needs no trainer."""
+        commands = LightningCLI.subcommands()
+        return {name: commands[name] for name in ("fit", "validate", "test")}
+
+    def _parse_ckpt_path(self) -> None:
+        """Keep the configuration as given: sizes come from the vocabularies, and a file may not be a .ckpt."""
+
+    def before_instantiate_classes(self) -> None:
+        """Take the vocabularies from the file whose weights are used, so that word ids mean the same."""
+        config = self.config[self.config.subcommand]
+        if config.data.vocabularies is None and config.ckpt_path and Path(config.ckpt_path).is_file():
+            config.data.vocabularies = str(config.ckpt_path)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run one command; a wrong text file or vocabulary ends it with one line and exit status 1."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if not arguments or arguments[0] in ("-h", "--help"):
+        Console(highlight=False, soft_wrap=True).print(USAGE, markup=False)
+        return
+    try:
+        if arguments[0] == "translate":
+            translate.main(arguments[1:])
+        else:
+            run_trainer(arguments)
+    except RecipeError as error:
+        sys.exit(f"error: {error}")
+
+
+def run_trainer(arguments: list[str]) -> RecipeCLI:
+    """``fit``, ``validate`` or ``test`` with these arguments."""
+    return RecipeCLI(
+        Translation,
+        ParallelText,
+        subclass_mode_model=True,
+        auto_configure_optimizers=False,
+        seed_everything_default=1,
+        save_config_callback=None,
+        trainer_defaults={"enable_progress_bar": sys.stdout.isatty()},
+        # Lightning warns of arguments that do not come from the command line, unless they come as a configuration.
+        args=None if arguments == sys.argv[1:] else arguments,
+    )

@@ -1,0 +1,1 @@
+"""Parallel text: vocabulary, segmentation, batches, and the Lightning data module."""

@@ -1,0 +1,116 @@
+"""What a translation needs beside the weights: both vocabularies, and how a line is cut into words."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from os import PathLike, fspath
+from pickle import UnpicklingError
+from typing import Any
+
+import torch
+
+from lightning_compress.archive import Archive, is_archive
+from recipes.data.segment import Segmentation, segmenter
+from recipes.data.vocabulary import Vocabulary
+from recipes.errors import VocabularyError
+
+SOURCE_ASSET = "source_vocabulary.txt"
+TARGET_ASSET = "target_vocabulary.txt"
+TEXT_ASSET = "text.json"
+RECORD = "recipe"  # where a checkpoint holds the class path and the assets
+
+
+@dataclass(frozen=True)
+class TextSettings:
+    """How a line becomes words; :class:`recipes.data.parallel_text.ParallelText` explains the fields."""
+
+    source_segmentation: Segmentation = "spaces"
+    target_segmentation: Segmentation = "spaces"
+    lowercase: bool = False
+
+    def __post_init__(self) -> None:
+        segmenter(self.source_segmentation)
+        segmenter(self.target_segmentation)
+
+    def cut_source(self, lines: Iterable[str]) -> list[list[str]]:
+        """Words of each source line."""
+        return self._cut(lines, self.source_segmentation)
+
+    def cut_target(self, lines: Iterable[str]) -> list[list[str]]:
+        """Words of each target line."""
+        return self._cut(lines, self.target_segmentation)
+
+    def _cut(self, lines: Iterable[str], segmentation: Segmentation) -> list[list[str]]:
+        cut = segmenter(segmentation)
+        return [cut(line.lower() if self.lowercase else line) for line in lines]
+
+
+@dataclass(frozen=True)
+class Vocabularies:
+    """Both vocabularies with their :class:`TextSettings`."""
+
+    source: Vocabulary
+    target: Vocabulary
+    settings: TextSettings
+
+    def to_assets(self) -> dict[str, bytes]:
+        """Named bytes that travel with the weights; :meth:`from_assets` reads them."""
+        settings = json.dumps(asdict(self.settings), sort_keys=True).encode("utf-8")
+        return {
+            SOURCE_ASSET: self.source.to_bytes(),
+            TARGET_ASSET: self.target.to_bytes(),
+            TEXT_ASSET: settings,
+        }
+
+    @classmethod
+    def from_assets(cls, assets: Mapping[str, bytes], *, origin: str) -> Vocabularies:
+        """Read what :meth:`to_assets` gave; ``origin`` names the file in errors.
+
+        Raises:
+            VocabularyError: if an asset is missing or malformed.
+        """
+        missing = [name for name in (SOURCE_ASSET, TARGET_ASSET, TEXT_ASSET) if name not in assets]
+        if missing:
+            raise VocabularyError(
+                f"{origin} holds no {', '.join(missing)}, so it cannot translate: expected a file that was "
+                "written while a translation recipe trained, with its vocabularies attached"
+            )
+        try:
+            settings = TextSettings(**json.loads(assets[TEXT_ASSET]))
+        except (TypeError, ValueError) as error:
+            raise VocabularyError(f"{origin}: {TEXT_ASSET} is malformed ({error})") from error
+        source, target = (Vocabulary.from_bytes(assets[name]) for name in (SOURCE_ASSET, TARGET_ASSET))
+        return cls(source, target, settings)
+
+
+def read_vocabularies(path: str | PathLike[str]) -> Vocabularies:
+    """Vocabularies of a compressed file or of a checkpoint.
+
+    Raises:
+        VocabularyError: if the file holds none, or cannot be read.
+    """
+    if is_archive(path):
+        assets = Archive.open(path).assets()
+    else:
+        assets = read_checkpoint(path).get(RECORD, {}).get("assets", {})
+    return Vocabularies.from_assets(assets, origin=fspath(path))
+
+
+def read_checkpoint(path: str | PathLike[str]) -> dict[str, Any]:
+    """A Lightning checkpoint, on the CPU, without running any code it may hold.
+
+    Raises:
+        VocabularyError: if the file is missing or is no checkpoint.
+    """
+    try:
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError, EOFError, ValueError, UnpicklingError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise VocabularyError(
+            f"{fspath(path)} is neither a compressed file nor a readable checkpoint ({reason})"
+        ) from error
+    if not isinstance(checkpoint, dict) or "state_dict" not in checkpoint:
+        raise VocabularyError(f"{fspath(path)} is no Lightning checkpoint: it holds no state_dict")
+    return checkpoint

@@ -1,0 +1,192 @@
+"""Lightning data module for parallel text in plain files."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Sequence
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any
+
+from lightning_utilities.core.rank_zero import rank_zero_info
+from pytorch_lightning import LightningDataModule
+from torch.utils.data import DataLoader
+
+from recipes.data.assets import TextSettings, Vocabularies, read_vocabularies
+from recipes.data.batching import Batch, PairDataset, TokenBatches
+from recipes.data.segment import Segmentation
+from recipes.data.text_files import read_parallel
+from recipes.data.vocabulary import Vocabulary
+from recipes.errors import TextError
+
+
+def as_is(batch: Any) -> Any:
+    """A :class:`Batch` leaves the dataset ready made."""
+    return batch
+
+
+class ParallelText(LightningDataModule):
+    """Training, validation and test sets from files ``folder/NAME.LANGUAGE``, one sentence a line.
+
+    Args:
+        folder: where the files are.
+        source: ending of the source files, such as ``en`` for ``train.en``.
+        target: ending of the target files.
+        train: name of the training files before the ending.
+        valid: name of the validation files.
+        test: name of the test files, which need references like all others; ``None``: no test set.
+        max_words: vocabulary size of each side; all rarer words become ``UNK``.
+        min_count: words that occur less often in the training text become ``UNK`` too.
+        max_length: training pairs with more words than this on either side are left out; a message says how
+            many.
+        tokens: size of a training batch: pairs × longest sentence, at most.
+        eval_tokens: the same for validation and test.
+        source_segmentation: how a source line is cut into words: ``spaces``, ``characters`` or ``jieba``.
+        target_segmentation: the same for the target.
+        lowercase: whether to lower-case both sides.
+        workers: processes that prepare batches; 0: the training process itself.
+        vocabularies: a checkpoint or compressed file whose vocabularies, segmentation and letter case are used;
+            by default vocabularies are built from the training text.
+        seed: decides the order of the training batches.
+
+    Raises:
+        VocabularyError: if ``vocabularies`` names a file that has none.
+        TextError: from :meth:`setup`, if a file is missing, empty, not UTF-8, or its line count is not that of
+            its partner.
+    """
+
+    def __init__(
+        self,
+        folder: str,
+        source: str,
+        target: str,
+        *,
+        train: str = "train",
+        valid: str = "valid",
+        test: str | None = None,
+        max_words: int = 30_000,
+        min_count: int = 1,
+        max_length: int = 50,
+        tokens: int = 4096,
+        eval_tokens: int = 4096,
+        source_segmentation: Segmentation = "spaces",
+        target_segmentation: Segmentation = "spaces",
+        lowercase: bool = False,
+        workers: int = 0,
+        vocabularies: str | None = None,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        self.folder, self.source, self.target = Path(folder), source, target
+        self.names = {"train": train, "valid": valid, "test": test}
+        self.max_words, self.min_count, self.max_length = max_words, min_count, max_length
+        self.tokens, self.eval_tokens = tokens, eval_tokens
+        self.workers, self.seed = workers, seed
+        self.stored = None if vocabularies is None else read_vocabularies(vocabularies)
+        given = TextSettings(source_segmentation, target_segmentation, lowercase)
+        self.settings = given if self.stored is None else self.stored.settings
+        self.sets: dict[str, PairDataset] = {}
+
+    @cached_property
+    def vocabularies(self) -> Vocabularies:
+        """Both vocabularies, and how text is cut into words."""
+        if self.stored is not None:
+            return self.stored
+        source, target = self.sentences("train")
+        build = partial(Vocabulary.from_sentences, max_words=self.max_words, min_count=self.min_count)
+        return Vocabularies(build(source), build(target), self.settings)
+
+    @property
+    def source_words(self) -> int:
+        """Size of the source vocabulary, specials included."""
+        return len(self.vocabularies.source)
+
+    @property
+    def target_words(self) -> int:
+        """Size of the target vocabulary, specials included."""
+        return len(self.vocabularies.target)
+
+    def paths(self, split: str) -> tuple[Path, Path]:
+        """Source and target file of ``train``, ``valid`` or ``test``."""
+        name = self.names[split]
+        return self.folder / f"{name}.{self.source}", self.folder / f"{name}.{self.target}"
+
+    def sentences(self, split: str) -> tuple[list[list[str]], list[list[str]]]:
+        """Words of each source and of each target sentence of a split, without over-long training pairs."""
+        source_path, target_path = self.paths(split)
+        source_lines, target_lines = read_parallel(source_path, target_path)
+        sources, targets = self.settings.cut_source(source_lines), self.settings.cut_target(target_lines)
+        if split != "train":
+            return sources, targets
+        kept = [
+            (s, t)
+            for s, t in zip(sources, targets, strict=True)
+            if 0 < len(s) <= self.max_length and 0 < len(t) <= self.max_length
+        ]
+        dropped = len(sources) - len(kept)
+        if not kept:
+            raise TextError(
+                f"no pair of {source_path} and {target_path} has 1 to {self.max_length} words on both sides: "
+                "raise max_length"
+            )
+        if dropped:
+            rank_zero_info(
+                f"{source_path.name}, {target_path.name}: left out {dropped:,} of {len(sources):,} training "
+                f"pairs, empty or longer than {self.max_length} words"
+            )
+        return [s for s, _ in kept], [t for _, t in kept]
+
+    def setup(self, stage: str) -> None:
+        """Read what ``stage`` needs; for ``fit`` the test files too, so that a wrong one is found in time."""
+        wanted = {"fit": ("train", "valid", "test"), "validate": ("valid",), "test": ("test",)}.get(stage, ())
+        if stage == "test" and self.names["test"] is None:
+            raise TextError("no test set is named: give test, the name of the files before their language ending")
+        for split in wanted:
+            if self.names[split] is not None and split not in self.sets:
+                self.sets[split] = self.read(split)
+
+    def read(self, split: str) -> PairDataset:
+        """The pairs of a split as word ids."""
+        sources, targets = self.sentences(split)
+        if split != "train":
+            self.check_references(split, targets)
+        references = [] if split == "train" else [" ".join(words) for words in targets]
+        return PairDataset(
+            [array("i", self.vocabularies.source.encode(words)) for words in sources],
+            [array("i", self.vocabularies.target.encode(words)) for words in targets],
+            references,
+        )
+
+    def check_references(self, split: str, targets: Sequence[Sequence[str]]) -> None:
+        """Raise :class:`TextError` for the first sentence without a translation."""
+        empty = next((k for k, words in enumerate(targets) if not words), None)
+        if empty is not None:
+            raise TextError(
+                f"{self.paths(split)[1]}, line {empty + 1}: no reference; every line of a {split} set needs "
+                "its translation"
+            )
+
+    def loader(self, split: str, tokens: int) -> DataLoader[Batch]:
+        """Batches of a split; training batches are shuffled."""
+        pairs = self.sets[split]
+        batches = TokenBatches(pairs.lengths(), tokens, shuffle=split == "train", seed=self.seed)
+        return DataLoader(
+            pairs,
+            batch_size=None,
+            sampler=batches,
+            collate_fn=as_is,
+            num_workers=self.workers,
+            persistent_workers=self.workers > 0,
+        )
+
+    def train_dataloader(self) -> DataLoader[Batch]:
+        """Batches of ``tokens`` for training."""
+        return self.loader("train", self.tokens)
+
+    def val_dataloader(self) -> DataLoader[Batch]:
+        """Batches of ``eval_tokens`` for validation."""
+        return self.loader("valid", self.eval_tokens)
+
+    def test_dataloader(self) -> DataLoader[Batch]:
+        """Batches of ``eval_tokens`` for the test."""
+        return self.loader("test", self.eval_tokens)

@@ -1,0 +1,60 @@
+"""Cut a line of text into words: by its spaces, or (Chinese) into jieba's words or single characters."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Callable
+from typing import Literal
+
+from recipes.errors import SegmentationError
+
+Segmentation = Literal["spaces", "characters", "jieba"]
+
+# A run of letters or digits of an alphabet stays whole; every other visible character stands alone.
+_ALPHABETIC_RUN = re.compile(r"[0-9A-Za-z\u00C0-\u024F\u0370-\u052F]+|\S")
+
+
+def by_spaces(line: str) -> list[str]:
+    """``"ein mann ."`` → ``["ein", "mann", "."]``: the text is already tokenized."""
+    return line.split()
+
+
+def by_characters(line: str) -> list[str]:
+    """Each Chinese character is a word; runs of Latin, Greek or Cyrillic letters and of digits stay whole."""
+    return _ALPHABETIC_RUN.findall(line)
+
+
+def by_jieba(line: str) -> list[str]:
+    """Chinese words as the jieba library finds them.
+
+    Raises:
+        SegmentationError: if jieba is not installed.
+    """
+    try:
+        import jieba
+    except ImportError as error:
+        raise SegmentationError(
+            "segmentation 'jieba' needs the jieba library: pip install 'lightning-compress[recipes]', "
+            "or choose 'characters'"
+        ) from error
+    jieba.setLogLevel(logging.WARNING)
+    return [word for word in jieba.lcut(line) if word.strip()]
+
+
+_SEGMENTATIONS: dict[str, Callable[[str], list[str]]] = {
+    "spaces": by_spaces,
+    "characters": by_characters,
+    "jieba": by_jieba,
+}
+
+
+def segmenter(name: str) -> Callable[[str], list[str]]:
+    """The function, line → words, of this name.
+
+    Raises:
+        SegmentationError: if no segmentation has this name.
+    """
+    if name not in _SEGMENTATIONS:
+        raise SegmentationError(f"segmentation {name!r} is unknown: expected one of {', '.join(_SEGMENTATIONS)}")
+    return _SEGMENTATIONS[name]

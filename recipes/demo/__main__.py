@@ -1,0 +1,26 @@
+"""``python -m recipes.demo``: generate a corpus, train, compress, and compare the files."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+
+from recipes.demo.run import run
+
+
+def main() -> None:
+    """Read the options and run the demo; without a wandb key, wandb stays offline."""
+    parser = argparse.ArgumentParser(prog="python -m recipes.demo", description="Train small, compress, compare.")
+    parser.add_argument("--output", type=Path, default=Path("demo-output"), help="folder for all files")
+    parser.add_argument("--pairs", type=int, default=20_000, help="training pairs (default: 20000)")
+    parser.add_argument("--seed", type=int, default=1, help="seed of corpus and training (default: 1)")
+    options = parser.parse_args()
+    if not os.environ.get("WANDB_API_KEY"):
+        os.environ.setdefault("WANDB_MODE", "offline")
+    os.environ.setdefault("WANDB_SILENT", "true")
+    run(options.output, pairs=options.pairs, seed=options.seed)
+
+
+if __name__ == "__main__":
+    main()

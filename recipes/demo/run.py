@@ -1,0 +1,109 @@
+"""The demo's steps: corpus, training with the callback, and a table of the files that came out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib.resources import as_file, files
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+from safetensors.torch import load_file, save_file
+
+from lightning_compress import Plan, Raw, Rule, compress
+from recipes.bleu import Bleu
+from recipes.command import run_trainer
+from recipes.demo.grammar import write_corpus
+from recipes.translate import load_translator
+from recipes.translation import Translation
+
+HELD_OUT = 500  # pairs for validation, and as many for the test
+
+
+@dataclass(frozen=True)
+class Row:
+    """A file, its bytes on disk, and the BLEU of what was read back from it."""
+
+    name: str
+    path: Path
+    size: int
+    bleu: float
+
+
+def run(output: Path, *, pairs: int, seed: int) -> list[Row]:
+    """Run the demo: every file goes below ``output``, the table and a sample translation to the terminal.
+
+    Args:
+        output: folder, made if it is not there; what an earlier demo left there is replaced.
+        pairs: number of training pairs.
+        seed: decides corpus and training.
+
+    Returns:
+        the lines of the table.
+    """
+    console = Console(highlight=False)
+    corpus = output / "corpus"
+    write_corpus(corpus, train=pairs, valid=HELD_OUT, test=HELD_OUT, seed=seed)
+    train(output, corpus, seed=seed)
+    checkpoint = output / "checkpoints" / "best.ckpt"
+    compressed = checkpoint.with_suffix(".safetensors")
+    module = load_translator(checkpoint)
+    plain, lossless, half = (output / f"{name}.safetensors" for name in ("fp32", "lossless", "half"))
+    save_file(module.state_dict(), plain)
+    compress(module, Plan(Rule("*", Raw()))).save(lossless)
+    compress(module, "half").save(half)
+    rows = [
+        measure("checkpoint, to resume from", checkpoint, module, corpus),
+        measure("fp32", plain, with_weights(module, plain), corpus),
+        measure("lossless", lossless, load_translator(lossless), corpus),
+        measure("half", half, load_translator(half), corpus),
+        measure("paper-transformer", compressed, load_translator(compressed), corpus),
+    ]
+    console.print(table(rows, baseline=rows[1]))
+    console.print(sample(compressed, corpus), markup=False)
+    return rows
+
+
+def train(output: Path, corpus: Path, *, seed: int) -> None:
+    """``python -m recipes fit`` with the demo's configuration."""
+    with as_file(files("recipes") / "configs" / "demo.yaml") as config:
+        arguments = {
+            "config": config,
+            "seed_everything": seed,
+            "data.folder": corpus,
+            "checkpoint.dirpath": output / "checkpoints",
+            "checkpoint.enable_version_counter": "false",
+            "trainer.logger.save_dir": output,
+        }
+        run_trainer(["fit", *(f"--{name}={value}" for name, value in arguments.items())])
+
+
+def with_weights(module: Translation, path: Path) -> Translation:
+    """``module`` with the tensors of a plain safetensors file in it."""
+    module.load_state_dict(load_file(path))
+    return module
+
+
+def measure(name: str, path: Path, module: Translation, corpus: Path) -> Row:
+    """BLEU on the test text of a module that was read back from ``path``."""
+    source, references = ((corpus / f"test.{side}").read_text("utf-8").splitlines() for side in ("en", "de"))
+    bleu = Bleu(tokenize="none")
+    bleu.add(module.translate(source), references)
+    return Row(name, path, path.stat().st_size, float(bleu.compute()))
+
+
+def table(rows: list[Row], *, baseline: Row) -> Table:
+    """The files beside each other; ratios are over ``baseline``."""
+    out = Table(title="Bytes on disk, and BLEU of the file read back")
+    for heading in ("file", "bytes", "ratio", "BLEU"):
+        out.add_column(heading, justify="left" if heading == "file" else "right")
+    for row in rows:
+        out.add_row(row.name, f"{row.size:,}", f"{baseline.size / row.size:.2f}×", f"{row.bleu:.2f}")
+    return out
+
+
+def sample(path: Path, corpus: Path) -> str:
+    """One test sentence and its translation by a compressed file alone."""
+    line = (corpus / "test.en").read_text("utf-8").splitlines()[0]
+    (translation,) = load_translator(path).translate([line])
+    return f"{path} translates\n  {line}\n  {translation}"

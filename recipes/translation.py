@@ -1,0 +1,198 @@
+"""The one training module of all translation recipes; what differs between them is the network."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import torch
+from pytorch_lightning import LightningModule
+from pytorch_lightning.utilities.types import OptimizerLRScheduler
+from torch import Tensor
+from torch.nn import functional as F
+
+from recipes.bleu import Bleu
+from recipes.data.assets import RECORD, Vocabularies
+from recipes.data.batching import Batch, pad
+from recipes.data.parallel_text import ParallelText
+from recipes.data.vocabulary import EOS, PAD
+from recipes.errors import VocabularyError
+from recipes.models.network import Network
+from recipes.schedule import InverseSquareRoot
+from recipes.search.beam import beam_search
+from recipes.search.greedy import greedy_search
+
+
+class Translation(LightningModule):
+    """Trains a :class:`~recipes.models.network.Network` to translate, and measures it by BLEU.
+
+    Logs ``train_loss``, ``val_loss`` (nats per target word, without label smoothing) and ``val_bleu``; ``test``
+    logs ``test_loss`` and ``test_bleu``. The vocabularies come from the data module and travel with every
+    checkpoint and every compressed file.
+
+    Args:
+        network: source and target word ids in, scores out.
+        learning_rate: highest learning rate of the schedule.
+        warmup_steps: updates until that rate is reached; it then falls as 1 / √step.
+        betas: decay rates of Adam's two averages.
+        weight_decay: decoupled weight decay; 0 is plain Adam.
+        label_smoothing: share of the target's probability spread over all words.
+        beam: translations kept in the search for ``val_bleu``; 1 is greedy and fastest.
+        test_beam: the same for ``test_bleu`` and for translating text.
+        length_penalty: strength of the beam search's length penalty.
+        allow_unknown: whether a translation may hold ``<unk>``.
+        bleu_tokenize: sacrebleu tokenizer; ``none`` for text that is tokenized already.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        *,
+        learning_rate: float = 1e-3,
+        warmup_steps: int = 4000,
+        betas: tuple[float, float] = (0.9, 0.98),
+        weight_decay: float = 0.0,
+        label_smoothing: float = 0.1,
+        beam: int = 1,
+        test_beam: int = 4,
+        length_penalty: float = 0.6,
+        allow_unknown: bool = True,
+        bleu_tokenize: Literal["none", "13a", "zh", "char", "intl"] = "none",
+    ) -> None:
+        super().__init__()
+        self.network = network
+        self.learning_rate, self.warmup_steps = learning_rate, warmup_steps
+        self.betas, self.weight_decay = betas, weight_decay
+        self.label_smoothing = label_smoothing
+        self.beam, self.test_beam = beam, test_beam
+        self.length_penalty, self.allow_unknown = length_penalty, allow_unknown
+        self.val_bleu = Bleu(tokenize=bleu_tokenize)
+        self.test_bleu = Bleu(tokenize=bleu_tokenize)
+        self.vocabularies: Vocabularies | None = None
+
+    # Training
+
+    def setup(self, stage: str) -> None:
+        """Take the vocabularies of the data module, if it is one of ours."""
+        data = getattr(self.trainer, "datamodule", None)
+        if isinstance(data, ParallelText):
+            self.use(data.vocabularies)
+
+    def use(self, vocabularies: Vocabularies) -> None:
+        """Translate with these vocabularies.
+
+        Raises:
+            VocabularyError: if their sizes are not the network's.
+        """
+        hparams = self.hparams
+        found = (len(vocabularies.source), len(vocabularies.target))
+        expected = (hparams.get("source_words", found[0]), hparams.get("target_words", found[1]))
+        if found != expected:
+            raise VocabularyError(
+                f"the vocabularies have {found[0]:,} source and {found[1]:,} target words, the network has "
+                f"{expected[0]:,} and {expected[1]:,}: use the vocabularies the network was trained with"
+            )
+        self.vocabularies = vocabularies
+
+    def loss(self, batch: Batch, *, label_smoothing: float = 0.0) -> Tensor:
+        """Mean cross-entropy per target word, nats, ``[]``."""
+        scores = self.network(batch.source, batch.previous)
+        return F.cross_entropy(
+            scores.flatten(0, 1), batch.target.flatten(), ignore_index=PAD, label_smoothing=label_smoothing
+        )
+
+    def training_step(self, batch: Batch, batch_index: int) -> Tensor:
+        """Loss with label smoothing."""
+        loss = self.loss(batch, label_smoothing=self.label_smoothing)
+        self.log("train_loss", loss, batch_size=batch.source.size(0), prog_bar=True)
+        return loss
+
+    def validation_step(self, batch: Batch, batch_index: int) -> None:
+        """Loss, and BLEU by a search with ``beam``."""
+        self.log("val_loss", self.loss(batch), batch_size=batch.tokens, prog_bar=True, sync_dist=True)
+        self.val_bleu.add(self.best(batch.source, beam=self.beam), list(batch.references))
+        self.log("val_bleu", self.val_bleu, prog_bar=True)
+
+    def test_step(self, batch: Batch, batch_index: int) -> None:
+        """Loss, and BLEU by a search with ``test_beam``."""
+        self.log("test_loss", self.loss(batch), batch_size=batch.tokens, sync_dist=True)
+        self.test_bleu.add(self.best(batch.source, beam=self.test_beam), list(batch.references))
+        self.log("test_bleu", self.test_bleu)
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        """Adam with :class:`~recipes.schedule.InverseSquareRoot`."""
+        # The fused update is several times as fast on a CPU, but Lightning cannot clip gradients for it.
+        fused = not self.trainer.gradient_clip_val
+        optimizer = torch.optim.AdamW(
+            self.parameters(),
+            lr=self.learning_rate,
+            betas=self.betas,
+            eps=1e-9,
+            weight_decay=self.weight_decay,
+            fused=fused,
+        )
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, InverseSquareRoot(self.warmup_steps))
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    # Translating
+
+    def known_vocabularies(self) -> Vocabularies:
+        """The vocabularies.
+
+        Raises:
+            VocabularyError: if there are none yet.
+        """
+        if self.vocabularies is None:
+            raise VocabularyError(
+                "the module has no vocabularies: train or test it with a ParallelText data module, or load a "
+                "file that has them"
+            )
+        return self.vocabularies
+
+    def search(self, source: Tensor, *, beam: int) -> Tensor:
+        """Best translation of each row: ``[batch, source_length]`` ids → ``[batch, length]`` ids."""
+        if beam == 1:
+            return greedy_search(self.network, source, allow_unknown=self.allow_unknown)
+        return beam_search(self.network, source, beam=beam, alpha=self.length_penalty, allow_unknown=self.allow_unknown)
+
+    def best(self, source: Tensor, *, beam: int) -> list[str]:
+        """Best translation of each row of ``source: [batch, source_length]``: words apart by one space."""
+        target = self.known_vocabularies().target
+        return [" ".join(target.decode(row)) for row in self.search(source, beam=beam).tolist()]
+
+    @torch.no_grad()
+    def translate(self, lines: Sequence[str], *, beam: int | None = None, batch_size: int = 64) -> list[str]:
+        """Translate lines of text; an empty line stays empty.
+
+        Args:
+            lines: one sentence each, prepared as the training text was (tokenized, if that was).
+            beam: translations kept in the search; by default ``test_beam``.
+            batch_size: sentences translated together.
+        """
+        vocabularies = self.known_vocabularies()
+        cut = vocabularies.settings.cut_source(lines)
+        order = sorted((k for k, words in enumerate(cut) if words), key=lambda k: len(cut[k]))
+        out = [""] * len(cut)
+        self.eval()
+        for start in range(0, len(order), batch_size):
+            rows = order[start : start + batch_size]
+            source = pad([[*vocabularies.source.encode(cut[k]), EOS] for k in rows]).to(self.device)
+            for k, text in zip(rows, self.best(source, beam=beam or self.test_beam), strict=True):
+                out[k] = text
+        return out
+
+    # What travels with the weights
+
+    def compression_assets(self) -> dict[str, bytes]:
+        """The vocabularies and how text is cut into words, for the compressed file."""
+        return {} if self.vocabularies is None else self.vocabularies.to_assets()
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Put the same, and the class, into the checkpoint."""
+        class_path = f"{type(self).__module__}.{type(self).__qualname__}"
+        checkpoint[RECORD] = {"class_path": class_path, "assets": self.compression_assets()}
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Take the vocabularies of a checkpoint that has them."""
+        if assets := checkpoint.get(RECORD, {}).get("assets"):
+            self.use(Vocabularies.from_assets(assets, origin="the checkpoint"))
