@@ -113,7 +113,7 @@ class CompressCheckpoint(_Callback):
 
     def saving(self, strategy: Any, checkpoint: Mapping[str, Any], path: str) -> Callable[[], None]:
         """Keep hold of the weights of a checkpoint about to be written, and compress them once it is."""
-        if is_temporary(path):
+        if is_temporary(path) or "state_dict" not in checkpoint:
             return lambda: None
         trainer, target = seam.trainer_of(strategy), partner_of(path)
         if not self._policy.wants(trainer, path):

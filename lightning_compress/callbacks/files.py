@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import fsspec
 
 from lightning_compress.archive import Archive, is_archive
 from lightning_compress.archive.storage import is_remote, local_path
-from lightning_compress.callbacks.naming import PARTIAL_SUFFIX
+from lightning_compress.callbacks.naming import PARTIAL_SUFFIX, SUFFIX
 from lightning_compress.errors import ForeignFileError
 
 
@@ -65,8 +66,8 @@ def modified(path: str) -> float:
 def discard(path: str) -> bool:
     """Delete the compressed file, or the link to one, and say whether one was there.
 
-    Whatever this package did not write stays. A link without a target counts as ours: only a compressed file
-    is linked under such a name, and its target goes first.
+    The links to it in its folder go with it. Whatever this package did not write stays. A link without a target counts
+    as ours: only a compressed file is linked under such a name.
 
     Raises:
         OSError: it is there and cannot be deleted.
@@ -78,6 +79,7 @@ def discard(path: str) -> bool:
         system.rm_file(inner)
     else:
         local_path(path).unlink()
+        _discard_links_to(local_path(path))
     return True
 
 
@@ -102,6 +104,12 @@ def link(target: str, path: str) -> None:
         Archive.open(target).save(path)
         return
     fresh.replace(place)
+
+
+def _discard_links_to(place: Path) -> None:
+    for other in place.parent.glob(f"*{SUFFIX}"):
+        if other.is_symlink() and str(other.readlink()) == place.name:
+            other.unlink()
 
 
 def _is_partial(path: str) -> bool:

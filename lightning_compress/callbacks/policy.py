@@ -41,9 +41,9 @@ class Policy:
         known = [
             getattr(callback, name, "") for callback in callbacks for name in ("best_model_path", "last_model_path")
         ]
-        folders = {same_place(str(callback.dirpath)) for callback in callbacks if getattr(callback, "dirpath", None)}
+        folders = tuple(folder_of(f"{c.dirpath}/any") for c in callbacks if getattr(c, "dirpath", None))
         for path in [*known, str(trainer.ckpt_path or "")]:
-            if path and folder_of(path) in folders:
+            if path and folder_of(path).startswith(folders):
                 self._holders.add(same_place(path))
 
     def wants(self, trainer: Any, path: str) -> bool:

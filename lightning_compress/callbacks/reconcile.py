@@ -69,11 +69,12 @@ def reconcile(
     plan = Plan.resolve(plan)
     names = files.listing(fspath(folder))
     failed: dict[str, str] = {}
-    # Links after the files they lead to.
-    checkpoints = sorted(filter(_is_checkpoint, names), key=lambda path: (Path(path).is_symlink(), path))
+    # A link is made after the file it leads to, and deleted before it.
+    files_first = sorted(names, key=lambda path: (Path(path).is_symlink(), path))
     supply = partial(_supply, plan=plan, classes=classes, exclude=exclude)
-    supplied = [path for path in checkpoints if _succeeds(supply, path, failed)]
-    deleted = [path for path in names if _is_left_over(path) and _succeeds(files.discard, path, failed)]
+    supplied = [path for path in files_first if _is_checkpoint(path) and _succeeds(supply, path, failed)]
+    left_over = [path for path in reversed(files_first) if _is_left_over(path)]
+    deleted = sorted(path for path in left_over if _succeeds(files.discard, path, failed))
     return Reconciled(tuple(map(partner_of, supplied)), tuple(deleted), failed)
 
 

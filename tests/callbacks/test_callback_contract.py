@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from pytorch_lightning.callbacks import Callback, ModelCheckpoint, OnExceptionCheckpoint
+from pytorch_lightning.plugins.io import AsyncCheckpointIO
 from small_trainings import Small, expect_partners, trainer
 
 from lightning_compress.callbacks import CompressCheckpoint
@@ -145,7 +146,7 @@ def resumed(folder, compress):
 def resumed_with_link(folder, compress):
     trainer(folder, compress, _scored(folder, save_last="link"), max_epochs=2).fit(Small())
     again = trainer(folder, CompressCheckpoint("half"), _scored(folder, save_last="link"), max_epochs=4)
-    again.fit(Small(), ckpt_path=folder / "last.ckpt")
+    again.fit(Small(), ckpt_path="last")
     return {"epoch=3-score=0.3.ckpt", "last.ckpt"}
 
 
@@ -162,6 +163,23 @@ def overwritten(folder, compress):
     only = ModelCheckpoint(folder, filename="only", enable_version_counter=False)
     trainer(folder, compress, only).fit(Small())
     return {"only.ckpt"}
+
+
+def asynchronous(folder, compress):
+    plugin = AsyncCheckpointIO()
+    trainer(folder, compress, _scored(folder, save_top_k=-1), max_epochs=2, plugins=[plugin]).fit(Small())
+    return {"epoch=0-score=0.9.ckpt", "epoch=1-score=0.5.ckpt"}
+
+
+def for_slurm(folder, compress):
+    run = trainer(folder, compress, enable_checkpointing=False, max_epochs=1)
+    run.fit(Small())
+    for number in (1, 2):
+        path = run._checkpoint_connector.hpc_save_path(folder)
+        assert path.endswith(f"hpc_ckpt_{number}.ckpt")
+        run.save_checkpoint(path)
+    assert run._checkpoint_connector._hpc_resume_path == str(folder / "hpc_ckpt_2.ckpt")
+    return {"hpc_ckpt_1.ckpt", "hpc_ckpt_2.ckpt"}
 
 
 def names_taken(folder, compress):
@@ -191,6 +209,8 @@ SCENARIOS = (
     resumed_with_link,
     fit_twice,
     overwritten,
+    asynchronous,
+    for_slurm,
     names_taken,
 )
 

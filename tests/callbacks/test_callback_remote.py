@@ -67,7 +67,7 @@ def test_a_foreign_remote_file_is_left_alone(bucket, tmp_path, caplog):
 
 
 def test_a_failing_store_is_logged_and_nothing_partial_stays(bucket, tmp_path, caplog, monkeypatch):
-    def verify(_):
+    def verify(*_, **__):
         raise OSError("connection lost")
 
     monkeypatch.setattr("lightning_compress.archive.Archive.verify", verify)

@@ -103,6 +103,15 @@ def test_last_is_lasts_own_file_where_there_is_one(tmp_path):
     assert names(tmp_path, ".safetensors") == {"by-hand.safetensors"}
 
 
+def test_no_link_is_left_when_its_target_loses_its_file(tmp_path):
+    checkpoint = _scored(tmp_path, save_top_k=-1, save_last="link")
+    run = trainer(tmp_path, CompressCheckpoint("half", when="last"), checkpoint, max_epochs=2)
+    run.fit(Small())
+    assert names(tmp_path, ".safetensors") == {"epoch=1.safetensors", "last.safetensors"}
+    run.save_checkpoint(tmp_path / "by-hand.ckpt")
+    assert names(tmp_path, ".safetensors") == {"by-hand.safetensors"}
+
+
 def test_last_goes_with_a_resumed_run(tmp_path):
     trainer(tmp_path, CompressCheckpoint("half", when="last"), _scored(tmp_path), max_epochs=1).fit(Small())
     again = trainer(tmp_path, CompressCheckpoint("half", when="last"), _scored(tmp_path, save_top_k=-1))
