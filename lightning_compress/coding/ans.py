@@ -25,6 +25,8 @@ from lightning_compress.coding.coder import (
 from lightning_compress.errors import FormatError
 
 _MANTISSA_BITS = (3, 8)  # of the two kinds of table: one byte a symbol, or two
+_PRECISION = 24  # bits of a probability, the most that a symbol can cost
+_FREE = 4
 _SMALL_ALPHABET = 1 << 12
 _CHUNK = 1 << 20
 _PLAIN, _DEFLATED, _DELTA_DEFLATED = range(3)
@@ -36,15 +38,17 @@ class Ans:
     id: ClassVar[str] = "ans"
 
     def lower_bound(self, statistics: Statistics) -> float | None:
-        """The entropy; streams of one symbol, or of too many, are left to other coders.
+        """The entropy but for a few symbols; streams of one symbol, or of too many, are left to other coders.
 
-        The coder begins at the end of the stream with the state 0, and there the symbol 0 costs nothing: no bound is
-        known then.
+        The coder begins at the end of the stream with the state 0. While the words there fall, or stay, its state grows
+        slowly and they may cost nothing; from the first that rises on (seen from the front) each costs its information.
         """
         counts = statistics.counts
         if counts is None or np.count_nonzero(counts) < 2:
             return None
-        return statistics.entropy_bytes if statistics.words[-1] else 0.0
+        tail = statistics.words[-_FREE:]
+        rises = bool((tail[1:] > tail[:-1]).any())
+        return max(statistics.entropy_bytes - _FREE * _PRECISION / 8, 0.0) if rises else 0.0
 
     def encode(self, statistics: Statistics) -> bytes:
         """See :class:`Coder`."""
