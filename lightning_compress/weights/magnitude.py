@@ -91,14 +91,14 @@ def smallest(tensors: Sequence[Tensor], counts: Sequence[int]) -> list[Cut]:
     """
     double = needs_double(tensors)
     shifts = range(64 - _DIGIT, -1, -_DIGIT) if double else range(32 - _DIGIT, -1, -_DIGIT)
-    prefixes = [0] * len(counts)
-    remaining = list(counts)
+    prefixes, remaining = [0] * len(counts), list(counts)
     for level, shift in enumerate(shifts):
         histograms = _histograms(tensors, set(prefixes), shift, double)
         if level == 0:
             infinity = key_of(float("inf"), double) >> shift
             finite = int(histograms[0][:infinity].sum())
-            remaining = [min(count, finite) for count in remaining]
+            counts = [min(count, finite) for count in counts]
+            remaining = list(counts)
         for i, prefix in enumerate(prefixes):
             cumulative = histograms[prefix].cumsum(0)
             digit = int(torch.searchsorted(cumulative, max(remaining[i], 1)))
