@@ -7,7 +7,7 @@ class-uniform, class-distribution); the reference paper, section 3.1, table 1.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import ClassVar, Literal, get_args
@@ -52,6 +52,7 @@ class Prune:
             raise PlanError(f"Prune: scope {self.scope!r} is unknown; write one of {', '.join(get_args(Scope))}")
         if isinstance(self.amount, bool) or not isinstance(self.amount, (int, float)):
             raise PlanError(f"Prune: amount is {self.amount!r}, expected a number such as 0.15")
+        object.__setattr__(self, "amount", float(self.amount))
         if self.is_fraction and not 0 <= self.amount <= 1:
             raise PlanError(f"Prune: {self.scope} takes a fraction from 0 to 1, got {self.amount}; for 15 % write 0.15")
         if not self.is_fraction and not 0 <= self.amount < math.inf:
@@ -78,12 +79,16 @@ class Prune:
 
 def standard_deviation(tensors: Sequence[Tensor]) -> float:
     """σ over all finite weights of the tensors (population form), accumulated in float64; 0 where there are none."""
-    count, total, squares = 0, 0.0, 0.0
+    count, total = 0, 0.0
+    for values in _finite(tensors):
+        count += len(values)
+        total += float(values.sum())
+    mean = total / max(count, 1)
+    squares = sum(float((values - mean).square().sum()) for values in _finite(tensors))
+    return math.sqrt(squares / max(count, 1))
+
+
+def _finite(tensors: Sequence[Tensor]) -> Iterator[Tensor]:
     for tensor in tensors:
         for chunk in chunks(tensor):
-            values = chunk[torch.isfinite(chunk)].double()
-            count += len(values)
-            total += float(values.sum())
-            squares += float(values.square().sum())
-    mean = total / max(count, 1)
-    return math.sqrt(max(squares / max(count, 1) - mean * mean, 0.0))
+            yield chunk[torch.isfinite(chunk)].double()

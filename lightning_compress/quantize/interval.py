@@ -26,6 +26,7 @@ from lightning_compress.weights.magnitude import smallest, true_positions
 
 Restore = Literal["left", "middle", "right"]
 Scope = Literal["model", "class", "tensor"]
+_WIDEST = 2.0**1022  # twice this is still a float64
 _POSITION = {"left": 0.0, "middle": 0.5, "right": 1.0}
 
 
@@ -56,6 +57,7 @@ class Interval:
             raise PlanError(f"Interval: bits is {self.bits!r}, expected a whole number from 1 to 16")
         if isinstance(self.coverage, bool) or not isinstance(self.coverage, (int, float)):
             raise PlanError(f"Interval: coverage is {self.coverage!r}, expected a fraction such as 0.98")
+        object.__setattr__(self, "coverage", float(self.coverage))
         if not 0 <= self.coverage <= 1:
             raise PlanError(
                 f"Interval: coverage is {self.coverage}, expected a fraction from 0 to 1; for 98 % write 0.98"
@@ -74,11 +76,12 @@ class Interval:
     def fit(self, tensors: Sequence[Tensor]) -> FittedInterval:
         """The narrowest interval that covers the share of one group of tensors, rounded up to whole weights.
 
-        It never reaches to NaN or infinity, and reaches nowhere (its width is negative) for a coverage of 0.
+        It never reaches to NaN or infinity, and reaches nowhere (its width is negative) where it is to cover nothing
+        or there is nothing finite.
         """
         weights = sum(tensor.numel() for tensor in tensors)
-        count = math.ceil(Fraction(repr(self.coverage)) * weights)
-        return FittedInterval(self, smallest(tensors, [count])[0].magnitude if count else -1.0)
+        cut = smallest(tensors, [math.ceil(Fraction(repr(self.coverage)) * weights)])[0]
+        return FittedInterval(self, min(cut.magnitude, _WIDEST) if cut.ties else -1.0)
 
 
 @dataclass(frozen=True)
@@ -103,5 +106,7 @@ class FittedInterval:
         """``[n]`` floating-point weights → ``[n]`` int32 indices, OUTLIER for those outside (NaN too)."""
         pieces = weights.to(torch.float64, copy=True).add_(self.half_width).div_(self.step or 1.0)
         indices = pieces.clamp_(0, (1 << self.method.bits) - 1).to(torch.int32)
-        indices[true_positions(~(weights.abs() <= self.half_width))] = self.codebook.outlier
+        is_exact = float(torch.tensor(self.half_width, dtype=weights.dtype)) == self.half_width
+        sizes = (weights if is_exact else weights.double()).abs()
+        indices[true_positions(~(sizes <= self.half_width))] = self.codebook.outlier
         return indices

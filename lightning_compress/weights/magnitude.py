@@ -83,7 +83,7 @@ def smallest(tensors: Sequence[Tensor], counts: Sequence[int]) -> list[Cut]:
     """For each count, the cut that takes exactly so many of the smallest magnitudes.
 
     Ties at the border are taken in the order of the tensors and of their elements. Only finite values are ever taken: a
-    larger count means all of them. All counts share each pass over the weights.
+    larger count means all of them. A cut that takes something has at least one tie. All counts share each pass.
 
     Args:
         tensors: floating-point tensors of any shape.

@@ -4,24 +4,22 @@ from __future__ import annotations
 
 import hashlib
 import json
-import pickle
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from os import PathLike, fspath
 from typing import Any
 
-import fsspec
 import torch
 from torch import Tensor, nn
 
 from lightning_compress.errors import WeightsError
+from lightning_compress.weights.checkpoint import read_checkpoint
 from lightning_compress.weights.classes import classify
-from lightning_compress.weights.names import matches_any, strip_wrappers
+from lightning_compress.weights.entries import checked, merge_pruning
+from lightning_compress.weights.module import assets_of, excluded_by, json_able, patterns, training_only, unwrapped
+from lightning_compress.weights.names import matches, matches_any
 from lightning_compress.weights.ties import Tie, find_ties
-
-# Names under which training-only state usually stands; used where no module tells more.
-_TRAINING_ONLY = frozenset({"criterion", "loss", "loss_fn", "loss_function", "metric", "metrics"})
 
 
 @dataclass(frozen=True)
@@ -113,8 +111,10 @@ class Weights:
         Raises:
             WeightsError: the file is missing, sharded, damaged, or holds more than tensors and plain values.
         """
-        checkpoint = _read_checkpoint(fspath(path))
-        state = checkpoint.get("state_dict", checkpoint)
+        checkpoint = read_checkpoint(fspath(path))
+        if "state_dict" not in checkpoint:
+            return cls.from_state_dict(checkpoint, exclude=exclude, classes=classes)
+        state = checkpoint["state_dict"]
         if not isinstance(state, Mapping):
             raise WeightsError(f"{path}: 'state_dict' is a {type(state).__name__}, expected names and tensors")
         return cls.from_state_dict(
@@ -143,23 +143,25 @@ class Weights:
             hyper_parameters: what rebuilds the module; those of ``module`` by default.
 
         Raises:
-            WeightsError: something that is not a tensor with values, or a pattern that matches nothing.
+            WeightsError: something that is not a tensor with values, a pattern that matches nothing, or an optional
+                method that does not return what it should.
         """
-        extra = tuple(n for n, v in state.items() if n.endswith("_extra_state") and not isinstance(v, Tensor))
-        tensors = _merge_pruning(_checked({n: v for n, v in state.items() if n not in extra}))
-        patterns = [*exclude, *_call(module, "compression_exclude", [])]
-        for pattern in exclude:
-            if not any(matches_any([pattern], name) for name in tensors):
+        module = unwrapped(module)
+        extra = tuple(n for n, v in state.items() if str(n).endswith("_extra_state") and not isinstance(v, Tensor))
+        tensors = merge_pruning(checked({n: v for n, v in state.items() if n not in extra}))
+        given = patterns("exclude", exclude)
+        for pattern in given:
+            if not any(matches(pattern, name) for name in tensors):
                 raise WeightsError(
                     f"exclude pattern {pattern!r} matches none of the {len(tensors)} tensors: remove or correct it"
                 )
-        skipped = _training_only(tensors, module)
-        kept = {n: t for n, t in tensors.items() if n not in skipped and not matches_any(patterns, n)}
+        skipped, unwanted = training_only(tensors, module), [*given, *excluded_by(module)]
+        kept = {n: t for n, t in tensors.items() if n not in skipped and not matches_any(unwanted, n)}
         ties = find_ties(kept, module)
         class_of = classify(kept, module=module, overrides=classes)
         if hyper_parameters is None:
             hyper_parameters = getattr(module, "hparams", None)
-        held, left_out = _json_able(hyper_parameters or {})
+        held, left_out = json_able(hyper_parameters)
         return cls(
             weights=tuple(Weight(n, t, class_of[n]) for n, t in kept.items() if n not in ties),
             ties=ties,
@@ -167,104 +169,10 @@ class Weights:
             class_path=None if module is None else f"{type(module).__module__}.{type(module).__qualname__}",
             hyper_parameters=held,
             hyper_parameters_left_out=left_out,
-            assets=dict(_call(module, "compression_assets", {})),
+            assets=assets_of(module),
         )
 
 
 def as_bytes(tensor: Tensor) -> Tensor:
     """The values of a tensor of any dtype as one flat ``uint8`` tensor, without a copy where it lies contiguously."""
     return tensor.detach().cpu().resolve_conj().resolve_neg().contiguous().reshape(-1).view(torch.uint8)
-
-
-def _read_checkpoint(path: str) -> Mapping[str, Any]:
-    try:
-        if "://" in path:
-            with fsspec.open(path, "rb") as file:
-                return _mapping(path, torch.load(file, map_location="cpu", weights_only=True))
-        return _mapping(path, torch.load(path, map_location="cpu", weights_only=True, mmap=True))
-    except IsADirectoryError as error:
-        raise WeightsError(
-            f"{path} is a directory: a sharded checkpoint. Consolidate it into one file first "
-            "(python -m lightning.pytorch.utilities.consolidate_checkpoint)."
-        ) from error
-    except (OSError, RuntimeError, EOFError, ValueError, KeyError) as error:
-        raise WeightsError(f"cannot read {path} as a checkpoint: {error}") from error
-    except pickle.UnpicklingError as error:
-        raise WeightsError(
-            f"{path} holds more than tensors and plain values, and is not read, because that would run its code. "
-            "If you trust it, allow the class with torch.serialization.add_safe_globals, or load it yourself "
-            f"and give its state dict. Torch said: {error}"
-        ) from error
-
-
-def _mapping(path: str, content: object) -> Mapping[str, Any]:
-    if not isinstance(content, Mapping):
-        raise WeightsError(f"{path} holds a {type(content).__name__}, expected a checkpoint or a state dict")
-    return content
-
-
-def _checked(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors by name, or a WeightsError that names the first entry that cannot be stored."""
-    result: dict[str, Tensor] = {}
-    for name, tensor in state.items():
-        if not isinstance(name, str) or not isinstance(tensor, Tensor):
-            raise WeightsError(f"{name!r} is a {type(tensor).__name__}, expected a name and a tensor")
-        if tensor.device.type == "meta":
-            raise WeightsError(f"{name!r} is on the meta device and has no values: materialize it first")
-        if tensor.layout is not torch.strided or tensor.is_quantized or tensor.is_nested:
-            raise WeightsError(
-                f"{name!r} has layout {tensor.layout} and dtype {tensor.dtype}, expected a dense tensor: convert it "
-                "(to_dense(), dequantize()) or leave it out with compression_exclude()"
-            )
-        if hasattr(tensor, "full_tensor"):
-            raise WeightsError(f"{name!r} is one shard of a distributed tensor: gather it with full_tensor() first")
-        result[name] = tensor.detach()
-    return result
-
-
-def _merge_pruning(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Replace ``x_orig`` and ``x_mask`` of ``torch.nn.utils.prune`` by the pruned ``x``."""
-    result: dict[str, Tensor] = {}
-    for name, tensor in state.items():
-        base, is_original = name.removesuffix("_orig"), name.endswith("_orig")
-        if is_original and f"{base}_mask" in state:
-            result[base] = tensor * state[f"{base}_mask"]
-        elif not (name.endswith("_mask") and f"{name.removesuffix('_mask')}_orig" in state):
-            result[name] = tensor
-    return result
-
-
-def _training_only(state: Mapping[str, Tensor], module: nn.Module | None) -> set[str]:
-    """Names of metric and loss state: by type where the module is known, else by name."""
-    if module is None:
-        return {name for name in state if _TRAINING_ONLY & set(strip_wrappers(name).lower().split(".")[:-1])}
-    prefixes = [f"{strip_wrappers(n)}." for n, m in module.named_modules() if n and _is_training_only(m)]
-    return {name for name in state if strip_wrappers(name).startswith(tuple(prefixes))}
-
-
-def _is_training_only(module: nn.Module) -> bool:
-    is_metric = any(c.__name__ == "Metric" and c.__module__.startswith("torchmetrics") for c in type(module).__mro__)
-    return is_metric or isinstance(module, nn.modules.loss._Loss)
-
-
-def _call(module: nn.Module | None, method: str, default: Any) -> Any:
-    function = getattr(module, method, None)
-    return function() if callable(function) else default
-
-
-def _json_able(values: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """The values that survive JSON unchanged, and the names of the others."""
-    held: dict[str, Any] = {}
-    left_out: list[str] = []
-    for name, value in dict(values).items():
-        try:
-            same = json.loads(json.dumps(value, allow_nan=False)) == (
-                list(value) if isinstance(value, tuple) else value
-            )
-        except (TypeError, ValueError, RecursionError):
-            same = False
-        if isinstance(name, str) and same:
-            held[name] = value
-        else:
-            left_out.append(str(name))
-    return held, tuple(left_out)

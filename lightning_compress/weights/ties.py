@@ -39,24 +39,28 @@ def find_ties(state: Mapping[str, Tensor], module: nn.Module | None = None) -> d
     Memory shared within the state dict counts; with ``module``, so do parameters that are one object there
     and whose values agree in the state dict (gathering a sharded model copies them apart).
     """
-    groups: dict[tuple[int, torch.dtype], list[str]] = defaultdict(list)
+    groups: dict[tuple[int, torch.dtype, bool, bool], list[str]] = defaultdict(list)
     for name, tensor in state.items():
         if tensor.numel() and tensor.device.type != "meta":
-            groups[(tensor.untyped_storage().data_ptr(), tensor.dtype)].append(name)
+            # A lazily conjugated or negated view has the same memory and other values.
+            key = (tensor.untyped_storage().data_ptr(), tensor.dtype, tensor.is_conj(), tensor.is_neg())
+            groups[key].append(name)
     ties: dict[str, Tie] = {}
     for names in groups.values():
         if len(names) > 1:
             ties.update(_ties_in_group(state, names))
     if module is not None:
-        ties.update(_ties_of_module(state, module, set(ties)))
+        ties.update(_ties_of_module(state, module, ties))
     return ties
 
 
 def _ties_in_group(state: Mapping[str, Tensor], names: list[str]) -> dict[str, Tie]:
-    """Within one storage, the larger tensor (the earlier, among equals) stores; those inside it are tied to it."""
+    """Within one storage, the larger tensor stores (among equals a contiguous, then the earlier one); those inside it
+    are tied to it.
+    """
     ties: dict[str, Tie] = {}
     bases: list[str] = []
-    for name in sorted(names, key=lambda n: (-state[n].numel(), names.index(n))):
+    for name in sorted(names, key=lambda n: (-state[n].numel(), not state[n].is_contiguous(), names.index(n))):
         for base in bases:
             tie = _view_of(state[name], base, state[base])
             if tie is not None:
@@ -77,19 +81,24 @@ def _view_of(tensor: Tensor, name: str, base: Tensor) -> Tie | None:
     return None
 
 
+def _equal(first: Tensor, second: Tensor) -> bool:
+    return first.dtype == second.dtype and torch.equal(first, second)
+
+
 def _same(name: str, base: Tensor) -> Tie:
     return Tie(name, 0, tuple(base.shape), tuple(torch.empty(base.shape, device="meta").stride()))
 
 
-def _ties_of_module(state: Mapping[str, Tensor], module: nn.Module, known: set[str]) -> dict[str, Tie]:
+def _ties_of_module(state: Mapping[str, Tensor], module: nn.Module, known: Mapping[str, Tie]) -> dict[str, Tie]:
     stored_as = {strip_wrappers(name): name for name in state}
+    bases = {tie.of for tie in known.values()}
     owner: dict[int, str] = {}
     ties: dict[str, Tie] = {}
     for parameter_name, parameter in module.named_parameters(remove_duplicate=False):
-        name = stored_as.get(strip_wrappers(parameter_name))
+        name = parameter_name if parameter_name in state else stored_as.get(strip_wrappers(parameter_name))
         if name is None or name in known:
             continue
         first = owner.setdefault(id(parameter), name)
-        if first != name and state[first].dtype == state[name].dtype and torch.equal(state[first], state[name]):
+        if first != name and name not in bases and _equal(state[first], state[name]):
             ties[name] = _same(first, state[first])
     return ties

@@ -1,0 +1,51 @@
+"""The entries of a state dict: which can be stored, and which are two halves of one weight."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+from torch.nn.parameter import is_lazy
+
+from lightning_compress.errors import WeightsError
+
+
+def checked(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors by name, detached.
+
+    Raises:
+        WeightsError: names the first entry that cannot be stored, and what to do about it.
+    """
+    result: dict[str, Tensor] = {}
+    for name, tensor in state.items():
+        if not isinstance(name, str) or not isinstance(tensor, Tensor):
+            raise WeightsError(
+                f"the entry {name!r} is of type {type(tensor).__name__}, expected a name and a tensor: give a state "
+                "dict, or the path of a checkpoint that has one under 'state_dict'"
+            )
+        if is_lazy(tensor):
+            raise WeightsError(f"{name!r} is not initialized yet and has no values: run the module on one batch first")
+        if tensor.device.type == "meta":
+            raise WeightsError(f"{name!r} is on the meta device and has no values: materialize it first")
+        if tensor.layout is not torch.strided or tensor.is_quantized or tensor.is_nested:
+            raise WeightsError(
+                f"{name!r} has layout {tensor.layout} and dtype {tensor.dtype}, expected a dense tensor: convert it "
+                "(to_dense(), dequantize()) or leave it out with compression_exclude()"
+            )
+        if hasattr(tensor, "full_tensor"):
+            raise WeightsError(f"{name!r} is one shard of a distributed tensor: gather it with full_tensor() first")
+        result[name] = tensor.detach()
+    return result
+
+
+def merge_pruning(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Replace ``x_orig`` and ``x_mask`` of ``torch.nn.utils.prune`` by the pruned ``x``."""
+    result: dict[str, Tensor] = {}
+    for name, tensor in state.items():
+        base, is_original = name.removesuffix("_orig"), name.endswith("_orig")
+        if is_original and f"{base}_mask" in state:
+            result[base] = tensor * state[f"{base}_mask"]
+        elif not (name.endswith("_mask") and f"{name.removesuffix('_mask')}_orig" in state):
+            result[name] = tensor
+    return result
