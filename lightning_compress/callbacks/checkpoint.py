@@ -93,7 +93,7 @@ class CompressCheckpoint(_Callback):
     def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
         """Refuse what cannot work before the first step is paid for."""
         self._policy.check(trainer)
-        shapes = shape_only(pl_module.state_dict())
+        shapes = shape_only(pl_module)
         if shapes is None:
             return
         try:

@@ -84,9 +84,14 @@ def _refuse_placeholders(module: torch.nn.Module) -> None:
             )
 
 
-def shape_only(state: Mapping[str, Any]) -> dict[str, Tensor] | None:
-    """Tensors of the same names, dtypes and whole shapes, but all 0; None while a shape is not known."""
-    tensors = {name: value for name, value in state.items() if isinstance(value, Tensor)}
+def shape_only(module: torch.nn.Module) -> dict[str, Tensor] | None:
+    """A state dict with the module's names, dtypes and whole shapes, but all 0, which takes no memory.
+
+    None where that is not cheap: a lazy parameter has no shape yet, and the older FSDP gathers for its state dict.
+    """
+    if any(type(part).__name__ == "FullyShardedDataParallel" for part in module.modules()):
+        return None
+    tensors = {name: value for name, value in module.state_dict().items() if isinstance(value, Tensor)}
     if any(torch.nn.parameter.is_lazy(tensor) for tensor in tensors.values()):
         return None
     return {name: torch.zeros((), dtype=t.dtype).expand(t.shape) for name, t in tensors.items()}

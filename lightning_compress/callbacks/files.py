@@ -20,9 +20,11 @@ def same_place(path: str) -> str:
     return str(local_path(path).parent.resolve() / local_path(path).name)
 
 
-def folder_of(path: str) -> str:
-    """The folder that a file lies in, spelled as by :func:`same_place`."""
-    return same_place(path).rpartition("/")[0] if is_remote(path) else str(local_path(path).parent.resolve())
+def is_inside(path: str, folder: str) -> bool:
+    """Whether a file lies in a folder or below it."""
+    if is_remote(path) or is_remote(folder):
+        return path.startswith(f"{folder.rstrip('/')}/")
+    return local_path(folder).resolve() in Path(same_place(path)).parents
 
 
 def exists(path: str) -> bool:

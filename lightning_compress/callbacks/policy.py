@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal, get_args
 
-from lightning_compress.callbacks.files import folder_of, same_place
+from lightning_compress.callbacks.files import is_inside, same_place
 from lightning_compress.errors import CallbackError
 
 When = Literal["all", "best", "last"]
@@ -41,9 +41,9 @@ class Policy:
         known = [
             getattr(callback, name, "") for callback in callbacks for name in ("best_model_path", "last_model_path")
         ]
-        folders = tuple(folder_of(f"{c.dirpath}/any") for c in callbacks if getattr(c, "dirpath", None))
+        folders = [str(c.dirpath) for c in callbacks if getattr(c, "dirpath", None)]
         for path in [*known, str(trainer.ckpt_path or "")]:
-            if path and folder_of(path).startswith(folders):
+            if path and any(is_inside(path, folder) for folder in folders):
                 self._holders.add(same_place(path))
 
     def wants(self, trainer: Any, path: str) -> bool:

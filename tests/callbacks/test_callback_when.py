@@ -77,12 +77,22 @@ def test_a_resumed_run_takes_the_file_from_what_was_best_before(tmp_path):
 
 
 def test_a_run_that_resumes_into_another_folder_leaves_the_first_alone(tmp_path):
-    old, new = tmp_path / "old", tmp_path / "new"
+    old, new = tmp_path / "run-old", tmp_path / "run"
     trainer(tmp_path, CompressCheckpoint("half", when="last"), _scored(old), max_epochs=1).fit(Small())
     moved = trainer(tmp_path, CompressCheckpoint("half", when="last"), _scored(new), max_epochs=2)
     with pytest.warns(UserWarning, match="dirpath has changed"):
         moved.fit(Small(), ckpt_path=old / "epoch=0.ckpt")
-    assert names(tmp_path, ".safetensors") == {"old/epoch=0.safetensors", "new/epoch=1.safetensors"}
+    assert names(tmp_path, ".safetensors") == {"run-old/epoch=0.safetensors", "run/epoch=1.safetensors"}
+
+
+def test_names_with_folders_are_taken_up_as_well(tmp_path):
+    def checkpoint():
+        return ModelCheckpoint(tmp_path, monitor="score", filename="{epoch}/model", save_top_k=-1)
+
+    trainer(tmp_path, CompressCheckpoint("half", when="last"), checkpoint(), max_epochs=1).fit(Small())
+    again = trainer(tmp_path, CompressCheckpoint("half", when="last"), checkpoint(), max_epochs=2)
+    again.fit(Small(), ckpt_path=tmp_path / "epoch=0" / "model.ckpt")
+    assert names(tmp_path, ".safetensors") == {"epoch=1/model.safetensors"}
 
 
 def test_last_is_the_newest_save_alone(tmp_path):

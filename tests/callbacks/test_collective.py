@@ -84,12 +84,20 @@ def test_placeholders_of_deepspeed_are_refused_and_not_compressed():
 
 
 def test_shapes_without_values():
-    state = {"w": torch.ones(3, 2, dtype=torch.float16), "empty": torch.ones(0, 2), "extra": "no tensor"}
-    shapes = shape_only(state)
-    assert {name: (tensor.shape, tensor.dtype) for name, tensor in shapes.items()} == {
-        "w": ((3, 2), torch.float16),
+    module = nn.Module()
+    module.half = nn.Linear(2, 3, dtype=torch.float16)
+    module.register_buffer("empty", torch.ones(0, 2))
+    shapes = shape_only(module)
+    assert {name: (tuple(tensor.shape), tensor.dtype) for name, tensor in shapes.items()} == {
+        "half.weight": ((3, 2), torch.float16),
+        "half.bias": ((3,), torch.float16),
         "empty": ((0, 2), torch.float32),
     }
     assert not any(tensor.any() for tensor in shapes.values())
-    assert shapes["w"].untyped_storage().nbytes() == 2
-    assert shape_only(nn.LazyLinear(2).state_dict()) is None
+    assert shapes["half.weight"].untyped_storage().nbytes() == 2
+
+
+def test_shapes_that_would_cost_something_are_not_asked_for():
+    assert shape_only(nn.LazyLinear(2)) is None
+    flat = type("FullyShardedDataParallel", (nn.Linear,), {"state_dict": None})
+    assert shape_only(nn.Sequential(flat(2, 2))) is None
