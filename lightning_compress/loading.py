@@ -70,7 +70,7 @@ def load_into(
     """Put stored tensors into a module in place; arguments and errors as for :func:`match_state`."""
     state = module.state_dict()
     state.update(match_state(state, stored, excluded=excluded, strict=strict, source=source))
-    module.load_state_dict(state)
+    module.load_state_dict(state, strict=strict)
 
 
 def match_state(

@@ -213,6 +213,18 @@ def test_not_strict_ignores_names_but_never_shapes():
         match_state(live, {"b": torch.zeros(4)}, strict=False)
 
 
+def test_a_module_that_saves_a_part_of_itself_loads_that_part():
+    class Adapter(Plain):
+        def state_dict(self, *args, **kwargs):
+            state = super().state_dict(*args, **kwargs)
+            return {name: tensor for name, tensor in state.items() if name.startswith("layer")}
+
+    module = Adapter()
+    stored = {"layer.weight": torch.ones(3, 4), "layer.bias": torch.ones(3)}
+    load_into(module, stored, strict=False)
+    assert torch.equal(module.layer.weight, stored["layer.weight"])
+
+
 def test_a_refused_file_leaves_the_module_as_it_was():
     module = Plain()
     before = {name: tensor.clone() for name, tensor in module.state_dict().items()}
