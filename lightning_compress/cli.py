@@ -30,6 +30,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 _errors = Console(stderr=True)
+_UNFOLDED = 10_000  # columns of a table that is not read on a terminal
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of a table.")]
 File = Annotated[Path, typer.Argument(help="A compressed file.", show_default=False)]
@@ -40,7 +41,8 @@ def main() -> None:
     try:
         app()
     except (CompressionError, OSError) as error:
-        _errors.print(f"[bold red]error:[/] {_escaped(str(error))}", highlight=False, soft_wrap=True)
+        told = f"{error.filename}: {error.strerror}" if isinstance(error, OSError) and error.strerror else str(error)
+        _errors.print(f"[bold red]error:[/] {_escaped(told)}", highlight=False, soft_wrap=True)
         sys.exit(1)
 
 
@@ -71,6 +73,8 @@ def compress(
 ) -> None:
     """Compress a checkpoint, read the file back, and print its sizes."""
     resolved = Plan.resolve(plan)
+    if not out.parent.is_dir():
+        raise FileNotFoundError(f"the folder {out.parent} does not exist: create it, or write elsewhere")
     weights = read_weights(source, exclude=exclude or ())
     with _progress("compressing", sum(weight.tensor.numel() for weight in weights), as_json) as advance:
         archive = compress_weights(weights, resolved, on_tensor=lambda weight: advance(weight.tensor.numel()))
@@ -153,7 +157,7 @@ def _show(file: Path, archive: Archive, as_json: bool, rows: Sequence[TensorRepo
         }
         _say(_totals(file, report) | extra, True, "")
         return
-    console = Console() if sys.stdout.isatty() else Console(width=200)
+    console = Console() if sys.stdout.isatty() else Console(width=_UNFOLDED)
     console.print(_table(rows))
     console.print(
         f"{file}: {report.file_bytes:,} bytes, {report.ratio:.2f}x smaller than {report.raw_bytes:,} bytes of weights, "

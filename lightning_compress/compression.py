@@ -119,23 +119,36 @@ def expand(
     Raises:
         ForeignFileError: ``out`` exists.
         FormatError: ``path`` is not a sound compressed file.
+        WeightsError: it holds a dtype that safetensors cannot.
         OSError: one of them cannot be read or written; no partial file is left.
     """
     target = Path(fspath(out))
     if target.exists():
         raise ForeignFileError(f"{target} exists and is not replaced: remove it, or write elsewhere")
+    if not target.parent.is_dir():
+        raise FileNotFoundError(f"the folder {target.parent} does not exist: create it, or write elsewhere")
     archive = Archive.open(path)
+    if target.suffix == ".ckpt":
+        checkpoint = as_checkpoint(archive, on_tensor=on_tensor)
+        _write_whole(target, lambda partial: torch.save(checkpoint, partial))
+        return
+    # Untied, since safetensors holds no shared memory; other tools ask for the format.
+    tensors = {name: t.clone().contiguous() for name, t in archive.restore(on_tensor=on_tensor).items()}
+    _write_whole(target, lambda partial: safetensors.torch.save_file(tensors, partial, metadata={"format": "pt"}))
+
+
+def _write_whole(target: Path, write: Callable[[Path], None]) -> None:
+    """Let ``write`` fill a file beside ``target``, and give it that name once it is whole."""
     partial = target.with_name(f".{target.name}.partial")
     try:
-        if target.suffix == ".ckpt":
-            torch.save(as_checkpoint(archive, on_tensor=on_tensor), partial)
-        else:
-            tensors = archive.restore(on_tensor=on_tensor)
-            safetensors.torch.save_file({n: t.clone().contiguous() for n, t in tensors.items()}, partial)
+        write(partial)
         partial.replace(target)
-    except BaseException:
+    except KeyError as error:
+        raise WeightsError(f"safetensors cannot hold {error}: expand to a .ckpt instead") from error
+    except (RuntimeError, safetensors.SafetensorError) as error:
+        raise OSError(f"cannot write {target}: {error}") from error
+    finally:
         partial.unlink(missing_ok=True)
-        raise
 
 
 def as_checkpoint(archive: Archive, *, on_tensor: Callable[[Entry], None] | None = None) -> dict[str, object]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Mapping
-from dataclasses import fields
+from dataclasses import MISSING, fields
 from typing import Any
 
 from lightning_compress.errors import PlanError
@@ -45,11 +45,12 @@ def method_from_config(config: Any) -> Method:
     if name not in METHODS:
         raise PlanError(f"method {name!r} is unknown{did_you_mean(name, METHODS)}; there are {', '.join(METHODS)}")
     method = METHODS[name]
-    check_keys(f"method {name!r}", parameters or {}, {field.name for field in fields(method)})
-    try:
-        return method(**(parameters or {}))
-    except TypeError as error:
-        raise PlanError(f"method {name!r}: {error}") from error
+    parameters = {} if parameters is None else parameters
+    check_keys(f"method {name!r}", parameters, {field.name for field in fields(method)})
+    for field in fields(method):
+        if field.default is MISSING and field.name not in parameters:
+            raise PlanError(f"method {name!r} has no {field.name}; write {name}: {{{field.name}: …}}")
+    return method(**parameters)
 
 
 def check_keys(what: str, config: Any, known: set[str]) -> None:

@@ -9,7 +9,7 @@ _ANY_OTHER = "\0"  # stands for every character that no pattern names
 
 
 def is_covered(pattern: str, by: Sequence[str]) -> bool:
-    """Whether every name that ``pattern`` selects is selected by at least one of ``by``.
+    """Whether every name that ``pattern`` selects is selected by at least one of ``by``; no name is empty.
 
     Patterns as in :func:`lightning_compress.weights.matches`: ``*`` is any run of characters, ``?`` any one. Both sides
     are run as automata over all names at once; a name that only ``pattern`` selects would show as a reachable state.
@@ -17,13 +17,13 @@ def is_covered(pattern: str, by: Sequence[str]) -> bool:
     alphabet = {c for text in (pattern, *by) for c in text if c not in "*?"} | {_ANY_OTHER}
     patterns = (pattern, *by)
     start = tuple(_closure(text, [0]) for text in patterns)
-    seen, open_states = {start}, [start]
+    seen, open_states = set(), [start]
     while open_states:
         states = open_states.pop()
-        if _accepts(pattern, states[0]) and not any(map(_accepts, by, states[1:])):
-            return False
         for character in alphabet:
             after = tuple(_step(text, state, character) for text, state in zip(patterns, states, strict=True))
+            if _accepts(pattern, after[0]) and not any(map(_accepts, by, after[1:])):
+                return False
             if after[0] and after not in seen:
                 seen.add(after)
                 open_states.append(after)

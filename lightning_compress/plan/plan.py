@@ -81,8 +81,12 @@ class Plan:
         """
         try:
             config = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-            raise PlanError(f"cannot read the plan {path}: {error}") from error
+        except OSError as error:
+            raise PlanError(f"cannot read the plan {path}: {error.strerror or error}") from error
+        except (UnicodeDecodeError, yaml.YAMLError) as error:
+            raise PlanError(
+                f"the plan {path} is not YAML: {error}. Patterns with a * stand in quotes: tensors: '*.bias'"
+            ) from error
         try:
             return cls.from_config(config)
         except PlanError as error:

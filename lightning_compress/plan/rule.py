@@ -48,6 +48,8 @@ class Rule:
             raise PlanError(f"rule {pattern!r}: by is {by!r}, write 'name' or 'class'")
         if not methods:
             raise PlanError(f"rule {pattern!r} has no method; to keep the tensors exactly, write Raw()")
+        if not isinstance(optional, bool):
+            raise PlanError(f"rule {pattern!r}: optional is {optional!r}, write true or false")
         roles = [role_of(pattern, method) for method in methods]
         if any(first >= second for first, second in pairwise(roles)):
             raise PlanError(
@@ -58,7 +60,7 @@ class Rule:
             ("pattern", pattern),
             ("methods", methods),
             ("by", by),
-            ("optional", bool(optional)),
+            ("optional", optional),
         ):
             object.__setattr__(self, name, value)
 
@@ -104,7 +106,7 @@ class Rule:
             raise PlanError(
                 f"a rule has {selectors or 'no selector'}; write either 'tensors: PATTERN' or 'class: PATTERN'"
             )
-        methods = config.get("methods") or []
+        methods = config.get("methods", [])
         if not isinstance(methods, list):
             raise PlanError(f"methods is {methods!r}, expected a list such as [{{prune: {{amount: 0.15}}}}, half]")
         return cls(

@@ -18,8 +18,10 @@ from lightning_compress.weights.names import matches, strip_wrappers
 OTHER = "other"
 _SOURCE = re.compile(r"(?:^|[._])(?:src|source|enc)")
 _TARGET = re.compile(r"(?:^|[._])(?:tgt|trg|target|dec)")
-_STACK = re.compile(r"^(encoder|decoder|enc|dec)(?![a-z])|(encoder|decoder)$")
-_EMBEDDING = re.compile(r"emb|^wte$|^wpe$")
+_STACK = re.compile(r"^(encoders?|decoders?|enc|dec)(?![a-z])|(encoders?|decoders?)$")
+_EMBEDDING = re.compile(r"embed|(?<![a-z])emb(?![a-z])|emb$|^wte$|^wpe$")
+_POSITIONS = re.compile(r"pos|^wpe$")
+_PARAMETRIZED = re.compile(r"\.parametrizations\.(\w+)\.original\d*$")
 _SOFTMAX = re.compile(
     r"softmax|^generator$|^lm_head$|^output_projection$|^output_layer$|^classifier$|^fc_out$|logits"
     r"|^(vocab|vocabulary)_(proj|projection)$"
@@ -72,7 +74,9 @@ def _typed_prefixes(module: nn.Module | None) -> tuple[set[str], set[str]]:
         return set(), set()
     modules = [(strip_wrappers(name), part) for name, part in module.named_modules()]
     tables = {name: part for name, part in modules if isinstance(part, (nn.Embedding, nn.EmbeddingBag))}
-    vocabularies = {part.num_embeddings for part in tables.values()}
+    vocabularies = {
+        t.num_embeddings for name, t in tables.items() if not _POSITIONS.search(name.lower().split(".")[-1])
+    }
     projections = {
         name
         for name, part in modules
@@ -83,11 +87,12 @@ def _typed_prefixes(module: nn.Module | None) -> tuple[set[str], set[str]]:
 
 def _derive(name: str, embeddings: set[str], projections: set[str]) -> str:
     """Class of one name; ``encoder`` or ``decoder`` alone where no layer is named."""
+    name = _PARAMETRIZED.sub(r".\1", name)
     parts = name.lower().split(".")
     owner = name.rpartition(".")[0]
     if owner in embeddings or any(_EMBEDDING.search(part) for part in parts):
         return _embedding_side(parts)
-    if owner in projections or any(_SOFTMAX.search(part) for part in parts):
+    if owner in projections or any(_SOFTMAX.search(part) for part in parts[-3:]):
         return "softmax"
     for position, part in enumerate(parts):
         found = _STACK.search(part)
