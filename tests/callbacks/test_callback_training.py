@@ -30,7 +30,7 @@ from small_trainings import (
 )
 from torchmetrics import MeanMetric
 
-from lightning_compress import load, load_from_checkpoint
+from lightning_compress import compress, load, load_from_checkpoint
 from lightning_compress.archive import Archive
 from lightning_compress.callbacks import CompressCheckpoint
 
@@ -182,11 +182,15 @@ def test_equal_weights_are_compressed_once_and_copied(tmp_path, monkeypatch):
     assert not last.is_symlink()
 
 
-def test_the_copy_is_made_anew_where_its_source_is_gone(tmp_path):
+@pytest.mark.parametrize("put", ["nothing of ours", "other weights"])
+def test_the_copy_is_made_anew_where_its_source_is_another_file_now(tmp_path, put):
     run = trainer(tmp_path, CompressCheckpoint("half"), enable_checkpointing=False, max_epochs=1)
     run.fit(Small())
     run.save_checkpoint(tmp_path / "a.ckpt")
-    (tmp_path / "a.safetensors").write_bytes(b"damaged")
+    if put == "other weights":
+        compress(Small(), "half").save(tmp_path / "a.safetensors")
+    else:
+        (tmp_path / "a.safetensors").write_bytes(b"damaged")
     run.save_checkpoint(tmp_path / "b.ckpt")
     expect_same_weights(tmp_path / "b.ckpt", tmp_path / "b.safetensors")
 
