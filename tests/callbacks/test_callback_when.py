@@ -6,6 +6,7 @@ import pytest
 from pytorch_lightning.callbacks import Callback, ModelCheckpoint
 from small_trainings import Small, expect_same_weights, names, trainer
 
+from lightning_compress import compress
 from lightning_compress.callbacks import CompressCheckpoint
 from lightning_compress.errors import CallbackError
 
@@ -93,6 +94,16 @@ def test_names_with_folders_are_taken_up_as_well(tmp_path):
     again = trainer(tmp_path, CompressCheckpoint("half", when="last"), checkpoint(), max_epochs=2)
     again.fit(Small(), ckpt_path=tmp_path / "epoch=0" / "model.ckpt")
     assert names(tmp_path, ".safetensors") == {"epoch=1/model.safetensors"}
+
+
+def test_a_file_made_by_hand_for_one_that_lost_its_own_is_left_alone(tmp_path):
+    run = trainer(tmp_path, CompressCheckpoint("half", when="last"), enable_checkpointing=False, max_epochs=1)
+    run.fit(Small())
+    run.save_checkpoint(tmp_path / "a.ckpt")
+    run.save_checkpoint(tmp_path / "b.ckpt")
+    compress(tmp_path / "a.ckpt", "half").save(tmp_path / "a.safetensors")
+    run.save_checkpoint(tmp_path / "c.ckpt")
+    assert names(tmp_path, ".safetensors") == {"a.safetensors", "c.safetensors"}
 
 
 def test_last_is_the_newest_save_alone(tmp_path):

@@ -56,6 +56,13 @@ def test_links_are_made_after_their_targets_and_dangling_ones_deleted(folder):
     assert names(folder, ".safetensors") == {"epoch=0.safetensors", "epoch=1.safetensors"}
 
 
+def test_a_link_whose_target_was_deleted_by_hand_goes(folder):
+    (folder / "epoch=2.ckpt").unlink()
+    (folder / "epoch=2.safetensors").unlink()
+    _done(folder, deleted=["last.safetensors"])
+    assert not (folder / "last.safetensors").is_symlink()
+
+
 def test_a_folder_that_was_trained_without_the_callback_is_filled(tmp_path):
     trainer(tmp_path, ModelCheckpoint(tmp_path, filename="{epoch}", save_last=True), max_epochs=1).fit(Tied())
     done = reconcile(str(tmp_path), "half")
