@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Literal
 
 from pytorch_lightning.callbacks import EarlyStopping, ModelCheckpoint
-from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
+from pytorch_lightning.cli import ArgsType, LightningArgumentParser, LightningCLI
 from rich.console import Console
 
-from lightning_compress import CompressCheckpoint
+from lightning_compress import CompressCheckpoint, CompressionError
 from recipes import translate
 from recipes.data.parallel_text import ParallelText
-from recipes.errors import RecipeError
 from recipes.translation import Translation
 
 USAGE = """\
@@ -26,6 +26,23 @@ usage: python -m recipes COMMAND …
 FILE is a compressed .safetensors file or a .ckpt. Each command has a --help of its own."""
 
 
+def compress_checkpoint(
+    plan: str = "paper-transformer",
+    when: Literal["all", "best", "last"] = "all",
+    on_error: Literal["warn", "raise"] = "warn",
+    exclude: tuple[str, ...] = (),
+) -> CompressCheckpoint:
+    """The callback, with arguments that a command line can hold.
+
+    Args:
+        plan: name of a preset, or path of a YAML file.
+        when: which checkpoints have a compressed file.
+        on_error: what a failed export does.
+        exclude: patterns of tensors to leave out.
+    """
+    return CompressCheckpoint(plan, when=when, on_error=on_error, exclude=exclude)
+
+
 class RecipeCLI(LightningCLI):
     """Lightning's command line with the recipes' three fixed callbacks and with sizes taken from the text."""
 
@@ -33,7 +50,7 @@ class RecipeCLI(LightningCLI):
         """Add the callbacks; let the vocabularies decide the network's table sizes."""
         parser.add_lightning_class_args(ModelCheckpoint, "checkpoint")
         parser.add_lightning_class_args(EarlyStopping, "early_stopping")
-        parser.add_lightning_class_args(CompressCheckpoint, "compress")
+        parser.add_lightning_class_args(compress_checkpoint, "compress")
         for callback in ("checkpoint", "early_stopping"):
             parser.set_defaults({f"{callback}.monitor": "val_bleu", f"{callback}.mode": "max"})
         for name in ("source_words", "target_words"):
@@ -44,6 +61,10 @@ class RecipeCLI(LightningCLI):
         """``fit``, ``validate`` and ``test``; translating needs no trainer."""
         commands = LightningCLI.subcommands()
         return {name: commands[name] for name in ("fit", "validate", "test")}
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
+        """Parse ``args``, which other programs (the demo) give too; Lightning's own method would warn of that."""
+        self.config = parser.parse_args(args)
 
     def _parse_ckpt_path(self) -> None:
         """Keep the configuration as given: sizes come from the vocabularies, and a file may not be a .ckpt."""
@@ -56,7 +77,7 @@ class RecipeCLI(LightningCLI):
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run one command; a wrong text file or vocabulary ends it with one line and exit status 1."""
+    """Run one command; an error of ours ends it with one line and exit status 1."""
     arguments = sys.argv[1:] if arguments is None else arguments
     if not arguments or arguments[0] in ("-h", "--help"):
         Console(highlight=False, soft_wrap=True).print(USAGE, markup=False)
@@ -66,7 +87,7 @@ def main(arguments: list[str] | None = None) -> None:
             translate.main(arguments[1:])
         else:
             run_trainer(arguments)
-    except RecipeError as error:
+    except CompressionError as error:
         sys.exit(f"error: {error}")
 
 
@@ -80,6 +101,5 @@ def run_trainer(arguments: list[str]) -> RecipeCLI:
         seed_everything_default=1,
         save_config_callback=None,
         trainer_defaults={"enable_progress_bar": sys.stdout.isatty()},
-        # Lightning warns of arguments that do not come from the command line, unless they come as a configuration.
-        args=None if arguments == sys.argv[1:] else arguments,
+        args=arguments,
     )

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from os import PathLike, fspath
 from pickle import UnpicklingError
 from typing import Any
+from zipfile import is_zipfile
 
 import torch
 
@@ -104,13 +105,12 @@ def read_checkpoint(path: str | PathLike[str]) -> dict[str, Any]:
     Raises:
         VocabularyError: if the file is missing or is no checkpoint.
     """
+    if not is_zipfile(path):
+        raise VocabularyError(f"{fspath(path)} is neither a compressed file nor a checkpoint, or is not there")
     try:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, EOFError, ValueError, UnpicklingError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise VocabularyError(
-            f"{fspath(path)} is neither a compressed file nor a readable checkpoint ({reason})"
-        ) from error
+    except (RuntimeError, UnpicklingError) as error:
+        raise VocabularyError(f"{fspath(path)} is no checkpoint that can be read safely: {error}") from error
     if not isinstance(checkpoint, dict) or "state_dict" not in checkpoint:
         raise VocabularyError(f"{fspath(path)} is no Lightning checkpoint: it holds no state_dict")
     return checkpoint

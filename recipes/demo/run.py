@@ -17,8 +17,6 @@ from recipes.demo.grammar import write_corpus
 from recipes.translate import load_translator
 from recipes.translation import Translation
 
-HELD_OUT = 500  # pairs for validation, and as many for the test
-
 
 @dataclass(frozen=True)
 class Row:
@@ -30,12 +28,13 @@ class Row:
     bleu: float
 
 
-def run(output: Path, *, pairs: int, seed: int) -> list[Row]:
+def run(output: Path, *, pairs: int, held_out: int = 500, seed: int) -> list[Row]:
     """Run the demo: every file goes below ``output``, the table and a sample translation to the terminal.
 
     Args:
         output: folder, made if it is not there; what an earlier demo left there is replaced.
         pairs: number of training pairs.
+        held_out: number of pairs for validation, and as many for the test.
         seed: decides corpus and training.
 
     Returns:
@@ -43,7 +42,7 @@ def run(output: Path, *, pairs: int, seed: int) -> list[Row]:
     """
     console = Console(highlight=False)
     corpus = output / "corpus"
-    write_corpus(corpus, train=pairs, valid=HELD_OUT, test=HELD_OUT, seed=seed)
+    write_corpus(corpus, train=pairs, valid=held_out, test=held_out, seed=seed)
     train(output, corpus, seed=seed)
     checkpoint = output / "checkpoints" / "best.ckpt"
     compressed = checkpoint.with_suffix(".safetensors")

@@ -13,7 +13,8 @@ ADVICE = (
     "ignore:Checkpoint directory .* exists and is not empty.*",
     "ignore:The number of training batches .* is smaller than the logging interval.*",
     "ignore:`isinstance\\(treespec, LeafSpec\\)` is deprecated.*",
-    "ignore:LightningCLI's args parameter is intended to run from within Python.*",
+    "ignore:\\s*By default only one JsonargparseDeprecationWarning.*",
+    "ignore:\\s*.*deprecated in v4.*",
 )
 
 
