@@ -11,7 +11,7 @@ from torch import Tensor
 
 from lightning_compress import coding
 from lightning_compress.archive.spec import Asset, Entry, StreamRecord
-from lightning_compress.errors import ChecksumError, FormatError
+from lightning_compress.errors import ChecksumError, FormatError, VersionError
 from lightning_compress.quantize import DTYPES, PAYLOADS, Payload, RawPayload, StreamSpec, Words
 from lightning_compress.weights import as_bytes, chunks
 
@@ -53,16 +53,20 @@ def decode_tensor(entry: Entry, streams: Mapping[str, memoryview]) -> Tensor:
     Raises:
         FormatError: streams that do not decode to what the entry describes.
         ChecksumError: coded or restored bytes that differ from their checksum.
+        VersionError: a dtype that this torch cannot restore from such a payload.
     """
     specs = entry.layout()
     words = {
         record.name: _decode_stream(entry.name, record, streams[record.name], specs[record.name])
         for record in entry.streams
     }
-    payload = PAYLOADS[entry.kind].from_streams(entry.payload, entry.shape, entry.torch_dtype, words)
+    try:
+        payload = PAYLOADS[entry.kind].from_streams(entry.payload, entry.shape, entry.torch_dtype, words)
+        restored = payload.restore()
+    except NotImplementedError as error:
+        raise VersionError(f"tensor {entry.name!r}: this torch restores no {entry.dtype} from {entry.kind}") from error
     if {"kind": payload.kind, **payload.parameters()} != entry.payload:
         raise FormatError(f"tensor {entry.name!r} has parameters that no {payload.kind} payload has: {entry.payload}")
-    restored = payload.restore()
     if checksum(as_bytes(restored).numpy()) != entry.crc32:
         raise ChecksumError(f"tensor {entry.name!r} does not restore to the values it was made from")
     return restored

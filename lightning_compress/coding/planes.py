@@ -60,21 +60,29 @@ class Planes:
         """See :class:`Coder`."""
         if not len(data) or data[0] > 1:
             raise FormatError("a stream of byte planes begins with no rotation that this version knows")
-        rotated, rest = bool(data[0]), data[1:]
-        result = np.empty((count, width), np.uint8)
+        words = np.empty(0, dtype_of(width))
+        for plane, (coder, code) in enumerate(self._split(data[1:], width)):
+            decoded = coder.decode(code, count, 1)
+            if plane == 0:  # only now is it known that the stream may hold so many
+                words = np.empty(count, dtype_of(width))
+            words.view(np.uint8).reshape(count, width)[:, plane] = decoded
+        return _rotate_right(words) if data[0] else words
+
+    def _split(self, data: memoryview, width: int) -> list[tuple[Coder, memoryview]]:
+        """Coder and code of each plane."""
+        parts = []
         for plane in range(width):
-            if not len(rest) or rest[0] not in self._coders:
+            if not len(data) or data[0] not in self._coders:
                 raise FormatError(f"byte plane {plane} has no coder that this version knows")
-            coder = self._coders[rest[0]]
-            length, rest = read_varint(rest[1:])
-            if length > len(rest):
-                raise FormatError(f"byte plane {plane} has {length} bytes, and {len(rest)} are left")
-            result[:, plane] = coder.decode(rest[:length], count, 1)
-            rest = rest[length:]
-        if len(rest):
-            raise FormatError(f"{len(rest)} bytes follow the last byte plane")
-        words = result.reshape(-1).view(dtype_of(width))
-        return _rotate_right(words) if rotated else words
+            coder = self._coders[data[0]]
+            length, data = read_varint(data[1:])
+            if length > len(data):
+                raise FormatError(f"byte plane {plane} has {length} bytes, and {len(data)} are left")
+            parts.append((coder, data[:length]))
+            data = data[length:]
+        if len(data):
+            raise FormatError(f"{len(data)} bytes follow the last byte plane")
+        return parts
 
 
 def _plane(words: Words, plane: int) -> Words:

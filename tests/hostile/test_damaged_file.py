@@ -1,0 +1,143 @@
+"""Damage: whatever happens to the bytes of a file, reading raises an error of ours, or gives exactly what was meant."""
+
+from __future__ import annotations
+
+import pickle
+import zipfile
+from pathlib import Path
+
+import pytest
+import torch
+from forge import file_of, open_and_verify, sound
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from safetensors.torch import save
+
+from lightning_compress import load
+from lightning_compress.archive import Archive, is_archive
+from lightning_compress.errors import ChecksumError, ForeignFileError, FormatError, TruncatedError
+
+FILE = file_of(sound())
+START = b'{"__metadata__":{"lightning_compress":'
+HEADER_END = 8 + int.from_bytes(FILE[:8], "little")
+
+
+def test_the_sound_file_is_read() -> None:
+    open_and_verify(FILE)
+
+
+def test_every_flipped_byte_is_noticed() -> None:
+    for position in range(len(FILE)):
+        for flip in (1 << (position % 8), 0x20, 0xFF):
+            damaged = bytearray(FILE)
+            damaged[position] ^= flip
+            expected = ForeignFileError if 8 <= position < 8 + len(START) else FormatError
+            with pytest.raises(expected):
+                open_and_verify(bytes(damaged))
+
+
+def test_every_flipped_byte_of_a_stream_is_a_wrong_checksum() -> None:
+    for position in range(HEADER_END, len(FILE)):
+        damaged = bytearray(FILE)
+        damaged[position] ^= 0x55
+        with pytest.raises(ChecksumError, match="does not have its checksum"):
+            open_and_verify(bytes(damaged))
+
+
+def test_every_truncation_is_noticed() -> None:
+    for length in range(len(FILE)):
+        with pytest.raises(TruncatedError if length > 8 else ForeignFileError):
+            open_and_verify(FILE[:length])
+
+
+@pytest.mark.parametrize("more", [b"\0", b" " * 8, FILE, b"\0" * 100_000])
+def test_bytes_after_the_end_are_noticed(more: bytes) -> None:
+    with pytest.raises(FormatError, match=f"{len(more)} bytes follow"):
+        open_and_verify(FILE + more)
+
+
+def test_bytes_before_the_start_are_noticed() -> None:
+    with pytest.raises(ForeignFileError):
+        open_and_verify(b"\0" + FILE)
+
+
+@pytest.mark.parametrize("claim", [100_000_001, 1 << 32, (1 << 63) - 1, 1 << 63, (1 << 64) - 1])
+def test_a_header_of_absurd_length_is_refused(claim: int) -> None:
+    with pytest.raises(FormatError, match="claims"):
+        open_and_verify(claim.to_bytes(8, "little") + FILE[8:])
+
+
+@pytest.mark.parametrize("claim", [len(FILE), 100_000_000])
+def test_a_header_longer_than_the_file_is_truncated(claim: int) -> None:
+    with pytest.raises(TruncatedError, match=f"{claim + 8}"):
+        open_and_verify(claim.to_bytes(8, "little") + FILE[8:])
+
+
+@pytest.mark.parametrize("change", [-9, -8, -1, 1, 8, 16])
+def test_a_header_of_another_length_is_refused(change: int) -> None:
+    length = HEADER_END - 8 + change
+    with pytest.raises(FormatError):
+        open_and_verify(length.to_bytes(8, "little") + FILE[8:])
+
+
+FOREIGN = {
+    "empty": b"",
+    "one byte": b"x",
+    "eight zeros": bytes(8),
+    "plain safetensors": save({"weight": torch.ones(3)}, {"format": "pt"}),
+    "safetensors without metadata": save({"weight": torch.ones(3)}),
+    "safetensors of another key": save({"weight": torch.ones(3)}, {"lightning_compression": "{}"}),
+    "pickle": pickle.dumps({"state_dict": {}}),
+    "text": b"# notes on compression\n" * 20,
+    "ours in other white space": FILE[:8] + b" " + FILE[8:],
+}
+
+
+@pytest.mark.parametrize("name", FOREIGN)
+def test_foreign_files_are_told_apart(name: str, tmp_path: Path) -> None:
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(FOREIGN[name])
+    assert not is_archive(path)
+    with pytest.raises(ForeignFileError, match=r"model\.safetensors .* does not begin like a file of this package"):
+        load(path)
+
+
+def test_checkpoints_and_zip_files_are_foreign(tmp_path: Path) -> None:
+    torch.save({"state_dict": {"weight": torch.ones(3)}}, tmp_path / "model.ckpt")
+    with zipfile.ZipFile(tmp_path / "model.zip", "w") as archive:
+        archive.writestr("data", FILE)
+    for path in tmp_path.iterdir():
+        with pytest.raises(ForeignFileError):
+            Archive.open(path)
+
+
+def test_a_file_of_another_end_is_not_half_restored(tmp_path: Path) -> None:
+    """What was read before the damage is not handed out."""
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(FILE[:-1] + bytes([FILE[-1] ^ 1]))
+    archive = Archive.open(path)
+    assert set(archive.restore()) == set(archive.manifest.names)  # the last stream is that of the asset
+    with pytest.raises(ChecksumError, match="words"):
+        archive.assets()
+    with pytest.raises(ChecksumError, match="words"):
+        archive.verify()
+
+
+@settings(max_examples=300, derandomize=True, deadline=None, database=None)
+@given(edits=st.lists(st.tuples(st.integers(0, len(FILE) - 1), st.binary(max_size=4), st.integers(0, 6)), min_size=1))
+def test_any_edits_are_noticed_or_change_nothing(edits: list[tuple[int, bytes, int]]) -> None:
+    data = FILE
+    for position, insert, remove in edits[:5]:
+        data = data[:position] + insert + data[position + remove :]
+    if data == FILE:
+        open_and_verify(data)
+    else:
+        with pytest.raises(FormatError):
+            open_and_verify(data)
+
+
+@settings(max_examples=200, derandomize=True, deadline=None, database=None)
+@given(tail=st.binary(max_size=200), length=st.integers(0, 200), ours=st.booleans())
+def test_any_bytes_are_refused(tail: bytes, length: int, ours: bool) -> None:
+    with pytest.raises(FormatError):
+        open_and_verify(length.to_bytes(8, "little") + (START if ours else b"") + tail)

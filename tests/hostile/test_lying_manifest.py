@@ -1,0 +1,347 @@
+"""Manifests with sound checksums that lie: each lie is refused when the file is opened, before anything is decoded."""
+
+from __future__ import annotations
+
+import json
+import tracemalloc
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from forge import (
+    Json,
+    canonical,
+    envelope_of,
+    file_of,
+    forged,
+    manifest_of,
+    open_and_verify,
+    sound,
+    with_header,
+    with_text,
+)
+
+from lightning_compress.archive import reader
+from lightning_compress.errors import ChecksumError, FormatError, TruncatedError, VersionError
+
+SOUND = sound()
+FILE = file_of(SOUND)
+BODY = FILE[8 + int.from_bytes(FILE[:8], "little") :]
+KEYS = [(key, record.nbytes) for key, record in SOUND.manifest.stream_keys()]
+RAW, HALF, INDEXED = range(3)
+Lie = tuple[Callable[[Json], Any], type[FormatError], str]
+
+
+def entry(number: int, **changes: Any) -> Callable[[Json], None]:
+    return lambda manifest: manifest["entries"][number].update(changes)
+
+
+def payload(number: int, **changes: Any) -> Callable[[Json], None]:
+    return lambda manifest: manifest["entries"][number]["payload"].update(changes)
+
+
+def outliers(**changes: Any) -> Callable[[Json], None]:
+    return lambda manifest: manifest["entries"][INDEXED]["payload"]["outliers"].update(changes)
+
+
+def stream(number: int, field: int, value: Any) -> Callable[[Json], None]:
+    return lambda manifest: manifest["entries"][number]["streams"][0].__setitem__(field, value)
+
+
+def tie(**changes: Any) -> Callable[[Json], None]:
+    return lambda manifest: manifest["ties"]["tied"].update(changes)
+
+
+def asset(**changes: Any) -> Callable[[Json], None]:
+    return lambda manifest: manifest["assets"][0].update(changes)
+
+
+def top(**changes: Any) -> Callable[[Json], None]:
+    return lambda manifest: manifest.update(changes)
+
+
+def without(*path: str | int) -> Callable[[Json], None]:
+    def remove(manifest: Json) -> None:
+        place: Any = manifest
+        for key in path[:-1]:
+            place = place[key]
+        del place[path[-1]]
+
+    return remove
+
+
+def repeat_entry(manifest: Json) -> None:
+    manifest["entries"].append(manifest["entries"][0])
+
+
+def swap_streams(manifest: Json) -> None:
+    manifest["entries"][HALF]["streams"].reverse()
+
+
+def repeat_stream(manifest: Json) -> None:
+    manifest["entries"][RAW]["streams"] *= 2
+
+
+def chain(manifest: Json) -> None:
+    manifest["ties"]["second"] = {"of": "tied", "offset": 0, "shape": [1], "stride": [1]}
+
+
+NOT_SIZES = [-1, 2.0, True, "5", None, [5], 1 << 48 | 1, 1 << 63, 1 << 64, 10**30]
+NOT_COUNTS = [-1, 2.0, True, "1", None, [1], 41, 1 << 63]
+LIES: dict[str, Lie] = {
+    # sizes that no memory holds
+    "huge shape": (entry(RAW, shape=[1 << 40]), FormatError, "would restore to 4398046\\d+ bytes, more than the limit"),
+    "huge half": (entry(HALF, shape=[1 << 20, 1 << 20]), FormatError, "would restore"),
+    "huge indexed": (entry(INDEXED, shape=[1 << 47]), FormatError, "would restore"),
+    "just too large": (entry(RAW, shape=[1 << 28]), FormatError, "would restore"),
+    "huge product": (entry(RAW, shape=[1 << 47, 1 << 47]), FormatError, "larger than any tensor"),
+    "huge and empty": (entry(RAW, shape=[1 << 40, 1 << 40, 0], streams=[]), FormatError, "larger than any tensor"),
+    "65 dimensions": (entry(RAW, shape=[1] * 65), FormatError, "larger than any tensor"),
+    "huge asset": (asset(bytes=1 << 40), FormatError, "would restore"),
+    "huge tie": (tie(shape=[1 << 40], stride=[0]), FormatError, "would restore"),
+    **{f"shape of {size!r}": (entry(RAW, shape=[8, size]), FormatError, "shape") for size in NOT_SIZES},
+    **{f"shape is {value!r}": (entry(RAW, shape=value), FormatError, "shape") for value in (40, "40", None, {"0": 40})},
+    # what this version does not know
+    "newer format": (top(format_version=2), VersionError, "format version 2, .* update"),
+    "much newer format": (top(format_version=10**30), VersionError, "update lightning-compress"),
+    **{f"version {v!r}": (top(format_version=v), FormatError, "version") for v in (0, -1, True, "1", 1.0, None, [1])},
+    "unknown dtype": (entry(RAW, dtype="float3"), VersionError, "'raw' has dtype 'float3'"),
+    "dtype of torch": (entry(RAW, dtype="strided"), VersionError, "dtype"),
+    "quantized dtype": (entry(RAW, dtype="qint8"), VersionError, "dtype"),
+    "unknown payload": (payload(RAW, kind="factored"), VersionError, "kind 'factored', this version knows raw"),
+    "unknown coder": (stream(RAW, 1, "arithmetic"), VersionError, "coder 'arithmetic', this version knows stored"),
+    "unknown asset coder": (asset(stream=["bytes", "brotli", 18, "00000000"]), VersionError, "brotli"),
+    **{f"dtype is {value!r}": (entry(RAW, dtype=value), FormatError, "dtype") for value in (None, 7, ["float32"], {})},
+    **{f"kind is {value!r}": (payload(RAW, kind=value), FormatError, "kind") for value in (None, 7, ["raw"], {})},
+    **{f"coder is {value!r}": (stream(RAW, 1, value), FormatError, "coder") for value in (None, 7, ["stored"], {})},
+    # records of another form
+    "entries is an object": (top(entries={}), FormatError, "entries"),
+    "entry is a list": (top(entries=[[]]), FormatError, "entry"),
+    "entry with another key": (entry(RAW, extra=1), FormatError, "keys"),
+    "entry without a key": (without("entries", RAW, "zeros"), FormatError, "keys"),
+    "manifest with another key": (top(code="print()"), FormatError, "keys"),
+    **{f"manifest without {key}": (without(key), FormatError, "keys|version") for key in manifest_of(SOUND)},
+    **{f"{key} is a number": (top(**{key: 7}), FormatError, key) for key in manifest_of(SOUND) if "version" not in key},
+    "name is a number": (entry(RAW, name=5), FormatError, "name"),
+    "class is null": (entry(RAW, **{"class": None}), FormatError, "class"),
+    "payload is a list": (entry(RAW, payload=["raw"]), FormatError, "payload"),
+    "excluded numbers": (top(excluded=[1]), FormatError, "excluded"),
+    "hyper-parameter names": (top(hyper_parameters_left_out=[None]), FormatError, "left_out"),
+    "zeros beyond the elements": (entry(RAW, zeros=41), FormatError, "41 of them are 0"),
+    **{f"zeros is {v!r}": (entry(RAW, zeros=v), FormatError, "zeros") for v in (-1, 1.0, True, None)},
+    **{
+        f"crc is {v!r}": (entry(RAW, crc32=v), FormatError, "checksum")
+        for v in (7, None, "", "ABCDEF01", "0" * 9, "zzzzzzzz")
+    },
+    # streams
+    "no streams": (entry(RAW, streams=[]), FormatError, r"expected \['values'\]"),
+    "streams in another order": (swap_streams, FormatError, "expected"),
+    "a stream twice": (repeat_stream, FormatError, "expected"),
+    "a stream of another name": (stream(RAW, 0, "weights"), FormatError, "expected"),
+    "a stream record too short": (entry(RAW, streams=[["values", "stored", 160]]), FormatError, "expected name, coder"),
+    "a stream record as an object": (entry(RAW, streams=[{"name": "values"}]), FormatError, "expected name, coder"),
+    "streams of an empty tensor": (entry(RAW, shape=[0], zeros=0), FormatError, r"expected \[\]"),
+    "more bytes than the file": (stream(INDEXED, 2, 100_000), TruncatedError, "describes"),
+    "fewer bytes than the file": (stream(RAW, 2, 1), FormatError, "follow the last stream"),
+    "no bytes": (stream(RAW, 2, 0), FormatError, "follow the last stream"),
+    **{
+        f"bytes is {v!r}": (stream(RAW, 2, v), FormatError, "bytes|header")
+        for v in (-1, 12.0, True, "12", None, 1 << 60)
+    },
+    # names
+    "a name twice": (repeat_entry, FormatError, "twice"),
+    "a tie of a stored name": (
+        top(ties={"raw": {"of": "half", "offset": 0, "shape": [1], "stride": [1]}}),
+        FormatError,
+        "twice",
+    ),
+    "half a surrogate pair": (entry(RAW, name="\ud800"), FormatError, "cannot hold"),
+    "half a pair in a value": (top(hyper_parameters={"name": "\udfff"}), FormatError, "cannot hold"),
+    "not a number": (top(metrics={"bleu": float("nan")}), FormatError, "cannot hold"),
+    "infinity": (top(metrics={"bleu": float("inf")}), FormatError, "cannot hold"),
+    # ties
+    "tie to nothing": (tie(of="nothing"), FormatError, "no stored tensor"),
+    "tie to itself": (tie(of="tied"), FormatError, "no stored tensor"),
+    "tie to a tie": (chain, FormatError, "'second' is tied to 'tied'"),
+    "tie to an asset": (tie(of="words"), FormatError, "no stored tensor"),
+    "tie beyond the end": (tie(offset=31), FormatError, "beyond its elements"),
+    "tie at the end": (tie(offset=40, shape=[], stride=[]), FormatError, "beyond its elements"),
+    "empty tie at the end": (tie(offset=40, shape=[0], stride=[1]), FormatError, "beyond its elements"),
+    "tie in long steps": (tie(stride=[40, 1]), FormatError, "beyond its elements"),
+    "tie of too many strides": (tie(stride=[5, 1, 1]), FormatError, "2 sizes and 3 strides"),
+    "tie is a list": (top(ties={"tied": ["raw", 0, [], []]}), FormatError, "tie"),
+    "ties is a list": (top(ties=[]), FormatError, "ties"),
+    **{f"tie from {v!r}": (tie(offset=v), FormatError, "offset") for v in (-1, 0.0, True, "0", None, 1 << 64)},
+    **{
+        f"tie in steps of {v!r}": (tie(stride=[v, 1]), FormatError, "stride")
+        for v in (-5, 5.0, True, "5", None, 1 << 64)
+    },
+    # half
+    **{
+        f"half in {v!r}": (payload(HALF, format=v), FormatError, "format|type")
+        for v in ("float8", None, 7, ["bfloat16"], {})
+    },
+    **{f"{v!r} escapes": (payload(HALF, escapes=v), FormatError, "escapes") for v in NOT_COUNTS},
+    "no escapes": (payload(HALF, escapes=0), FormatError, "expected"),
+    **{
+        f"half of {d}": (entry(HALF, dtype=d), FormatError, "half payload")
+        for d in ("float16", "int32", "bool", "complex64")
+    },
+    # indexed
+    **{f"first is {v!r}": (payload(INDEXED, first=v), FormatError, "codebook") for v in (None, 1, "0.5", [0.5], True)},
+    **{f"step is {v!r}": (payload(INDEXED, step=v), FormatError, "codebook") for v in (None, 1, "0.5", [0.5], True)},
+    **{
+        f"{v!r} levels": (payload(INDEXED, levels=v), FormatError, "levels")
+        for v in (-1, 65537, 8.0, True, "8", None, [8])
+    },
+    **{
+        f"outliers are {v!r}": (payload(INDEXED, outliers=v), FormatError, "outliers") for v in (None, [], 3, "raw", {})
+    },
+    "outliers in outliers": (outliers(kind="indexed"), FormatError, "known kind"),
+    "outliers of a list": (outliers(kind=["half"]), FormatError, "type|kind"),
+    **{f"{v!r} outliers": (outliers(count=v), FormatError, "count") for v in NOT_COUNTS},
+    "no outliers": (outliers(count=0, escapes=0), FormatError, "expected"),
+    **{f"{v!r} outlier escapes": (outliers(escapes=v), FormatError, "escapes") for v in NOT_COUNTS},
+    **{
+        f"indices of {d}": (entry(INDEXED, dtype=d), FormatError, "indexed")
+        for d in ("int32", "bool", "complex64", "uint8")
+    },
+    # assets
+    "asset without a name": (asset(name=None), FormatError, "name"),
+    "asset twice": (lambda manifest: manifest["assets"].append(manifest["assets"][0]), FormatError, "twice|describes"),
+    "asset stream of another name": (
+        asset(stream=["values", "stored", 18, "00000000"]),
+        FormatError,
+        "expected 'bytes'",
+    ),
+    **{f"asset of {v!r} bytes": (asset(bytes=v), FormatError, "bytes") for v in (-1, 32.0, True, "32", None)},
+    "asset is a list": (top(assets=[["words"]]), FormatError, "asset"),
+}
+
+
+@pytest.mark.parametrize("lie", LIES)
+def test_a_lie_is_refused_when_the_file_is_opened(lie: str) -> None:
+    tamper, error, message = LIES[lie]
+    data = forged(SOUND, tamper)
+    tracemalloc.start()
+    try:
+        with pytest.raises(FormatError, match=message) as caught:
+            reader.parse(memoryview(data), "file")
+        assert tracemalloc.get_traced_memory()[1] < 4 << 20
+    finally:
+        tracemalloc.stop()
+    assert type(caught.value) is error
+    assert str(caught.value).startswith("file")
+
+
+def test_forging_alone_changes_nothing() -> None:
+    assert forged(SOUND, lambda manifest: None) == FILE
+
+
+HEADERS = {
+    "a key twice in the manifest": lambda text: text.replace('{"assets":', '{"class_path":"evil","assets":', 1),
+    "keys in another order": lambda text: json.dumps(dict(reversed(json.loads(text).items())), separators=(",", ":")),
+    "white space": lambda text: text.replace('":', '": ', 1),
+    "escaped letters": lambda text: text.replace('"models.Model"', '"\\u006dodels.Model"'),
+    "a number in more digits": lambda text: text.replace(',"kind":"indexed"', '0,"kind":"indexed"'),
+    "a power of ten": lambda text: text.replace('"levels":8', '"levels":8e0'),
+    "minus zero": lambda text: text.replace('"offset":5', '"offset":-0'),
+}
+
+
+@pytest.mark.parametrize("name", HEADERS)
+def test_a_manifest_that_is_not_canonical_is_refused(name: str) -> None:
+    """With the checksum of the text as it stands, and with that of what it means."""
+    plain = canonical(manifest_of(SOUND))
+    text = HEADERS[name](plain)
+    assert text != plain
+    for envelope in (envelope_of(text), envelope_of(plain).replace(plain, text)):
+        with pytest.raises(FormatError):
+            open_and_verify(with_header(envelope, KEYS, BODY))
+
+
+def _edit_header(edit: Callable[[Json], Any]) -> bytes:
+    header = json.loads(FILE[8 : 8 + int.from_bytes(FILE[:8], "little")])
+    changed = edit(header)
+    header = header if changed is None else changed
+    return with_text(json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode(), BODY)
+
+
+def _place(field: str, value: Any) -> Callable[[Json], None]:
+    return lambda header: header["half#values"].update({field: value})
+
+
+HEADER_LIES: dict[str, Callable[[Json], Any]] = {
+    "another offset": _place("data_offsets", [0, 80]),
+    "offsets turned round": _place("data_offsets", [80, 0]),
+    "offsets of floats": _place("data_offsets", [0.0, 80.0]),
+    "no offsets": _place("data_offsets", None),
+    "another dtype": _place("dtype", "F32"),
+    "another shape": _place("shape", [2, 40]),
+    "another key in a stream": _place("code", "x"),
+    "a stream more": lambda header: header.update(extra={"dtype": "U8", "shape": [0], "data_offsets": [0, 0]}),
+    "a stream fewer": lambda header: header.pop("half#values") and None,
+    "streams in another order": lambda header: dict([*list(header.items())[:1], *list(header.items())[:0:-1]]),
+    "a second metadata key": lambda header: header["__metadata__"].update(format="pt"),
+    "metadata at the end": lambda header: dict([*list(header.items())[1:], *list(header.items())[:1]]),
+    "envelope of an object": lambda header: header["__metadata__"].update(lightning_compress={"manifest": {}}),
+    "envelope of a number": lambda header: header["__metadata__"].update(lightning_compress=7),
+    "envelope of a list": lambda header: header["__metadata__"].update(lightning_compress="[]"),
+    "envelope of nothing": lambda header: header["__metadata__"].update(lightning_compress=""),
+    "envelope without a checksum": lambda header: header["__metadata__"].update(lightning_compress='{"manifest":{}}'),
+    "metadata of a list": lambda header: header.update(__metadata__=["lightning_compress"]),
+}
+
+
+@pytest.mark.parametrize("name", HEADER_LIES)
+def test_a_header_that_does_not_follow_from_the_manifest_is_refused(name: str) -> None:
+    data = _edit_header(HEADER_LIES[name])
+    assert data != FILE
+    with pytest.raises(FormatError):
+        open_and_verify(data)
+
+
+def test_a_header_key_that_stands_twice_is_refused() -> None:
+    text = FILE[8 : 8 + int.from_bytes(FILE[:8], "little")].rstrip(b" ")
+    for twice in (b',"half#values":{"dtype":"U8","shape":[80],"data_offsets":[0,80]}}', b',"__metadata__":7}'):
+        with pytest.raises(FormatError):
+            open_and_verify(with_text(text[:-1] + twice, BODY))
+
+
+DEEP = 200_000
+
+
+@pytest.mark.parametrize("text", ["[" * DEEP, "[" * DEEP + "]" * DEEP, '{"a":' * DEEP + "1" + "}" * DEEP, "9" * 10_000])
+def test_json_nested_or_written_without_end_is_refused(text: str) -> None:
+    manifest = canonical(manifest_of(SOUND)).replace('{"size":5}', '{"size":' + text + "}")
+    for data in (
+        with_header(envelope_of(manifest), KEYS, BODY),
+        with_header(text, KEYS, BODY),
+        with_text(FILE[8:].split(b'":"')[0] + b'":' + text.encode() + b"}}", BODY),
+    ):
+        with pytest.raises(FormatError):
+            open_and_verify(data)
+
+
+@pytest.mark.parametrize("depth", [*range(100, 1100, 50), 3000])
+def test_json_nested_deeply_is_read_or_refused(depth: int) -> None:
+    """Near the limit of the interpreter, where reading succeeds and writing again may not."""
+    text = canonical(manifest_of(SOUND)).replace('{"size":5}', '{"size":' + "[" * depth + "5" + "]" * depth + "}")
+    try:
+        open_and_verify(with_header(envelope_of(text), KEYS, BODY))
+    except FormatError:
+        assert depth > 300
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-8-sig", "latin-1"])
+def test_a_header_in_another_encoding_is_refused(encoding: str) -> None:
+    text = canonical(manifest_of(SOUND)).replace("models.Model", "models.Übersetzer")
+    start = '{"__metadata__":{"lightning_compress":'
+    header = start + json.dumps(envelope_of(text), ensure_ascii=False) + "}}"
+    with pytest.raises(FormatError):
+        open_and_verify(with_text(start.encode() + header.removeprefix(start).encode(encoding), BODY))
+
+
+def test_a_manifest_changed_without_its_checksum_is_a_wrong_checksum() -> None:
+    with pytest.raises(ChecksumError, match="manifest does not have its checksum"):
+        open_and_verify(FILE.replace(b"models.Model", b"models.Mudel"))
