@@ -63,8 +63,11 @@ class RecipeCLI(LightningCLI):
         return {name: commands[name] for name in ("fit", "validate", "test")}
 
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
-        """Parse ``args``, which other programs (the demo) give too; Lightning's own method would warn of that."""
-        self.config = parser.parse_args(args)
+        """Parse a list of arguments from wherever it comes, without Lightning's warning that it is given one."""
+        if isinstance(args, list):
+            self.config = parser.parse_args(args)
+        else:
+            super().parse_arguments(parser, args)
 
     def _parse_ckpt_path(self) -> None:
         """Keep the configuration as given: sizes come from the vocabularies, and a file may not be a .ckpt."""

@@ -21,7 +21,8 @@ def test_every_sentence_has_one_translation():
         setattr(grammar, name, getattr(grammar, name)[:2])
     drawn = [grammar.sentence() for _ in range(8000)]
     assert len(set(drawn)) == len({english for english, _ in drawn})
-    assert len(set(drawn)) < 7000
+    repeated = len(drawn) - len(set(drawn))
+    assert repeated > 300
 
 
 @pytest.mark.parametrize("seed", range(3))
