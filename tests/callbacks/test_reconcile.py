@@ -85,6 +85,13 @@ def test_a_file_older_than_its_checkpoint_is_renewed_if_it_holds_other_weights(f
     expect_partners(folder)
 
 
+def test_a_checkpoint_with_a_newer_file_is_not_even_read(folder):
+    old = (folder / "epoch=0.safetensors").stat().st_mtime
+    (folder / "epoch=0.ckpt").write_bytes(b"damaged")
+    os.utime(folder / "epoch=0.ckpt", (old - 10, old - 10))
+    _done(folder)
+
+
 def test_what_a_killed_writer_left_is_swept_away(folder):
     (folder / ".epoch=0.safetensors.partial").write_bytes(b"half a fi")
     _done(folder, deleted=[".epoch=0.safetensors.partial"])
