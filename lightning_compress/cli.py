@@ -39,7 +39,7 @@ File = Annotated[Path, typer.Argument(help="A compressed file.", show_default=Fa
 def main() -> None:
     """Run the command line; errors of this package and of the file system end it with one sentence and status 1."""
     try:
-        app()
+        app(prog_name="lightning-compress")
     except (CompressionError, OSError) as error:
         told = f"{error.filename}: {error.strerror}" if isinstance(error, OSError) and error.strerror else str(error)
         _errors.print(f"[bold red]error:[/] {_escaped(told)}", highlight=False, soft_wrap=True)

@@ -130,11 +130,16 @@ def expand(
     archive = Archive.open(path)
     if target.suffix == ".ckpt":
         checkpoint = as_checkpoint(archive, on_tensor=on_tensor)
-        _write_whole(target, lambda partial: torch.save(checkpoint, partial))
+        _write_whole(target, lambda partial: _save_checkpoint(checkpoint, partial))
         return
     # Untied, since safetensors holds no shared memory; other tools ask for the format.
     tensors = {name: t.clone().contiguous() for name, t in archive.restore(on_tensor=on_tensor).items()}
     _write_whole(target, lambda partial: safetensors.torch.save_file(tensors, partial, metadata={"format": "pt"}))
+
+
+def _save_checkpoint(checkpoint: dict[str, object], path: Path) -> None:
+    with path.open("wb") as file:  # given a path, torch writes the name of the file into it
+        torch.save(checkpoint, file)
 
 
 def _write_whole(target: Path, write: Callable[[Path], None]) -> None:

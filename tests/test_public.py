@@ -1,0 +1,70 @@
+"""The public contract: names, imports that stay light, one base for every error."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import subprocess
+import sys
+from importlib.metadata import entry_points, version
+
+import pytest
+
+import lightning_compress
+from lightning_compress import errors
+
+CONTRACT = (
+    "CompressCheckpoint", "Plan", "Rule", "Prune", "Interval", "Half", "compress", "load", "load_from_checkpoint",
+    "CompressionError",
+)  # fmt: skip
+
+
+def modules_after(code):
+    """Top-level names of all modules that a fresh interpreter holds after the code."""
+    script = f"{code}\nimport json, sys\nprint(json.dumps(sorted({{m.partition('.')[0] for m in sys.modules}})))"
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=300)
+    return set(json.loads(run.stdout.splitlines()[-1]))
+
+
+def test_every_name_of_the_contract_is_there():
+    for name in CONTRACT:
+        assert name in lightning_compress.__all__
+        assert getattr(lightning_compress, name).__name__ == name
+
+
+def test_every_exported_name_exists_and_has_a_docstring():
+    assert dir(lightning_compress) == lightning_compress.__all__
+    for name in lightning_compress.__all__:
+        assert inspect.getdoc(getattr(lightning_compress, name)), name
+
+
+def test_an_unknown_name_is_told_what_there_is():
+    with pytest.raises(AttributeError, match=r"no attribute 'squeeze'; it offers .*compress, expand"):
+        _ = lightning_compress.squeeze
+
+
+def test_reading_imports_neither_lightning_nor_wandb():
+    code = (
+        "import lightning_compress.archive\nfrom lightning_compress import compress, load, Plan, Prune, Interval, Half"
+    )
+    loaded = modules_after(code)
+    assert "lightning_compress" in loaded
+    assert not loaded & {"lightning", "pytorch_lightning", "wandb", "torchmetrics", "typer", "rich", "recipes"}
+
+
+def test_the_package_alone_imports_nothing_heavy():
+    assert not modules_after("import lightning_compress") & {"torch", "numpy", "constriction", "zstandard", "yaml"}
+
+
+def test_every_error_has_the_one_base():
+    classes = [value for value in vars(errors).values() if inspect.isclass(value)]
+    assert len(classes) > 10
+    for kind in classes:
+        assert issubclass(kind, lightning_compress.CompressionError)
+        assert kind.__doc__
+
+
+def test_the_command_is_installed_with_the_package():
+    assert version("lightning-compress")
+    (script,) = entry_points(group="console_scripts", name="lightning-compress")
+    assert script.value == "lightning_compress.cli:main"
