@@ -100,8 +100,9 @@ def verify(manifest: Manifest, streams: Streams, on_tensor: Callable[[Entry], No
 
 def _split(data: memoryview, source: str) -> tuple[bytes, memoryview]:
     """Header and stream bytes."""
-    if bytes(data[8 : 8 + len(_START)]) != _START:
-        short = _START.startswith(bytes(data[8:])) and len(data) > 8
+    start = bytes(data[8 : 8 + len(_START)])
+    if start != _START:
+        short = _START.startswith(start) and len(data) > 8
         kind: type[FormatError] = TruncatedError if short else ForeignFileError
         raise kind(
             f"{source} ({len(data)} bytes) does not begin like a file of this package: expected one that "

@@ -10,6 +10,7 @@ import golden_models
 import pytest
 import reference_reader
 import torch
+import write_golden
 import zstandard
 from golden_models import FILES, FOLDER, MODELS
 from torch import Tensor
@@ -77,6 +78,20 @@ def test_ties_of_the_golden_file_share_memory() -> None:
     base.zero_()
     for name in ("softmax.weight", "transposed", "rows", "every other", "one", "repeated"):
         assert not restored[name].any(), name
+
+
+def test_the_script_writes_what_is_missing_and_overwrites_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(write_golden, "FOLDER", tmp_path)
+    (tmp_path / "ties.1.safetensors").write_bytes(b"kept as it is")
+    write_golden.main()
+    write_golden.main()
+    assert {path.name for path in tmp_path.iterdir()} == {
+        f"{name}.{newest}.safetensors" for name, (_, newest) in MODELS.items()
+    }
+    assert (tmp_path / "ties.1.safetensors").read_bytes() == b"kept as it is"
+    assert reference_reader.read(tmp_path / "dtypes.1.safetensors").tensors
 
 
 def test_golden_files_cover_every_payload_coder_and_kind_of_table() -> None:

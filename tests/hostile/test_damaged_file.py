@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import tracemalloc
 import zipfile
 from pathlib import Path
 
@@ -100,6 +101,19 @@ def test_foreign_files_are_told_apart(name: str, tmp_path: Path) -> None:
     assert not is_archive(path)
     with pytest.raises(ForeignFileError, match=r"model\.safetensors .* does not begin like a file of this package"):
         load(path)
+
+
+def test_a_large_foreign_file_is_not_read_into_memory(tmp_path: Path) -> None:
+    path = tmp_path / "model.ckpt"
+    with path.open("wb") as file:
+        file.truncate(1 << 30)  # takes no space on the disk
+    tracemalloc.start()
+    try:
+        with pytest.raises(ForeignFileError, match="1073741824 bytes"):
+            Archive.open(path)
+        assert tracemalloc.get_traced_memory()[1] < 1 << 20
+    finally:
+        tracemalloc.stop()
 
 
 def test_checkpoints_and_zip_files_are_foreign(tmp_path: Path) -> None:
