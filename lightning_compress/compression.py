@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from importlib import metadata
 from os import PathLike, fspath
 from pathlib import Path
@@ -16,6 +14,7 @@ from torch import Tensor, nn
 
 from lightning_compress.archive import Archive, Asset, Entry, Manifest, encode_asset, encode_tensor, is_archive
 from lightning_compress.errors import ForeignFileError, WeightsError
+from lightning_compress.fitting import Fitted, cut_group, fit, interval_group, is_lossy
 from lightning_compress.plan import Plan, Rule
 from lightning_compress.quantize import (
     Codebook,
@@ -27,7 +26,6 @@ from lightning_compress.quantize import (
 )
 from lightning_compress.weights import Cut, Weight, Weights, chunks, one_thread, true_positions
 
-_LOSSY_DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 _NOTHING = Codebook(0.0, 0.0, 0)
 
 Source = Weights | Mapping[str, Tensor] | nn.Module | str | PathLike[str]
@@ -70,7 +68,7 @@ def read_weights(path: str | PathLike[str], *, exclude: Sequence[str] = ()) -> W
 
 def _compress(weights: Weights, plan: Plan, on_tensor: Callable[[Weight], None] | None) -> Archive:
     rules = plan.assign(weights)
-    fitted = _fit(weights, rules)
+    fitted = fit(weights, rules)
     entries: list[Entry] = []
     streams: dict[str, bytes] = {}
     for weight, rule in zip(weights, rules, strict=True):
@@ -173,53 +171,17 @@ def _lightning_version() -> str:
     return "2.0.0"
 
 
-@dataclass
-class _Fitted:
-    """What the methods of a plan found in the weights.
-
-    Attributes:
-        cuts: rule and group → the part of the cut that the tensors still to come meet.
-        intervals: rule and group → the interval.
-    """
-
-    cuts: dict[tuple[Rule, str], Cut]
-    intervals: dict[tuple[Rule, str], FittedInterval]
-
-
-def _fit(weights: Weights, rules: list[Rule | None]) -> _Fitted:
-    """Rank the weights of every group of every rule."""
-    to_cut: dict[tuple[Rule, str], list[Tensor]] = defaultdict(list)
-    to_cover: dict[tuple[Rule, str], list[Tensor]] = defaultdict(list)
-    for weight, rule in zip(weights, rules, strict=True):
-        if rule is None or not _is_lossy(weight):
-            continue
-        if rule.prune is not None:
-            to_cut[(rule, rule.prune.group(weight.name, weight.class_name))].append(weight.tensor)
-        if rule.interval is not None:
-            to_cover[(rule, rule.interval.group(weight.name, weight.class_name))].append(weight.tensor)
-    return _Fitted(
-        cuts={key: key[0].prune.fit(tensors) for key, tensors in to_cut.items() if key[0].prune},
-        intervals={key: key[0].interval.fit(tensors) for key, tensors in to_cover.items() if key[0].interval},
-    )
-
-
-def _is_lossy(weight: Weight) -> bool:
-    """Whether lossy methods may touch a tensor; all others are kept exactly."""
-    return weight.tensor.dtype in _LOSSY_DTYPES
-
-
-def _payload(weight: Weight, rule: Rule | None, fitted: _Fitted) -> Payload:
+def _payload(weight: Weight, rule: Rule | None, fitted: Fitted) -> Payload:
     """The payload of one tensor; takes its share of the cut that its group shares."""
     tensor = weight.tensor.detach().cpu()
-    if rule is None or not _is_lossy(weight):
+    if rule is None or not is_lossy(weight):
         return RawPayload(tensor)
     if rule.prune is None and rule.interval is None:
         return rule.storage.store(tensor)
-    cut_key = (rule, rule.prune.group(weight.name, weight.class_name) if rule.prune else "")
-    cover_key = (rule, rule.interval.group(weight.name, weight.class_name) if rule.interval else "")
-    payload, left = _index(tensor, rule, fitted.cuts.get(cut_key), fitted.intervals.get(cover_key))
+    cut, interval = fitted.cuts.get(cut_group(weight, rule)), fitted.intervals.get(interval_group(weight, rule))
+    payload, left = _index(tensor, rule, cut, interval)
     if left is not None:
-        fitted.cuts[cut_key] = left
+        fitted.cuts[cut_group(weight, rule)] = left
     return payload
 
 

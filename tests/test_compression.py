@@ -68,7 +68,7 @@ def the_paper(state, classes, fraction, bits, coverage, *, uniform):
         values[name][pruned[name]] = 0
     sizes = np.sort(np.abs(np.concatenate([values[name] for name in names])))
     half_width = sizes[int(np.ceil(coverage * len(sizes))) - 1]
-    step = 2 * half_width / 2**bits
+    step = 2 * half_width / 2**bits or 1.0
     result = dict(state)
     for name in names:
         inside = np.abs(values[name]) <= half_width
@@ -91,6 +91,26 @@ def test_the_presets_do_what_the_paper_does(model, preset, fraction, bits, unifo
     expected = the_paper(stored, classes, fraction, bits, 0.98, uniform=uniform)
     expected["softmax.weight"] = expected["target_embedding.weight"]
     expect_equal(compress(model, preset).restore(), expected)
+
+
+@pytest.mark.parametrize("coverage", [0.1, 0.3, 0.6, 0.98])
+@pytest.mark.parametrize("scope", ["model", "class", "tensor"])
+def test_an_interval_covers_the_weights_as_pruning_left_them(scope, coverage):
+    generator = torch.Generator().manual_seed(0)
+    scales = {"encoder.0.a": 0.01, "encoder.0.b": 3.0, "encoder.1.a": 1.0, "softmax.a": 20.0}
+    state = {name: torch.randn(301, generator=generator) * scale for name, scale in scales.items()}
+    classes = {name: name.rpartition(".")[0] for name in state}
+    plan = Plan(Rule("*", Prune(0.4, "class-uniform"), Interval(4, coverage, scope=scope), Half()))
+    found = compress(state, plan).restore()
+    groups = {"model": [list(state)], "class": [[n for n in state if classes[n] == c] for c in set(classes.values())]}
+    expected = {}
+    for names in groups.get(scope, []):
+        expected |= the_paper({n: state[n] for n in names}, classes, 0.4, 4, coverage, uniform=True)
+    if scope == "tensor":  # pruning still ranks whole classes
+        for name, pruned in compress(state, Plan(Rule("*", Prune(0.4, "class-uniform")))).restore().items():
+            alone = the_paper({name: pruned}, classes, 0, 4, coverage, uniform=True)[name]
+            expected[name] = torch.where(pruned == 0, 0, alone)
+    expect_equal(found, expected)
 
 
 def test_half_drops_the_low_16_bits_of_every_weight(model):

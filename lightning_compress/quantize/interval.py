@@ -36,7 +36,7 @@ class Interval:
 
     Attributes:
         bits: n, from 1 to 16.
-        coverage: share of the weights inside the interval, 0 to 1; pruned weights count.
+        coverage: share of the weights inside the interval, 0 to 1; pruned weights count, as the zeros they are.
         restore: which value of its piece an index stands for.
         scope: one interval for all weights of the rule (``model``, as in the paper), per class or per tensor.
 
