@@ -11,7 +11,7 @@ from recipes.demo.run import run
 
 def test_the_table_has_the_files_as_they_lie_on_the_disk(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("WANDB_MODE", "disabled")
-    rows = run(tmp_path, pairs=200, held_out=8, seed=1)
+    rows = run(tmp_path, pairs=100, held_out=4, seed=1)
     out = capsys.readouterr().out
     assert [row.name for row in rows][1:] == ["fp32", "lossless", "half", "paper-transformer"]
     for row in rows:
