@@ -12,7 +12,7 @@ from lightning_compress.errors import WeightsError
 
 
 def checked(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors by name, detached.
+    """The tensors by name, detached, and with a lazy minus sign carried out: their bits are then their values.
 
     Raises:
         WeightsError: names the first entry that cannot be stored, and what to do about it.
@@ -35,7 +35,7 @@ def checked(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
             )
         if hasattr(tensor, "full_tensor"):
             raise WeightsError(f"{name!r} is one shard of a distributed tensor: gather it with full_tensor() first")
-        result[name] = tensor.detach()
+        result[name] = tensor.detach().resolve_neg()
     return result
 
 

@@ -39,12 +39,11 @@ def find_ties(state: Mapping[str, Tensor], module: nn.Module | None = None) -> d
     Memory shared within the state dict counts; with ``module``, so do parameters that are one object there
     and whose values agree in the state dict (gathering a sharded model copies them apart).
     """
-    groups: dict[tuple[int, torch.dtype, bool, bool], list[str]] = defaultdict(list)
+    groups: dict[tuple[int, torch.dtype, bool], list[str]] = defaultdict(list)
     for name, tensor in state.items():
         if tensor.numel() and tensor.device.type != "meta":
-            # A lazily conjugated or negated view has the same memory and other values.
-            key = (tensor.untyped_storage().data_ptr(), tensor.dtype, tensor.is_conj(), tensor.is_neg())
-            groups[key].append(name)
+            # A lazily conjugated view has the same memory and other values.
+            groups[(tensor.untyped_storage().data_ptr(), tensor.dtype, tensor.is_conj())].append(name)
     ties: dict[str, Tie] = {}
     for names in groups.values():
         if len(names) > 1:

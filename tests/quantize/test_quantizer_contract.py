@@ -49,6 +49,7 @@ def tensors():
     yield "integers", torch.arange(-5, 5)
     yield "booleans", torch.tensor([True, False])
     yield "complex", torch.complex(normal[0], normal[1]).conj()
+    yield "negated", torch.complex(normal[0], normal[1]).conj().imag
     yield "float8", normal[0].to(torch.float8_e4m3fn)
 
 
@@ -56,7 +57,7 @@ TENSORS = dict(tensors())
 
 
 def raw_bits(tensor):
-    return tensor.resolve_conj().contiguous().reshape(-1).view(torch.uint8)
+    return tensor.resolve_conj().resolve_neg().contiguous().reshape(-1).view(torch.uint8)
 
 
 def same(first, second):

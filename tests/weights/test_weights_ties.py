@@ -41,6 +41,7 @@ def views():
     yield "empty", {"a": torch.empty(0), "b": torch.empty(0)}, {}
     z = torch.complex(w, -w)
     yield "conjugate", {"a": z, "b": z.conj()}, {}
+    yield "negated", {"a": z.imag, "b": z.conj().imag}, {}
 
 
 @pytest.mark.parametrize(("state", "ties"), [pytest.param(s, t, id=i) for i, s, t in views()])
