@@ -6,6 +6,8 @@ import argparse
 import os
 from pathlib import Path
 
+import torch
+
 from recipes.demo.run import run
 
 
@@ -19,6 +21,8 @@ def main() -> None:
     if not os.environ.get("WANDB_API_KEY"):
         os.environ.setdefault("WANDB_MODE", "offline")
     os.environ.setdefault("WANDB_SILENT", "true")
+    # The model is small: a second thread gains little, and on a busy machine the two wait for each other.
+    torch.set_num_threads(1)
     run(options.output, pairs=options.pairs, seed=options.seed)
 
 

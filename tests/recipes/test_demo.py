@@ -26,6 +26,7 @@ def test_the_table_has_the_files_as_they_lie_on_the_disk(tmp_path, monkeypatch, 
 
 @pytest.mark.parametrize(("key", "mode"), [(None, "offline"), ("secret", None)])
 def test_without_a_key_wandb_stays_offline(tmp_path, monkeypatch, key, mode):
+    monkeypatch.setattr(demo.torch, "set_num_threads", lambda threads: None)
     monkeypatch.setattr(os, "environ", {"WANDB_API_KEY": key} if key else {})
     monkeypatch.setattr(sys, "argv", ["demo", "--output", str(tmp_path), "--pairs", "7", "--seed", "3"])
     calls = []
