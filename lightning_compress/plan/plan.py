@@ -46,9 +46,11 @@ class Plan:
             PlanError: a rule that is not optional selects nothing in this model.
         """
         names = {weight.name: [weight.name] for weight in weights}
+        classes = {weight.name: [weight.class_name] for weight in weights}
         for alias, tie in weights.ties.items():
             names[tie.of].append(alias)
-        selected = [[rule for rule in self.rules if rule.selects(w, names[w.name])] for w in weights]
+            classes[tie.of].append(weights.tied_classes.get(alias, classes[tie.of][0]))
+        selected = [[rule for rule in self.rules if rule.selects(names[w.name], classes[w.name])] for w in weights]
         found = {id(rule) for rules in selected for rule in rules}
         for rule in self.rules:
             if not rule.optional and id(rule) not in found:

@@ -11,7 +11,7 @@ from lightning_compress.errors import PlanError
 from lightning_compress.plan.methods import Method, check_keys, method_from_config, role_of
 from lightning_compress.prune import Prune
 from lightning_compress.quantize import Half, Interval, Raw
-from lightning_compress.weights import Weight, matches
+from lightning_compress.weights import matches
 
 _SELECTORS: dict[str, Literal["name", "class"]] = {"tensors": "name", "class": "class"}
 
@@ -79,9 +79,9 @@ class Rule:
         """How values are kept that no codebook holds."""
         return next((m for m in self.methods if isinstance(m, (Half, Raw))), Raw())
 
-    def selects(self, weight: Weight, names: Sequence[str]) -> bool:
-        """Whether the rule covers a tensor that goes by these names (its own and those tied to it)."""
-        return any(matches(self.pattern, n) for n in (names if self.by == "name" else [weight.class_name]))
+    def selects(self, names: Sequence[str], classes: Sequence[str]) -> bool:
+        """Whether the rule covers a tensor that goes by these names and classes (its own and of those tied to it)."""
+        return any(matches(self.pattern, n) for n in (names if self.by == "name" else classes))
 
     def to_config(self) -> dict[str, Any]:
         """Plain data for YAML or JSON; :meth:`from_config` makes an equal rule of it."""

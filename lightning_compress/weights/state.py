@@ -38,6 +38,7 @@ class Weights:
     Attributes:
         weights: the stored tensors, in the order of the state dict.
         ties: name → the stored tensor it is a view of.
+        tied_classes: name of a tied tensor → the class it would have by itself.
         excluded: names left out because decoding does not need them.
         class_path: import path of the module's class, where a module was given.
         hyper_parameters: those that JSON can hold.
@@ -47,6 +48,7 @@ class Weights:
 
     weights: tuple[Weight, ...]
     ties: Mapping[str, Tie] = field(default_factory=dict)
+    tied_classes: Mapping[str, str] = field(default_factory=dict)
     excluded: tuple[str, ...] = ()
     class_path: str | None = None
     hyper_parameters: Mapping[str, Any] = field(default_factory=dict)
@@ -165,6 +167,7 @@ class Weights:
         return cls(
             weights=tuple(Weight(n, t, class_of[n]) for n, t in kept.items() if n not in ties),
             ties=ties,
+            tied_classes={name: class_of[name] for name in ties},
             excluded=(*(name for name in tensors if name not in kept), *extra),
             class_path=None if module is None else f"{type(module).__module__}.{type(module).__qualname__}",
             hyper_parameters=held,

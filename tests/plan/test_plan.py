@@ -152,6 +152,14 @@ def test_a_rule_finds_a_tied_tensor_by_each_of_its_names():
     assert Plan(rule).assign(weights) == [rule]
 
 
+def test_a_rule_finds_a_tied_tensor_by_each_of_its_classes():
+    table = torch.ones(3)
+    weights = Weights.from_state_dict({"target_embedding.weight": table, "softmax.weight": table})
+    first, second = Rule("target_embedding", Half(), by="class"), Rule("softmax", Raw(), by="class")
+    assert Plan(second).assign(weights) == [second]
+    assert Plan(first, second).assign(weights) == [first]
+
+
 def test_patterns_meet_names_with_and_without_wrappers():
     weights = Weights.from_state_dict({"_orig_mod.net.weight": torch.ones(2)})
     for pattern in ("net.*", "_orig_mod.net.*"):
