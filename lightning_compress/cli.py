@@ -160,7 +160,7 @@ def _show(file: Path, archive: Archive, as_json: bool, rows: Sequence[TensorRepo
     console = Console() if sys.stdout.isatty() else Console(width=_UNFOLDED)
     console.print(_table(rows))
     console.print(
-        f"{file}: {report.file_bytes:,} bytes, {report.ratio:.2f}x smaller than {report.raw_bytes:,} bytes of weights, "
+        f"{file}: {report.raw_bytes:,} bytes of weights in {report.file_bytes:,} bytes, ratio {report.ratio:.2f}x, "
         f"{report.bits_per_weight:.2f} bits per weight, {report.sparsity:.1%} zeros",
         highlight=False,
         markup=False,

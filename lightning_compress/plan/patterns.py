@@ -5,20 +5,23 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 States = frozenset[int]
+_MOST_STATES = 20_000
 _ANY_OTHER = "\0"  # stands for every character that no pattern names
 
 
 def is_covered(pattern: str, by: Sequence[str]) -> bool:
-    """Whether every name that ``pattern`` selects is selected by at least one of ``by``; no name is empty.
+    """Whether every name that ``pattern`` selects is shown to be selected by at least one of ``by``; no name is empty.
 
     Patterns as in :func:`lightning_compress.weights.matches`: ``*`` is any run of characters, ``?`` any one. Both sides
     are run as automata over all names at once; a name that only ``pattern`` selects would show as a reachable state.
+    Patterns can be written that need exponentially many states: after ``_MOST_STATES`` nothing is shown.
     """
     alphabet = {c for text in (pattern, *by) for c in text if c not in "*?"} | {_ANY_OTHER}
     patterns = (pattern, *by)
     start = tuple(_closure(text, [0]) for text in patterns)
-    seen, open_states = set(), [start]
-    while open_states:
+    seen: set[tuple[States, ...]] = set()
+    open_states = [start]
+    while open_states and len(seen) <= _MOST_STATES:
         states = open_states.pop()
         for character in alphabet:
             after = tuple(_step(text, state, character) for text, state in zip(patterns, states, strict=True))
@@ -27,7 +30,7 @@ def is_covered(pattern: str, by: Sequence[str]) -> bool:
             if after[0] and after not in seen:
                 seen.add(after)
                 open_states.append(after)
-    return True
+    return not open_states
 
 
 def _closure(pattern: str, positions: Iterable[int]) -> States:

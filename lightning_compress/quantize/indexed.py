@@ -19,6 +19,7 @@ from lightning_compress.weights import true_positions
 
 MAX_LEVELS = 1 << 16
 _CHUNK = 1 << 18
+_DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 _OUTLIER_PAYLOADS: dict[str, type[RawPayload] | type[HalfPayload]] = {
     RawPayload.kind: RawPayload,
     HalfPayload.kind: HalfPayload,
@@ -118,8 +119,8 @@ class IndexedPayload:
     @classmethod
     def layout(cls, parameters: Mapping[str, Any], count: int, dtype: torch.dtype) -> dict[str, StreamSpec]:
         """See :class:`Payload`."""
-        if not dtype.is_floating_point:
-            raise FormatError(f"indexed payload of {dtype}, expected a floating-point tensor")
+        if dtype not in _DTYPES:
+            raise FormatError(f"indexed payload of {dtype}, expected a floating-point tensor of 16 to 64 bits")
         codebook = _codebook(parameters)
         outliers = parameters.get("outliers")
         if not isinstance(outliers, Mapping) or outliers.get("kind") not in _OUTLIER_PAYLOADS:

@@ -78,12 +78,12 @@ def assets_of(module: nn.Module | None) -> dict[str, bytes]:
 
 
 def json_able(values: Any) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """The hyper-parameters as JSON gives them back, tuples as lists; and the names of those it cannot hold."""
+    """The hyper-parameters as JSON in UTF-8 gives them back, tuples as lists; and the names of those it cannot hold."""
     held: dict[str, Any] = {}
     left_out: list[str] = []
     for name, value in dict(values if isinstance(values, Mapping) else getattr(values, "__dict__", {})).items():
         try:
-            read_back = json.loads(json.dumps(value, allow_nan=False))
+            read_back = json.loads(json.dumps([name, value], allow_nan=False, ensure_ascii=False).encode())[1]
             same = read_back == _tuples_as_lists(value)
         except (TypeError, ValueError, RecursionError):
             same = False
