@@ -10,8 +10,9 @@ from typing import Any
 from torch import Tensor
 
 from lightning_compress.archive import reader, writer
+from lightning_compress.archive.envelope import canonical, to_envelope
 from lightning_compress.archive.report import Report, report
-from lightning_compress.archive.spec import Entry, Manifest, canonical
+from lightning_compress.archive.spec import Entry, Manifest
 from lightning_compress.archive.storage import read_bytes, replace_file
 from lightning_compress.errors import FormatError, VerificationError
 from lightning_compress.weights import one_thread
@@ -67,7 +68,7 @@ class Archive:
         def check(written: str) -> None:
             try:
                 again = Archive.open(written, max_bytes=self.manifest.raw_bytes + self.manifest.tied_bytes + (1 << 40))
-                if again.manifest.to_envelope() != self.manifest.to_envelope():
+                if to_envelope(again.manifest) != to_envelope(self.manifest):
                     raise FormatError("the manifest differs")
                 again.verify(on_tensor=on_tensor)
             except FormatError as error:

@@ -9,6 +9,7 @@ from os import PathLike, fspath
 from torch import Tensor
 
 from lightning_compress.archive.encode import decode_asset, decode_tensor
+from lightning_compress.archive.envelope import from_envelope
 from lightning_compress.archive.spec import MAX_HEADER_BYTES, METADATA_KEY, Entry, Manifest
 from lightning_compress.archive.storage import read_start
 from lightning_compress.archive.writer import header_bytes
@@ -50,7 +51,7 @@ def parse(data: memoryview, source: str, max_bytes: int | None = None) -> tuple[
     if not isinstance(envelope, str):
         raise FormatError(f"{source}: the manifest is {type(envelope).__name__}, expected text")
     try:
-        manifest = Manifest.from_envelope(envelope)
+        manifest = from_envelope(envelope)
     except FormatError as error:
         raise type(error)(f"{source}: {error}") from error
     _check_sizes(manifest, len(data), len(body), source, max_bytes)

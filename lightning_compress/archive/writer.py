@@ -6,12 +6,13 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from lightning_compress.archive.envelope import to_envelope
 from lightning_compress.archive.spec import METADATA_KEY, Manifest
 
 
 def header_bytes(manifest: Manifest) -> bytes:
     """Length and header of the file of a manifest: everything before the streams (docs/format.md)."""
-    header: dict[str, Any] = {"__metadata__": {METADATA_KEY: manifest.to_envelope()}}
+    header: dict[str, Any] = {"__metadata__": {METADATA_KEY: to_envelope(manifest)}}
     offset = 0
     for key, stream in manifest.stream_keys():
         header[key] = {

@@ -13,6 +13,7 @@ import torch
 
 from lightning_compress import Half, Interval, Plan, Prune, Raw, Rule, Weights, compress
 from lightning_compress.archive import Archive, reader
+from lightning_compress.archive.envelope import to_envelope
 from lightning_compress.archive.writer import file_parts
 from lightning_compress.weights import Tie, Weight
 
@@ -50,7 +51,7 @@ def open_and_verify(data: bytes) -> None:
 
 
 def manifest_of(archive: Archive) -> Json:
-    manifest: Json = json.loads(archive.manifest.to_envelope())["manifest"]
+    manifest: Json = json.loads(to_envelope(archive.manifest))["manifest"]
     return manifest
 
 
