@@ -82,17 +82,25 @@ class Plan:
             PlanError: it cannot be read, is not YAML, or is no plan.
         """
         try:
-            config = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+            text = Path(path).read_text(encoding="utf-8")
         except OSError as error:
             raise PlanError(f"cannot read the plan {path}: {error.strerror or error}") from error
-        except (UnicodeDecodeError, yaml.YAMLError) as error:
-            raise PlanError(
-                f"the plan {path} is not YAML: {error}. Patterns with a * stand in quotes: tensors: '*.bias'"
-            ) from error
+        except UnicodeDecodeError as error:
+            raise PlanError(f"the plan {path} is not YAML: {error}") from error
         try:
-            return cls.from_config(config)
+            return cls._from_text(text)
         except PlanError as error:
             raise PlanError(f"{path}: {error}") from error
+
+    @classmethod
+    def _from_text(cls, text: str) -> Plan:
+        try:
+            config = yaml.safe_load(text)
+        except yaml.YAMLError as error:
+            raise PlanError(
+                f"the plan is not YAML: {error}. Patterns with a * stand in quotes: tensors: '*.bias'"
+            ) from error
+        return cls.from_config(config)
 
     def to_yaml(self) -> str:
         """The plan as a YAML document."""
@@ -100,7 +108,9 @@ class Plan:
 
     @classmethod
     def resolve(cls, plan: Plan | str | PathLike[str]) -> Plan:
-        """A plan, the name of a preset, or the path of a YAML file → the plan.
+        """A plan, the name of a preset, the path of a YAML file, or YAML text in braces → the plan.
+
+        The text is what Lightning's command line makes of a YAML path.
 
         Raises:
             PlanError: no such preset or file, or a wrong plan in it.
@@ -112,6 +122,8 @@ class Plan:
         name = fspath(plan)
         if name in PRESETS:
             return PRESETS[name]
+        if name.startswith("{"):
+            return cls._from_text(name)
         if Path(name).suffix in (".yaml", ".yml") or Path(name).is_file():
             return cls.from_yaml(name)
         raise PlanError(

@@ -78,7 +78,10 @@ def assets_of(module: nn.Module | None) -> dict[str, bytes]:
 
 
 def json_able(values: Any) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """The hyper-parameters as JSON in UTF-8 gives them back, tuples as lists; and the names of those it cannot hold."""
+    """The hyper-parameters as JSON in UTF-8 gives them back, tuples as lists; and the names of those it cannot hold.
+
+    Names that begin with an underscore are notes of Lightning's command line to itself, no hyper-parameters.
+    """
     held: dict[str, Any] = {}
     left_out: list[str] = []
     for name, value in dict(values if isinstance(values, Mapping) else getattr(values, "__dict__", {})).items():
@@ -87,6 +90,8 @@ def json_able(values: Any) -> tuple[dict[str, Any], tuple[str, ...]]:
             same = read_back == _tuples_as_lists(value)
         except (TypeError, ValueError, RecursionError):
             same = False
+        if str(name).startswith("_"):
+            continue
         if isinstance(name, str) and same:
             held[name] = read_back
         else:

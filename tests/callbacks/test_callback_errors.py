@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import errno
 import logging
+import sys
 
 import pytest
 import torch
 from pytorch_lightning.callbacks import ModelCheckpoint
+from pytorch_lightning.cli import LightningCLI
 from small_trainings import Small, names, trainer
 
 from lightning_compress import Half, Plan, Rule
@@ -149,6 +151,21 @@ def test_a_wrong_plan_is_refused_when_the_callback_is_made():
         CompressCheckpoint("paper-transfomer")
     with pytest.raises(PlanError, match="cannot read the plan"):
         CompressCheckpoint("missing.yaml")
+
+
+@pytest.mark.parametrize("plan", ["half", "plan.yaml"])
+def test_lightnings_command_line_takes_a_preset_and_a_file(tmp_path, monkeypatch, plan):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "plan.yaml").write_text("rules:\n  - tensors: '*'\n    methods: [half]\n", encoding="utf-8")
+
+    class WithCompression(LightningCLI):
+        def add_arguments_to_parser(self, parser):
+            parser.add_lightning_class_args(CompressCheckpoint, "compress")
+
+    monkeypatch.setattr(sys, "argv", ["train.py", "--compress.plan", plan])
+    made = WithCompression(Small, run=False, save_config_callback=None)
+    (callback,) = (c for c in made.trainer.callbacks if isinstance(c, CompressCheckpoint))
+    assert callback.plan == Plan.resolve(plan)
 
 
 @pytest.mark.parametrize("on_error", ["warn", "raise"])

@@ -319,6 +319,12 @@ def test_files_that_hold_no_plan(tmp_path, text, message):
         Plan.resolve(yaml_file(tmp_path, text))
 
 
+def test_yaml_text_in_braces():
+    assert Plan.resolve("{'rules': [{'tensors': '*', 'methods': ['half']}]}") == Plan(Rule("*", Half()))
+    with pytest.raises(PlanError, match=r"unknown key 'rule'.*did you mean 'rules'"):
+        Plan.resolve("{rule: []}")
+
+
 def test_a_file_that_is_no_text(tmp_path):
     path = tmp_path / "plan.yml"
     path.write_bytes(b"\xff\xfe\x00")

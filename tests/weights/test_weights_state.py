@@ -134,6 +134,14 @@ def test_hyper_parameters_are_held_as_json_gives_them_back():
     assert weights.hyper_parameters_left_out == ("path", "array", "nan", "by_number", "layer")
 
 
+def test_notes_of_lightnings_command_line_are_no_hyper_parameters():
+    module = nn.Linear(2, 2)
+    module.hparams = {"size": 3, "_class_path": "models.Model", "_instantiator": print}
+    weights = Weights.from_module(module)
+    assert weights.hyper_parameters == {"size": 3}
+    assert weights.hyper_parameters_left_out == ()
+
+
 def test_hyper_parameters_in_a_namespace():
     module = nn.Linear(2, 2)
     module.hparams = Namespace(size=3)
