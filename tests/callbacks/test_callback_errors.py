@@ -154,7 +154,7 @@ def test_a_wrong_plan_is_refused_when_the_callback_is_made():
 
 
 # Lightning calls what jsonargparse 5 will not have.
-@pytest.mark.filterwarnings(r"ignore:\s*By default only one JsonargparseDeprecationWarning.*")
+@pytest.mark.filterwarnings("ignore::jsonargparse._deprecated.JsonargparseDeprecationWarning")
 @pytest.mark.parametrize("plan", ["half", "plan.yaml"])
 def test_lightnings_command_line_takes_a_preset_and_a_file(tmp_path, monkeypatch, plan):
     monkeypatch.chdir(tmp_path)
