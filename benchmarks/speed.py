@@ -73,6 +73,10 @@ def measured(step: str, path: Path, plan: str, threads: int) -> None:
         report = archive.report()
         note += f", {report.weights:,} weights, {report.file_bytes:,} bytes, {report.ratio:.2f}x"
     cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
+    if step != "load":
+        began = time.process_time()
+        archive.verify()
+        note += f", of all this reading back and comparing {time.process_time() - began:.2f} s"
     grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
     print(f"{step:24s} {cpu:6.2f} s CPU  {wall:6.2f} s wall  peak +{grown:.0f} MB{note}", flush=True)
 
