@@ -165,7 +165,13 @@ def test_lightnings_command_line_takes_a_preset_and_a_file(tmp_path, monkeypatch
             parser.add_lightning_class_args(CompressCheckpoint, "compress")
 
     monkeypatch.setattr(sys, "argv", ["train.py", "--compress.plan", plan])
-    made = WithCompression(Small, run=False, save_config_callback=None, seed_everything_default=False)
+    made = WithCompression(
+        Small,
+        run=False,
+        save_config_callback=None,
+        seed_everything_default=False,
+        trainer_defaults={"logger": False, "enable_progress_bar": False},
+    )
     (callback,) = (c for c in made.trainer.callbacks if isinstance(c, CompressCheckpoint))
     assert callback.plan == Plan.resolve(plan)
 
