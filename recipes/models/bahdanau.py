@@ -27,7 +27,7 @@ class NormalizedAttention(nn.Module):
         self.query = nn.Linear(query_width, width, bias=False)
         self.key = nn.Linear(memory_width, width)
         self.direction = nn.Parameter(torch.empty(width).uniform_(-1.0, 1.0))
-        self.length = nn.Parameter(torch.tensor(width**-0.5))
+        self.length = nn.Parameter(torch.tensor(1.0))
 
     def project(self, memory: Tensor) -> Tensor:
         """Keys ``[b, s, a]`` of ``memory: [b, s, m]``: the part of the energies that no query changes."""

@@ -24,16 +24,11 @@ FORMS = pytest.mark.parametrize(
 
 @pytest.fixture
 def make_rnn():
-    """Builds small RNNs in evaluation mode, with weights large enough to make every word matter."""
+    """Builds small RNNs in evaluation mode: 11 source words and 9 target words unless told otherwise."""
 
     def make(source_words=11, target_words=9, *, seed=0, **sizes):
         torch.manual_seed(seed)
-        network = Rnn(source_words, target_words, **{"width": 12, **sizes}).eval()
-        with torch.no_grad():
-            for name, weight in network.named_parameters():
-                if weight.dim() == 2 and "softmax" not in name:
-                    weight.mul_(5.0)
-        return network
+        return Rnn(source_words, target_words, **{"width": 12, **sizes}).eval()
 
     return make
 
@@ -256,16 +251,16 @@ def test_dropout_acts_in_training_alone():
 
 def test_weights_begin_as_stated():
     torch.manual_seed(0)
-    network = Rnn(50, 40, width=16, layers=3)
+    network = Rnn(50, 40, width=40, layers=3, bidirectional=True)
     for name, weight in network.named_parameters():
         if weight.dim() == 2:
-            assert 0.09 < weight.abs().max() <= 0.1, name
+            assert 0.49 < weight.abs().max() <= 0.5, name
         if "lstm.bias_ih" in name:
-            assert weight.tolist() == [0.0] * 16 + [1.0] * 16 + [0.0] * 32
-        if "lstm.bias_hh" in name:
+            assert weight.tolist() == [0.0] * 40 + [1.0] * 40 + [0.0] * 80
+        if "bias_hh" in name or "key.bias" in name:
             assert not weight.any()
     assert not network.source_embedding.weight[PAD].any()
-    assert network.decoder.attention.length == 0.25
+    assert not network.target_embedding.weight[PAD].any()
 
 
 @pytest.mark.parametrize("bidirectional", [False, True])
