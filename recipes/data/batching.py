@@ -91,9 +91,6 @@ class TokenBatches(Sampler[list[int]]):
         pairs: upper limit of pairs; ``None``: only ``tokens`` counts.
         shuffle: whether to shuffle; if not, batches go from short to long in a fixed order.
         seed: with the epoch, decides the order.
-
-    Raises:
-        ValueError: if ``pairs`` is below 1.
     """
 
     def __init__(
@@ -107,8 +104,6 @@ class TokenBatches(Sampler[list[int]]):
     ) -> None:
         self.lengths, self.tokens, self.shuffle, self.seed = lengths, tokens, shuffle, seed
         self.pairs = len(lengths) if pairs is None else pairs
-        if pairs is not None and pairs < 1:
-            raise ValueError(f"pairs is {pairs}: expected 1 or more, or None for no limit")
         self.epoch = 0
         self.count = len(self.batches())
 

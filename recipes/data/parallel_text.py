@@ -51,6 +51,7 @@ class ParallelText(LightningDataModule):
         seed: decides the order of the training batches.
 
     Raises:
+        ValueError: if ``pairs`` is below 1.
         VocabularyError: if ``vocabularies`` names a file that has none.
         TextError: from :meth:`setup`, if a file is missing, empty, not UTF-8, or its line count is not that of
             its partner.
@@ -79,6 +80,8 @@ class ParallelText(LightningDataModule):
         seed: int = 0,
     ) -> None:
         super().__init__()
+        if pairs is not None and pairs < 1:
+            raise ValueError(f"pairs is {pairs}: expected 1 or more, or none for no limit")
         self.folder, self.source, self.target = Path(folder), source, target
         self.names = {"train": train, "valid": valid, "test": test}
         self.max_words, self.min_count, self.max_length = max_words, min_count, max_length

@@ -46,11 +46,6 @@ def test_a_limit_on_pairs_holds_beside_the_limit_on_tokens(lengths):
     assert {len(batch) for batch in TokenBatches(lengths, 10_000, pairs=128).batches()} == {128, 500 - 3 * 128}
 
 
-def test_a_limit_below_one_pair_is_refused(lengths):
-    with pytest.raises(ValueError, match="pairs is 0"):
-        TokenBatches(lengths, 100, pairs=0)
-
-
 def test_batches_waste_little(lengths):
     batches = TokenBatches(lengths, 400).batches()
     padded = sum(len(batch) * max(lengths[k][0] for k in batch) for batch in batches)

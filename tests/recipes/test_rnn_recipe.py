@@ -197,6 +197,18 @@ def test_a_limit_on_pairs_holds_in_training_alone(corpus):
     assert len(data.val_dataloader()) == 1
 
 
+def test_a_limit_below_one_pair_is_refused(corpus):
+    with pytest.raises(ValueError, match="pairs is 0: expected 1 or more"):
+        ParallelText(str(corpus), "en", "de", pairs=0)
+
+
+def test_a_file_of_another_network_is_one_clear_error(trained):
+    path = str(trained / "best.safetensors")
+    arguments = ["test", "--config", str(trained / "config.yaml"), "--ckpt_path", path]
+    with pytest.raises(SystemExit, match=r"error: .*does not fit the module(.|\n)*encoder\.layers\.3"):
+        main([*arguments, "--model.layers", "4"])
+
+
 def test_paper_sizes_are_counted_beside_the_papers(capsys):
     main(["sizes"])
     out = capsys.readouterr().out
