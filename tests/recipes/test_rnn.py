@@ -240,6 +240,14 @@ def test_the_length_of_the_scoring_vector_stands_apart_from_its_direction():
     torch.testing.assert_close(attention(queries, attention.project(memory), memory, visible), before)
 
 
+@pytest.mark.parametrize("length", [1, 3])
+def test_a_layer_puts_out_rows_in_their_order_in_memory(length):
+    layer, words = LstmLayer(4, 6, dropout=0.0), torch.randn(5, length, 4)
+    out, after = layer(words, layer.start(words))
+    assert out.stride() == (6 * length, 6, 1)
+    torch.testing.assert_close(out[:, -1], after.hidden, rtol=0, atol=0)
+
+
 def test_dropout_acts_in_training_alone():
     torch.manual_seed(0)
     layer, words = LstmLayer(4, 4, dropout=0.5), torch.randn(2, 3, 4)
