@@ -1,4 +1,4 @@
-"""Learning-rate schedule of the Transformer (Vaswani et al. 2017, section 5.3)."""
+"""Learning-rate schedules: factors on the highest learning rate, by the number of updates made."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class InverseSquareRoot:
-    """Factor on the peak learning rate: rises linearly to 1 over ``warmup`` steps, then falls as 1 / √step.
+    """The Transformer's (Vaswani et al. 2017, section 5.3): linear to 1 over ``warmup`` steps, then as 1 / √step.
 
     Raises:
         ValueError: if ``warmup`` is below 1.
@@ -23,3 +23,25 @@ class InverseSquareRoot:
     def __call__(self, step: int) -> float:
         """The factor for the update after ``step`` updates were made."""
         return min((step + 1) / self.warmup, math.sqrt(self.warmup / (step + 1)))
+
+
+@dataclass(frozen=True)
+class Halving:
+    """GNMT's (Wu et al. 2016, section 8.3): 1 for ``start`` steps, from there on halved after ``every`` steps.
+
+    Raises:
+        ValueError: if ``start`` is below 0 or ``every`` is below 1.
+    """
+
+    start: int
+    every: int
+
+    def __post_init__(self) -> None:
+        if self.start < 0:
+            raise ValueError(f"start is {self.start}: expected 0 steps or more")
+        if self.every < 1:
+            raise ValueError(f"every is {self.every}: expected 1 step or more")
+
+    def __call__(self, step: int) -> float:
+        """The factor for the update after ``step`` updates were made."""
+        return float(0.5 ** (max(step - self.start, 0) // self.every))

@@ -18,7 +18,7 @@ from recipes.data.parallel_text import ParallelText
 from recipes.data.vocabulary import EOS, PAD
 from recipes.errors import VocabularyError
 from recipes.models.network import Network
-from recipes.schedule import InverseSquareRoot
+from recipes.schedule import Halving, InverseSquareRoot
 from recipes.search.beam import beam_search
 from recipes.search.greedy import greedy_search
 
@@ -33,15 +33,24 @@ class Translation(LightningModule):
     Args:
         network: source and target word ids in, scores out.
         learning_rate: highest learning rate of the schedule.
-        warmup_steps: updates until that rate is reached; it then falls as 1 / √step.
+        optimizer: ``adam``, or ``sgd`` without momentum.
+        schedule: ``inverse-square-root``, or ``halving`` as GNMT does.
+        warmup_steps: ``inverse-square-root``: updates until ``learning_rate`` is reached.
+        decay_start: ``halving``: updates at ``learning_rate`` before the decay begins.
+        decay_every: ``halving``: updates of the decay until each halving.
         betas: decay rates of Adam's two averages.
         weight_decay: decoupled weight decay; 0 is plain Adam.
+        loss_per: ``word``: training minimizes the mean loss of a target word. ``sentence``: the mean of the
+            sentences' summed losses, whose gradient is longer by the mean sentence length.
         label_smoothing: share of the target's probability spread over all words.
         beam: translations kept in the search for ``val_bleu``; 1 is greedy and fastest.
         test_beam: the same for ``test_bleu`` and for translating text.
         length_penalty: strength of the beam search's length penalty.
         allow_unknown: whether a translation may hold ``<unk>``.
         bleu_tokenize: sacrebleu tokenizer; ``none`` for text that is tokenized already.
+
+    Raises:
+        ValueError: if ``optimizer``, ``schedule`` or ``loss_per`` is none of the names above.
     """
 
     def __init__(
@@ -49,9 +58,14 @@ class Translation(LightningModule):
         network: Network,
         *,
         learning_rate: float = 1e-3,
+        optimizer: Literal["adam", "sgd"] = "adam",
+        schedule: Literal["inverse-square-root", "halving"] = "inverse-square-root",
         warmup_steps: int = 4000,
+        decay_start: int = 75_000,
+        decay_every: int = 7_500,
         betas: tuple[float, float] = (0.9, 0.98),
         weight_decay: float = 0.0,
+        loss_per: Literal["word", "sentence"] = "word",
         label_smoothing: float = 0.1,
         beam: int = 1,
         test_beam: int = 4,
@@ -61,7 +75,12 @@ class Translation(LightningModule):
     ) -> None:
         super().__init__()
         self.network = network
+        check_name("optimizer", optimizer, ("adam", "sgd"))
+        check_name("schedule", schedule, ("inverse-square-root", "halving"))
+        check_name("loss_per", loss_per, ("word", "sentence"))
+        self.optimizer, self.schedule, self.loss_per = optimizer, schedule, loss_per
         self.learning_rate, self.warmup_steps = learning_rate, warmup_steps
+        self.decay_start, self.decay_every = decay_start, decay_every
         self.betas, self.weight_decay = betas, weight_decay
         self.label_smoothing = label_smoothing
         self.beam, self.test_beam = beam, test_beam
@@ -102,10 +121,10 @@ class Translation(LightningModule):
         )
 
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:
-        """Loss with label smoothing."""
+        """Loss with label smoothing, per word or per sentence; per word in the log."""
         loss = self.loss(batch, label_smoothing=self.label_smoothing)
         self.log("train_loss", loss, batch_size=batch.source.size(0), prog_bar=True)
-        return loss
+        return loss if self.loss_per == "word" else loss * (batch.target != PAD).sum() / batch.target.size(0)
 
     def validation_step(self, batch: Batch, batch_index: int) -> None:
         """Loss, and BLEU by a search with ``beam``."""
@@ -120,19 +139,26 @@ class Translation(LightningModule):
         self.log("test_bleu", self.test_bleu)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        """Adam with :class:`~recipes.schedule.InverseSquareRoot`."""
+        """The optimizer and the schedule of the settings."""
+        optimizer = self.make_optimizer()
+        factor = (
+            Halving(self.decay_start, self.decay_every)
+            if self.schedule == "halving"
+            else InverseSquareRoot(self.warmup_steps)
+        )
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def make_optimizer(self) -> torch.optim.Optimizer:
+        """Adam or SGD over all weights."""
         # The fused update is several times as fast on a CPU, but Lightning cannot clip gradients for it.
         fused = not self.trainer.gradient_clip_val
-        optimizer = torch.optim.AdamW(
-            self.parameters(),
-            lr=self.learning_rate,
-            betas=self.betas,
-            eps=1e-9,
-            weight_decay=self.weight_decay,
-            fused=fused,
+        rate, decay = self.learning_rate, self.weight_decay
+        if self.optimizer == "sgd":
+            return torch.optim.SGD(self.parameters(), lr=rate, weight_decay=decay, fused=fused)
+        return torch.optim.AdamW(
+            self.parameters(), lr=rate, weight_decay=decay, betas=self.betas, eps=1e-9, fused=fused
         )
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, InverseSquareRoot(self.warmup_steps))
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     # Translating
 
@@ -196,3 +222,9 @@ class Translation(LightningModule):
         """Take the vocabularies of a checkpoint that has them."""
         if assets := checkpoint.get(RECORD, {}).get("assets"):
             self.use(Vocabularies.from_assets(assets, origin="the checkpoint"))
+
+
+def check_name(setting: str, name: str, known: Sequence[str]) -> None:
+    """Raise ``ValueError`` if ``name`` is none of ``known``."""
+    if name not in known:
+        raise ValueError(f"{setting} is {name!r}: expected {' or '.join(map(repr, known))}")

@@ -88,14 +88,22 @@ class TokenBatches(Sampler[list[int]]):
     Args:
         lengths: (target, source) length of each pair.
         tokens: upper limit of pairs × longest sentence.
+        pairs: upper limit of pairs; ``None``: only ``tokens`` counts.
         shuffle: whether to shuffle; if not, batches go from short to long in a fixed order.
         seed: with the epoch, decides the order.
     """
 
     def __init__(
-        self, lengths: Sequence[tuple[int, int]], tokens: int, *, shuffle: bool = False, seed: int = 0
+        self,
+        lengths: Sequence[tuple[int, int]],
+        tokens: int,
+        *,
+        pairs: int | None = None,
+        shuffle: bool = False,
+        seed: int = 0,
     ) -> None:
         self.lengths, self.tokens, self.shuffle, self.seed = lengths, tokens, shuffle, seed
+        self.pairs = len(lengths) if pairs is None else pairs
         self.epoch = 0
         self.count = len(self.batches())
 
@@ -114,7 +122,8 @@ class TokenBatches(Sampler[list[int]]):
         longest = 0
         for k in order:
             longest = max(longest, *self.lengths[k])
-            if not batches or (len(batches[-1]) + 1) * longest > self.tokens:
+            count = len(batches[-1]) + 1 if batches else 0
+            if not batches or count * longest > self.tokens or count > self.pairs:
                 batches.append([])
                 longest = max(self.lengths[k])
             batches[-1].append(k)

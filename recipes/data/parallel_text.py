@@ -40,7 +40,8 @@ class ParallelText(LightningDataModule):
         max_length: training pairs with more words than this on either side are left out; a message says how
             many.
         tokens: size of a training batch: pairs × longest sentence, at most.
-        eval_tokens: the same for validation and test.
+        pairs: most pairs in a training batch; by default only ``tokens`` counts.
+        eval_tokens: the size of a batch in validation and test, as ``tokens``.
         source_segmentation: how a source line is cut into words: ``spaces``, ``characters`` or ``jieba``.
         target_segmentation: the same for the target.
         lowercase: whether to lower-case both sides.
@@ -50,6 +51,7 @@ class ParallelText(LightningDataModule):
         seed: decides the order of the training batches.
 
     Raises:
+        ValueError: if ``pairs`` is below 1.
         VocabularyError: if ``vocabularies`` names a file that has none.
         TextError: from :meth:`setup`, if a file is missing, empty, not UTF-8, or its line count is not that of
             its partner.
@@ -68,6 +70,7 @@ class ParallelText(LightningDataModule):
         min_count: int = 1,
         max_length: int = 50,
         tokens: int = 4096,
+        pairs: int | None = None,
         eval_tokens: int = 4096,
         source_segmentation: Segmentation = "spaces",
         target_segmentation: Segmentation = "spaces",
@@ -77,10 +80,12 @@ class ParallelText(LightningDataModule):
         seed: int = 0,
     ) -> None:
         super().__init__()
+        if pairs is not None and pairs < 1:
+            raise ValueError(f"pairs is {pairs}: expected 1 or more, or none for no limit")
         self.folder, self.source, self.target = Path(folder), source, target
         self.names = {"train": train, "valid": valid, "test": test}
         self.max_words, self.min_count, self.max_length = max_words, min_count, max_length
-        self.tokens, self.eval_tokens = tokens, eval_tokens
+        self.tokens, self.pairs, self.eval_tokens = tokens, pairs, eval_tokens
         self.workers, self.seed = workers, seed
         self.stored = None if vocabularies is None else read_vocabularies(vocabularies)
         given = TextSettings(source_segmentation, target_segmentation, lowercase)
@@ -166,12 +171,12 @@ class ParallelText(LightningDataModule):
                 "its translation"
             )
 
-    def loader(self, split: str, tokens: int) -> DataLoader[Batch]:
+    def loader(self, split: str, tokens: int, pairs: int | None = None) -> DataLoader[Batch]:
         """Batches of a split; training batches are shuffled."""
-        pairs = self.sets[split]
-        batches = TokenBatches(pairs.lengths(), tokens, shuffle=split == "train", seed=self.seed)
+        dataset = self.sets[split]
+        batches = TokenBatches(dataset.lengths(), tokens, pairs=pairs, shuffle=split == "train", seed=self.seed)
         return DataLoader(
-            pairs,
+            dataset,
             batch_size=None,
             sampler=batches,
             collate_fn=as_is,
@@ -180,8 +185,8 @@ class ParallelText(LightningDataModule):
         )
 
     def train_dataloader(self) -> DataLoader[Batch]:
-        """Batches of ``tokens`` for training."""
-        return self.loader("train", self.tokens)
+        """Batches of ``tokens``, and at most ``pairs``, for training."""
+        return self.loader("train", self.tokens, self.pairs)
 
     def val_dataloader(self) -> DataLoader[Batch]:
         """Batches of ``eval_tokens`` for validation."""

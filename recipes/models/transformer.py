@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from recipes.data.vocabulary import PAD
 from recipes.models.attention import causal_mask
+from recipes.models.checks import check_shares, check_sizes
 from recipes.models.network import DecoderState, Network
 from recipes.models.positions import sinusoids
 from recipes.models.transformer_layers import DecoderLayer, EncoderLayer, LayerSizes, LayerState
@@ -179,17 +180,3 @@ def initialize(module: nn.Module) -> None:
         nn.init.normal_(module.weight, std=module.embedding_dim**-0.5)
         with torch.no_grad():
             module.weight[PAD].zero_()
-
-
-def check_sizes(**sizes: int) -> None:
-    """Raise ``ValueError`` for the first size below 1."""
-    for name, size in sizes.items():
-        if size < 1:
-            raise ValueError(f"{name} is {size}: expected 1 or more")
-
-
-def check_shares(**shares: float) -> None:
-    """Raise ``ValueError`` for the first share outside 0 … 1 (1 itself excluded)."""
-    for name, share in shares.items():
-        if not 0.0 <= share < 1.0:
-            raise ValueError(f"{name} is {share}: expected a share from 0 up to, but not including, 1")

@@ -38,6 +38,14 @@ def test_every_pair_stands_in_one_batch_within_the_limit(lengths, shuffle):
     assert all(len(batch) * max(max(lengths[k]) for k in batch) <= 100 for batch in batches)
 
 
+def test_a_limit_on_pairs_holds_beside_the_limit_on_tokens(lengths):
+    batches = TokenBatches(lengths, 100, pairs=8, shuffle=True).batches()
+    assert sorted(k for batch in batches for k in batch) == list(range(500))
+    assert max(len(batch) for batch in batches) == 8
+    assert all(len(batch) * max(max(lengths[k]) for k in batch) <= 100 for batch in batches)
+    assert {len(batch) for batch in TokenBatches(lengths, 10_000, pairs=128).batches()} == {128, 500 - 3 * 128}
+
+
 def test_batches_waste_little(lengths):
     batches = TokenBatches(lengths, 400).batches()
     padded = sum(len(batch) * max(lengths[k][0] for k in batch) for batch in batches)
