@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from lightning_compress.archive import Archive, Asset, Entry, Manifest, encode_asset, encode_tensor, is_archive
+from lightning_compress.archive.storage import becoming
 from lightning_compress.errors import ForeignFileError, WeightsError
 from lightning_compress.fitting import Fitted, cut_group, fit, interval_group, is_lossy
 from lightning_compress.plan import Plan, Rule
@@ -142,16 +143,13 @@ def _save_checkpoint(checkpoint: dict[str, object], path: Path) -> None:
 
 def _write_whole(target: Path, write: Callable[[Path], None]) -> None:
     """Let ``write`` fill a file beside ``target``, and give it that name once it is whole."""
-    partial = target.with_name(f".{target.name}.partial")
     try:
-        write(partial)
-        partial.replace(target)
+        with becoming(target) as partial:
+            write(partial)
     except KeyError as error:
         raise WeightsError(f"safetensors cannot hold {error}: expand to a .ckpt instead") from error
     except (RuntimeError, safetensors.SafetensorError) as error:
         raise OSError(f"cannot write {target}: {error}") from error
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def as_checkpoint(archive: Archive, *, on_tensor: Callable[[Entry], None] | None = None) -> dict[str, object]:

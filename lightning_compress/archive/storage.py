@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import fsspec
 import numpy as np
 
 from lightning_compress.errors import ForeignFileError
+
+PARTIAL = ".partial"
 
 
 def is_remote(path: str) -> bool:
@@ -77,20 +79,27 @@ def replace_file(
         return
     target = local_path(path)
     _refuse_foreign(path, target.exists(), is_ours)
-    partial = target.with_name(f".{target.name}.partial")
-    partial.unlink(missing_ok=True)
-    try:
+    with becoming(target) as partial:
         descriptor = os.open(partial, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
         with os.fdopen(descriptor, "wb") as file:
             file.writelines(parts)
             file.flush()
             os.fsync(file.fileno())
         check(str(partial))
+    _sync_folder(target.parent)
+
+
+@contextlib.contextmanager
+def becoming(target: Path) -> Iterator[Path]:
+    """A free path beside ``target``, whose content takes its name when the block ends, and goes where it fails."""
+    partial = target.with_name(f".{target.name}{PARTIAL}")
+    partial.unlink(missing_ok=True)
+    try:
+        yield partial
         partial.replace(target)
     except BaseException:
         partial.unlink(missing_ok=True)
         raise
-    _sync_folder(target.parent)
 
 
 def _replace_remote(

@@ -8,7 +8,7 @@ from pathlib import Path
 import fsspec
 
 from lightning_compress.archive import Archive, is_archive
-from lightning_compress.archive.storage import is_remote, local_path
+from lightning_compress.archive.storage import becoming, is_remote, local_path
 from lightning_compress.callbacks.naming import PARTIAL_SUFFIX, SUFFIX
 from lightning_compress.errors import ForeignFileError
 
@@ -97,15 +97,12 @@ def link(target: str, path: str) -> None:
             f"{path} was not written by this package and is left alone: move it away, or save the checkpoint elsewhere"
         )
     place = local_path(path)
-    fresh = place.with_name(f".{place.name}.partial")
-    fresh.unlink(missing_ok=True)
     try:
-        fresh.symlink_to(os.path.relpath(local_path(target), place.parent))
+        with becoming(place) as fresh:
+            fresh.symlink_to(os.path.relpath(local_path(target), place.parent))
     except OSError:
         # Windows grants links to administrators only; Lightning copies its checkpoint then, too.
         Archive.open(target).save(path)
-        return
-    fresh.replace(place)
 
 
 def _discard_links_to(place: Path) -> None:

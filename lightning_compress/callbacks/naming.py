@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from os import PathLike, fspath
 
+from lightning_compress.archive.storage import PARTIAL
+
 CHECKPOINT_SUFFIX = ".ckpt"
 SUFFIX = ".safetensors"
-PARTIAL_SUFFIX = f"{SUFFIX}.partial"
+PARTIAL_SUFFIX = SUFFIX + PARTIAL
 # The learning rate finder and the batch size finder save under these names and delete when they are through.
 _TEMPORARY = (".lr_find_", ".scale_batch_size_")
 
