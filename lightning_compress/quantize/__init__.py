@@ -3,7 +3,7 @@
 from lightning_compress.quantize.half import Half, HalfPayload
 from lightning_compress.quantize.indexed import Codebook, IndexedPayload, outlier_payload
 from lightning_compress.quantize.interval import FittedInterval, Interval
-from lightning_compress.quantize.payload import DTYPES, Payload, Storage, StreamSpec, Words
+from lightning_compress.quantize.payload import DTYPES, Payload, StreamSpec, Words
 from lightning_compress.quantize.raw import Raw, RawPayload
 
 PAYLOADS: dict[str, type[Payload]] = {p.kind: p for p in (RawPayload, HalfPayload, IndexedPayload)}
@@ -20,7 +20,6 @@ __all__ = [
     "Payload",
     "Raw",
     "RawPayload",
-    "Storage",
     "StreamSpec",
     "Words",
     "outlier_payload",

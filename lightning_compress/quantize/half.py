@@ -95,6 +95,11 @@ class HalfPayload:
     exact: Tensor
     shape: tuple[int, ...]
 
+    @property
+    def count(self) -> int:
+        """How many elements."""
+        return len(self.halves)
+
     def parameters(self) -> dict[str, Any]:
         """The 16-bit format and the number of exact values."""
         return {"format": str(self.halves.dtype).removeprefix("torch."), "escapes": len(self.escapes)}

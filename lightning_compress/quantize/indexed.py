@@ -91,7 +91,7 @@ class IndexedPayload:
             "levels": self.codebook.levels,
             "outliers": {
                 "kind": self.outliers.kind,
-                "count": self.outliers.restore().numel(),
+                "count": self.outliers.count,
                 **self.outliers.parameters(),
             },
         }

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lightning_compress.errors import FormatError
+from lightning_compress.weights import as_bytes
 
 Words = NDArray[np.unsignedinteger[Any]]
 WORD_DTYPES: dict[int, np.dtype[Any]] = {width: np.dtype(f"<u{width}") for width in (1, 2, 4, 8)}
@@ -28,11 +29,6 @@ class StreamSpec:
 
     count: int
     width: int
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of the decoded stream."""
-        return self.count * self.width
 
 
 class Payload(Protocol):
@@ -80,14 +76,6 @@ class Payload(Protocol):
         ...
 
 
-class Storage(Protocol):
-    """How values are kept that no codebook holds."""
-
-    def store(self, values: Tensor) -> Payload:
-        """The payload of a tensor of any dtype."""
-        ...
-
-
 def count_of(parameters: Mapping[str, Any], key: str, most: int) -> int:
     """A whole number from 0 to ``most`` out of a file's parameters.
 
@@ -102,8 +90,7 @@ def count_of(parameters: Mapping[str, Any], key: str, most: int) -> int:
 
 def to_words(tensor: Tensor) -> Words:
     """The values of a tensor as unsigned words of its element size (16-byte elements as two words)."""
-    flat = tensor.detach().cpu().resolve_conj().resolve_neg().contiguous().reshape(-1)
-    return flat.view(torch.uint8).numpy().view(WORD_DTYPES[min(flat.element_size(), 8)])
+    return as_bytes(tensor).numpy().view(WORD_DTYPES[min(tensor.element_size(), 8)])
 
 
 def from_words(words: Words, dtype: torch.dtype) -> Tensor:

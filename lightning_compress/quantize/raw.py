@@ -32,6 +32,11 @@ class RawPayload:
 
     tensor: Tensor
 
+    @property
+    def count(self) -> int:
+        """How many elements."""
+        return self.tensor.numel()
+
     def parameters(self) -> dict[str, Any]:
         """None are needed."""
         return {}
