@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Literal
 
 from pytorch_lightning.callbacks import EarlyStopping, ModelCheckpoint
 from pytorch_lightning.cli import ArgsType, LightningArgumentParser, LightningCLI
@@ -27,23 +26,6 @@ usage: python -m recipes COMMAND …
 FILE is a compressed .safetensors file or a .ckpt. Each command has a --help of its own."""
 
 
-def compress_checkpoint(
-    plan: str = "paper-transformer",
-    when: Literal["all", "best", "last"] = "all",
-    on_error: Literal["warn", "raise"] = "warn",
-    exclude: tuple[str, ...] = (),
-) -> CompressCheckpoint:
-    """The callback, with arguments that a command line can hold.
-
-    Args:
-        plan: name of a preset, or path of a YAML file.
-        when: which checkpoints have a compressed file.
-        on_error: what a failed export does.
-        exclude: patterns of tensors to leave out.
-    """
-    return CompressCheckpoint(plan, when=when, on_error=on_error, exclude=exclude)
-
-
 class RecipeCLI(LightningCLI):
     """Lightning's command line with the recipes' three fixed callbacks and with sizes taken from the text."""
 
@@ -51,7 +33,7 @@ class RecipeCLI(LightningCLI):
         """Add the callbacks; let the vocabularies decide the network's table sizes."""
         parser.add_lightning_class_args(ModelCheckpoint, "checkpoint")
         parser.add_lightning_class_args(EarlyStopping, "early_stopping")
-        parser.add_lightning_class_args(compress_checkpoint, "compress")
+        parser.add_lightning_class_args(CompressCheckpoint, "compress")
         for callback in ("checkpoint", "early_stopping"):
             parser.set_defaults({f"{callback}.monitor": "val_bleu", f"{callback}.mode": "max"})
         for name in ("source_words", "target_words"):
