@@ -1,6 +1,7 @@
 """Choosing indices, codebooks and outliers, and restoring weights from them."""
 
 from lightning_compress.quantize.contexts import Classes
+from lightning_compress.quantize.grid import FittedGrid, Grid, GridGuide
 from lightning_compress.quantize.grid_payload import GridPayload
 from lightning_compress.quantize.half import Half, HalfPayload
 from lightning_compress.quantize.indexed import Codebook, IndexedPayload
@@ -18,8 +19,11 @@ __all__ = [
     "PAYLOADS",
     "Classes",
     "Codebook",
+    "FittedGrid",
     "FittedInterval",
     "FittedQuantizer",
+    "Grid",
+    "GridGuide",
     "GridPayload",
     "Half",
     "HalfPayload",

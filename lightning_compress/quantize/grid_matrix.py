@@ -14,6 +14,7 @@ from lightning_compress.quantize.trellis import Integers
 
 MAX_POINT = 32766
 MAX_EXPONENT = 32000  # 2^±1000, which a float64 holds
+EXPONENT_SPREAD = 255
 
 
 def matrix_shape(shape: tuple[int, ...]) -> tuple[int, int]:
@@ -32,11 +33,22 @@ def row_scales(step: float, exponents: Tensor | None, rows: int) -> Tensor:
 
     Args:
         step: the step.
-        exponents: ``[rows]`` int32, within ±32000; None for all 0.
+        exponents: ``[rows]`` int32, within ±32000 and at most 255 apart; None for all 0.
         rows: how many.
+
+    Raises:
+        ValueError: exponents of another number, or out of range.
     """
-    if exponents is None:
+    if exponents is None or not rows:
         return torch.full((rows,), step, dtype=torch.float64)
+    if exponents.shape != (rows,):
+        raise ValueError(f"row exponents have the shape {tuple(exponents.shape)}, expected {(rows,)}, one for each row")
+    least, most = int(exponents.min()), int(exponents.max())
+    if max(-least, most) > MAX_EXPONENT or most - least > EXPONENT_SPREAD:
+        raise ValueError(
+            f"row exponents reach from {least} to {most}, expected within ±{MAX_EXPONENT} and {EXPONENT_SPREAD} apart: "
+            "bring those of extreme rows nearer to the others"
+        )
     whole = exponents.numpy().astype(np.int32)
     return step * torch.from_numpy(np.ldexp(_POWERS[whole & 31], whole >> 5))
 

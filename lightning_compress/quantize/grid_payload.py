@@ -15,6 +15,7 @@ from lightning_compress.errors import FormatError
 from lightning_compress.quantize.contexts import MAX_CONTEXTS, Classes, group, ungroup, walk
 from lightning_compress.quantize.grid_classes import choose_classes
 from lightning_compress.quantize.grid_matrix import (
+    EXPONENT_SPREAD,
     MAX_EXPONENT,
     MAX_POINT,
     holds,
@@ -82,11 +83,12 @@ class GridPayload:
             shape: its matrix has the rows and columns of ``points``.
             dtype: a floating-point type that holds every value.
             trellis: number of states, 0 for none.
-            exponents: none is more than 255 above the smallest.
+            exponents: see :func:`row_scales`.
             classes: None lets those be chosen that save the most bytes; they never change the tensor.
 
         Raises:
-            ValueError: points that are too large, that no path reaches, or whose values the dtype does not hold.
+            ValueError: points that are too large, that no path reaches, or whose values the dtype does not hold;
+                exponents out of range.
         """
         if points.numel() and int(points.abs().max()) > MAX_POINT:
             raise ValueError(f"a point lies at {int(points.abs().max())} steps, expected at most {MAX_POINT}")
@@ -211,7 +213,7 @@ def _side_streams(parameters: Mapping[str, Any], count: int) -> dict[str, int]:
     sizes = {}
     if "exponent" in parameters:
         lowest = parameters["exponent"]
-        if type(lowest) is not int or not -MAX_EXPONENT <= lowest <= MAX_EXPONENT - 255:
+        if type(lowest) is not int or not -MAX_EXPONENT <= lowest <= MAX_EXPONENT - EXPONENT_SPREAD:
             raise FormatError(
                 f"the smallest row exponent is {lowest!r}, expected a whole number within ±{MAX_EXPONENT}"
             )

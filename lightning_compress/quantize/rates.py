@@ -45,7 +45,9 @@ class Rates:
         return costs
 
 
-def measured_rates(indices: Integers, quantizers: Bytes | None, weight: float, sums: Bytes | None = None) -> Rates:
+def measured_rates(
+    indices: Integers, quantizers: Bytes | None, weight: float, sums: Bytes | None = None, count: int = 1
+) -> Rates:
     """The rates of indices like these: −log₂ of how often each |k| occurs, and a bit for the sign.
 
     Args:
@@ -53,14 +55,13 @@ def measured_rates(indices: Integers, quantizers: Bytes | None, weight: float, s
         quantizers: ``[columns, rows]``, 0 or 1; None where all are 0.
         weight: see :class:`Rates`.
         sums: ``[columns, rows]``, see :class:`Rates`.
+        count: how many values the sums have.
     """
     sizes = np.minimum(np.abs(indices), _SYMBOLS - 1).astype(np.int32)
     cells = sizes if quantizers is None else sizes + _SYMBOLS * quantizers
-    groups = 1
     if sums is not None:
         cells = cells + 2 * _SYMBOLS * sums.astype(np.int32)
-        groups += int(sums.max(initial=0))
-    counts = np.bincount(cells.reshape(-1), minlength=2 * _SYMBOLS * groups).reshape(groups, 2, _SYMBOLS) + _UNSEEN
+    counts = np.bincount(cells.reshape(-1), minlength=2 * _SYMBOLS * count).reshape(count, 2, _SYMBOLS) + _UNSEEN
     bits = np.log2(counts.sum(-1, keepdims=True) / counts)
     bits[..., 1:] += 1
     return Rates(bits.astype(np.float32), weight, sums)

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -44,19 +45,19 @@ class Trellis:
     states: int
     lags: tuple[int, ...]
 
-    @property
+    @cached_property
     def following(self) -> tuple[tuple[int, int], ...]:
         """For each state the next one after an even and after an odd index. A state's highest bit is its quantizer."""
         top = self.states.bit_length() - 2
         fed_back = [sum(state >> (top - lag) for lag in self.lags) & 1 for state in range(self.states)]
         return tuple((s >> 1 | f << top, s >> 1 | (1 - f) << top) for s, f in enumerate(fed_back))
 
-    @property
+    @cached_property
     def quantizer(self) -> tuple[int, ...]:
         """For each state its quantizer."""
         return tuple(2 * state // self.states for state in range(self.states))
 
-    @property
+    @cached_property
     def arrivals(self) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
         """``[2, states]`` each: the two states before a state, and the labels (2 · quantizer + parity) on the way."""
         arrivals: list[list[tuple[int, int]]] = [[] for _ in range(self.states)]

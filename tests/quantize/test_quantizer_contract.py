@@ -7,7 +7,7 @@ import json
 import pytest
 import torch
 
-from lightning_compress import Half, Interval, Plan, Prune, Raw, Rule, compress
+from lightning_compress import Grid, Half, Interval, Plan, Prune, Raw, Rule, compress
 from lightning_compress.archive import encode_tensor
 from lightning_compress.archive.encode import decode_tensor
 from lightning_compress.errors import FormatError
@@ -24,6 +24,13 @@ METHODS = {
     "interval, 8 bits": (Interval(8, 1.0), Raw()),
     "interval, 16 bits": (Interval(16, 0.99, scope="class"), Half("float16", "nearest")),
     "nothing covered": (Interval(4, 0), Half()),
+    "grid": (Grid(0.01),),
+    "grid, plain": (Grid(0.3, trellis=0, rate_weight=0), Half()),
+    "grid, relative": (
+        Grid(0.2, trellis=128, relative=True, scope="tensor", rate_weight=0.5),
+        Half("float16", "nearest"),
+    ),
+    "grid, pruned": (Prune(0.3), Grid(0.1, trellis=4, relative=True, scope="class"), Raw()),
     "prune": (Prune(0.3),),
     "prune, half": (Prune(0.3, "class-uniform"), Half()),
     "prune everything": (Prune(1),),

@@ -191,7 +191,7 @@ class TestRates:
         sums = chance.integers(0, 3, (40, 30)).astype(np.uint8)
         quantizers = chance.integers(0, 2, (40, 30)).astype(np.uint8)
         indices = (chance.normal(size=(40, 30)) * (1 + 2 * sums + quantizers)).astype(np.int16)
-        rates = measured_rates(indices, quantizers, 0.25, sums)
+        rates = measured_rates(indices, quantizers, 0.25, sums, 3)
         assert rates.bits.shape == (3, 2, 64)
         for of_sum in range(3):
             for quantizer in range(2):
