@@ -15,7 +15,7 @@ from typing import ClassVar, Literal, get_args
 from torch import Tensor
 
 from lightning_compress.errors import PlanError
-from lightning_compress.quantize.grid_matrix import holds, matrix_shape, row_scales
+from lightning_compress.quantize.grid_matrix import LONGEST_PATH, holds, matrix_shape, row_scales
 from lightning_compress.quantize.grid_payload import GridPayload
 from lightning_compress.quantize.grid_points import choose_points
 from lightning_compress.quantize.indexing import index_pruned
@@ -26,7 +26,6 @@ from lightning_compress.weights import standard_deviation
 
 Scope = Literal["model", "class", "tensor"]
 _LARGEST = 32760.0  # steps; points of a trellis may lie a little further out
-_LONGEST = 64  # columns for each row: a trellis is walked column by column, all rows at once
 
 
 @dataclass(frozen=True)
@@ -36,7 +35,7 @@ class Grid:
     Attributes:
         step: distance of neighbouring points; with ``relative``, as a multiple of the weights' standard deviation.
         trellis: states of the trellis (4, 8, 16, 32, 64 or 128), which at equal bytes lowers the error; 0 for none. A
-            step with a trellis errs as one of about 1.8 times its size without. Vectors never have one, nor have
+            step with a trellis errs as one of about 1.65 times its size without. Vectors never have one, nor have
             matrices of a few long rows.
         relative: whether ``step`` counts standard deviations.
         scope: with ``relative``, whose standard deviation: of all weights of the rule, of their class, of the tensor.
@@ -132,7 +131,7 @@ class FittedGrid:
             weights.masked_fill_(zeros, 0)
         if not weights.numel() or not bool((weights.abs() <= _LARGEST).all()):
             return None
-        states = self.method.trellis if 1 < columns <= _LONGEST * rows else 0
+        states = self.method.trellis if 1 < columns <= LONGEST_PATH * rows else 0
         points = choose_points(weights, states, self.method.rate_weight, zeros=zeros)
         if not holds(points, scales, tensor.dtype):
             return None

@@ -15,6 +15,7 @@ from lightning_compress.quantize.trellis import Integers
 MAX_POINT = 32766
 MAX_EXPONENT = 32000  # 2^±1000, which a float64 holds
 EXPONENT_SPREAD = 255
+LONGEST_PATH = 64  # columns for each row: a trellis is walked column by column, all rows at once
 
 
 def matrix_shape(shape: tuple[int, ...]) -> tuple[int, int]:

@@ -16,6 +16,7 @@ from lightning_compress.quantize.contexts import MAX_CONTEXTS, Classes, group, u
 from lightning_compress.quantize.grid_classes import choose_classes
 from lightning_compress.quantize.grid_matrix import (
     EXPONENT_SPREAD,
+    LONGEST_PATH,
     MAX_EXPONENT,
     MAX_POINT,
     holds,
@@ -87,8 +88,8 @@ class GridPayload:
             classes: None lets those be chosen that save the most bytes; they never change the tensor.
 
         Raises:
-            ValueError: points that are too large, that no path reaches, or whose values the dtype does not hold;
-                exponents out of range.
+            ValueError: points that are too large, that no path reaches, or whose values the dtype does not hold; rows
+                too long for a trellis; exponents out of range.
         """
         if points.numel() and int(points.abs().max()) > MAX_POINT:
             raise ValueError(f"a point lies at {int(points.abs().max())} steps, expected at most {MAX_POINT}")
@@ -97,6 +98,8 @@ class GridPayload:
         columns = np.ascontiguousarray(points.numpy().T).astype(np.int16, copy=False)
         indices, quantizers = columns, None
         if trellis:
+            if len(columns) > LONGEST_PATH * len(points):
+                raise ValueError(f"rows of {len(columns)} weights, {len(points)} of them, are too long for a trellis")
             indices = indices_of(columns)
             quantizers = TRELLISES[trellis].quantizers(indices)
             if not np.array_equal(points_of(indices, quantizers), columns):
@@ -187,6 +190,8 @@ class GridPayload:
                 raise FormatError(f"the smallest row exponent is coded as {int(steps.min())}, expected 0")
             exponents = steps + parameters["exponent"]
         if trellis:
+            if columns > LONGEST_PATH * rows:
+                raise FormatError(f"a trellis has {rows} rows of {columns}, expected at most {LONGEST_PATH * rows}")
             taken, quantizers = walk(words, groups, classes, (rows, columns), TRELLISES[trellis])
             found = points_of(unzigzag(taken), quantizers)
         else:

@@ -147,6 +147,7 @@ def test_every_payload_comes_back(rows, columns, states, with_classes, with_expo
     ("points", "options", "message"),
     [
         ([[32767, 0]], {}, "a point lies at 32767 steps, expected at most 32766"),
+        ([[0] * 129] * 2, {"trellis": 8}, "rows of 129 weights, 2 of them, are too long for a trellis"),
         ([[1, 0]], {"trellis": 8}, "beside every path of the trellis of 8 states"),
         ([[2, 2]], {"trellis": 4}, "beside every path of the trellis of 4 states"),
         ([[70, 0]], {"dtype": torch.float16, "step": 1000.0}, "reach beyond torch.float16"),
@@ -259,6 +260,11 @@ class TestLies:
             parameters = {"step": 1.0, "trellis": trellis, "width": 2} | ({"groups": [1, 1]} if trellis else {})
             streams = {"indices": np.array([word, 0], "<u2")}
             self.refused(parameters, streams, f"the word {word} stands in a grid", shape=(2,))
+
+    def test_a_trellis_over_long_rows(self):
+        parameters = {"step": 1.0, "trellis": 4, "width": 1, "groups": [258, 0]}
+        GridPayload.from_streams(parameters, (3, 86), torch.float32, {"indices": np.zeros(258, np.uint8)})
+        self.refused(parameters, {"indices": np.zeros(258, np.uint8)}, "has 2 rows of 129, expected", shape=(2, 129))
 
     def test_exponents_that_do_not_begin_at_0(self):
         parameters, streams = self.sound()
