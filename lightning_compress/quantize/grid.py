@@ -93,10 +93,14 @@ class GridGuide:
     """What calibration says of one tensor.
 
     Attributes:
-        exponents: ``[rows]`` int32: row r has the step · 2^(exponent / 32). Within ±32000, at most 255 apart.
+        exponents: ``[rows]`` int32: row r has the step · 2^(exponent / 32). Within ±32000, at most 255 apart. None for
+            equal steps.
+        factor: ``[columns, columns]`` of :func:`feedback_factor`: errors are fed back to later columns, except where
+            weights are pruned as well. None for no feedback.
     """
 
-    exponents: Tensor
+    exponents: Tensor | None = None
+    factor: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -115,16 +119,16 @@ class FittedGrid:
         """
         if guide is not None and not isinstance(guide, GridGuide):
             raise TypeError(f"Grid is guided by a GridGuide, got {type(guide).__name__}")
-        payload = self._on_grid(tensor, pruned, None if guide is None else guide.exponents)
+        payload = self._on_grid(tensor, pruned, guide or GridGuide())
         if payload is not None:
             return payload
         return storage.store(tensor) if pruned is None else index_pruned(tensor, storage, pruned)
 
-    def _on_grid(self, tensor: Tensor, pruned: Tensor | None, exponents: Tensor | None) -> GridPayload | None:
+    def _on_grid(self, tensor: Tensor, pruned: Tensor | None, guide: GridGuide) -> GridPayload | None:
         """The payload, None where there can be none."""
         shape = tuple(tensor.shape)
         rows, columns = matrix_shape(shape)
-        scales = row_scales(self.step, exponents, rows)
+        scales = row_scales(self.step, guide.exponents, rows)
         zeros = None if pruned is None else pruned.reshape(rows, columns)
         weights = (tensor.detach().reshape(rows, columns) / scales[:, None]).float()
         if zeros is not None:
@@ -132,7 +136,7 @@ class FittedGrid:
         if not weights.numel() or not bool((weights.abs() <= _LARGEST).all()):
             return None
         states = self.method.trellis if 1 < columns <= LONGEST_PATH * rows else 0
-        points = choose_points(weights, states, self.method.rate_weight, zeros=zeros)
+        points = choose_points(weights, states, self.method.rate_weight, zeros=zeros, factor=guide.factor)
         if not holds(points, scales, tensor.dtype):
             return None
-        return GridPayload.of(points, self.step, shape, tensor.dtype, trellis=states, exponents=exponents)
+        return GridPayload.of(points, self.step, shape, tensor.dtype, trellis=states, exponents=guide.exponents)

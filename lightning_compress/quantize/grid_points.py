@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lightning_compress.quantize.feedback import feedback_points
 from lightning_compress.quantize.grid_classes import choose_classes
 from lightning_compress.quantize.rates import Rates, measured_rates
 from lightning_compress.quantize.trellis import TRELLISES, Bytes, indices_of
@@ -17,7 +18,9 @@ _ROUNDS = 3
 _SAMPLE = 1 << 19
 
 
-def choose_points(weights: Tensor, states: int, rate_weight: float, *, zeros: Tensor | None = None) -> Tensor:
+def choose_points(
+    weights: Tensor, states: int, rate_weight: float, *, zeros: Tensor | None = None, factor: Tensor | None = None
+) -> Tensor:
     """Points that make squared error + rate_weight · 2 ln 2 · (error of the nearest points) · bits small.
 
     At high rates each bit quarters the error, so at a rate_weight of 1 a bit is worth what it would save elsewhere
@@ -29,12 +32,19 @@ def choose_points(weights: Tensor, states: int, rate_weight: float, *, zeros: Te
         states: of the trellis, 0 for none.
         rate_weight: what bits count, 0 for nothing.
         zeros: ``[rows, columns]`` bool, weights whose point is to be 0; None where there are none.
+        factor: ``[columns, columns]`` of :func:`feedback_factor`, to feed errors back; None, or with zeros, for none.
 
     Returns:
         ``[rows, columns]`` int16.
     """
+
+    def final(rates: Rates | None) -> Tensor:
+        if factor is None or zeros is not None:
+            return _points(weights, states, rates, zeros)
+        return feedback_points(weights, factor, TRELLISES[states] if states else None, rates)
+
     if not rate_weight:
-        return _points(weights, states, None, zeros)
+        return final(None)
     rows, columns = weights.shape
     every = max(1, weights.numel() // _SAMPLE)
     sample, sample_zeros = weights[::every], None if zeros is None else zeros[::every]
@@ -47,7 +57,7 @@ def choose_points(weights: Tensor, states: int, rate_weight: float, *, zeros: Te
     rates = _rates(points, states, bit, sample_sums, classes.sums)
     for _ in range(_ROUNDS - 1):
         rates = _rates(_points(sample, states, rates, sample_zeros), states, bit, sample_sums, classes.sums)
-    return _points(weights, states, Rates(rates.bits, bit, sums), zeros)
+    return final(Rates(rates.bits, bit, sums))
 
 
 def _points(weights: Tensor, states: int, rates: Rates | None, zeros: Tensor | None) -> Tensor:

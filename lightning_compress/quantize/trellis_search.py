@@ -104,7 +104,10 @@ def extend_paths(
     """
     before, label = trellis.arrivals
     magnitudes = np.abs(weights)
-    steps = np.stack([_nearest(magnitudes, np.uint8(k), rates)[1] for k in range(4)], 1)  # [columns, labels, rows]
+    # [columns, labels, rows]
+    steps = np.stack(
+        [nearest_points(magnitudes, np.uint8(k), rates)[1] for k in range(4)], 1
+    )  # [columns, labels, rows]
     if odd_costs is not None:
         steps[:, 1::2] += odd_costs[:, None]
     choices = np.empty((len(weights), *costs.shape), np.bool_)
@@ -144,18 +147,27 @@ def trace_back(block: Block, trellis: Trellis, state: Bytes) -> tuple[Bytes, Byt
 
 def label_points(weights: Floats, labels: Bytes, rates: Rates | None = None) -> Floats:
     """The points that weights go to within the labels chosen for them; all arrays ``[columns, rows]``."""
-    return np.copysign(_nearest(np.abs(weights), labels, rates)[0], weights)
+    return np.copysign(nearest_points(np.abs(weights), labels, rates)[0], weights)
 
 
-def _nearest(magnitudes: Floats, labels: Bytes | np.uint8, rates: Rates | None) -> tuple[Floats, Floats]:
-    """For magnitudes the better of two points with these labels, the nearest and the next towards 0; and its cost."""
+def nearest_points(
+    magnitudes: Floats, labels: Bytes | np.uint8, rates: Rates | None = None, scale: float = 1.0
+) -> tuple[Floats, Floats]:
+    """For magnitudes the best point with these labels, and its cost (error / scale)² + weight · bits.
+
+    The arrays are as large as they broadcast to. With ``rates`` the nearest point and the next towards 0 are compared.
+    """
     offset, least = _OFFSETS[labels], _LEAST[labels]
     near = np.rint((magnitudes - offset) * np.float32(0.25)) * np.float32(4) + offset
+    inverse = np.float32(1 / scale)
+    if rates is None:
+        near = np.maximum(near, least)
+        return near, np.square((magnitudes - near) * inverse)
     below = np.maximum(near - np.float32(4), least)
     near = np.maximum(near, least)
-    near_cost, below_cost = np.square(magnitudes - near), np.square(magnitudes - below)
-    if rates is not None:
-        half, quantizers = np.float32(0.5), labels // np.uint8(2)
-        near_cost += rates.costs((near + 1) * half, quantizers)
-        below_cost += rates.costs((below + 1) * half, quantizers)
+    half, quantizers = np.float32(0.5), labels // np.uint8(2)
+    near_cost, below_cost = (
+        np.square((magnitudes - point) * inverse) + rates.costs((point + 1) * half, quantizers)
+        for point in (near, below)
+    )
     return np.where(below_cost < near_cost, below, near), np.minimum(near_cost, below_cost)

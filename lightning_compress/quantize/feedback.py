@@ -1,0 +1,164 @@
+"""Error feedback: what rounding one column does to the loss is made up for in the columns that follow.
+
+A weight matrix meets the loss through an average square, the curvature H ``[columns, columns]``: moving a row by δ
+costs δ H δᵀ. So an error made in one column is cheapest when later columns move with it. With U the upper Cholesky
+factor of H⁻¹, the error e of column c, over U[c, c], times U[c, c+1:] is taken off the columns after c, before they are
+rounded; what the error then still costs is (e / U[c, c])².
+
+Along a trellis every state's best path has made errors of its own. Each path carries them along for a block of columns;
+at its end the best path of each row is kept, and the rest of the matrix moves with its errors.
+
+Sources: Hassibi and Stork 1993, "Second order derivatives for network pruning: optimal brain surgeon"; Frantar et al.
+2023, "GPTQ"; Raheli et al. 1995, "Per-survivor processing" (paths with memories of their own).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lightning_compress.quantize.rates import Rates
+from lightning_compress.quantize.trellis import Floats, Trellis
+from lightning_compress.quantize.trellis_search import nearest_points, start_costs
+
+_COLUMNS = 32  # a block
+_ROWS = 512  # at a time: the errors of all paths stay in the cache
+_MOST = np.float32(32760)
+
+
+def feedback_factor(curvature: Tensor, damping: float) -> Tensor | None:
+    """U, upper triangular ``[columns, columns]`` float32, with UᵀU = (H + damping · mean(diag H) · 1)⁻¹, scaled.
+
+    The scale makes the mean of 1 / U[c, c]² one, so that costs stay in squared steps.
+
+    Args:
+        curvature: H ``[columns, columns]``, symmetric, not negative.
+        damping: share of the mean diagonal added to the diagonal, above 0.
+
+    Returns:
+        None where H is 0, not finite, or cannot be inverted.
+    """
+    matrix = curvature.double()
+    mean = float(matrix.diagonal().mean())
+    if not 0 < mean < float("inf"):
+        return None
+    matrix = matrix + damping * mean * torch.eye(len(matrix), dtype=torch.float64)
+    lower, failed = torch.linalg.cholesky_ex(matrix)
+    if int(failed):
+        return None
+    upper, failed = torch.linalg.cholesky_ex(torch.cholesky_inverse(lower), upper=True)
+    if int(failed) or not bool(torch.isfinite(upper).all()):
+        return None
+    return (upper * upper.diagonal().pow(-2).mean().sqrt()).float()
+
+
+def feedback_points(weights: Tensor, factor: Tensor, trellis: Trellis | None, rates: Rates | None = None) -> Tensor:
+    """Points of the grid for a matrix, errors fed back from column to column.
+
+    Args:
+        weights: ``[rows, columns]`` in units of the (row's) step.
+        factor: see :func:`feedback_factor`.
+        trellis: the machine; None for the plain grid.
+        rates: bits of the indices, to minimize cost + weight · bits; None for the cost alone.
+
+    Returns:
+        ``[rows, columns]`` int16. Where feedback would carry a weight beyond what int16 holds, it is held there.
+    """
+    result = torch.empty(weights.shape, dtype=torch.int16)
+    upper = np.ascontiguousarray(factor.numpy(), np.float32)
+    for start in range(0, len(weights), _ROWS):
+        part = slice(start, start + _ROWS)
+        columns = np.ascontiguousarray(weights[part].float().numpy().T)
+        known = None if rates is None else rates.of_rows(part)
+        points = _plain(columns, upper, known) if trellis is None else _along(columns, upper, trellis, known)
+        result[part] = torch.from_numpy(points.T.astype(np.int16))
+    return result
+
+
+def _plain(weights: Floats, upper: Floats, rates: Rates | None) -> Floats:
+    """:func:`feedback_points` on the plain grid; all arrays ``[columns, rows]``, ``weights`` is used up."""
+    points = np.empty_like(weights)
+    for start in range(0, len(weights), _COLUMNS):
+        stop = min(start + _COLUMNS, len(weights))
+        errors = np.empty((stop - start, weights.shape[1]), np.float32)
+        for place, column in enumerate(range(start, stop)):
+            value = weights[column] - upper[start:column, column] @ errors[:place]
+            near = _nearest_plain(value, upper[column, column], rates, column)
+            points[column] = near
+            errors[place] = (value - near) / upper[column, column]
+        weights[stop:] -= upper[start:stop, stop:].T @ errors
+    return points
+
+
+def _nearest_plain(value: Floats, scale: np.float32, rates: Rates | None, column: int) -> Floats:
+    sizes = np.minimum(np.abs(value), _MOST)
+    near = np.rint(sizes)
+    if rates is not None:
+        below = np.maximum(near - 1, 0)
+        here = rates.of_columns(slice(column, column + 1))
+        near_cost, below_cost = (
+            np.square((sizes - k) / scale) + here.costs(k[None], np.uint8(0))[0] for k in (near, below)
+        )
+        near = np.where(below_cost < near_cost, below, near)
+    points: Floats = np.copysign(near, value)
+    return points
+
+
+def _along(weights: Floats, upper: Floats, trellis: Trellis, rates: Rates | None) -> Floats:
+    """:func:`feedback_points` along a trellis; all arrays ``[columns, rows]``, ``weights`` is used up."""
+    points = np.empty_like(weights)
+    costs = start_costs(trellis, weights.shape[1])
+    for start in range(0, len(weights), _COLUMNS):
+        stop = min(start + _COLUMNS, len(weights))
+        block = slice(start, stop)
+        known = None if rates is None else rates.of_columns(block)
+        points[block], errors, costs = _best_block(weights[block], upper[block, block], trellis, known, costs)
+        weights[stop:] -= upper[start:stop, stop:].T @ errors
+    return points
+
+
+def _best_block(
+    weights: Floats, upper: Floats, trellis: Trellis, rates: Rates | None, costs: Floats
+) -> tuple[Floats, Floats, Floats]:
+    """The best path of each row through some columns.
+
+    Returns:
+        Points and errors (over U[c, c]), each ``[columns, rows]``, and ``[states, rows]`` costs that let the next block
+        begin only where this one ended.
+    """
+    before, labels = trellis.arrivals
+    quantizers = np.array(trellis.quantizer, np.uint8)
+    allowed = np.stack([2 * quantizers, 2 * quantizers + 1]).astype(np.uint8)[:, :, None]  # [parities, states, 1]
+    columns, rows = weights.shape
+    states = trellis.states
+    row = np.arange(rows, dtype=np.int32)
+    errors = np.zeros((columns, states * rows), np.float32)
+    chosen = np.zeros((columns, states * rows), np.float32)
+    for column in range(columns):
+        values = (weights[column] - (upper[:column, column] @ errors[:column]).reshape(states, rows)).astype(np.float32)
+        scale = upper[column, column]
+        here = None if rates is None else rates.of_columns(slice(column, column + 1))
+        found, step = nearest_points(
+            np.minimum(np.abs(values), _MOST), allowed, here, scale
+        )  # [parities, states, rows]
+        total = costs + step
+        flat = total.reshape(2 * states, rows)
+        arriving = before + states * (labels & 1)  # [2, states]: where in ``flat`` the two ways into a state begin
+        first, second = flat[arriving[0]], flat[arriving[1]]
+        came = second < first
+        costs = np.where(came, second, first)
+        origin = np.where(came, before[1][:, None], before[0][:, None]).astype(np.int32)
+        way = np.where(came, arriving[1][:, None], arriving[0][:, None]).astype(np.int32)
+        place = (origin * rows + row).reshape(-1)
+        value = values.reshape(-1)[place]
+        point = np.copysign(found.reshape(-1)[(way * rows + row).reshape(-1)], value)
+        errors[:column] = errors[:column][:, place]
+        chosen[:column] = chosen[:column][:, place]
+        errors[column] = (value - point) / scale
+        chosen[column] = point
+    state = costs.argmin(0)
+    place = state * rows + row
+    following = np.full((states, rows), np.inf, np.float32)
+    following[state, row] = 0
+    return chosen[:, place], errors[:, place], following
