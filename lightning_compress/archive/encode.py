@@ -30,10 +30,10 @@ def encode_tensor(name: str, class_name: str, payload: Payload) -> tuple[Entry, 
         The entry, and its coded streams by stream name.
     """
     restored = payload.restore()
-    coded = _encode_streams(payload)
+    coded = _encode_streams(payload, restored)
     if sum(len(data) for _, data in coded.values()) > restored.numel() * restored.element_size():
         payload = RawPayload(restored)
-        coded = _encode_streams(payload)
+        coded = _encode_streams(payload, restored)
     entry = Entry(
         name=name,
         shape=tuple(restored.shape),
@@ -95,8 +95,9 @@ def checksum(data: Any) -> str:
     return f"{zlib.crc32(data):08x}"
 
 
-def _encode_streams(payload: Payload) -> dict[str, tuple[str, bytes]]:
-    return {name: coding.encode(words) for name, words in payload.streams().items()}
+def _encode_streams(payload: Payload, restored: Tensor) -> dict[str, tuple[str, bytes]]:
+    specs = payload.layout(payload.parameters(), restored.numel(), restored.dtype)
+    return {name: coding.encode(words, specs[name].groups) for name, words in payload.streams().items()}
 
 
 def _record(name: str, coder: str, data: bytes) -> StreamRecord:
@@ -107,7 +108,7 @@ def _decode_stream(owner: str, record: StreamRecord, data: memoryview, spec: Str
     if checksum(data) != record.crc32:
         raise ChecksumError(f"stream {record.name!r} of {owner!r} does not have its checksum: the file is damaged")
     try:
-        return coding.decode(record.coder, data, spec.count, spec.width)
+        return coding.decode(record.coder, data, spec.count, spec.width, spec.groups)
     except FormatError as error:
         raise type(error)(f"stream {record.name!r} of {owner!r}: {error}") from error
 
