@@ -10,7 +10,7 @@ decomposition": generalized Gaussians as models of coefficients.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
@@ -24,7 +24,7 @@ from lightning_compress.errors import FormatError
 _MAX_SYMBOLS = 1 << 12
 _MAX_GROUPS = 1 << 8
 _MAX_MODELS = 1 << 18  # symbols in all groups together
-_LONGEST_ALONE = 1 << 20
+_LONGEST_ALONE = 1 << 18
 _FIRST_BLOCK = 64
 _COUNT = 32  # weight of a word, of which pooling gives as much to the symbol of the other sign
 _TRIED_HEIGHTS = (8, 12, 14, 16, 20, 30)
@@ -211,19 +211,21 @@ def _fit(blocks: Blocks) -> tuple[Family, Counts]:
     forms = [(alphabet, shape) for alphabet in alphabets for shape in SHAPES]
     coarse = np.arange(0, SCALES, _COARSE)
     likely = sorted(forms, key=lambda form: _static(form[0], form[1], groups, coarse)[0])[:_TRIED_SHAPES]
-    best: tuple[float, Family, Counts] | None = None
+    found = []
     for alphabet, shape in likely:
         scales = _static(alphabet, shape, groups, np.arange(SCALES))[1]
-        for height in _TRIED_HEIGHTS:
-            for pooled in (True, False):
-                family = Family(alphabet, shape, height, pooled)
-                weights = blocks.weights(family, scales)
-                rates = np.log2(weights.sum(axis=1, keepdims=True)) - np.log2(weights)
-                bits = float((blocks.seen * rates).sum())
-                if best is None or bits < best[0]:
-                    best = (bits, family, scales)
-    assert best is not None
-    return best[1], best[2]
+        heights = [_estimated(Family(alphabet, shape, height, True), scales, blocks) for height in _TRIED_HEIGHTS]
+        best = min(heights, key=lambda fit: fit[0])
+        found += [best, _estimated(replace(best[1], pooled=False), scales, blocks)]
+    _, family, scales = min(found, key=lambda fit: fit[0])
+    return family, scales
+
+
+def _estimated(family: Family, scales: Counts, blocks: Blocks) -> tuple[float, Family, Counts]:
+    """Bits of the words under models that learn."""
+    weights = blocks.weights(family, scales)
+    rates = np.log2(weights.sum(axis=1, keepdims=True)) - np.log2(weights)
+    return float((blocks.seen * rates).sum()), family, scales
 
 
 def _static(alphabet: Alphabet, shape: int, groups: Counts, scales: Counts) -> tuple[float, Counts]:
