@@ -98,7 +98,7 @@ def _encode_streams(payload: Payload, restored: Tensor) -> dict[str, tuple[str, 
 
 def _check_coded(owner: str, data: memoryview, expected: str) -> None:
     if checksum(data) != expected:
-        raise ChecksumError(f"the coded bytes of {owner} do not have their checksum: the file is damaged")
+        raise ChecksumError(f"{owner}, as it is coded, does not have its checksum: the file is damaged")
 
 
 def _decode_stream(owner: str, record: StreamRecord, data: memoryview, spec: StreamSpec) -> Words:

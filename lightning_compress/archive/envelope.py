@@ -13,7 +13,7 @@ from lightning_compress.archive import version1, version2
 from lightning_compress.archive.spec import FORMAT_VERSION, MAX_HEADER_BYTES, Manifest
 from lightning_compress.errors import ChecksumError, FormatError, VersionError
 
-_LEVEL = 22
+_LEVEL = 19
 _LEAST_LIMIT = 1 << 20
 _EXPANSION = 100
 

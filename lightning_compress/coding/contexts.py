@@ -140,7 +140,7 @@ class Contexts:
         if len(groups) > _MAX_GROUPS or (groups and sum(groups) != count):
             raise FormatError(f"{len(groups)} groups of {sum(groups)} words, expected at most {_MAX_GROUPS} of {count}")
         lengths = [length for length in groups or (count,) if length]
-        family, body = _read_header(data, width)
+        family, body = family_of(data, width)
         if len(body) < len(lengths):
             raise FormatError(f"a stream of {len(lengths)} groups has {len(body)} bytes for their scales and its code")
         starts = family.starts(np.frombuffer(body[: len(lengths)], np.uint8).astype(np.int64))
@@ -186,8 +186,12 @@ def _header(family: Family) -> bytes:
     return bytes([first]) + write_varint(family.alphabet.symbols - 2) + write_varint(center)
 
 
-def _read_header(data: memoryview, width: int) -> tuple[Family, memoryview]:
-    """The family, and the bytes after it."""
+def family_of(data: memoryview, width: int) -> tuple[Family, memoryview]:
+    """The family that a code begins with, and the bytes after it.
+
+    Raises:
+        FormatError: it is none of words of ``width`` bytes.
+    """
     if not len(data):
         raise FormatError("a stream of contexts is empty")
     symbols, rest = read_varint(data[1:])

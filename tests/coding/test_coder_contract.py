@@ -201,7 +201,7 @@ BOMBS = {
     "ans table of 65539 symbols": ("ans", b"\x02\x83\x80\x04\x02\x03\x00"),
     "a number without an end": ("ans", b"\x00" + b"\xff" * 40),
     "plane of 2^56 bytes": ("planes", b"\x00\x00" + b"\xff" * 7 + b"\x7f"),
-    "plane in planes": ("planes", b"\x00\x05\x01\x00"),
+    "plane in planes": ("planes", b"\x00\x06\x01\x00"),
     "packed in 255 bits": ("packed", b"\xff" + b"\xff" * 100),
 }
 
