@@ -3,21 +3,25 @@
     python benchmarks/coders.py [--symbols 10000000]
 
 Streams are interval-quantized normal weights (98 % coverage) at 4 and 6 bits, and bfloat16 words. Sizes are relative to
-the zero-order entropy; speeds are medians of three runs on one thread. isal and numcodecs, which the package does not
-need, take part where they are installed.
+the zero-order entropy; speeds are medians of three runs on one thread. A second table has matrices in groups of like
+scale, generalized Gaussian, and short streams. isal and numcodecs, which the package does not need, take part where
+they are installed.
 """
 
 from __future__ import annotations
 
 import argparse
 import importlib
+import math
 import statistics
 import time
 import zlib
 from collections.abc import Callable
+from functools import partial
 from importlib.util import find_spec
 from typing import Any
 
+import numpy as np
 import torch
 import zstandard
 
@@ -76,6 +80,59 @@ def streams(symbols: int) -> dict[str, Any]:
     return result
 
 
+def grouped(rows: int, columns: int, shape: float, bits: float) -> tuple[Any, tuple[int, ...]]:
+    """Zigzag indices of a matrix whose scales vary by row and column, in groups of like scale, and their lengths."""
+    random = np.random.default_rng(0)
+    scales = random.normal(0, 0.5, (rows, 1)), random.normal(0, 0.25, (1, columns))
+    numbers = random.gamma(1 / shape, 1, (rows, columns)) ** (1 / shape) * random.choice([-1, 1], (rows, columns))
+    numbers /= math.sqrt(math.gamma(3 / shape) / math.gamma(1 / shape))
+    indices = np.rint(numbers * np.exp2(scales[0] + scales[1]) * 2**bits / 4.13).astype(int)
+    classes = np.rint(3 * scales[0]).clip(-4, 4) + np.rint(3 * scales[1]).clip(-2, 2)
+    groups = [zigzag(indices[classes == number]) for number in np.unique(classes)]
+    return np.concatenate(groups), tuple(map(len, groups))
+
+
+def zigzag(values: Any) -> Any:
+    """0, −1, 1, −2, 2, … as 0, 1, 2, 3, 4, …"""
+    return np.where(values >= 0, 2 * values, -2 * values - 1).clip(0, 255).astype("<u1")
+
+
+def table_of_contexts() -> None:
+    """Grouped matrices and short streams: bytes of every coder that takes them, and the speed of ``contexts``."""
+    random = np.random.default_rng(1)
+    found: dict[str, tuple[Any, tuple[int, ...]]] = {
+        f"{rows} x {columns}, shape {shape}, about {bits} bits": grouped(rows, columns, shape, bits)
+        for rows, columns in ((256, 256), (1024, 1024), (8000, 512))
+        for shape, bits in ((1.0, 1.6), (1.3, 2.5), (2.0, 2.5))
+    }
+    found |= {
+        "256 biases of 8 bits": (zigzag(np.rint(random.normal(0, 20, 256)).astype(int)), ()),
+        "256 row exponents": (random.normal(16, 5, 256).clip(0, 60).astype("<u1"), ()),
+        "8000 row exponents": (random.normal(30, 8, 8000).clip(0, 80).astype("<u1"), ()),
+        "256 classes": (random.choice(4, 256, p=[0.1, 0.4, 0.35, 0.15]).astype("<u1"), ()),
+    }
+    print(
+        "\n| stream | groups | entropy, bytes | contexts | ans | others, best | encode M words/s | decode M words/s |"
+    )
+    print("|---|---|---|---|---|---|---|---|")
+    for name, (words, groups) in found.items():
+        known, own = Statistics(words, groups), CODERS["contexts"]
+        parts = np.split(words, np.cumsum(groups)[:-1]) if groups else [words]
+        sizes = {key: len(c.encode(known)) for key, c in CODERS.items() if c.lower_bound(known) is not None}
+        others = min((size, key) for key, size in sizes.items() if key not in ("contexts", "ans"))
+        code = memoryview(own.encode(known))
+        rates = [
+            len(words) / 1e6 / median_seconds(lambda w=words, g=groups: CODERS["contexts"].encode(Statistics(w, g))),
+            len(words) / 1e6 / median_seconds(partial(own.decode, code, len(words), 1, groups)),
+        ]
+        entropy = sum(Statistics(part).entropy_bytes for part in parts)
+        print(
+            f"| {name} | {len(parts)} | {entropy:.0f} | {sizes['contexts']} | {sizes['ans']} "
+            f"| {others[0]} ({others[1]}) | {rates[0]:.1f} | {rates[1]:.1f} |",
+            flush=True,
+        )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--symbols", type=int, default=10_000_000)
@@ -84,11 +141,13 @@ def main() -> None:
     print("|---|---|---|---|---|")
     for stream, words in streams(options.symbols).items():
         entropy = Statistics(words).entropy_bytes
-        own = {name: ours(name, words) for name in ("packed", "huffman", "zstd", "ans", "planes")}
+        own = {name: ours(name, words) for name in ("packed", "huffman", "zstd", "ans", "contexts", "planes")}
         if words.itemsize > 1:
             own.pop("huffman")
         else:
             own.pop("planes")
+        if CODERS["contexts"].lower_bound(Statistics(words[: 1 << 16])) is None:
+            own.pop("contexts")
         for name, (encode, decode) in {**own, **others()}.items():
             code = encode(words)
             rates = (
@@ -96,6 +155,7 @@ def main() -> None:
                 options.symbols / 1e6 / median_seconds(lambda d=decode, c=code: d(c)),
             )
             print(f"| {stream} | {name} | {len(code) / entropy:.4f} | {rates[0]:.0f} | {rates[1]:.0f} |", flush=True)
+    table_of_contexts()
 
 
 if __name__ == "__main__":

@@ -75,14 +75,14 @@ def _compress(
         payload = _payload(weight, rule, fitted, guidance.get(weight.name))
         entry, coded = encode_tensor(weight.name, weight.class_name, payload)
         entries.append(entry)
-        streams |= {f"{entry.name}#{name}": data for name, data in coded.items()}
+        streams[entry.key] = coded
         if on_tensor is not None:
             on_tensor(weight)
     assets: list[Asset] = []
     for name, content in sorted(weights.assets.items()):
         asset, data = encode_asset(name, content)
         assets.append(asset)
-        streams[f"#{name}#{asset.stream.name}"] = data
+        streams[asset.key] = data
     manifest = Manifest(
         entries=tuple(entries),
         ties=dict(weights.ties),

@@ -24,11 +24,13 @@ class Archive:
 
     Attributes:
         manifest: what the file says of itself.
-        streams: coded bytes by their name in the file.
+        streams: the coded streams of each tensor and asset, one after the other, by its key.
+        opened_bytes: bytes of the file it was opened from; None where it was changed since, or made in memory.
     """
 
     manifest: Manifest
     streams: Mapping[str, bytes | memoryview]
+    opened_bytes: int | None = None
 
     @classmethod
     def open(cls, path: str | PathLike[str], *, max_bytes: int | None = None) -> Archive:
@@ -42,12 +44,15 @@ class Archive:
             FormatError: a truncated, foreign, newer, damaged or hostile file, each by its own subclass.
             OSError: it cannot be read.
         """
-        return cls(*reader.parse(read_bytes(fspath(path)), fspath(path), max_bytes))
+        data = read_bytes(fspath(path))
+        return cls(*reader.parse(data, fspath(path), max_bytes), opened_bytes=len(data))
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the file, header and assets included."""
-        return len(writer.header_bytes(self.manifest)) + sum(stream.nbytes for _, stream in self.manifest.stream_keys())
+        """Bytes of the file, header and assets included: of that it was opened from, else of that ``save`` writes."""
+        if self.opened_bytes is not None:
+            return self.opened_bytes
+        return sum(memoryview(part).nbytes for part in writer.file_parts(self.manifest, self.streams))
 
     def save(self, path: str | PathLike[str], *, on_tensor: Callable[[Entry], None] | None = None) -> int:
         """Write the file and read it back; the name appears only when everything in it was decoded and compared.
@@ -74,8 +79,9 @@ class Archive:
             except FormatError as error:
                 raise VerificationError(f"{path} did not read back as it was written: {error}") from error
 
-        replace_file(fspath(path), writer.file_parts(self.manifest, self.streams), check, reader.is_archive)
-        return self.nbytes
+        parts = list(writer.file_parts(self.manifest, self.streams))
+        replace_file(fspath(path), parts, check, reader.is_archive)
+        return sum(memoryview(part).nbytes for part in parts)
 
     def restore(self, *, on_tensor: Callable[[Entry], None] | None = None) -> dict[str, Tensor]:
         """Every stored tensor in its original dtype; tied names share memory.
@@ -118,7 +124,8 @@ class Archive:
             FormatError: a value that JSON cannot hold, NaN among them.
         """
         canonical(dict(metrics))
-        return replace(self, manifest=replace(self.manifest, metrics={**self.manifest.metrics, **metrics}))
+        manifest = replace(self.manifest, metrics={**self.manifest.metrics, **metrics})
+        return replace(self, manifest=manifest, opened_bytes=None)
 
     def _views(self) -> dict[str, memoryview]:
         return {name: memoryview(data) for name, data in self.streams.items()}

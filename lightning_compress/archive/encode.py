@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import zlib
-from collections.abc import Mapping
-from typing import Any
-
 import numpy as np
 from torch import Tensor
 
 from lightning_compress import coding
+from lightning_compress.archive.crc import checksum
 from lightning_compress.archive.spec import Asset, Entry, StreamRecord
 from lightning_compress.errors import ChecksumError, FormatError, VersionError
 from lightning_compress.quantize import DTYPES, PAYLOADS, Payload, RawPayload, StreamSpec, Words
@@ -20,46 +17,49 @@ _DTYPE_NAMES = {dtype: name for name, dtype in DTYPES.items()}
 _WITHOUT_ARITHMETIC = {"float4_e2m1fn_x2", *(f"{sign}int{bits}" for sign in ("", "u") for bits in range(1, 8))}
 
 
-def encode_tensor(name: str, class_name: str, payload: Payload) -> tuple[Entry, dict[str, bytes]]:
+def encode_tensor(name: str, class_name: str, payload: Payload) -> tuple[Entry, bytes]:
     """Code one payload.
 
     Where the streams would be larger than the raw tensor, the values that the payload restores are stored raw instead,
     so what is read back does not depend on how well it codes.
 
     Returns:
-        The entry, and its coded streams by stream name.
+        The entry, and its coded streams, one after the other.
     """
     restored = payload.restore()
-    coded = _encode_streams(payload)
+    coded = _encode_streams(payload, restored)
     if sum(len(data) for _, data in coded.values()) > restored.numel() * restored.element_size():
         payload = RawPayload(restored)
-        coded = _encode_streams(payload)
+        coded = _encode_streams(payload, restored)
+    body = b"".join(data for _, data in coded.values())
     entry = Entry(
         name=name,
         shape=tuple(restored.shape),
         dtype=_DTYPE_NAMES[restored.dtype],
         class_name=class_name,
         payload={"kind": payload.kind, **payload.parameters()},
-        streams=tuple(_record(stream, coder, data) for stream, (coder, data) in coded.items()),
+        streams=tuple(StreamRecord(stream, coder, len(data)) for stream, (coder, data) in coded.items()),
         zeros=_zeros(restored),
+        coded_crc32=checksum(body),
         crc32=checksum(as_bytes(restored).numpy()),
     )
-    return entry, {stream: data for stream, (_, data) in coded.items()}
+    return entry, body
 
 
-def decode_tensor(entry: Entry, streams: Mapping[str, memoryview]) -> Tensor:
-    """The tensor of one entry, from its coded streams by stream name; both checksums are checked.
+def decode_tensor(entry: Entry, body: memoryview) -> Tensor:
+    """The tensor of one entry, from its coded streams, one after the other; both checksums are checked.
 
     Raises:
         FormatError: streams that do not decode to what the entry describes.
         ChecksumError: coded or restored bytes that differ from their checksum.
         VersionError: a dtype that this torch cannot restore from such a payload.
     """
-    specs = entry.layout()
-    words = {
-        record.name: _decode_stream(entry.name, record, streams[record.name], specs[record.name])
-        for record in entry.streams
-    }
+    _check_coded(f"tensor {entry.name!r}", body, entry.coded_crc32)
+    specs, words, start = entry.layout(), {}, 0
+    for record in entry.streams:
+        data = body[start : start + record.nbytes]
+        words[record.name] = _decode_stream(entry.name, record, data, specs[record.name])
+        start += record.nbytes
     try:
         payload = PAYLOADS[entry.kind].from_streams(entry.payload, entry.shape, entry.torch_dtype, words)
         restored = payload.restore()
@@ -75,7 +75,7 @@ def decode_tensor(entry: Entry, streams: Mapping[str, memoryview]) -> Tensor:
 def encode_asset(name: str, content: bytes) -> tuple[Asset, bytes]:
     """Code one attached file."""
     coder, data = coding.encode(np.frombuffer(content, np.uint8)) if content else ("stored", b"")
-    return Asset(name, len(content), _record("bytes", coder, data), checksum(content)), data
+    return Asset(name, len(content), StreamRecord("bytes", coder, len(data)), checksum(data), checksum(content)), data
 
 
 def decode_asset(asset: Asset, data: memoryview) -> bytes:
@@ -84,30 +84,26 @@ def decode_asset(asset: Asset, data: memoryview) -> bytes:
     Raises:
         FormatError, ChecksumError: as for :func:`decode_tensor`.
     """
+    _check_coded(f"asset {asset.name!r}", data, asset.coded_crc32)
     content = _decode_stream(asset.name, asset.stream, data, StreamSpec(asset.nbytes, 1)).tobytes()
     if checksum(content) != asset.crc32:
         raise ChecksumError(f"asset {asset.name!r} does not have its checksum")
     return content
 
 
-def checksum(data: Any) -> str:
-    """CRC-32 of a buffer, eight hexadecimal digits."""
-    return f"{zlib.crc32(data):08x}"
+def _encode_streams(payload: Payload, restored: Tensor) -> dict[str, tuple[str, bytes]]:
+    specs = payload.layout(payload.parameters(), restored.numel(), restored.dtype)
+    return {name: coding.encode(words, specs[name].groups) for name, words in payload.streams().items()}
 
 
-def _encode_streams(payload: Payload) -> dict[str, tuple[str, bytes]]:
-    return {name: coding.encode(words) for name, words in payload.streams().items()}
-
-
-def _record(name: str, coder: str, data: bytes) -> StreamRecord:
-    return StreamRecord(name, coder, len(data), checksum(data))
+def _check_coded(owner: str, data: memoryview, expected: str) -> None:
+    if checksum(data) != expected:
+        raise ChecksumError(f"{owner}, as it is coded, does not have its checksum: the file is damaged")
 
 
 def _decode_stream(owner: str, record: StreamRecord, data: memoryview, spec: StreamSpec) -> Words:
-    if checksum(data) != record.crc32:
-        raise ChecksumError(f"stream {record.name!r} of {owner!r} does not have its checksum: the file is damaged")
     try:
-        return coding.decode(record.coder, data, spec.count, spec.width)
+        return coding.decode(record.coder, data, spec.count, spec.width, spec.groups)
     except FormatError as error:
         raise type(error)(f"stream {record.name!r} of {owner!r}: {error}") from error
 

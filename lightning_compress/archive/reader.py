@@ -1,4 +1,4 @@
-"""Bytes → manifest and streams, every size checked before anything is decoded."""
+"""Bytes → manifest and coded bytes, every size checked before anything is decoded."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from os import PathLike, fspath
 
 from torch import Tensor
 
+from lightning_compress.archive import version1, version2
 from lightning_compress.archive.encode import decode_asset, decode_tensor
 from lightning_compress.archive.envelope import from_envelope
 from lightning_compress.archive.spec import MAX_HEADER_BYTES, METADATA_KEY, Entry, Manifest
@@ -15,7 +16,7 @@ from lightning_compress.archive.storage import read_start
 from lightning_compress.archive.writer import header_bytes
 from lightning_compress.errors import ForeignFileError, FormatError, TruncatedError
 
-Streams = Mapping[str, memoryview]
+Coded = Mapping[str, memoryview]
 _START = f'{{"__metadata__":{{"{METADATA_KEY}":'.encode()
 _LEAST_LIMIT = 1 << 30
 _EXPANSION = 2000
@@ -31,7 +32,7 @@ def is_archive(path: str | PathLike[str]) -> bool:
 
 
 def parse(data: memoryview, source: str, max_bytes: int | None = None) -> tuple[Manifest, dict[str, memoryview]]:
-    """Manifest and coded streams (by name in the file) of a whole file.
+    """Manifest of a whole file, and the coded bytes of each tensor and asset by its key.
 
     Args:
         data: the bytes of the file.
@@ -55,17 +56,18 @@ def parse(data: memoryview, source: str, max_bytes: int | None = None) -> tuple[
     except FormatError as error:
         raise type(error)(f"{source}: {error}") from error
     _check_sizes(manifest, len(data), len(body), source, max_bytes)
-    if header_bytes(manifest)[8:] != text:
+    old = manifest.format_version == 1
+    if header_bytes(envelope, version1.records(manifest) if old else version2.records(manifest))[8:] != text:
         raise FormatError(f"{source}: the header does not agree with the manifest in it")
-    streams, offset = {}, 0
-    for key, record in manifest.stream_keys():
-        streams[key] = body[offset : offset + record.nbytes]
-        offset += record.nbytes
-    return manifest, streams
+    coded, offset = {}, 0
+    for key, nbytes in manifest.parts() if old else version2.order(manifest):
+        coded[key] = body[offset : offset + nbytes]
+        offset += nbytes
+    return manifest, coded
 
 
 def restore(
-    manifest: Manifest, streams: Streams, on_tensor: Callable[[Entry], None] | None = None
+    manifest: Manifest, coded: Coded, on_tensor: Callable[[Entry], None] | None = None
 ) -> Iterator[tuple[str, Tensor]]:
     """Name and tensor of each entry, in order, decoded one at a time; ``on_tensor`` is called after each.
 
@@ -73,34 +75,33 @@ def restore(
         FormatError, ChecksumError: a damaged stream.
     """
     for entry in manifest.entries:
-        own = {stream.name: streams[f"{entry.name}#{stream.name}"] for stream in entry.streams}
-        yield entry.name, decode_tensor(entry, own)
+        yield entry.name, decode_tensor(entry, coded[entry.key])
         if on_tensor is not None:
             on_tensor(entry)
 
 
-def restore_assets(manifest: Manifest, streams: Streams) -> dict[str, bytes]:
+def restore_assets(manifest: Manifest, coded: Coded) -> dict[str, bytes]:
     """The attached files.
 
     Raises:
         FormatError, ChecksumError: a damaged stream.
     """
-    return {a.name: decode_asset(a, streams[f"#{a.name}#{a.stream.name}"]) for a in manifest.assets}
+    return {a.name: decode_asset(a, coded[a.key]) for a in manifest.assets}
 
 
-def verify(manifest: Manifest, streams: Streams, on_tensor: Callable[[Entry], None] | None = None) -> None:
+def verify(manifest: Manifest, coded: Coded, on_tensor: Callable[[Entry], None] | None = None) -> None:
     """Decode everything once and compare it with its checksums; nothing is kept.
 
     Raises:
         FormatError, ChecksumError: the first thing that does not hold.
     """
-    for _ in restore(manifest, streams, on_tensor):
+    for _ in restore(manifest, coded, on_tensor):
         pass
-    restore_assets(manifest, streams)
+    restore_assets(manifest, coded)
 
 
 def _split(data: memoryview, source: str) -> tuple[bytes, memoryview]:
-    """Header and stream bytes."""
+    """Header and coded bytes."""
     start = bytes(data[8 : 8 + len(_START)])
     if start != _START:
         short = _START.startswith(start) and len(data) > 8
@@ -118,7 +119,7 @@ def _split(data: memoryview, source: str) -> tuple[bytes, memoryview]:
 
 
 def _check_sizes(manifest: Manifest, file_bytes: int, body_bytes: int, source: str, max_bytes: int | None) -> None:
-    coded = sum(record.nbytes for _, record in manifest.stream_keys())
+    coded = sum(nbytes for _, nbytes in manifest.parts())
     if coded > body_bytes:
         raise TruncatedError(f"{source} has {body_bytes} bytes of streams, and its manifest describes {coded}")
     if coded < body_bytes:

@@ -1,4 +1,4 @@
-"""What a file says of itself, typed. docs/format.md is the specification, envelope.py its JSON."""
+"""What a file says of itself, typed. docs/format.md is the specification; version1.py and version2.py are its JSON."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import torch
 from lightning_compress.quantize import DTYPES, PAYLOADS, StreamSpec
 from lightning_compress.weights import Tie
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 METADATA_KEY = "lightning_compress"
 MAX_HEADER_BYTES = 100_000_000
 MAX_ELEMENTS = 1 << 48
@@ -20,12 +20,11 @@ MAX_ELEMENTS = 1 << 48
 
 @dataclass(frozen=True)
 class StreamRecord:
-    """One coded stream: its name within its tensor, its coder, its bytes and their CRC-32 (hexadecimal)."""
+    """One coded stream: its name within its tensor, its coder, its bytes."""
 
     name: str
     coder: str
     nbytes: int
-    crc32: str
 
 
 @dataclass(frozen=True)
@@ -38,8 +37,9 @@ class Entry:
         dtype: its torch dtype by name, such as ``float32``.
         class_name: the part of the model it belongs to.
         payload: ``kind`` and the parameters of that kind.
-        streams: its coded streams.
+        streams: its coded streams, which stand one after the other.
         zeros: how many restored elements are 0.
+        coded_crc32: of the coded bytes, hexadecimal.
         crc32: of the restored bytes, hexadecimal.
     """
 
@@ -50,7 +50,14 @@ class Entry:
     payload: Mapping[str, Any]
     streams: tuple[StreamRecord, ...]
     zeros: int
+    coded_crc32: str
     crc32: str
+
+    @property
+    def key(self) -> str:
+        """Name of its coded bytes: that of the tensor, marked where that is one that headers keep for themselves."""
+        reserved = self.name.startswith("#") or self.name == "__metadata__"
+        return f"##{self.name}" if reserved else self.name
 
     @property
     def kind(self) -> str:
@@ -84,17 +91,23 @@ class Entry:
 
 @dataclass(frozen=True)
 class Asset:
-    """One attached file: name, bytes, coded stream, CRC-32 of the content (hexadecimal)."""
+    """One attached file: name, bytes, coded stream, CRC-32 of the coded bytes and of the content (hexadecimal)."""
 
     name: str
     nbytes: int
     stream: StreamRecord
+    coded_crc32: str
     crc32: str
+
+    @property
+    def key(self) -> str:
+        """Name of its coded bytes."""
+        return f"#asset#{self.name}"
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """All a file says of itself. Fields as in docs/format.md."""
+    """All a file says of itself, as in docs/format.md; ``format_version`` is that of the file it was read from."""
 
     entries: tuple[Entry, ...]
     ties: Mapping[str, Tie] = field(default_factory=dict)
@@ -124,10 +137,9 @@ class Manifest:
         """Every name that loading gives, tied ones too."""
         return (*(entry.name for entry in self.entries), *self.ties)
 
-    def stream_keys(self) -> Iterator[tuple[str, StreamRecord]]:
-        """Name in the file and record of every stream, in file order."""
+    def parts(self) -> Iterator[tuple[str, int]]:
+        """Name and size of the coded bytes of each tensor and each asset, in order."""
         for entry in self.entries:
-            for stream in entry.streams:
-                yield f"{entry.name}#{stream.name}", stream
+            yield entry.key, entry.coded_bytes
         for asset in self.assets:
-            yield f"#{asset.name}#{asset.stream.name}", asset.stream
+            yield asset.key, asset.stream.nbytes

@@ -1,33 +1,35 @@
-"""Manifest and streams → bytes."""
+"""Manifest and coded bytes → bytes."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from lightning_compress.archive import version2
 from lightning_compress.archive.envelope import to_envelope
 from lightning_compress.archive.spec import METADATA_KEY, Manifest
 
 
-def header_bytes(manifest: Manifest) -> bytes:
-    """Length and header of the file of a manifest: everything before the streams (docs/format.md)."""
-    header: dict[str, Any] = {"__metadata__": {METADATA_KEY: to_envelope(manifest)}}
+def header_bytes(envelope: str, records: Sequence[tuple[str, int]]) -> bytes:
+    """Length and header of a file: everything before the coded bytes (docs/format.md).
+
+    Args:
+        envelope: the text that holds the manifest.
+        records: name and size of each tensor, in the order of the file.
+    """
+    header: dict[str, Any] = {"__metadata__": {METADATA_KEY: envelope}}
     offset = 0
-    for key, stream in manifest.stream_keys():
-        header[key] = {
-            "dtype": "U8",
-            "shape": [stream.nbytes],
-            "data_offsets": [offset, offset + stream.nbytes],
-        }
-        offset += stream.nbytes
+    for key, nbytes in records:
+        header[key] = {"dtype": "U8", "shape": [nbytes], "data_offsets": [offset, offset + nbytes]}
+        offset += nbytes
     text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
     text += b" " * (-len(text) % 8)
     return len(text).to_bytes(8, "little") + text
 
 
-def file_parts(manifest: Manifest, streams: Mapping[str, bytes | memoryview]) -> Iterator[bytes | memoryview]:
-    """The bytes of a file, piece by piece; ``streams`` by their name in the file."""
-    yield header_bytes(manifest)
-    for key, _ in manifest.stream_keys():
-        yield streams[key]
+def file_parts(manifest: Manifest, coded: Mapping[str, bytes | memoryview]) -> Iterator[bytes | memoryview]:
+    """The bytes of a file of the newest version, piece by piece; ``coded`` as in :class:`Archive`."""
+    yield header_bytes(to_envelope(manifest), version2.records(manifest))
+    for key, _ in version2.order(manifest):
+        yield coded[key]

@@ -10,10 +10,10 @@ from __future__ import annotations
 import zlib
 from typing import ClassVar
 
-import constriction
 import numpy as np
 from numpy.typing import NDArray
 
+from lightning_compress.coding import stack
 from lightning_compress.coding.coder import (
     MAX_ALPHABET,
     Statistics,
@@ -59,12 +59,9 @@ class Ans:
             symbols = statistics.words.astype(np.int32)
         else:
             symbols = (np.cumsum(weights > 0, dtype=np.int32) - 1)[statistics.words]
-        coder = constriction.stream.stack.AnsCoder()
-        coder.encode_reverse(symbols, _model(weights[numbered]))
-        code: bytes = coder.get_compressed().astype("<u4").tobytes()
-        return table + code.rstrip(b"\0")
+        return table + stack.push([(symbols, weights[numbered])])
 
-    def decode(self, data: memoryview, count: int, width: int) -> Words:
+    def decode(self, data: memoryview, count: int, width: int, groups: tuple[int, ...] = ()) -> Words:
         """See :class:`Coder`."""
         weights, body = _read_table(data)
         numbered = _numbered(weights)
@@ -73,27 +70,19 @@ class Ans:
                 f"an ANS stream has {np.count_nonzero(weights)} symbols below {len(weights)}, expected at least two of "
                 f"{8 * width} bits"
             )
-        words = np.frombuffer(bytes(body) + bytes(-len(body) % 4), "<u4").astype(np.uint32)
-        if len(words) and words[-1] == 0:
-            raise FormatError("an ANS stream ends in a zero word, which none does")
-        coder = constriction.stream.stack.AnsCoder(words)
-        model, result = _model(weights[numbered]), np.empty(count, dtype_of(width))
+        coder = stack.opened(body)
+        model, result = stack.model(weights[numbered]), np.empty(count, dtype_of(width))
         for start in range(0, count, _CHUNK):
             target = result[start : start + _CHUNK]
             symbols = coder.decode(model, len(target))
             target[:] = symbols if len(numbered) == len(weights) else numbered[symbols]
-        if not coder.is_empty():
-            raise FormatError("an ANS stream holds more than its symbols")
+        stack.check_end(coder)
         return result
 
 
 def _numbered(weights: NDArray[np.int64]) -> NDArray[np.int64]:
     """The symbols that get slots: all of a small alphabet, only those that occur of a large one."""
     return np.arange(len(weights)) if len(weights) <= _SMALL_ALPHABET else np.flatnonzero(weights)
-
-
-def _model(weights: NDArray[np.int64]) -> constriction.stream.model.Categorical:
-    return constriction.stream.model.Categorical(weights.astype(np.float64), perfect=False)
 
 
 def _codes(counts: NDArray[np.int64], mantissa_bits: int) -> NDArray[np.int64]:

@@ -8,6 +8,7 @@ import numpy as np
 
 from lightning_compress.coding.ans import Ans
 from lightning_compress.coding.coder import Coder, Statistics, Words
+from lightning_compress.coding.contexts import Contexts
 from lightning_compress.coding.huffman import Huffman
 from lightning_compress.coding.packed import Packed
 from lightning_compress.coding.planes import Planes
@@ -16,12 +17,11 @@ from lightning_compress.coding.zstandard import Zstandard
 from lightning_compress.errors import VersionError
 
 # Fastest to decode first: among equal sizes the first one stays. The numbers stand in files.
-_BYTE_CODERS: dict[int, Coder] = {0: Stored(), 1: Packed(), 2: Zstandard(), 3: Huffman(), 4: Ans()}
+_BYTE_CODERS: dict[int, Coder] = {0: Stored(), 1: Packed(), 2: Zstandard(), 3: Huffman(), 4: Ans(), 5: Contexts()}
 
 
-def _choose(words: Words, coders: Sequence[Coder]) -> tuple[Coder, bytes]:
+def _choose(statistics: Statistics, coders: Sequence[Coder]) -> tuple[Coder, bytes]:
     """The coder with the fewest bytes, and them; a coder is not run where its bound shows that it cannot win."""
-    statistics = Statistics(words)
     bounds = [(coder.lower_bound(statistics), order) for order, coder in enumerate(coders)]
     known = [(bound, order) for bound, order in bounds if bound is not None]
     best: tuple[int, int, bytes] | None = None
@@ -36,7 +36,7 @@ def _choose(words: Words, coders: Sequence[Coder]) -> tuple[Coder, bytes]:
 
 
 def _choose_plane(words: Words) -> tuple[int, bytes]:
-    coder, data = _choose(words, list(_BYTE_CODERS.values()))
+    coder, data = _choose(Statistics(words), list(_BYTE_CODERS.values()))
     return next(number for number, known in _BYTE_CODERS.items() if known is coder), data
 
 
@@ -44,21 +44,23 @@ _ALL: tuple[Coder, ...] = (*_BYTE_CODERS.values(), Planes(_BYTE_CODERS, _choose_
 CODERS: dict[str, Coder] = {coder.id: coder for coder in _ALL}
 
 
-def encode(words: Words) -> tuple[str, bytes]:
+def encode(words: Words, groups: tuple[int, ...] = ()) -> tuple[str, bytes]:
     """Code a stream of at least one word.
 
     Args:
         words: ``[n]`` unsigned words of 1, 2, 4 or 8 bytes, n ≥ 1.
+        groups: lengths of consecutive groups of words, each with a distribution of its own; they sum to n. None: the
+            stream is one group.
 
     Returns:
         The id of the coder that needs the fewest bytes (the faster to decode, among equals), and those bytes.
     """
-    coder, data = _choose(np.ascontiguousarray(words), _ALL)
+    coder, data = _choose(Statistics(np.ascontiguousarray(words), groups), _ALL)
     return coder.id, data
 
 
-def decode(coder_id: str, data: memoryview, count: int, width: int) -> Words:
-    """The words of a coded stream.
+def decode(coder_id: str, data: memoryview, count: int, width: int, groups: tuple[int, ...] = ()) -> Words:
+    """The words of a coded stream; ``groups`` as it was coded with.
 
     Raises:
         VersionError: no coder of that id is known.
@@ -68,4 +70,4 @@ def decode(coder_id: str, data: memoryview, count: int, width: int) -> Words:
         raise VersionError(
             f"coder {coder_id!r} is unknown to this version, which knows {', '.join(CODERS)}: update lightning-compress"
         )
-    return CODERS[coder_id].decode(data, count, width)
+    return CODERS[coder_id].decode(data, count, width, groups)

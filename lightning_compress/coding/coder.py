@@ -21,9 +21,11 @@ class Statistics:
 
     Attributes:
         words: ``[n]`` little-endian unsigned words of 1, 2, 4 or 8 bytes, n ≥ 1.
+        groups: lengths of the consecutive groups of words that have a distribution each; none: the stream is one group.
     """
 
     words: Words
+    groups: tuple[int, ...] = ()
 
     @cached_property
     def largest(self) -> int:
@@ -68,8 +70,8 @@ class Coder(Protocol):
         """The coded stream."""
         ...
 
-    def decode(self, data: memoryview, count: int, width: int) -> Words:
-        """``[count]`` words of ``width`` bytes.
+    def decode(self, data: memoryview, count: int, width: int, groups: tuple[int, ...] = ()) -> Words:
+        """``[count]`` words of ``width`` bytes; ``groups`` as they were when the stream was coded.
 
         Raises:
             FormatError: the bytes are not such a stream.

@@ -28,7 +28,7 @@ class Huffman:
         compressor = zlib.compressobj(6, zlib.DEFLATED, -15, 9, zlib.Z_HUFFMAN_ONLY)
         return compressor.compress(statistics.words.data) + compressor.flush()
 
-    def decode(self, data: memoryview, count: int, width: int) -> Words:
+    def decode(self, data: memoryview, count: int, width: int, groups: tuple[int, ...] = ()) -> Words:
         """See :class:`Coder`."""
         decompressor = zlib.decompressobj(-15)
         try:

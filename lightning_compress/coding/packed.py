@@ -37,7 +37,7 @@ class Packed:
             parts.append(_pack((words >> np.array(8 * planes, words.dtype)).astype(np.uint8), rest))
         return b"".join(parts)
 
-    def decode(self, data: memoryview, count: int, width: int) -> Words:
+    def decode(self, data: memoryview, count: int, width: int, groups: tuple[int, ...] = ()) -> Words:
         """See :class:`Coder`."""
         bits = data[0] if len(data) else 0
         if not len(data) or bits > 8 * width or len(data) != 1 + _packed_size(count, bits):

@@ -56,7 +56,7 @@ class Planes:
             parts += [bytes([number]), write_varint(len(code)), code]
         return b"".join(parts)
 
-    def decode(self, data: memoryview, count: int, width: int) -> Words:
+    def decode(self, data: memoryview, count: int, width: int, groups: tuple[int, ...] = ()) -> Words:
         """See :class:`Coder`."""
         if not len(data) or data[0] > 1:
             raise FormatError("a stream of byte planes begins with no rotation that this version knows")

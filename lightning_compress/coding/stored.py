@@ -23,7 +23,7 @@ class Stored:
         """See :class:`Coder`."""
         return statistics.words.tobytes()
 
-    def decode(self, data: memoryview, count: int, width: int) -> Words:
+    def decode(self, data: memoryview, count: int, width: int, groups: tuple[int, ...] = ()) -> Words:
         """See :class:`Coder`."""
         if len(data) != count * width:
             raise FormatError(f"a stored stream has {len(data)} bytes, expected {count} words of {width}")

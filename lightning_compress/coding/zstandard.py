@@ -33,7 +33,7 @@ class Zstandard:
             return fast
         return min(fast, _compress(data, _STRONG), key=len)
 
-    def decode(self, data: memoryview, count: int, width: int) -> Words:
+    def decode(self, data: memoryview, count: int, width: int, groups: tuple[int, ...] = ()) -> Words:
         """See :class:`Coder`."""
         try:
             size = zstandard.frame_content_size(data)

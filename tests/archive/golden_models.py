@@ -101,6 +101,9 @@ def coders() -> Archive:
         "ans.two": torch.from_numpy(rare).to(torch.uint8),
         "ans.far": torch.from_numpy(rare * 300).to(torch.int16),
         "ans.large": torch.from_numpy(spread).to(torch.int32),
+        "contexts": torch.from_numpy((bell(700, 28) * 250).astype(np.int64) + 80).to(torch.uint8),
+        "planes.short": weights((9, 30), 29).bfloat16().float(),
+        "#large": torch.from_numpy((hashed(65_536, 31) >> np.uint64(7)).astype(np.uint8)),
         "ans.smooth": torch.from_numpy((bell(8000, 27) * 700).astype(np.int64) + 200).to(torch.int16),
     }
     return compress(state, Plan(Rule("*", Raw())))
@@ -134,9 +137,9 @@ def ties() -> Archive:
 
 # Each model with the number of its newest file. A change of the writer's bytes adds a file; none is ever replaced.
 MODELS: dict[str, tuple[Callable[[], Archive], int]] = {
-    "payloads": (payloads, 1),
-    "dtypes": (dtypes, 1),
-    "coders": (coders, 1),
-    "ties": (ties, 1),
+    "payloads": (payloads, 2),
+    "dtypes": (dtypes, 2),
+    "coders": (coders, 2),
+    "ties": (ties, 2),
 }
 FILES = [f"{name}.{revision}.safetensors" for name, (_, newest) in MODELS.items() for revision in range(1, newest + 1)]

@@ -8,6 +8,7 @@ from __future__ import annotations
 import bisect
 import hashlib
 import json
+import math
 import struct
 import zlib
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ import numpy as np
 import zstandard
 
 _BITS = {"bool": 8, "bfloat16": 16, "float4_e2m1fn_x2": 8}
-_PLANE_CODERS = {0: "stored", 1: "packed", 2: "zstd", 3: "huffman", 4: "ans"}
+_PLANE_CODERS = {0: "stored", 1: "packed", 2: "zstd", 3: "huffman", 4: "ans", 5: "contexts"}
 
 
 @dataclass(frozen=True)
@@ -39,25 +40,28 @@ def read(path: Path) -> File:
     text, checksum = envelope.removeprefix('{"manifest":').removesuffix('"}').split(',"sha256":"')
     assert hashlib.sha256(text.encode()).hexdigest() == checksum
     manifest = json.loads(text)
-    assert manifest["format_version"] == 1
+    assert manifest["format_version"] in (1, 2)
 
     end = 0
-    for stream in header.values():
-        start, stop = stream["data_offsets"]
-        assert (start, stop - start, stream["dtype"]) == (end, *stream["shape"], "U8")
+    parts = {}
+    for name, part in header.items():
+        start, stop = part["data_offsets"]
+        assert (start, stop - start, part["dtype"]) == (end, *part["shape"], "U8")
+        parts[name] = body[start:stop]
         end = stop
     assert end == len(body)
 
-    def stream_of(owner: str, record: list[Any]) -> bytes:
-        start, stop = header[f"{owner}#{record[0]}"]["data_offsets"]
-        coded = body[start:stop]
-        assert (len(coded), f"{zlib.crc32(coded):08x}") == (record[2], record[3])
-        return coded
+    if manifest["format_version"] == 2:
+        frame = _base85(manifest["zstd"])
+        manifest = _explicit(json.loads(zstandard.ZstdDecompressor().decompress(frame)))
+        coded = _large_and_small(manifest, parts)
+    else:
+        coded = _each_stream(manifest, parts)
 
     tensors = {}
     for entry in manifest["entries"]:
-        coded = {record[0]: (record[1], stream_of(entry["name"], record)) for record in entry["streams"]}
-        values = _restore(entry["payload"], int(np.prod(entry["shape"], dtype=np.int64)), entry["dtype"], coded)
+        streams = {stream[0]: (stream[1], code) for stream, code in zip(entry["streams"], coded.pop(0), strict=True)}
+        values = _restore(entry["payload"], int(np.prod(entry["shape"], dtype=np.int64)), entry["dtype"], streams)
         assert f"{zlib.crc32(values):08x}" == entry["crc32"]
         tensors[entry["name"]] = (tuple(entry["shape"]), entry["dtype"], values)
     for name, tie in manifest["ties"].items():
@@ -68,11 +72,94 @@ def read(path: Path) -> File:
         tensors[name] = (tuple(tie["shape"]), dtype, view.tobytes())
     assets = {}
     for asset in manifest["assets"]:
-        record = asset["stream"]
-        content = decode(record[1], stream_of(f"#{asset['name']}", record), asset["bytes"], 1).tobytes()
+        (code,) = coded.pop(0)
+        content = decode(asset["stream"][1], code, asset["bytes"], 1).tobytes()
         assert f"{zlib.crc32(content):08x}" == asset["crc32"]
         assets[asset["name"]] = content
     return File(manifest, tensors, assets)
+
+
+def _base85(text: str) -> bytes:
+    """Five digits are four bytes; k + 1 digits at the end are k."""
+    digits = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz!#$%&()*+-;<=>?@^_`{|}~"
+    result = b""
+    for start in range(0, len(text), 5):
+        group = text[start : start + 5]
+        value = 0
+        for digit in group.ljust(5, "~"):
+            value = 85 * value + digits.index(digit)
+        result += value.to_bytes(4, "big")[: len(group) - 1]
+    return result
+
+
+def _explicit(packed: dict[str, Any]) -> dict[str, Any]:
+    """The manifest of version 2 in the words of version 1, with the checksum of the coded bytes beside."""
+    left_out: dict[str, Any] = {"ties": {}, "excluded": [], "class_path": None, "hyper_parameters": {}}
+    left_out |= {"hyper_parameters_left_out": [], "plan": {}, "metrics": {}, "fingerprint": "", "assets": []}
+    manifest = left_out | packed
+    entries = []
+    for name, shape, dtype, class_number, payload, streams, zeros, checksums in packed["entries"]:
+        assert len(checksums) == 16
+        entry = {"name": name, "shape": shape, "dtype": packed["dtypes"][dtype], "payload": payload, "zeros": zeros}
+        names = _stream_names(payload, int(np.prod(shape, dtype=np.int64)))
+        pairs = zip(names, streams[::2], streams[1::2], strict=True)
+        entry |= {"class": packed["classes"][class_number], "crc32": checksums[8:], "coded_crc32": checksums[:8]}
+        entries.append(entry | {"streams": [[name, packed["coders"][coder], size] for name, coder, size in pairs]})
+    assets = [
+        {"name": name, "bytes": n, "stream": ["bytes", coder, size], "crc32": crcs[8:], "coded_crc32": crcs[:8]}
+        for name, n, coder, size, crcs in manifest["assets"]
+    ]
+    return manifest | {"entries": entries, "assets": assets, "format_version": 2}
+
+
+def _stream_names(payload: dict[str, Any], n: int) -> list[str]:
+    """The layout of a payload."""
+    if payload["kind"] == "raw":
+        return ["values"] if n else []
+    if payload["kind"] == "half":
+        return (["values"] if n else []) + (["escape_gaps", "escape_values"] if payload["escapes"] else [])
+    outliers = payload["outliers"]
+    return (["indices"] if n else []) + [f"outlier_{name}" for name in _stream_names(outliers, outliers["count"])]
+
+
+def _each_stream(manifest: dict[str, Any], parts: dict[str, bytes]) -> list[list[bytes]]:
+    """Version 1: the codes of the streams of each tensor, then of each asset."""
+    owners = [(entry["name"], entry["streams"]) for entry in manifest["entries"]]
+    owners += [(f"#{asset['name']}", [asset["stream"]]) for asset in manifest["assets"]]
+    found = []
+    for name, streams in owners:
+        codes = [parts.pop(f"{name}#{stream[0]}") for stream in streams]
+        for (_, _, size, crc32), code in zip(streams, codes, strict=True):
+            assert (len(code), f"{zlib.crc32(code):08x}") == (size, crc32)
+        found.append(codes)
+    assert not parts
+    return found
+
+
+def _large_and_small(manifest: dict[str, Any], parts: dict[str, bytes]) -> list[list[bytes]]:
+    """Version 2: the same, from parts of their own and from the shared one."""
+    owners = []
+    for entry in manifest["entries"]:
+        name = entry["name"]
+        owners.append(("##" + name if name[:1] == "#" or name == "__metadata__" else name, entry, entry["streams"]))
+    owners += [("#asset#" + asset["name"], asset, [asset["stream"]]) for asset in manifest["assets"]]
+    small, found = parts.pop("#small", b""), []
+    for part, owner, streams in owners:
+        total = sum(stream[2] for stream in streams)
+        if total >= 65536:
+            assert next(iter(parts)) == part, "parts stand in the order of the manifest"
+            code = parts.pop(part)
+        else:
+            code, small = small[:total], small[total:]
+        assert (len(code), f"{zlib.crc32(code):08x}") == (total, owner["coded_crc32"])
+        codes = []
+        for stream in streams:
+            codes.append(code[: stream[2]])
+            code = code[stream[2] :]
+        found.append(codes)
+    assert not parts
+    assert not small
+    return found
 
 
 def _size(dtype: str) -> int:
@@ -126,7 +213,7 @@ def _round(values: np.ndarray, dtype: str) -> np.ndarray:
     return ((bits + 0x7FFF + (bits >> 16 & 1)) >> 16).astype("<u2")
 
 
-def decode(coder: str, data: bytes, n: int, width: int) -> np.ndarray:
+def decode(coder: str, data: bytes, n: int, width: int, groups: tuple[int, ...] = ()) -> np.ndarray:
     if coder == "planes":
         rotated, data = data[0], data[1:]
         planes = []
@@ -141,6 +228,8 @@ def decode(coder: str, data: bytes, n: int, width: int) -> np.ndarray:
         return np.array(_unpack(data, n), f"<u{width}")
     if coder == "ans":
         return np.array(_ans(data, n), f"<u{width}")
+    if coder == "contexts":
+        return np.array(_contexts(data, groups or (n,)), f"<u{width}")
     if coder == "huffman":
         data = zlib.decompress(data, -15)
     elif coder == "zstd":
@@ -184,22 +273,83 @@ def _ans(data: bytes, n: int) -> list[int]:
 
     weights = [((1 << mantissa) + (c - 1) % (1 << mantissa) << (c - 1 >> mantissa)) if c else 0 for c in codes]
     symbols = [i for i in range(size) if weights[i] or size <= 4096]
-    scale = float(2**24 - len(symbols)) / float(sum(weights))
-    before = np.cumsum([0] + [weights[i] for i in symbols])
-    left = [int(float(c) * scale) + i for i, c in enumerate(before[:-1])] + [2**24]
+    left = _slots([weights[i] for i in symbols])
+    stack = _Stack(data)
+    result = [symbols[stack.take(left)] for _ in range(n)]
+    stack.end()
+    return result
 
-    data += bytes(-len(data) % 4)
-    stack = [int.from_bytes(data[i : i + 4], "little") for i in range(0, len(data), 4)]
-    state, result = 0, []
-    while state < 2**32 and stack:
-        state = state << 32 | stack.pop()
-    for _ in range(n):
-        quantile = state % 2**24
+
+def _slots(weights: list[int]) -> list[int]:
+    """Where the slots of each symbol begin, and where the last ends."""
+    scale = float(2**24 - len(weights)) / float(sum(weights))
+    before = np.cumsum([0, *weights])
+    return [int(float(c) * scale) + i for i, c in enumerate(before[:-1])] + [2**24]
+
+
+class _Stack:
+    """The words of an ANS code, and the state above them."""
+
+    def __init__(self, data: bytes) -> None:
+        data += bytes(-len(data) % 4)
+        self.words = [int.from_bytes(data[i : i + 4], "little") for i in range(0, len(data), 4)]
+        self.state = 0
+        while self.state < 2**32 and self.words:
+            self.state = self.state << 32 | self.words.pop()
+
+    def take(self, left: list[int]) -> int:
+        quantile = self.state % 2**24
         i = bisect.bisect_right(left, quantile) - 1
-        state = (state >> 24) * (left[i + 1] - left[i]) + quantile - left[i]
-        if state < 2**32 and stack:
-            state = state << 32 | stack.pop()
-        result.append(symbols[i])
-    assert state == 0
-    assert not stack
+        self.state = (self.state >> 24) * (left[i + 1] - left[i]) + quantile - left[i]
+        if self.state < 2**32 and self.words:
+            self.state = self.state << 32 | self.words.pop()
+        return i
+
+    def end(self) -> None:
+        assert self.state == 0
+        assert not self.words
+
+
+def _fraction(r: int) -> float:
+    """R(r)."""
+    value, root = 1.0, 0.5
+    for bit in (32, 16, 8, 4, 2, 1):
+        root = math.sqrt(root)
+        value = value * root if r & bit else value
+    return value
+
+
+def _contexts(data: bytes, groups: tuple[int, ...]) -> list[int]:
+    j, pooled, h = (data[0] & 7) + 1, data[0] >> 3 & 1, 2 * (data[0] >> 4)
+    size, data = _leb128(data[1:])
+    center, data = _leb128(data)
+    size += 2
+    magnitudes = [abs(k - center + 1) if center else (k + 1) // 2 for k in range(size)]
+    mirrors = []
+    for k in range(size):
+        others = [other for other in range(size) if other != k and magnitudes[other] == magnitudes[k]]
+        mirrors.append(others[0] if others and pooled else k)
+    lengths = [length for length in groups if length]
+    stack, result = _Stack(data[len(lengths) :]), []
+    for scale, length in zip(data, lengths, strict=False):
+        slope = _fraction(4 * (scale % 16)) * 2.0 ** (4 - scale // 16)
+        first = []
+        for m in magnitudes:
+            root = math.sqrt(math.sqrt(m))
+            power = root
+            for _ in range(j - 1):
+                power *= root
+            steps = math.floor(64 * min(slope * power, 64.0))
+            first.append(max(1, math.floor(_fraction(steps % 64) * 2.0 ** (h - steps // 64))))
+        group: list[int] = []
+        while len(group) < length:
+            counts = [0] * size
+            for word in group:
+                counts[word] += 1
+            left = _slots([first[k] + 32 * (counts[k] + counts[mirrors[k]]) for k in range(size)])
+            end = min(length, max(64, 2 * len(group)))
+            while len(group) < end:
+                group.append(stack.take(left))
+        result += group
+    stack.end()
     return result

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sys
 import zlib
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import golden_models
@@ -15,7 +17,7 @@ import zstandard
 from golden_models import FILES, FOLDER, MODELS
 from torch import Tensor
 
-from lightning_compress.archive import Archive
+from lightning_compress.archive import Archive, Entry
 from lightning_compress.weights import as_bytes
 
 # What the libraries of the golden files made of one text. Another build of zlib or Zstandard may code differently, as
@@ -36,9 +38,17 @@ def _plain(tensor: Tensor) -> tuple[tuple[int, ...], str, bytes]:
     return tuple(tensor.shape), str(tensor.dtype).removeprefix("torch."), as_bytes(tensor).numpy().tobytes()
 
 
+def _codes(entry: Entry, body: bytes | memoryview) -> Iterator[bytes]:
+    """The code of each stream."""
+    start = 0
+    for record in entry.streams:
+        yield bytes(body[start : start + record.nbytes])
+        start += record.nbytes
+
+
 def test_every_golden_file_is_there_and_no_other() -> None:
     assert sorted(path.name for path in FOLDER.iterdir()) == sorted(FILES)
-    assert sum(path.stat().st_size for path in FOLDER.iterdir()) < 60_000
+    assert sum(path.stat().st_size for path in FOLDER.iterdir()) < 160_000
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -69,8 +79,23 @@ def test_lossless_golden_files_hold_what_they_were_made_from(model: str) -> None
     assert {name: _plain(tensor) for name, tensor in restored.items()} == {n: _plain(t) for n, t in source.items()}
 
 
-def test_ties_of_the_golden_file_share_memory() -> None:
-    restored = Archive.open(FOLDER / "ties.1.safetensors").restore()
+@pytest.mark.parametrize("name", [name for name in FILES if ".1." in name])
+def test_a_file_of_version_1_is_saved_as_one_of_version_2(name: str, tmp_path: Path) -> None:
+    old = Archive.open(FOLDER / name)
+    assert (old.manifest.format_version, old.nbytes) == (1, (FOLDER / name).stat().st_size)
+    path = tmp_path / "again.safetensors"
+    assert old.save(path) == path.stat().st_size < old.nbytes
+    again = Archive.open(path)
+    assert again.manifest == replace(old.manifest, format_version=2)
+    assert {n: _plain(t) for n, t in again.restore().items()} == {n: _plain(t) for n, t in old.restore().items()}
+    assert again.assets() == old.assets()
+    reference = reference_reader.read(path)
+    assert reference.tensors == reference_reader.read(FOLDER / name).tensors
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_ties_of_the_golden_file_share_memory(number: int) -> None:
+    restored = Archive.open(FOLDER / f"ties.{number}.safetensors").restore()
     base = restored["embedding.weight"]
     assert torch.equal(restored["transposed"], base.t())
     assert torch.equal(restored["rows"], base[2:5])
@@ -84,14 +109,14 @@ def test_the_script_writes_what_is_missing_and_overwrites_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(write_golden, "FOLDER", tmp_path)
-    (tmp_path / "ties.1.safetensors").write_bytes(b"kept as it is")
+    (tmp_path / "ties.2.safetensors").write_bytes(b"kept as it is")
     write_golden.main()
     write_golden.main()
     assert {path.name for path in tmp_path.iterdir()} == {
         f"{name}.{newest}.safetensors" for name, (_, newest) in MODELS.items()
     }
-    assert (tmp_path / "ties.1.safetensors").read_bytes() == b"kept as it is"
-    assert reference_reader.read(tmp_path / "dtypes.1.safetensors").tensors
+    assert (tmp_path / "ties.2.safetensors").read_bytes() == b"kept as it is"
+    assert reference_reader.read(tmp_path / "dtypes.2.safetensors").tensors
 
 
 def test_golden_files_cover_every_payload_coder_and_kind_of_table() -> None:
@@ -99,10 +124,18 @@ def test_golden_files_cover_every_payload_coder_and_kind_of_table() -> None:
     entries = [entry for archive in archives for entry in archive.manifest.entries]
     assert {entry.kind for entry in entries} == {"raw", "half", "indexed"}
     assert {entry.payload["outliers"]["kind"] for entry in entries if entry.kind == "indexed"} == {"raw", "half"}
-    records = {(key, record.coder): archive for archive in archives for key, record in archive.manifest.stream_keys()}
-    assert {coder for _, coder in records} == {"stored", "packed", "zstd", "huffman", "ans", "planes"}
-    tables = {archive.streams[key][0] for (key, coder), archive in records.items() if coder == "ans"}
-    assert tables == {0b000, 0b010, 0b100}
+    coded = [
+        (record.coder, code)
+        for archive in archives
+        for entry in archive.manifest.entries
+        for record, code in zip(entry.streams, _codes(entry, archive.streams[entry.key]), strict=True)
+    ]
+    assert {coder for coder, _ in coded} == {"stored", "packed", "zstd", "huffman", "ans", "contexts", "planes"}
+    assert {code[0] for coder, code in coded if coder == "ans"} == {0b000, 0b010, 0b100}
+    assert {archive.manifest.format_version for archive in archives} == {1, 2}
+    assert {key for archive in archives for key, nbytes in archive.manifest.parts() if nbytes >= 1 << 16} == {
+        "###large"
+    }
     assert {len(archive.manifest.ties) > 0 for archive in archives} == {True, False}
     assert {asset.nbytes == 0 for archive in archives for asset in archive.manifest.assets} == {True, False}
     assert len({entry.dtype for entry in entries}) >= 20

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 import reference_reader
 
-from lightning_compress.coding import CODERS, Statistics, encode
+from lightning_compress.coding import CODERS, Statistics, encode, stack
 from lightning_compress.coding.coder import Words
+from lightning_compress.coding.contexts import Blocks, family_of
 
 ALPHABETS = (2, 3, 17, 66, 255, 256, 257, 4096, 4097, 65538)
 
@@ -34,6 +35,34 @@ def test_ans_is_the_arithmetic_of_the_specification(shape: str, alphabet: int) -
         if len(np.unique(words)) > 1:
             code = CODERS["ans"].encode(Statistics(words))
             np.testing.assert_array_equal(reference_reader.decode("ans", code, count, words.itemsize), words)
+
+
+@pytest.mark.parametrize("alphabet", [2, 3, 17, 66, 256, 700])
+@pytest.mark.parametrize("shape", ["uniform", "normal", "zipf"])
+def test_contexts_are_the_arithmetic_of_the_specification(shape: str, alphabet: int) -> None:
+    for groups in ((), (0, 1, 64), (65, 0, 700, 3), (63, 129, 300, 1000)):
+        count = sum(groups) or 500
+        words = _stream(shape, count, alphabet)
+        if words.any():
+            code = CODERS["contexts"].encode(Statistics(words, groups))
+            again = reference_reader.decode("contexts", code, count, words.itemsize, groups)
+            np.testing.assert_array_equal(again, words)
+
+
+@pytest.mark.parametrize("first", range(256))
+def test_every_family_of_contexts_is_read_as_specified(first: int) -> None:
+    """Shapes, heights and scales that the writer does not try, too."""
+    random = np.random.default_rng(first)
+    center, lengths = int(random.integers(0, 12)), (200, 150)
+    header = bytes([first, 9, center])
+    scales = random.integers(0, 256, 2)
+    groups = [random.integers(0, 11, length).astype("<u1") for length in lengths]
+    weights = Blocks.of(groups, 11).weights(family_of(memoryview(header), 1)[0], scales)
+    pieces = [group[start:end] for group in groups for start, end in ((0, 64), (64, 128), (128, 256))]
+    code = header + bytes(scales.tolist()) + stack.push(list(zip(pieces, weights, strict=True)))
+    words = np.concatenate(groups)
+    np.testing.assert_array_equal(CODERS["contexts"].decode(memoryview(code), 350, 1, lengths), words)
+    np.testing.assert_array_equal(reference_reader.decode("contexts", code, 350, 1, lengths), words)
 
 
 @pytest.mark.parametrize("alphabet", ALPHABETS)

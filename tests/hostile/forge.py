@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 import zlib
 from collections.abc import Callable
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 import torch
+import zstandard
 
 from lightning_compress import Half, Interval, Plan, Prune, Raw, Rule, Weights, compress
-from lightning_compress.archive import Archive, reader
-from lightning_compress.archive.envelope import to_envelope
+from lightning_compress.archive import Archive, Manifest, reader
 from lightning_compress.archive.writer import file_parts
 from lightning_compress.weights import Tie, Weight
 
@@ -50,9 +52,122 @@ def open_and_verify(data: bytes) -> None:
     Archive(*reader.parse(memoryview(data), "file")).verify()
 
 
+def codes_of(archive: Archive) -> dict[tuple[str, str], bytes]:
+    """The code of each stream, by tensor and stream; of an asset by ``#`` and its name."""
+    codes = {}
+    for entry in archive.manifest.entries:
+        start = 0
+        for stream in entry.streams:
+            codes[entry.name, stream.name] = bytes(archive.streams[entry.key][start : start + stream.nbytes])
+            start += stream.nbytes
+    return codes | {("#", asset.name): bytes(archive.streams[asset.key]) for asset in archive.manifest.assets}
+
+
 def manifest_of(archive: Archive) -> Json:
-    manifest: Json = json.loads(to_envelope(archive.manifest))["manifest"]
-    return manifest
+    """The manifest as version 1 writes it, which spells everything out; lies are told in it."""
+    manifest, codes = archive.manifest, codes_of(archive)
+    entries = [
+        {
+            "name": entry.name,
+            "shape": list(entry.shape),
+            "dtype": entry.dtype,
+            "class": entry.class_name,
+            "payload": dict(entry.payload),
+            "streams": [record(stream.name, stream.coder, codes[entry.name, stream.name]) for stream in entry.streams],
+            "zeros": entry.zeros,
+            "crc32": entry.crc32,
+        }
+        for entry in manifest.entries
+    ]
+    assets = [
+        {
+            "name": asset.name,
+            "bytes": asset.nbytes,
+            "stream": record("bytes", asset.stream.coder, codes["#", asset.name]),
+            "crc32": asset.crc32,
+        }
+        for asset in manifest.assets
+    ]
+    spelled: Json = json.loads(
+        canonical({"entries": entries, "assets": assets} | {k: plain(manifest, k) for k in PLAIN})
+    )
+    return spelled | {"format_version": 1}
+
+
+PLAIN = ("ties", "excluded", "class_path", "hyper_parameters", "hyper_parameters_left_out", "plan", "metrics")
+PLAIN += ("fingerprint",)
+
+
+def plain(manifest: Manifest, key: str) -> Any:
+    value = getattr(manifest, key)
+    return {name: asdict(tie) for name, tie in value.items()} if key == "ties" else value
+
+
+def record(stream: str, coder: str, code: bytes) -> list[Any]:
+    return [stream, coder, len(code), f"{zlib.crc32(code):08x}"]
+
+
+def packed(archive: Archive) -> Json:
+    """The manifest as version 2 writes it."""
+    return packed_manifest(manifest_of(archive), _by_owner(codes_of(archive)))
+
+
+def _by_owner(codes: dict[tuple[str, str], bytes]) -> dict[str, bytes]:
+    """The coded bytes of each tensor and asset."""
+    coded: dict[str, bytes] = {}
+    for (owner, stream), code in codes.items():
+        name = stream if owner == "#" else owner
+        coded[name] = coded.get(name, b"") + code
+    return coded
+
+
+def packed_manifest(manifest: Json, coded: dict[str, bytes]) -> Json:
+    """The manifest as version 2 writes it, as far as it has the form of one; ``coded`` by name of tensor or asset."""
+    result: Json = {"classes": [], "coders": [], "dtypes": []}
+    defaults: Json = {"ties": {}, "excluded": [], "class_path": None, "hyper_parameters": {}, "fingerprint": ""}
+    defaults |= {"hyper_parameters_left_out": [], "plan": {}, "metrics": {}, "assets": []}
+    result |= {k: v for k, v in manifest.items() if k not in defaults or canonical(v) != canonical(defaults[k])}
+    result.pop("format_version", None)
+
+    def number(key: str, name: Any) -> Any:
+        if not isinstance(name, str):
+            return name
+        if name not in result[key]:
+            result[key].append(name)
+        return result[key].index(name)
+
+    def checksums(name: Any, crc32: Any) -> Any:
+        of = zlib.crc32(coded.get(name, b"")) if isinstance(name, str) else 0
+        return f"{of:08x}{crc32}" if isinstance(crc32, str) else crc32
+
+    def row(entry: Any) -> Any:
+        try:
+            name, shape, dtype, class_name, payload, streams, zeros, crc32 = (entry[key] for key in ENTRY)
+            assert len(entry) == len(ENTRY)
+        except (AssertionError, KeyError, TypeError):
+            return entry
+        try:
+            flat = [value for _, coder, nbytes, _ in streams for value in (number("coders", coder), nbytes)]
+        except (TypeError, ValueError):
+            flat = streams
+        numbers = number("dtypes", dtype), number("classes", class_name)
+        return [name, shape, *numbers, payload, flat, zeros, checksums(name, crc32)]
+
+    def asset(entry: Any) -> Any:
+        try:
+            _, coder, nbytes, _ = entry["stream"]
+            row = [entry["name"], entry["bytes"], coder, nbytes, checksums(entry["name"], entry["crc32"])]
+        except (KeyError, TypeError, ValueError):
+            return entry
+        return row
+
+    for key, convert in (("entries", row), ("assets", asset)):
+        if isinstance(result.get(key), list):
+            result[key] = [convert(entry) for entry in result[key]]
+    return result
+
+
+ENTRY = ("name", "shape", "dtype", "class", "payload", "streams", "zeros", "crc32")
 
 
 def canonical(value: Any) -> str:
@@ -63,6 +178,13 @@ def canonical(value: Any) -> str:
 def envelope_of(manifest_text: str) -> str:
     digest = hashlib.sha256(manifest_text.encode("utf-8", "surrogatepass")).hexdigest()
     return f'{{"manifest":{manifest_text},"sha256":"{digest}"}}'
+
+
+def packed_envelope(text: str | bytes, frame: bytes | None = None, version: Any = 2) -> str:
+    """An envelope of version 2 of this text, or of this frame."""
+    content = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
+    frame = zstandard.ZstdCompressor(level=19).compress(content) if frame is None else frame
+    return envelope_of(canonical({"format_version": version, "zstd": base64.b85encode(frame).decode()}))
 
 
 def with_header(envelope: str, keys: list[tuple[str, int]], body: bytes) -> bytes:
@@ -82,8 +204,8 @@ def with_text(text: bytes, body: bytes) -> bytes:
     return len(text).to_bytes(8, "little") + text + body
 
 
-def _keys(manifest: Json) -> list[tuple[str, int]]:
-    """Stream names and sizes of a manifest, as far as it has the form of one."""
+def keys_of(manifest: Json) -> list[tuple[str, int]]:
+    """Names and sizes of the parts of version 1 of a manifest, as far as it has the form of one."""
     keys = []
     try:
         for entry in manifest["entries"]:
@@ -94,24 +216,36 @@ def _keys(manifest: Json) -> list[tuple[str, int]]:
         return []
 
 
-def forged(archive: Archive, tamper: Callable[[Json], Any]) -> bytes:
+def file_with(manifest: Json, codes: dict[tuple[str, str], bytes], version: int) -> bytes:
+    """A file of this manifest, signed, and these codes."""
+    if version == 1:
+        return with_header(envelope_of(canonical(manifest)), keys_of(manifest), b"".join(codes.values()))
+    coded, number = _by_owner(codes), manifest.get("format_version")
+    large = [(name, code) for name, code in coded.items() if len(code) >= 1 << 16]
+    small = b"".join(code for code in coded.values() if len(code) < 1 << 16)
+    parts = [*large, ("#small", small)] if small else large
+    text = canonical(packed_manifest(manifest, coded))
+    envelope = packed_envelope(text, version=2 if type(number) is int and number == 1 else number)
+    return with_header(envelope, [(name, len(code)) for name, code in parts], b"".join(code for _, code in parts))
+
+
+def forged(archive: Archive, tamper: Callable[[Json], Any], version: int = 2) -> bytes:
     """The file with its manifest changed and signed again; its streams as they are."""
     manifest = manifest_of(archive)
     tamper(manifest)
-    body = b"".join(bytes(archive.streams[key]) for key, _ in archive.manifest.stream_keys())
-    return with_header(envelope_of(canonical(manifest)), _keys(manifest), body)
+    return file_with(manifest, codes_of(archive), version)
 
 
-def forged_stream(archive: Archive, name: str, stream: str, coder: str, data: bytes, **payload: Any) -> bytes:
+def forged_stream(
+    archive: Archive, name: str, stream: str, coder: str, data: bytes, version: int = 2, **payload: Any
+) -> bytes:
     """The file with one coded stream replaced, its checksum and size made to fit, and payload parameters changed."""
     manifest = manifest_of(archive)
     entry = next(entry for entry in manifest["entries"] if entry["name"] == name)
     entry["payload"] |= payload
-    record = next(record for record in entry["streams"] if record[0] == stream)
-    record[1:] = [coder, len(data), f"{zlib.crc32(data):08x}"]
-    streams = {key: bytes(content) for key, content in archive.streams.items()} | {f"{name}#{stream}": data}
-    body = b"".join(streams[key] for key, _ in archive.manifest.stream_keys())
-    return with_header(envelope_of(canonical(manifest)), _keys(manifest), body)
+    place = next(k for k, known in enumerate(entry["streams"]) if known[0] == stream)
+    entry["streams"][place] = record(stream, coder, data)
+    return file_with(manifest, codes_of(archive) | {(name, stream): data}, version)
 
 
 def stored_words(values: list[int], width: int) -> bytes:
@@ -121,8 +255,7 @@ def stored_words(values: list[int], width: int) -> bytes:
 def by_hand(shape: list[int], dtype: str, payload: Json, streams: dict[str, tuple[str, bytes]], crc32: str) -> bytes:
     """A file of one tensor that no writer made: its streams, by name, are coder and code."""
     manifest = manifest_of(sound())
-    records = [[name, coder, len(data), f"{zlib.crc32(data):08x}"] for name, (coder, data) in streams.items()]
+    records = [record(name, coder, data) for name, (coder, data) in streams.items()]
     entry = {"name": "weight", "class": "other", "shape": shape, "dtype": dtype, "payload": payload}
     manifest |= {"entries": [entry | {"streams": records, "zeros": 0, "crc32": crc32}], "ties": {}, "assets": []}
-    body = b"".join(data for _, data in streams.values())
-    return with_header(envelope_of(canonical(manifest)), _keys(manifest), body)
+    return file_with(manifest, {("weight", name): data for name, (_, data) in streams.items()}, 2)

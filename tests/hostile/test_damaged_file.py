@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from forge import file_of, open_and_verify, sound
+from forge import file_of, forged, open_and_verify, sound
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import save
@@ -19,36 +19,45 @@ from lightning_compress.archive import Archive, is_archive
 from lightning_compress.errors import ChecksumError, ForeignFileError, FormatError, TruncatedError
 
 FILE = file_of(sound())
+FILES = [forged(sound(), lambda manifest: None, 1), FILE]
+VERSIONS = pytest.mark.parametrize("file", FILES, ids=["version 1", "version 2"])
 START = b'{"__metadata__":{"lightning_compress":'
-HEADER_END = 8 + int.from_bytes(FILE[:8], "little")
 
 
-def test_the_sound_file_is_read() -> None:
-    open_and_verify(FILE)
+def _header_end(file: bytes) -> int:
+    return 8 + int.from_bytes(file[:8], "little")
 
 
-def test_every_flipped_byte_is_noticed() -> None:
-    for position in range(len(FILE)):
+@VERSIONS
+def test_the_sound_file_is_read(file: bytes) -> None:
+    open_and_verify(file)
+
+
+@VERSIONS
+def test_every_flipped_byte_is_noticed(file: bytes) -> None:
+    for position in range(len(file)):
         for flip in (1 << (position % 8), 0x20, 0xFF):
-            damaged = bytearray(FILE)
+            damaged = bytearray(file)
             damaged[position] ^= flip
             expected = ForeignFileError if 8 <= position < 8 + len(START) else FormatError
             with pytest.raises(expected):
                 open_and_verify(bytes(damaged))
 
 
-def test_every_flipped_byte_of_a_stream_is_a_wrong_checksum() -> None:
-    for position in range(HEADER_END, len(FILE)):
-        damaged = bytearray(FILE)
+@VERSIONS
+def test_every_flipped_byte_of_a_stream_is_a_wrong_checksum(file: bytes) -> None:
+    for position in range(_header_end(file), len(file)):
+        damaged = bytearray(file)
         damaged[position] ^= 0x55
         with pytest.raises(ChecksumError, match="does not have its checksum"):
             open_and_verify(bytes(damaged))
 
 
-def test_every_truncation_is_noticed() -> None:
-    for length in range(len(FILE)):
+@VERSIONS
+def test_every_truncation_is_noticed(file: bytes) -> None:
+    for length in range(len(file)):
         with pytest.raises(TruncatedError if length > 8 else ForeignFileError):
-            open_and_verify(FILE[:length])
+            open_and_verify(file[:length])
 
 
 @pytest.mark.parametrize("more", [b"\0", b" " * 8, FILE, b"\0" * 100_000])
@@ -74,11 +83,12 @@ def test_a_header_longer_than_the_file_is_truncated(claim: int) -> None:
         open_and_verify(claim.to_bytes(8, "little") + FILE[8:])
 
 
+@VERSIONS
 @pytest.mark.parametrize("change", [-9, -8, -1, 1, 8, 16])
-def test_a_header_of_another_length_is_refused(change: int) -> None:
-    length = HEADER_END - 8 + change
+def test_a_header_of_another_length_is_refused(change: int, file: bytes) -> None:
+    length = _header_end(file) - 8 + change
     with pytest.raises(FormatError):
-        open_and_verify(length.to_bytes(8, "little") + FILE[8:])
+        open_and_verify(length.to_bytes(8, "little") + file[8:])
 
 
 FOREIGN = {
@@ -137,13 +147,15 @@ def test_a_file_of_another_end_is_not_half_restored(tmp_path: Path) -> None:
         archive.verify()
 
 
+@VERSIONS
 @settings(max_examples=300, derandomize=True, deadline=None, database=None)
-@given(edits=st.lists(st.tuples(st.integers(0, len(FILE) - 1), st.binary(max_size=4), st.integers(0, 6)), min_size=1))
-def test_any_edits_are_noticed_or_change_nothing(edits: list[tuple[int, bytes, int]]) -> None:
-    data = FILE
-    for position, insert, remove in edits[:5]:
+@given(edits=st.lists(st.tuples(st.floats(0, 1), st.binary(max_size=4), st.integers(0, 6)), min_size=1))
+def test_any_edits_are_noticed_or_change_nothing(file: bytes, edits: list[tuple[float, bytes, int]]) -> None:
+    data = file
+    for place, insert, remove in edits[:5]:
+        position = int(place * len(file))
         data = data[:position] + insert + data[position + remove :]
-    if data == FILE:
+    if data == file:
         open_and_verify(data)
     else:
         with pytest.raises(FormatError):

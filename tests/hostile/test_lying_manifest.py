@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import tracemalloc
 from collections.abc import Callable
 from typing import Any
 
 import pytest
+import zstandard
 from forge import (
     Json,
     canonical,
+    codes_of,
     envelope_of,
     file_of,
     forged,
+    keys_of,
     manifest_of,
     open_and_verify,
+    packed,
+    packed_envelope,
     sound,
     with_header,
     with_text,
@@ -25,9 +31,10 @@ from lightning_compress.archive import reader
 from lightning_compress.errors import ChecksumError, FormatError, TruncatedError, VersionError
 
 SOUND = sound()
-FILE = file_of(SOUND)
-BODY = FILE[8 + int.from_bytes(FILE[:8], "little") :]
-KEYS = [(key, record.nbytes) for key, record in SOUND.manifest.stream_keys()]
+VERSION_1 = forged(SOUND, lambda manifest: None, 1)
+BODY = b"".join(codes_of(SOUND).values())
+KEYS = keys_of(manifest_of(SOUND))
+SMALL = [("#small", len(BODY))]
 RAW, HALF, INDEXED = range(3)
 Lie = tuple[Callable[[Json], Any], type[FormatError], str]
 
@@ -102,7 +109,7 @@ LIES: dict[str, Lie] = {
     **{f"shape of {size!r}": (entry(RAW, shape=[8, size]), FormatError, "shape") for size in NOT_SIZES},
     **{f"shape is {value!r}": (entry(RAW, shape=value), FormatError, "shape") for value in (40, "40", None, {"0": 40})},
     # what this version does not know
-    "newer format": (top(format_version=2), VersionError, "format version 2, .* update"),
+    "newer format": (top(format_version=3), VersionError, "format version 3, .* update"),
     "much newer format": (top(format_version=10**30), VersionError, "update lightning-compress"),
     **{f"version {v!r}": (top(format_version=v), FormatError, "version") for v in (0, -1, True, "1", 1.0, None, [1])},
     "unknown dtype": (entry(RAW, dtype="float3"), VersionError, "'raw' has dtype 'float3'"),
@@ -219,10 +226,27 @@ LIES: dict[str, Lie] = {
 }
 
 
+# What version 2 does not spell out: it has no such keys, or leaves out what is as it is assumed to be.
+SPELLED_OUT = {f"manifest without {key}" for key in manifest_of(SOUND) if key not in ("entries", "format_version")}
+SPELLED_OUT |= {"entry with another key", "entry without a key", "half a surrogate pair", "half a pair in a value"}
+SPELLED_OUT |= {"no streams", "streams in another order", "a stream of another name", "asset stream of another name"}
+SPELLED_OUT |= {"a stream record too short", "a stream record as an object", "streams of an empty tensor"}
+
+
 @pytest.mark.parametrize("lie", LIES)
-def test_a_lie_is_refused_when_the_file_is_opened(lie: str) -> None:
+def test_a_lie_in_version_1_is_refused_when_the_file_is_opened(lie: str) -> None:
     tamper, error, message = LIES[lie]
-    data = forged(SOUND, tamper)
+    _refused(forged(SOUND, tamper, 1), error, message)
+
+
+@pytest.mark.parametrize("lie", [lie for lie in LIES if lie not in SPELLED_OUT])
+def test_a_lie_in_version_2_is_refused_when_the_file_is_opened(lie: str) -> None:
+    tamper, error, message = LIES[lie]
+    _refused(forged(SOUND, tamper, 2), error, message)
+
+
+def _refused(data: bytes, error: type[FormatError], message: str) -> None:
+    """Opening raises this error, in little memory."""
     tracemalloc.start()
     try:
         with pytest.raises(FormatError, match=message) as caught:
@@ -234,8 +258,172 @@ def test_a_lie_is_refused_when_the_file_is_opened(lie: str) -> None:
     assert str(caught.value).startswith("file")
 
 
+def value(number: int, place: int, new: Any) -> Callable[[Json], None]:
+    return lambda manifest: manifest["entries"][number].__setitem__(place, new)
+
+
+def turn_round(key: str) -> Callable[[Json], None]:
+    """A list of names in another order, the numbers of entries made to fit."""
+
+    def tamper(manifest: Json) -> None:
+        most = len(manifest[key]) - 1
+        manifest[key].reverse()
+        for row in manifest["entries"]:
+            if key == "coders":
+                row[5][::2] = [most - number for number in row[5][::2]]
+            else:
+                row[3 if key == "classes" else 2] = most - row[3 if key == "classes" else 2]
+
+    return tamper
+
+
+PACKED_LIES: dict[str, Lie] = {
+    "an entry too short": (lambda manifest: manifest["entries"][RAW].pop(), FormatError, "list of eight"),
+    "an entry too long": (lambda manifest: manifest["entries"][RAW].append(0), FormatError, "list of eight"),
+    "an entry of text": (lambda m: m["entries"].__setitem__(0, "eight ch"), FormatError, "list of eight"),
+    "no streams": (value(RAW, 5, []), FormatError, r"0 values .* expected two each for \['values'\]"),
+    "half a stream": (value(RAW, 5, [0]), FormatError, "1 values"),
+    "a stream twice": (lambda manifest: manifest["entries"][RAW][5].extend([0, 1]), FormatError, "4 values"),
+    "streams of an empty tensor": (value(RAW, 1, [0]), FormatError, r"2 values .* for \[\]"),
+    "streams as an object": (value(RAW, 5, {}), FormatError, "streams"),
+    "more bytes than the file": (value(RAW, 5, [0, 100_000]), TruncatedError, "describes"),
+    "fewer bytes than the file": (value(RAW, 5, [0, 1]), FormatError, "follow the last stream"),
+    **{
+        f"number {new!r} at {place}": (value(RAW, place, new), FormatError, "names number")
+        for place in (2, 3)
+        for new in (-1, 3, 1 << 70, 1.0, True, None, "float32", [0])
+    },
+    **{
+        f"coder {new!r}": (value(RAW, 5, [new, 31]), FormatError, "names number .* coders")
+        for new in (-1, 30, 1.0, True, None, "packed", [0])
+    },
+    "an unknown coder": (lambda manifest: manifest["coders"].__setitem__(0, "wavelet"), VersionError, "'wavelet'"),
+    "an unknown dtype": (lambda manifest: manifest["dtypes"].__setitem__(0, "float3"), VersionError, "'float3'"),
+    **{
+        f"{key} are {new!r}": (lambda m, key=key, new=new: m.update({key: new}), FormatError, key)
+        for key in ("classes", "coders", "dtypes")
+        for new in ("names", None, {}, [1])
+    },
+    **{f"no {key}": (without(key), FormatError, "keys") for key in ("entries", "classes", "coders", "dtypes")},
+    "another key": (top(code="print()"), FormatError, "keys"),
+    "a version inside": (top(format_version=2), FormatError, "keys"),
+    **{
+        f"checksums {new!r}": (value(RAW, 7, new), FormatError, "checksum")
+        for new in (None, 7, "", "0" * 15, "0" * 17, "0" * 15 + "G", "A" * 16, ["0" * 16])
+    },
+    # what a writer would say otherwise
+    "a default that is given": (top(metrics={}), FormatError, "what a writer makes"),
+    "no class path": (top(class_path=None), FormatError, "what a writer makes"),
+    "a name that no entry gives": (lambda m: m["classes"].append("decoder"), FormatError, "what a writer makes"),
+    "a coder that no entry gives": (lambda m: m["coders"].append("stored"), FormatError, "what a writer makes"),
+    "a name twice in a list": (lambda m: m["dtypes"].append("float32"), FormatError, "what a writer makes"),
+    "dtypes in another order": (turn_round("dtypes"), FormatError, "what a writer makes"),
+    "coders in another order": (turn_round("coders"), FormatError, "what a writer makes"),
+    # assets
+    "an asset too short": (lambda manifest: manifest["assets"][0].pop(), FormatError, "list of five"),
+    "an asset of an object": (top(assets=[{"name": "words"}]), FormatError, "list of five"),
+    "an asset twice": (lambda m: m["assets"].append(m["assets"][0]), FormatError, "twice"),
+}
+
+
+@pytest.mark.parametrize("lie", PACKED_LIES)
+def test_a_lie_in_the_words_of_version_2_is_refused(lie: str) -> None:
+    tamper, error, message = PACKED_LIES[lie]
+    manifest = packed(SOUND)
+    assert with_header(packed_envelope(canonical(manifest)), SMALL, BODY) == file_of(SOUND)
+    tamper(manifest)
+    _refused(with_header(packed_envelope(canonical(manifest)), SMALL, BODY), error, message)
+
+
+def _frame(content: bytes, **options: Any) -> bytes:
+    return zstandard.ZstdCompressor(**options).compress(content)
+
+
+TEXT = canonical(packed(SOUND))
+ENVELOPES: dict[str, tuple[str, str]] = {
+    "white space": (packed_envelope(TEXT.replace('":', '": ', 1)), "what a writer makes"),
+    "a key twice": (packed_envelope(TEXT.replace("{", '{"class_path":"evil",', 1)), "what a writer makes"),
+    "keys in another order": (
+        packed_envelope(json.dumps(dict(reversed(json.loads(TEXT).items())), separators=(",", ":"))),
+        "what a writer makes",
+    ),
+    "escaped letters": (packed_envelope(TEXT.replace("models.Model", "\\u006dodels.Model")), "what a writer makes"),
+    "minus zero": (packed_envelope(TEXT.replace('"offset":5', '"offset":-0')), "what a writer makes"),
+    "half a surrogate pair": (packed_envelope(TEXT.replace("models.Model", "\\ud800")), "cannot hold"),
+    "half a pair in UTF-8": (packed_envelope(TEXT.replace("models.Model", "\ud800")), "damaged"),
+    "not UTF-8": (packed_envelope(TEXT.encode("utf-16")), "damaged"),
+    "no JSON": (packed_envelope("manifest"), "not JSON"),
+    "nothing": (packed_envelope(""), "not JSON"),
+    "a list": (packed_envelope("[]"), "list"),
+    "nested without end": (packed_envelope("[" * 200_000), "not JSON"),
+    "no frame": (packed_envelope("", b"no frame at all"), "damaged"),
+    "an empty frame": (packed_envelope("", b""), "damaged"),
+    "a frame of unknown size": (packed_envelope("", _frame(TEXT.encode(), write_content_size=False)), "announces -1"),
+    "a frame cut off": (packed_envelope("", _frame(TEXT.encode())[:-5]), "damaged"),
+    "two frames": (packed_envelope("", 2 * _frame(TEXT.encode())), "damaged"),
+    "a frame with bytes behind it": (packed_envelope("", _frame(TEXT.encode()) + b"x"), "damaged"),
+    "a bomb": (packed_envelope("", _frame(b" " * 50_000_000)), "announces 50000000 bytes, expected at most"),
+    "a bomb that lies": (
+        packed_envelope("", b"\x28\xb5\x2f\xfd\xa0\xff\xff\xff\xff" + bytes(9)),
+        "announces 4294967295",
+    ),
+    "no packed manifest": (envelope_of('{"format_version":2}'), "keys"),
+    "a packed manifest of a number": (envelope_of('{"format_version":2,"zstd":7}'), "keys"),
+    "a packed manifest and more": (envelope_of('{"extra":0,"format_version":2,"zstd":""}'), "keys"),
+    "a digit that is none": (envelope_of('{"format_version":2,"zstd":"000 0"}'), "damaged"),
+    "a digit beyond ASCII": (envelope_of('{"format_version":2,"zstd":"0000ä"}'), "damaged"),
+    "a group beyond 32 bits": (envelope_of('{"format_version":2,"zstd":"~~~~~"}'), "damaged"),
+    "one digit at the end": (packed_envelope(TEXT).replace('"}', '0"}', 1), "checksum"),
+}
+
+
+@pytest.mark.parametrize("name", ENVELOPES)
+def test_a_manifest_that_is_not_packed_as_a_writer_does_is_refused(name: str) -> None:
+    envelope, message = ENVELOPES[name]
+    data = with_header(envelope, SMALL, BODY)
+    with pytest.raises(FormatError, match=message):
+        open_and_verify(data)
+
+
+def test_base_85_text_that_means_the_same_bytes_is_refused() -> None:
+    """Of the last digit, the bytes may decide only a part."""
+    notes = ["x" * length for length in range(1, 9)]
+    frames = [_frame(TEXT.replace("models.Model", note).encode()) for note in notes]
+    frame = next(frame for frame in frames if len(frame) % 4)
+    text = base64.b85encode(frame).decode()
+    other = next(
+        t for t in (text[:-1] + d for d in "0123456789abcdefghij") if t != text and base64.b85decode(t) == frame
+    )
+    for digits, message in ((other, "not written as a writer"), (text, "header does not agree")):
+        envelope = envelope_of(canonical({"format_version": 2, "zstd": digits}))
+        with pytest.raises(FormatError, match=message):
+            open_and_verify(with_header(envelope, KEYS, BODY))
+
+
+PARTS: dict[str, list[tuple[str, int]]] = {
+    "no parts": [],
+    "another name": [("small", len(BODY))],
+    "parts as of version 1": KEYS,
+    "a part too short": [("#small", len(BODY) - 1)],
+    "an empty part more": [("#small", len(BODY)), ("x", 0)],
+    "small ones in two": [("raw", 31), ("#small", len(BODY) - 31)],
+}
+
+
+@pytest.mark.parametrize("name", PARTS)
+def test_parts_that_do_not_follow_from_the_manifest_are_refused(name: str) -> None:
+    with pytest.raises(FormatError, match="header does not agree"):
+        open_and_verify(with_header(packed_envelope(TEXT), PARTS[name], BODY))
+
+
+def test_a_header_of_version_1_around_a_manifest_of_version_2_is_refused_and_the_other_way_round() -> None:
+    with pytest.raises(FormatError, match="header does not agree"):
+        open_and_verify(with_header(envelope_of(canonical(manifest_of(SOUND))), SMALL, BODY))
+
+
 def test_forging_alone_changes_nothing() -> None:
-    assert forged(SOUND, lambda manifest: None) == FILE
+    assert forged(SOUND, lambda manifest: None) == file_of(SOUND)
+    open_and_verify(VERSION_1)
 
 
 HEADERS = {
@@ -261,7 +449,7 @@ def test_a_manifest_that_is_not_canonical_is_refused(name: str) -> None:
 
 
 def _edit_header(edit: Callable[[Json], Any]) -> bytes:
-    header = json.loads(FILE[8 : 8 + int.from_bytes(FILE[:8], "little")])
+    header = json.loads(VERSION_1[8 : 8 + int.from_bytes(VERSION_1[:8], "little")])
     changed = edit(header)
     header = header if changed is None else changed
     return with_text(json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode(), BODY)
@@ -296,13 +484,13 @@ HEADER_LIES: dict[str, Callable[[Json], Any]] = {
 @pytest.mark.parametrize("name", HEADER_LIES)
 def test_a_header_that_does_not_follow_from_the_manifest_is_refused(name: str) -> None:
     data = _edit_header(HEADER_LIES[name])
-    assert data != FILE
+    assert data != VERSION_1
     with pytest.raises(FormatError):
         open_and_verify(data)
 
 
 def test_a_header_key_that_stands_twice_is_refused() -> None:
-    text = FILE[8 : 8 + int.from_bytes(FILE[:8], "little")].rstrip(b" ")
+    text = VERSION_1[8 : 8 + int.from_bytes(VERSION_1[:8], "little")].rstrip(b" ")
     for twice in (b',"half#values":{"dtype":"U8","shape":[80],"data_offsets":[0,80]}}', b',"__metadata__":7}'):
         with pytest.raises(FormatError):
             open_and_verify(with_text(text[:-1] + twice, BODY))
@@ -317,7 +505,7 @@ def test_json_nested_or_written_without_end_is_refused(text: str) -> None:
     for data in (
         with_header(envelope_of(manifest), KEYS, BODY),
         with_header(text, KEYS, BODY),
-        with_text(FILE[8:].split(b'":"')[0] + b'":' + text.encode() + b"}}", BODY),
+        with_text(VERSION_1[8:].split(b'":"')[0] + b'":' + text.encode() + b"}}", BODY),
     ):
         with pytest.raises(FormatError):
             open_and_verify(data)
@@ -344,4 +532,4 @@ def test_a_header_in_another_encoding_is_refused(encoding: str) -> None:
 
 def test_a_manifest_changed_without_its_checksum_is_a_wrong_checksum() -> None:
     with pytest.raises(ChecksumError, match="manifest does not have its checksum"):
-        open_and_verify(FILE.replace(b"models.Model", b"models.Mudel"))
+        open_and_verify(VERSION_1.replace(b"models.Model", b"models.Mudel"))

@@ -76,7 +76,7 @@ LIES: dict[str, tuple[tuple[str, str], str, bytes, str]] = {
     "ans of more words": (INDICES, "ans", _ans([0, 1, 2, 1] * 20), "holds more than its symbols"),
     "ans of a million words": (INDICES, "ans", _ans([0, 1, 2, 3] * 250_000), "holds more than its symbols"),
     "ans of one symbol": (INDICES, "ans", b"\x00\x01\x01\x01", "at least two"),
-    "planes in planes": (HALVES, "planes", _planes((5, b"\0"), (0, bytes(40))), "no coder that this version knows"),
+    "planes in planes": (HALVES, "planes", _planes((6, b"\0"), (0, bytes(40))), "no coder that this version knows"),
     "planes too few": (HALVES, "planes", _planes((0, bytes(40))), "plane 1"),
     "planes too many": (HALVES, "planes", _planes(*[(0, bytes(40))] * 3), "follow the last byte plane"),
     "planes turned twice": (HALVES, "planes", b"\x02" + _planes(*[(0, bytes(40))] * 2)[1:], "rotation"),
@@ -105,9 +105,10 @@ def _refuses_in_little_memory(data: bytes, error: type[CompressionError], messag
 
 
 @pytest.mark.parametrize("lie", LIES)
-def test_a_stream_that_does_not_fit_is_refused(lie: str) -> None:
+@pytest.mark.parametrize("version", [1, 2])
+def test_a_stream_that_does_not_fit_is_refused(lie: str, version: int) -> None:
     (name, stream), coder, data, message = LIES[lie]
-    _refuses_in_little_memory(forged_stream(SOUND, name, stream, coder, data), FormatError, message)
+    _refuses_in_little_memory(forged_stream(SOUND, name, stream, coder, data, version), FormatError, message)
 
 
 @pytest.mark.parametrize("name", ["raw", "half", "indexed"])

@@ -6,7 +6,19 @@ import contextlib
 import copy
 from typing import Any
 
-from forge import Json, forged, manifest_of, open_and_verify, sound
+import pytest
+from forge import (
+    Json,
+    canonical,
+    codes_of,
+    forged,
+    manifest_of,
+    open_and_verify,
+    packed,
+    packed_envelope,
+    sound,
+    with_header,
+)
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -24,6 +36,8 @@ def _paths(value: Any, path: Path = ()) -> list[Path]:
 
 
 PATHS = _paths(manifest_of(SOUND))[1:]
+PACKED_PATHS = _paths(packed(SOUND))[1:]
+BODY = b"".join(codes_of(SOUND).values())
 SCALARS: st.SearchStrategy[Any] = st.one_of(
     st.none(),
     st.booleans(),
@@ -58,22 +72,37 @@ def _open_whole(data: bytes) -> None:
     archive.report().by_class()
 
 
-@settings(max_examples=400, derandomize=True, deadline=None, database=None)
+@pytest.mark.parametrize("version", [1, 2])
+@settings(max_examples=300, derandomize=True, deadline=None, database=None)
 @given(path=st.sampled_from(PATHS), value=VALUES)
 @example(path=("ties", "tied", "shape"), value=[])
 @example(path=("ties", "tied", "of"), value="half")
-def test_any_value_replaced_is_refused_or_harmless(path: Path, value: Any) -> None:
+def test_any_value_replaced_is_refused_or_harmless(version: int, path: Path, value: Any) -> None:
     try:
-        data = forged(SOUND, lambda manifest: _replace(manifest, path, value))
+        data = forged(SOUND, lambda manifest: _replace(manifest, path, value), version)
     except (OverflowError, ValueError):  # what JSON or a header cannot hold at all
         return
     with contextlib.suppress(FormatError):  # and nothing else
         _open_whole(data)
 
 
+@settings(max_examples=300, derandomize=True, deadline=None, database=None)
+@given(path=st.sampled_from(PACKED_PATHS), value=VALUES)
+def test_any_value_of_version_2_replaced_is_refused_or_harmless(path: Path, value: Any) -> None:
+    manifest = packed(SOUND)
+    _replace(manifest, path, value)
+    try:
+        data = with_header(packed_envelope(canonical(manifest)), [("#small", len(BODY))], BODY)
+    except (OverflowError, ValueError):
+        return
+    with contextlib.suppress(FormatError):
+        _open_whole(data)
+
+
+@pytest.mark.parametrize("version", [1, 2])
 @settings(max_examples=150, derandomize=True, deadline=None, database=None)
 @given(one=st.sampled_from(PATHS), other=st.sampled_from(PATHS))
-def test_any_two_values_exchanged_are_refused_or_harmless(one: Path, other: Path) -> None:
+def test_any_two_values_exchanged_are_refused_or_harmless(version: int, one: Path, other: Path) -> None:
     def exchange(manifest: Json) -> None:
         values = []
         for path in (one, other):
@@ -86,7 +115,7 @@ def test_any_two_values_exchanged_are_refused_or_harmless(one: Path, other: Path
             _replace(manifest, other, values[0])
 
     with contextlib.suppress(FormatError):
-        _open_whole(forged(SOUND, exchange))
+        _open_whole(forged(SOUND, exchange, version))
 
 
 def test_the_sound_file_passes_the_whole_of_it() -> None:

@@ -1,0 +1,46 @@
+"""CRC-32, of bytes and of bytes that follow each other."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterable
+from typing import Any
+
+_POLYNOMIAL = 0xEDB88320  # of CRC-32, lowest power in the highest bit
+_ONE, _BYTE = 1 << 31, 1 << 23  # x⁰ and x⁸
+
+
+def checksum(data: Any) -> str:
+    """CRC-32 of a buffer, eight hexadecimal digits."""
+    return f"{zlib.crc32(data):08x}"
+
+
+def joined(parts: Iterable[tuple[str, int]]) -> str:
+    """The CRC-32 of pieces one after the other, from that of each and its bytes.
+
+    Appending n bytes multiplies the checksum so far by x^(8n), modulo the polynomial of CRC-32.
+    """
+    total = 0
+    for crc32, nbytes in parts:
+        total = _times(total, _power(nbytes)) ^ int(crc32, 16)
+    return f"{total:08x}"
+
+
+def _power(nbytes: int) -> int:
+    """x^(8 · nbytes), by squaring."""
+    result, square = _ONE, _BYTE
+    while nbytes:
+        if nbytes & 1:
+            result = _times(result, square)
+        square, nbytes = _times(square, square), nbytes >> 1
+    return result
+
+
+def _times(one: int, other: int) -> int:
+    """The product of two polynomials over two elements."""
+    result = 0
+    for bit in range(31, -1, -1):
+        if one >> bit & 1:
+            result ^= other
+        other = other >> 1 ^ (_POLYNOMIAL if other & 1 else 0)
+    return result

@@ -1,0 +1,134 @@
+"""What both versions of the manifest check alike: each value of a file, before anything is made of it."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from lightning_compress.archive.spec import MAX_ELEMENTS, Entry, Manifest
+from lightning_compress.coding import CODERS
+from lightning_compress.errors import FormatError, VersionError
+from lightning_compress.quantize import DTYPES, PAYLOADS
+from lightning_compress.weights import Tie
+
+
+def expect(what: str, value: Any, kind: type | tuple[type, ...], keys: set[str] | None = None) -> Any:
+    """A value of this type, and of exactly these keys.
+
+    Raises:
+        FormatError: another type, or other keys.
+    """
+    if not isinstance(value, kind) or (isinstance(value, bool) and kind is int):
+        raise FormatError(f"{what} in the manifest is {type(value).__name__}, expected {kind}")
+    given = set(value) if isinstance(value, dict) else set()
+    if keys is not None and given != keys:
+        raise FormatError(f"{what} in the manifest has the keys {sorted(given)}, expected {sorted(keys)}")
+    return value
+
+
+def names(what: str, value: Any) -> tuple[str, ...]:
+    """A list of names."""
+    return tuple(expect(what, name, str) for name in expect(what, value, list))
+
+
+def number(what: str, value: Any) -> int:
+    """A whole number from 0 to 2⁴⁸."""
+    if type(value) is not int or not 0 <= value <= MAX_ELEMENTS:
+        raise FormatError(f"{what} in the manifest is {value!r}, expected a whole number")
+    return value
+
+
+def sizes(what: str, value: Any) -> tuple[int, ...]:
+    """The sizes of a tensor that there can be."""
+    result = tuple(number(what, size) for size in expect(what, value, list))
+    if len(result) > 64 or math.prod(max(size, 1) for size in result) > MAX_ELEMENTS:
+        raise FormatError(f"{what} in the manifest is {value!r}, larger than any tensor")
+    return result
+
+
+def crc(value: Any) -> str:
+    """Eight hexadecimal digits."""
+    if not isinstance(value, str) or len(value) != 8 or set(value) - set("0123456789abcdef"):
+        raise FormatError(f"a checksum in the manifest is {value!r}, expected eight hexadecimal digits")
+    return value
+
+
+def coder(value: Any) -> str:
+    """A coder of this version.
+
+    Raises:
+        VersionError: another one.
+    """
+    if expect("coder", value, str) not in CODERS:
+        raise VersionError(f"a stream has the coder {value!r}, this version knows {', '.join(CODERS)}")
+    return str(value)
+
+
+def dtype(tensor: str, value: Any) -> str:
+    """A dtype of this torch.
+
+    Raises:
+        VersionError: another one.
+    """
+    if expect("dtype", value, str) not in DTYPES:
+        raise VersionError(f"tensor {tensor!r} has dtype {value!r}, which this torch does not know")
+    return str(value)
+
+
+def payload(tensor: str, value: Any) -> dict[str, Any]:
+    """A payload of a kind of this version, its parameters not yet checked.
+
+    Raises:
+        VersionError: another kind.
+    """
+    kind = expect("payload kind", expect("payload", value, dict).get("kind"), str)
+    if kind not in PAYLOADS:
+        raise VersionError(
+            f"tensor {tensor!r} has a payload of kind {kind!r}, this version knows {', '.join(PAYLOADS)}"
+        )
+    return dict(value)
+
+
+def stream_names(tensor: str, kind: dict[str, Any], shape: tuple[int, ...], dtype_name: str) -> list[str]:
+    """The streams that a payload of these parameters has.
+
+    Raises:
+        FormatError: a parameter of a wrong type or range.
+    """
+    try:
+        return list(PAYLOADS[kind["kind"]].layout(kind, math.prod(shape), DTYPES[dtype_name]))
+    except TypeError as error:
+        raise FormatError(f"tensor {tensor!r} has a parameter of a wrong type: {error}") from error
+
+
+def check_zeros(entry: Entry) -> Entry:
+    """No more zeros than elements."""
+    if entry.zeros > entry.elements:
+        raise FormatError(f"tensor {entry.name!r} has {entry.elements} elements, and {entry.zeros} of them are 0")
+    return entry
+
+
+def tie(value: Any) -> Tie:
+    """A view of another tensor."""
+    expect("tie", value, dict, {"of", "offset", "shape", "stride"})
+    shape, stride = sizes("shape of a tie", value["shape"]), sizes("stride of a tie", value["stride"])
+    if len(shape) != len(stride):
+        raise FormatError(f"a tie has {len(shape)} sizes and {len(stride)} strides")
+    return Tie(expect("of", value["of"], str), number("offset", value["offset"]), shape, stride)
+
+
+def check_names(manifest: Manifest) -> Manifest:
+    """No name twice, and every tie inside the tensor it is a view of.
+
+    Raises:
+        FormatError: one of these does not hold.
+    """
+    keys = [key for key, _ in manifest.parts()]
+    if len(set(manifest.names)) != len(manifest.names) or len(set(keys)) != len(keys):
+        raise FormatError("the name of a tensor or asset stands twice in the manifest")
+    elements = {entry.name: entry.elements for entry in manifest.entries}
+    for name, view in manifest.ties.items():
+        extent = view.offset + sum(max(n - 1, 0) * s for n, s in zip(view.shape, view.stride, strict=True))
+        if view.of not in elements or extent >= elements[view.of]:
+            raise FormatError(f"{name!r} is tied to {view.of!r} beyond its elements, or to no stored tensor")
+    return manifest
