@@ -17,7 +17,7 @@ from lightning_compress.archive.storage import becoming
 from lightning_compress.errors import ForeignFileError, WeightsError
 from lightning_compress.fitting import Fitted, fit, is_lossy, pruned_mask
 from lightning_compress.plan import Plan, Rule
-from lightning_compress.quantize import Payload, RawPayload, index_pruned
+from lightning_compress.quantize import FactoredPayload, FittedQuantizer, Payload, RawPayload, Storage, index_pruned
 from lightning_compress.weights import Weight, Weights, one_thread
 
 Source = Weights | Mapping[str, Tensor] | nn.Module | str | PathLike[str]
@@ -174,8 +174,17 @@ def _payload(weight: Weight, rule: Rule | None, fitted: Fitted, guide: object) -
     tensor = weight.tensor.detach().cpu()
     if rule is None or not is_lossy(weight):
         return RawPayload(tensor)
-    quantizer, cut = fitted.quantizer_of(weight, rule), fitted.cuts.get(weight.name)
-    pruned = None if cut is None else pruned_mask(tensor, cut)
+    quantizer = fitted.quantizer_of(weight, rule)
+    if weight.name in fitted.factors:
+        left, right = (_store(f, rule.storage, quantizer, None, None) for f in fitted.factors[weight.name])
+        return FactoredPayload(left, right, fitted.factors[weight.name][0].shape[1], tuple(tensor.shape))
+    cut = fitted.cuts.get(weight.name)
+    return _store(tensor, rule.storage, quantizer, None if cut is None else pruned_mask(tensor, cut), guide)
+
+
+def _store(
+    tensor: Tensor, storage: Storage, quantizer: FittedQuantizer | None, pruned: Tensor | None, guide: object
+) -> Payload:
     if quantizer is not None:
-        return quantizer.store(tensor, rule.storage, pruned=pruned, guide=guide)
-    return rule.storage.store(tensor) if pruned is None else index_pruned(tensor, rule.storage, pruned)
+        return quantizer.store(tensor, storage, pruned=pruned, guide=guide)
+    return storage.store(tensor) if pruned is None else index_pruned(tensor, storage, pruned)

@@ -1,5 +1,6 @@
 """Choosing indices, codebooks and outliers, and restoring weights from them."""
 
+from lightning_compress.quantize.factored import FactoredPayload
 from lightning_compress.quantize.half import Half, HalfPayload
 from lightning_compress.quantize.indexed import Codebook, IndexedPayload
 from lightning_compress.quantize.indexing import index_pruned
@@ -9,12 +10,13 @@ from lightning_compress.quantize.payload import DTYPES, Payload, StreamSpec, Wor
 from lightning_compress.quantize.quantizer import FittedQuantizer, Quantizer, Storage
 from lightning_compress.quantize.raw import Raw, RawPayload
 
-PAYLOADS: dict[str, type[Payload]] = {p.kind: p for p in (RawPayload, HalfPayload, IndexedPayload)}
+PAYLOADS: dict[str, type[Payload]] = {p.kind: p for p in (RawPayload, HalfPayload, IndexedPayload, FactoredPayload)}
 
 __all__ = [
     "DTYPES",
     "PAYLOADS",
     "Codebook",
+    "FactoredPayload",
     "FittedInterval",
     "FittedQuantizer",
     "Half",
