@@ -9,11 +9,11 @@ from typing import Any
 
 from lightning_compress.errors import PlanError
 from lightning_compress.prune import Prune
-from lightning_compress.quantize import Half, Interval, LowRank, Raw
+from lightning_compress.quantize import Binary, GroupWise, Half, Interval, KMeans, Logarithmic, LowRank, Raw, Ternary
 
-QuantizerMethod = Interval
+QuantizerMethod = Interval | KMeans | Logarithmic | Binary | Ternary | GroupWise
 Method = Prune | LowRank | QuantizerMethod | Half | Raw
-QUANTIZERS: tuple[type[QuantizerMethod], ...] = (Interval,)
+QUANTIZERS: tuple[type[QuantizerMethod], ...] = (Interval, KMeans, Logarithmic, Binary, Ternary, GroupWise)
 _ROLES: tuple[tuple[type[Method], ...], ...] = ((Prune,), (LowRank,), QUANTIZERS, (Half, Raw))
 METHODS: dict[str, type[Method]] = {method.id: method for role in _ROLES for method in role}
 

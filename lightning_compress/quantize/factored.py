@@ -11,11 +11,11 @@ import torch
 from torch import Tensor
 
 from lightning_compress.errors import FormatError
+from lightning_compress.quantize.kinds import INNER
 from lightning_compress.quantize.low_rank import MAX_RANK
-from lightning_compress.quantize.nested import inner_layout, inner_parameters, inner_payload, inner_streams
-from lightning_compress.quantize.payload import Payload, StreamSpec, Words, count_of
+from lightning_compress.quantize.nested import inner_layout, inner_parameters, inner_streams, streams_of
+from lightning_compress.quantize.payload import FLOATS, Payload, StreamSpec, Words, count_of
 
-_DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 _CHUNK = 1 << 16
 
 
@@ -59,14 +59,13 @@ class FactoredPayload:
     @classmethod
     def layout(cls, parameters: Mapping[str, Any], count: int, dtype: torch.dtype) -> dict[str, StreamSpec]:
         """See :class:`Payload`."""
-        if dtype not in _DTYPES:
+        if dtype not in FLOATS:
             raise FormatError(f"factored payload of {dtype}, expected a floating-point tensor of 16 to 64 bits")
         rows, rank = count_of(parameters, "rows", count), count_of(parameters, "rank", MAX_RANK)
         if not rows or count % rows or not 0 < rank * (rows + count // rows) < count:
             raise FormatError(f"factors of rank {rank} and {rows} rows do not fit a tensor of {count} elements")
-        return inner_layout(parameters.get("left"), "left", rows * rank, dtype) | inner_layout(
-            parameters.get("right"), "right", rank * (count // rows), dtype
-        )
+        left = inner_layout(parameters.get("left"), "left", rows * rank, dtype, INNER)
+        return left | inner_layout(parameters.get("right"), "right", rank * (count // rows), dtype, INNER)
 
     @classmethod
     def from_streams(
@@ -81,8 +80,10 @@ class FactoredPayload:
         if len(shape) < 2 or shape[0] != rows:
             raise FormatError(f"factors of {rows} rows stand for a tensor of shape {shape}")
         columns = int(np.prod(shape[1:], dtype=np.int64))
-        left = inner_payload(parameters["left"], "left", (rows, rank), dtype, streams)
-        right = inner_payload(parameters["right"], "right", (rank, columns), dtype, streams)
+        left, right = (
+            INNER[parameters[side]["kind"]].from_streams(parameters[side], part, dtype, streams_of(streams, side))
+            for side, part in (("left", (rows, rank)), ("right", (rank, columns)))
+        )
         return cls(left, right, rank, shape)
 
 

@@ -9,11 +9,10 @@ import torch
 
 from lightning_compress.errors import FormatError
 from lightning_compress.quantize.half import HalfPayload
-from lightning_compress.quantize.indexed import IndexedPayload
-from lightning_compress.quantize.payload import Payload, StreamSpec, Words
+from lightning_compress.quantize.payload import Payload, StreamSpec, Words, count_of
 from lightning_compress.quantize.raw import RawPayload
 
-_INNER: dict[str, type[Payload]] = {p.kind: p for p in (RawPayload, HalfPayload, IndexedPayload)}
+STORAGES: Mapping[str, type[RawPayload | HalfPayload]] = {RawPayload.kind: RawPayload, HalfPayload.kind: HalfPayload}
 
 
 def inner_parameters(payload: Payload) -> dict[str, Any]:
@@ -26,29 +25,32 @@ def inner_streams(payload: Payload, prefix: str) -> dict[str, Words]:
     return {f"{prefix}_{name}": words for name, words in payload.streams().items()}
 
 
-def inner_layout(parameters: Any, prefix: str, count: int, dtype: torch.dtype) -> dict[str, StreamSpec]:
+def inner_layout(
+    parameters: Any, prefix: str, count: int, dtype: torch.dtype, kinds: Mapping[str, type[Payload]]
+) -> dict[str, StreamSpec]:
     """The layout of a payload of ``count`` elements inside another, under the names that its streams have there.
 
     Raises:
-        FormatError: ``parameters`` are not those of a payload that may stand inside another.
+        FormatError: ``parameters`` are not those of a payload of one of the kinds.
     """
-    if not isinstance(parameters, Mapping) or parameters.get("kind") not in _INNER:
-        raise FormatError(f"{prefix} of a payload is {parameters!r}, expected one of the kinds {', '.join(_INNER)}")
-    layout = _INNER[parameters["kind"]].layout(parameters, count, dtype)
-    return {f"{prefix}_{name}": spec for name, spec in layout.items()}
+    kind = parameters.get("kind") if isinstance(parameters, Mapping) else None
+    if not isinstance(kind, str) or kind not in kinds:
+        raise FormatError(f"the {prefix} payload is {parameters!r}, expected a known kind: {', '.join(kinds)}")
+    return {f"{prefix}_{name}": spec for name, spec in kinds[kind].layout(parameters, count, dtype).items()}
 
 
-def inner_payload(
-    parameters: Mapping[str, Any],
-    prefix: str,
-    shape: tuple[int, ...],
-    dtype: torch.dtype,
-    streams: Mapping[str, Words],
-) -> Payload:
-    """The payload inside another, from the parameters that :func:`inner_layout` took and the streams of the whole.
+def streams_of(streams: Mapping[str, Words], prefix: str) -> dict[str, Words]:
+    """The streams of the payload inside, from those of the whole, under their own names."""
+    return {n.removeprefix(f"{prefix}_"): words for n, words in streams.items() if n.startswith(f"{prefix}_")}
+
+
+def outliers_layout(outliers: Any, count: int, dtype: torch.dtype) -> dict[str, StreamSpec]:
+    """The layout of the outliers of a tensor of ``count`` elements, which say how many they are.
 
     Raises:
-        FormatError: a stream holds a value that cannot stand there.
+        FormatError: as for :func:`inner_layout`, and more outliers than elements.
     """
-    own = {n.removeprefix(f"{prefix}_"): words for n, words in streams.items() if n.startswith(f"{prefix}_")}
-    return _INNER[parameters["kind"]].from_streams(parameters, shape, dtype, own)
+    if not isinstance(outliers, Mapping) or "kind" not in outliers:
+        raise FormatError(f"outliers are {outliers!r}, expected a known kind, their count and its parameters")
+    number = count_of(outliers, "count", count)
+    return inner_layout(outliers, "outlier", number, dtype, STORAGES)

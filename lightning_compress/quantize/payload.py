@@ -16,6 +16,7 @@ from lightning_compress.weights import as_bytes
 
 Words = NDArray[np.unsignedinteger[Any]]
 WORD_DTYPES: dict[int, np.dtype[Any]] = {width: np.dtype(f"<u{width}") for width in (1, 2, 4, 8)}
+FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 DTYPES: dict[str, torch.dtype] = {
     str(dtype).removeprefix("torch."): dtype
     for dtype in vars(torch).values()
