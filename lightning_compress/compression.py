@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 from collections.abc import Callable, Mapping, Sequence
 from importlib import metadata
 from os import PathLike, fspath
@@ -17,7 +18,15 @@ from lightning_compress.archive.storage import becoming
 from lightning_compress.errors import ForeignFileError, WeightsError
 from lightning_compress.fitting import Fitted, fit, is_lossy, pruned_mask
 from lightning_compress.plan import Plan, Rule
-from lightning_compress.quantize import FactoredPayload, FittedQuantizer, Payload, RawPayload, Storage, index_pruned
+from lightning_compress.quantize import (
+    FactoredPayload,
+    FittedQuantizer,
+    Payload,
+    RawPayload,
+    Storage,
+    index_pruned,
+    sparse_forms,
+)
 from lightning_compress.weights import Weight, Weights, one_thread
 
 Source = Weights | Mapping[str, Tensor] | nn.Module | str | PathLike[str]
@@ -73,7 +82,7 @@ def _compress(
     streams: dict[str, bytes] = {}
     for weight, rule in zip(weights, rules, strict=True):
         payload = _payload(weight, rule, fitted, guidance.get(weight.name))
-        entry, coded = encode_tensor(weight.name, weight.class_name, payload)
+        entry, coded = _fewest_bytes(weight, payload)
         entries.append(entry)
         streams |= {f"{entry.name}#{name}": data for name, data in coded.items()}
         if on_tensor is not None:
@@ -167,6 +176,12 @@ def _lightning_version() -> str:
     with contextlib.suppress(metadata.PackageNotFoundError):
         return metadata.version("lightning")
     return "2.0.0"
+
+
+def _fewest_bytes(weight: Weight, payload: Payload) -> tuple[Entry, dict[str, bytes]]:
+    """A payload coded as it is, or with its zeros apart."""
+    forms = (encode_tensor(weight.name, weight.class_name, form) for form in (payload, *sparse_forms(payload)))
+    return min(forms, key=lambda form: form[0].coded_bytes + len(json.dumps(form[0].payload)))
 
 
 def _payload(weight: Weight, rule: Rule | None, fitted: Fitted, guide: object) -> Payload:

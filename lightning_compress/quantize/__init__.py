@@ -14,10 +14,12 @@ from lightning_compress.quantize.low_rank import LowRank
 from lightning_compress.quantize.payload import DTYPES, FLOATS, Payload, StreamSpec, Words
 from lightning_compress.quantize.quantizer import FittedQuantizer, Quantizer, Storage
 from lightning_compress.quantize.raw import Raw, RawPayload
+from lightning_compress.quantize.sparse import SparsePayload
+from lightning_compress.quantize.sparse_forms import sparse_forms
 from lightning_compress.quantize.ternary import Ternary
 
 PAYLOADS: dict[str, type[Payload]] = {
-    p.kind: p for p in (RawPayload, HalfPayload, IndexedPayload, CodebookPayload, FactoredPayload)
+    p.kind: p for p in (RawPayload, HalfPayload, IndexedPayload, CodebookPayload, SparsePayload, FactoredPayload)
 }
 
 __all__ = [
@@ -42,9 +44,11 @@ __all__ = [
     "Quantizer",
     "Raw",
     "RawPayload",
+    "SparsePayload",
     "Storage",
     "StreamSpec",
     "Ternary",
     "Words",
     "index_pruned",
+    "sparse_forms",
 ]

@@ -18,7 +18,7 @@ from lightning_compress.quantize.codes import OUTSIDE, codebook_payload
 from lightning_compress.quantize.lloyd import Start, cluster, points
 from lightning_compress.quantize.outliers import checked_share, is_inside, largest_inside
 from lightning_compress.quantize.quantizer import Storage
-from lightning_compress.weights import chunks
+from lightning_compress.weights import chunks, true_positions
 
 Scope = Literal["model", "class", "tensor"]
 MAX_CLUSTERS = 4096
@@ -34,8 +34,8 @@ class KMeans:
     Attributes:
         clusters: k, from 1 to 4096; a tensor of fewer distinct weights keeps those.
         scope: one codebook for each ``tensor``, for each ``class``, or for all weights of the rule (``model``).
-        start: where Lloyd's algorithm begins: ``quantile`` (parts of equally many weights) or ``k-means++``, which
-            finds rare large weights and has the smaller error for many clusters.
+        start: where Lloyd's algorithm begins: ``k-means++``, or ``quantile`` (parts of equally many weights), which is
+            as good for few clusters, and for many has too few of them where weights are large and rare.
         outliers: share of the weights of largest magnitude, in the scope, that are kept apart, 0 to 1.
 
     Raises:
@@ -48,7 +48,7 @@ class KMeans:
 
     clusters: int
     scope: Scope = "tensor"
-    start: Start = "quantile"
+    start: Start = "k-means++"
     outliers: float = 0.0
 
     def __post_init__(self) -> None:
@@ -101,4 +101,5 @@ class FittedKMeans:
 def _clustered(tensors: Sequence[Tensor], bound: float) -> Iterator[Tensor]:
     for tensor in tensors:
         for chunk in chunks(tensor):
-            yield chunk[is_inside(chunk, bound) & (chunk != 0)]
+            kept = is_inside(chunk, bound) & (chunk != 0)
+            yield chunk if bool(kept.all()) else chunk[true_positions(kept)]

@@ -41,4 +41,4 @@ def largest_inside(tensors: Sequence[Tensor], share: float) -> float:
 
 def is_inside(weights: Tensor, bound: float) -> Tensor:
     """Which weights are finite and no larger than the bound, of the shape of the weights."""
-    return torch.isfinite(weights) & (weights.abs() <= bound)
+    return weights.abs() <= min(bound, torch.finfo(weights.dtype).max)
