@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -46,11 +46,15 @@ class Scales:
     row: int
     size: int
 
+    def factors(self) -> Tensor:
+        """``[groups]``, float64."""
+        return torch.from_numpy(self.words.astype(np.float64)) * self.unit
+
     def spread(self, start: int, rows: int) -> Tensor:
         """``[rows · row]``, float64: the factor of each element of some rows."""
         in_row = -(-self.row // self.size)
-        words = self.words[start * in_row : (start + rows) * in_row].reshape(-1, in_row)
-        factors = torch.from_numpy(words.astype(np.float64) * self.unit)
+        words = self.words[start * in_row : (start + rows) * in_row]
+        factors = replace(self, words=words).factors().reshape(-1, in_row)
         return factors.repeat_interleave(self.size, 1)[:, : self.row].reshape(-1)
 
 

@@ -96,6 +96,8 @@ def to_words(tensor: Tensor) -> Words:
 
 def from_words(words: Words, dtype: torch.dtype) -> Tensor:
     """The flat tensor whose words these are; the inverse of :func:`to_words`."""
+    if not len(words):
+        return torch.empty(0, dtype=dtype)
     data = np.ascontiguousarray(words)
     data = data if data.flags.writeable else data.copy()
     return torch.from_numpy(data.view(np.uint8)).view(dtype)

@@ -79,12 +79,11 @@ class FittedScaled:
         inside = is_inside(tensor.detach().reshape(-1), self.bound)
         alive = inside if pruned is None else inside & ~pruned
         groups, living = _grouped(tensor, alive, row, size)
-        fitted = self.method.scales(groups, living).double().nan_to_num_()
-        factors = _stored(fitted, self.method.scale_bytes, row, size)
-        scales = torch.from_numpy(factors.words.astype(np.float64) * factors.unit)
+        factors = _stored(self.method.scales(groups, living), self.method.scale_bytes, row, size)
+        scales = factors.factors()
         values = torch.cat([self.method.values(), torch.zeros(1, dtype=torch.float64)])
         grouped_codes = self.method.codes(groups, living, scales)
-        if float(values.abs().max() * scales.max()) > torch.finfo(tensor.dtype).max:
+        if len(scales) and float(values.abs().max() * scales.max()) > torch.finfo(tensor.dtype).max:
             restored = (values[grouped_codes] * scales[:, None]).to(tensor.dtype)
             inside &= _flat(torch.isfinite(restored), row)
         codes = _flat(grouped_codes, row).to(torch.int32)
@@ -120,7 +119,8 @@ def least_squares(method: ScaledMethod, groups: Tensor, alive: Tensor, scales: T
         coded = values[method.codes(groups, alive, scales)] * alive
         products = (groups * coded).sum(1, dtype=torch.float64)
         squares = coded.square().sum(1, dtype=torch.float64)
-        scales = torch.where(squares > 0, products / squares, scales)
+        better = products / squares
+        scales = torch.where(torch.isfinite(better), better, scales)
     return scales
 
 
@@ -147,8 +147,9 @@ def _flat(codes: Tensor, row: int) -> Tensor:
 def _stored(scales: Tensor, width: int, row: int, size: int) -> Scales:
     """The scales as multiples of a unit, such that the largest is the largest word; a single one is exact."""
     most = (1 << (8 * width)) - 1
+    scales = scales.clamp(max=torch.finfo(torch.float64).max / 2)
     unit = float(scales.max()) / most if len(scales) else 0.0
-    words = scales.double().div(unit or 1.0).round_().clamp_(0, most).numpy()
+    words = scales.div(unit or 1.0).round_().clamp_(0, most).numpy()
     if len(scales) == 1:
         words, unit = np.ones(1), float(scales)
     return Scales(words.astype(WORD_DTYPES[width]), unit, row, size)
