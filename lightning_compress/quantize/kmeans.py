@@ -89,7 +89,7 @@ class FittedKMeans:
         zero, start = len(known), 0
         for chunk in chunks(tensor):
             part = codes[start : start + len(chunk)]
-            part.copy_(torch.bucketize(chunk, borders, out_int32=True))
+            part.copy_(torch.bucketize(chunk.contiguous(), borders, out_int32=True))
             part[~is_inside(chunk, self.bound) | (zero == 0)] = OUTSIDE
             part[chunk == 0] = zero
             start += len(chunk)
