@@ -19,23 +19,35 @@ if TYPE_CHECKING:
     from lightning_compress.plan import Plan as Plan
     from lightning_compress.plan import Rule as Rule
     from lightning_compress.prune import Prune as Prune
+    from lightning_compress.quantize import Binary as Binary
     from lightning_compress.quantize import Grid as Grid
+    from lightning_compress.quantize import GroupWise as GroupWise
     from lightning_compress.quantize import Half as Half
     from lightning_compress.quantize import Interval as Interval
+    from lightning_compress.quantize import KMeans as KMeans
+    from lightning_compress.quantize import Logarithmic as Logarithmic
+    from lightning_compress.quantize import LowRank as LowRank
     from lightning_compress.quantize import Raw as Raw
+    from lightning_compress.quantize import Ternary as Ternary
     from lightning_compress.weights import Weights as Weights
 
 _HOMES = {
     "Archive": "archive",
+    "Binary": "quantize",
     "CompressCheckpoint": "callbacks",
     "CompressionError": "errors",
     "Grid": "quantize",
+    "GroupWise": "quantize",
     "Half": "quantize",
     "Interval": "quantize",
+    "KMeans": "quantize",
+    "Logarithmic": "quantize",
+    "LowRank": "quantize",
     "Plan": "plan",
     "Prune": "prune",
     "Raw": "quantize",
     "Rule": "plan",
+    "Ternary": "quantize",
     "Weights": "weights",
     "compress": "compression",
     "expand": "compression",

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Mapping, Sequence
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from importlib import metadata
 from os import PathLike, fspath
 from pathlib import Path
@@ -17,7 +18,15 @@ from lightning_compress.archive.storage import becoming
 from lightning_compress.errors import ForeignFileError, WeightsError
 from lightning_compress.fitting import Fitted, fit, is_lossy, pruned_mask
 from lightning_compress.plan import Plan, Rule
-from lightning_compress.quantize import Payload, RawPayload, index_pruned
+from lightning_compress.quantize import (
+    FactoredPayload,
+    FittedQuantizer,
+    Payload,
+    RawPayload,
+    Storage,
+    index_pruned,
+    sparse_forms,
+)
 from lightning_compress.weights import Weight, Weights, one_thread
 
 Source = Weights | Mapping[str, Tensor] | nn.Module | str | PathLike[str]
@@ -47,7 +56,8 @@ def compress(
     """
     with one_thread():
         weights = read_weights(source) if isinstance(source, (str, PathLike)) else Weights.of(source)
-        return _compress(weights, Plan.resolve(plan), guidance or {}, on_tensor)
+        resolved = Plan.resolve(plan)
+        return assemble(weights, resolved, payloads_of(weights, resolved, guidance or {}), on_tensor)
 
 
 def read_weights(path: str | PathLike[str], *, exclude: Sequence[str] = ()) -> Weights:
@@ -64,16 +74,26 @@ def read_weights(path: str | PathLike[str], *, exclude: Sequence[str] = ()) -> W
     return Weights.from_checkpoint(path, exclude=exclude)
 
 
-def _compress(
-    weights: Weights, plan: Plan, guidance: Mapping[str, object], on_tensor: Callable[[Weight], None] | None
-) -> Archive:
+def payloads_of(weights: Weights, plan: Plan, guidance: Mapping[str, object]) -> Iterator[Payload]:
+    """The payload of each tensor, in order, made when it is asked for.
+
+    Raises:
+        PlanError: the plan does not fit the model.
+    """
     rules = plan.assign(weights)
     fitted = fit(weights, rules)
+    for weight, rule in zip(weights, rules, strict=True):
+        yield _payload(weight, rule, fitted, guidance.get(weight.name))
+
+
+def assemble(
+    weights: Weights, plan: Plan, payloads: Iterable[Payload], on_tensor: Callable[[Weight], None] | None = None
+) -> Archive:
+    """The archive of payloads, one for each tensor in order, each coded in the fewest bytes."""
     entries: list[Entry] = []
     streams: dict[str, bytes] = {}
-    for weight, rule in zip(weights, rules, strict=True):
-        payload = _payload(weight, rule, fitted, guidance.get(weight.name))
-        entry, coded = encode_tensor(weight.name, weight.class_name, payload)
+    for weight, payload in zip(weights, payloads, strict=True):
+        entry, coded = _fewest_bytes(weight, payload)
         entries.append(entry)
         streams[entry.key] = coded
         if on_tensor is not None:
@@ -169,13 +189,28 @@ def _lightning_version() -> str:
     return "2.0.0"
 
 
+def _fewest_bytes(weight: Weight, payload: Payload) -> tuple[Entry, bytes]:
+    """A payload coded as it is, or with its zeros apart."""
+    forms = (encode_tensor(weight.name, weight.class_name, form) for form in (payload, *sparse_forms(payload)))
+    return min(forms, key=lambda form: form[0].coded_bytes + len(json.dumps(form[0].payload)))
+
+
 def _payload(weight: Weight, rule: Rule | None, fitted: Fitted, guide: object) -> Payload:
     """The payload of one tensor."""
     tensor = weight.tensor.detach().cpu()
     if rule is None or not is_lossy(weight):
         return RawPayload(tensor)
-    quantizer, cut = fitted.quantizer_of(weight, rule), fitted.cuts.get(weight.name)
-    pruned = None if cut is None else pruned_mask(tensor, cut)
+    quantizer = fitted.quantizer_of(weight, rule)
+    if weight.name in fitted.factors:
+        left, right = (_store(f, rule.storage, quantizer, None, None) for f in fitted.factors[weight.name])
+        return FactoredPayload(left, right, fitted.factors[weight.name][0].shape[1], tuple(tensor.shape))
+    cut = fitted.cuts.get(weight.name)
+    return _store(tensor, rule.storage, quantizer, None if cut is None else pruned_mask(tensor, cut), guide)
+
+
+def _store(
+    tensor: Tensor, storage: Storage, quantizer: FittedQuantizer | None, pruned: Tensor | None, guide: object
+) -> Payload:
     if quantizer is not None:
-        return quantizer.store(tensor, rule.storage, pruned=pruned, guide=guide)
-    return rule.storage.store(tensor) if pruned is None else index_pruned(tensor, rule.storage, pruned)
+        return quantizer.store(tensor, storage, pruned=pruned, guide=guide)
+    return storage.store(tensor) if pruned is None else index_pruned(tensor, storage, pruned)

@@ -11,10 +11,9 @@ import torch
 from torch import Tensor
 
 from lightning_compress.plan import Rule
-from lightning_compress.quantize import FittedQuantizer
+from lightning_compress.quantize import FLOATS, FittedQuantizer
 from lightning_compress.weights import Cut, Weight, Weights, chunks
 
-_LOSSY_DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 Group = tuple[Rule, str]
 
 
@@ -39,7 +38,7 @@ class Fitted:
 
 def is_lossy(weight: Weight) -> bool:
     """Whether lossy methods may touch a tensor; all others are kept exactly."""
-    return weight.tensor.dtype in _LOSSY_DTYPES
+    return weight.tensor.dtype in FLOATS
 
 
 def fit(weights: Weights, rules: Sequence[Rule | None]) -> Fitted:

@@ -9,11 +9,22 @@ from typing import Any
 
 from lightning_compress.errors import PlanError
 from lightning_compress.prune import Prune
-from lightning_compress.quantize import Grid, Half, Interval, LowRank, Raw
+from lightning_compress.quantize import (
+    Binary,
+    Grid,
+    GroupWise,
+    Half,
+    Interval,
+    KMeans,
+    Logarithmic,
+    LowRank,
+    Raw,
+    Ternary,
+)
 
-QuantizerMethod = Interval | Grid
+QuantizerMethod = Interval | Grid | KMeans | Logarithmic | Binary | Ternary | GroupWise
 Method = Prune | LowRank | QuantizerMethod | Half | Raw
-QUANTIZERS: tuple[type[QuantizerMethod], ...] = (Interval, Grid)
+QUANTIZERS: tuple[type[QuantizerMethod], ...] = (Interval, Grid, KMeans, Logarithmic, Binary, Ternary, GroupWise)
 _ROLES: tuple[tuple[type[Method], ...], ...] = ((Prune,), (LowRank,), QUANTIZERS, (Half, Raw))
 METHODS: dict[str, type[Method]] = {method.id: method for role in _ROLES for method in role}
 

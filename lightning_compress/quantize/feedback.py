@@ -50,7 +50,8 @@ def feedback_factor(curvature: Tensor, damping: float) -> Tensor | None:
     upper, failed = torch.linalg.cholesky_ex(torch.cholesky_inverse(lower), upper=True)
     if int(failed) or not bool(torch.isfinite(upper).all()):
         return None
-    return (upper * upper.diagonal().pow(-2).mean().sqrt()).float()
+    factor: Tensor = (upper * upper.diagonal().pow(-2).mean().sqrt()).float()
+    return factor
 
 
 def feedback_points(weights: Tensor, factor: Tensor, trellis: Trellis | None, rates: Rates | None = None) -> Tensor:

@@ -13,17 +13,19 @@ from torch import Tensor
 
 from lightning_compress.errors import FormatError
 from lightning_compress.quantize.half import HalfPayload
-from lightning_compress.quantize.payload import StreamSpec, Words, count_of, from_words, to_words
+from lightning_compress.quantize.nested import (
+    STORAGES,
+    inner_parameters,
+    inner_streams,
+    outliers_layout,
+    streams_of,
+)
+from lightning_compress.quantize.payload import FLOATS, StreamSpec, Words, count_of, from_words, to_words
 from lightning_compress.quantize.raw import RawPayload
 from lightning_compress.weights import true_positions
 
 MAX_LEVELS = 1 << 16
 _CHUNK = 1 << 18
-_DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
-_OUTLIER_PAYLOADS: dict[str, type[RawPayload] | type[HalfPayload]] = {
-    RawPayload.kind: RawPayload,
-    HalfPayload.kind: HalfPayload,
-}
 
 
 @dataclass(frozen=True)
@@ -89,17 +91,13 @@ class IndexedPayload:
             "first": self.codebook.first,
             "step": self.codebook.step,
             "levels": self.codebook.levels,
-            "outliers": {
-                "kind": self.outliers.kind,
-                "count": self.outliers.count,
-                **self.outliers.parameters(),
-            },
+            "outliers": {"count": self.outliers.count, **inner_parameters(self.outliers)},
         }
 
     def streams(self) -> dict[str, Words]:
         """``indices``, and the streams of the outliers under ``outlier_…``."""
         own = {"indices": to_words(self.indices)} if len(self.indices) else {}
-        return own | {f"outlier_{name}": words for name, words in self.outliers.streams().items()}
+        return own | inner_streams(self.outliers, "outlier")
 
     def restore(self) -> Tensor:
         """The tensor: codebook values, zeros and outliers."""
@@ -119,16 +117,11 @@ class IndexedPayload:
     @classmethod
     def layout(cls, parameters: Mapping[str, Any], count: int, dtype: torch.dtype) -> dict[str, StreamSpec]:
         """See :class:`Payload`."""
-        if dtype not in _DTYPES:
+        if dtype not in FLOATS:
             raise FormatError(f"indexed payload of {dtype}, expected a floating-point tensor of 16 to 64 bits")
         codebook = _codebook(parameters)
-        outliers = parameters.get("outliers")
-        if not isinstance(outliers, Mapping) or outliers.get("kind") not in _OUTLIER_PAYLOADS:
-            raise FormatError(f"outliers of an indexed payload are {outliers!r}, expected a known kind")
-        number = count_of(outliers, "count", count)
-        streams = _OUTLIER_PAYLOADS[outliers["kind"]].layout(outliers, number, dtype)
         own = {"indices": StreamSpec(count, codebook.index_dtype.itemsize)} if count else {}
-        return own | {f"outlier_{name}": spec for name, spec in streams.items()}
+        return own | outliers_layout(parameters.get("outliers"), count, dtype)
 
     @classmethod
     def from_streams(
@@ -140,13 +133,9 @@ class IndexedPayload:
     ) -> IndexedPayload:
         """See :class:`Payload`."""
         codebook = _codebook(parameters)
-        kind, number = parameters["outliers"]["kind"], parameters["outliers"]["count"]
-        outliers = _OUTLIER_PAYLOADS[kind].from_streams(
-            parameters["outliers"],
-            (number,),
-            dtype,
-            {n.removeprefix("outlier_"): w for n, w in streams.items() if n.startswith("outlier_")},
-        )
+        number = parameters["outliers"]["count"]
+        inner = parameters["outliers"]
+        outliers = STORAGES[inner["kind"]].from_streams(inner, (number,), dtype, streams_of(streams, "outlier"))
         words = streams.get("indices", np.empty(0, f"<u{codebook.index_dtype.itemsize}"))
         if int(words.max(initial=0)) > codebook.outlier:
             raise FormatError(f"index {int(words.max())} stands in a codebook of {codebook.outlier + 1}")

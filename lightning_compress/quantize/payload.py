@@ -16,6 +16,7 @@ from lightning_compress.weights import as_bytes
 
 Words = NDArray[np.unsignedinteger[Any]]
 WORD_DTYPES: dict[int, np.dtype[Any]] = {width: np.dtype(f"<u{width}") for width in (1, 2, 4, 8)}
+FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 DTYPES: dict[str, torch.dtype] = {
     str(dtype).removeprefix("torch."): dtype
     for dtype in vars(torch).values()
@@ -112,6 +113,8 @@ def to_words(tensor: Tensor) -> Words:
 
 def from_words(words: Words, dtype: torch.dtype) -> Tensor:
     """The flat tensor whose words these are; the inverse of :func:`to_words`."""
+    if not len(words):
+        return torch.empty(0, dtype=dtype)
     data = np.ascontiguousarray(words)
     data = data if data.flags.writeable else data.copy()
     return torch.from_numpy(data.view(np.uint8)).view(dtype)

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import zstandard
+from reference_methods import codebook, factored, inner, sparse
 
 _BITS = {"bool": 8, "bfloat16": 16, "float4_e2m1fn_x2": 8}
 _PLANE_CODERS = {0: "stored", 1: "packed", 2: "zstd", 3: "huffman", 4: "ans", 5: "contexts"}
@@ -186,11 +187,19 @@ def _restore(payload: dict[str, Any], n: int, dtype: str, coded: dict[str, tuple
         bits = values.view(f"<u{size}")
         bits[np.cumsum(gaps.astype(np.int64) + 1) - 1] = words("escape_values", payload["escapes"], size)
         return bits.tobytes()
+    if payload["kind"] == "codebook":
+        stored = _restore(payload["outliers"], payload["outliers"]["count"], dtype, inner(coded, "outlier_"))
+        return codebook(payload, n, size, dtype, words, stored, _round)
+    if payload["kind"] == "sparse":
+        return sparse(
+            payload, n, size, words, _restore(payload["values"], payload["count"], dtype, inner(coded, "value_"))
+        )
+    if payload["kind"] == "factored":
+        return factored(payload, n, size, dtype, coded, _restore, _round)
     assert payload["kind"] == "indexed"
     levels, outliers = payload["levels"], payload["outliers"]
     index = words("indices", n, 1 if levels + 1 < 2**8 else 2 if levels + 1 < 2**16 else 4)
-    inner = {name.removeprefix("outlier_"): code for name, code in coded.items() if name != "indices"}
-    stored = np.frombuffer(_restore(outliers, outliers["count"], dtype, inner), f"<u{size}")
+    stored = np.frombuffer(_restore(outliers, outliers["count"], dtype, inner(coded, "outlier_")), f"<u{size}")
     grid = payload["first"] + payload["step"] * np.arange(levels, dtype=np.float64)
     table = np.concatenate([_round(grid, dtype), np.zeros(2, f"<u{size}")])
     bits = table[index]

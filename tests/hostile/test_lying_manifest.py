@@ -115,7 +115,7 @@ LIES: dict[str, Lie] = {
     "unknown dtype": (entry(RAW, dtype="float3"), VersionError, "'raw' has dtype 'float3'"),
     "dtype of torch": (entry(RAW, dtype="strided"), VersionError, "dtype"),
     "quantized dtype": (entry(RAW, dtype="qint8"), VersionError, "dtype"),
-    "unknown payload": (payload(RAW, kind="factored"), VersionError, "kind 'factored', this version knows raw"),
+    "unknown payload": (payload(RAW, kind="quantum"), VersionError, "kind 'quantum', this version knows raw"),
     "unknown coder": (stream(RAW, 1, "arithmetic"), VersionError, "coder 'arithmetic', this version knows stored"),
     "unknown asset coder": (asset(stream=["bytes", "brotli", 18, "00000000"]), VersionError, "brotli"),
     **{f"dtype is {value!r}": (entry(RAW, dtype=value), FormatError, "dtype") for value in (None, 7, ["float32"], {})},

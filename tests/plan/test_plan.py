@@ -11,7 +11,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from lightning_compress import Half, Interval, Plan, Prune, Raw, Rule, compress
+from lightning_compress import (
+    Binary,
+    GroupWise,
+    Half,
+    Interval,
+    KMeans,
+    Logarithmic,
+    LowRank,
+    Plan,
+    Prune,
+    Raw,
+    Rule,
+    Ternary,
+    compress,
+)
 from lightning_compress.errors import CompressionError, PlanError
 from lightning_compress.plan import METHODS, PRESETS
 from lightning_compress.weights import Weights
@@ -64,8 +78,17 @@ intervals = st.builds(
     st.sampled_from(["left", "middle", "right"]),
     st.sampled_from(["model", "class", "tensor"]),
 )
+shares = st.sampled_from([0, 0.005, 0.25, 1])
+quantizers = st.one_of(
+    intervals,
+    st.builds(KMeans, st.integers(1, 4096), st.sampled_from(["model", "class"]), st.just("quantile"), shares),
+    st.builds(Logarithmic, st.integers(2, 6), st.sampled_from(["tensor", "row"]), shares),
+    st.builds(Ternary, st.sampled_from(["tensor", "row"]), shares),
+    st.builds(GroupWise, st.integers(2, 8), st.integers(1, 512), st.sampled_from([8, 16]), shares),
+)
+factorings = st.builds(LowRank, st.integers(1, 1024)) | st.builds(LowRank, energy=st.floats(0.01, 0.99))
 storages = st.sampled_from([Raw(), Half(), Half(rounding="nearest"), Half("float16", "nearest")])
-method_lists = st.tuples(st.none() | prunes, st.none() | intervals, st.none() | storages).map(
+method_lists = st.tuples(st.none() | prunes | factorings, st.none() | quantizers, st.none() | storages).map(
     lambda three: [method for method in three if method is not None]
 )
 
@@ -97,7 +120,10 @@ def test_equal_plans_are_equal_and_hash_alike():
 
 
 def test_every_method_says_what_it_is():
-    assert list(METHODS) == ["prune", "low-rank", "interval", "grid", "half", "raw"]
+    assert set(METHODS) == {
+        "prune", "low-rank", "interval", "grid", "k-means", "logarithmic", "binary", "ternary", "group-wise", "half",
+        "raw",
+    }  # fmt: skip
     assert {name for name, method in METHODS.items() if not method.lossy} == {"raw"}
 
 
@@ -237,6 +263,14 @@ def test_a_rule_that_something_is_left_to_is_taken(rules):
         ),
         (lambda: Rule("*", Interval(4), Prune(0.1)), "methods interval, prune; write at most one"),
         (lambda: Rule("*", Half(), Interval(4)), "methods half, interval; write at most one"),
+        (lambda: Rule("*", KMeans(4), Interval(4)), "methods k-means, interval; write at most one of each kind"),
+        (lambda: Rule("*", KMeans(4), LowRank(4)), "methods k-means, low-rank; write at most one"),
+        (lambda: Rule("*", KMeans), r"is no method; write KMeans\(…\)"),
+        (
+            lambda: Rule("*", Prune(0.1), LowRank(4)),
+            "low-rank cannot hold the zeros that prune makes; leave one of",
+        ),
+        (lambda: Rule("*", Prune(0.1), Binary()), "binary cannot hold the zeros .* take a quantizer that holds zeros"),
         (lambda: Rule("*", Half(), Raw()), "methods half, raw; write at most one of each kind"),
         (lambda: Rule("*", Prune(0.1), Prune(0.2)), "methods prune, prune; write at most one"),
         (lambda: Rule("*", Half(), by="layer"), "by is 'layer', write 'name' or 'class'"),
@@ -294,6 +328,14 @@ def rule(methods, **more):
         (rule([{"interval": {"bits": 4, "coverage": 1.2}}]), "coverage is 1.2, expected a fraction from 0 to 1"),
         (rule([{"interval": {"bits": 4, "coverage": -1}}]), "coverage is -1"),
         (rule([{"interval": {"bits": 4, "coverage": float("nan")}}]), "coverage is nan"),
+        (rule(["k-means"]), r"method 'k-means' has no clusters; write k-means: \{clusters: …\}"),
+        (rule([{"kmeans": {"clusters": 4}}]), r"method 'kmeans' is unknown \(did you mean 'k-means'\?\)"),
+        (
+            rule([{"group-wise": {"bits": 4, "group": 64}}]),
+            "unknown key 'group'.*knows bits, outliers, scale_bits, size",
+        ),
+        (rule(["low-rank"]), "rank is None and energy is None, expected exactly one of them"),
+        (rule([{"prune": {"amount": 0.1}}, "binary"]), "binary cannot hold the zeros that prune makes"),
         (rule([{"half": {"format": "fp16"}}]), "write one of bfloat16, float16"),
         (rule(["half", {"prune": {"amount": 0.1}}]), "in the order prune, low-rank, a quantizer .*, half or raw"),
         (rule(["half"], optional="false"), "optional is 'false', write true or false"),

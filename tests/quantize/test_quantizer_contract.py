@@ -7,11 +7,27 @@ import json
 import pytest
 import torch
 
-from lightning_compress import Grid, Half, Interval, Plan, Prune, Raw, Rule, compress
+from lightning_compress import (
+    Binary,
+    Grid,
+    GroupWise,
+    Half,
+    Interval,
+    KMeans,
+    Logarithmic,
+    LowRank,
+    Plan,
+    Prune,
+    Raw,
+    Rule,
+    Ternary,
+    compress,
+)
 from lightning_compress.archive import encode_tensor
 from lightning_compress.archive.encode import decode_tensor
 from lightning_compress.errors import FormatError
-from lightning_compress.quantize import PAYLOADS
+from lightning_compress.plan.methods import QUANTIZERS
+from lightning_compress.quantize import PAYLOADS, FactoredPayload, SparsePayload, sparse_forms
 
 METHODS = {
     "raw": (Raw(),),
@@ -35,6 +51,20 @@ METHODS = {
     "prune, half": (Prune(0.3, "class-uniform"), Half()),
     "prune everything": (Prune(1),),
     "the paper": (Prune(0.15, "class-uniform"), Interval(6, 0.98), Half()),
+    "k-means": (KMeans(5),),
+    "k-means, one for all": (KMeans(300, "model", "quantile", 0.02), Half()),
+    "prune, k-means": (Prune(0.3), KMeans(4, "class"), Raw()),
+    "logarithmic": (Logarithmic(4),),
+    "prune, logarithmic": (Prune(0.3), Logarithmic(3, "row", 0.05), Half()),
+    "binary": (Binary(),),
+    "binary, one scale": (Binary("tensor", 0.1), Half()),
+    "ternary": (Ternary(),),
+    "prune, ternary": (Prune(0.3), Ternary("tensor"), Raw()),
+    "group-wise": (GroupWise(4, 5),),
+    "prune, group-wise": (Prune(0.3), GroupWise(8, 64, 16, 0.01), Half()),
+    "low rank": (LowRank(2),),
+    "low rank, half": (LowRank(energy=0.5), Half()),
+    "low rank, k-means": (LowRank(energy=0.9), KMeans(16, "model"), Half()),
 }
 IDEMPOTENT = ("raw", "half", "half to nearest", "float16", "prune everything")
 EXACT = {"raw": (Raw(),), "nothing covered": (Interval(4, 0), Raw()), "nothing pruned": (Prune(0),)}
@@ -119,6 +149,19 @@ def test_a_method_survives_its_plan_s_plain_data(methods):
     assert all(isinstance(method.lossy, bool) for method in methods)
 
 
+@pytest.mark.parametrize("quantizer", QUANTIZERS, ids=lambda quantizer: quantizer.id)
+def test_the_contract_suite_knows_every_quantizer(quantizer):
+    assert any(isinstance(method, quantizer) for methods in METHODS.values() for method in methods)
+
+
+@pytest.mark.parametrize("methods", METHODS.values(), ids=METHODS)
+def test_pruned_weights_come_back_as_zero_through_every_method(methods):
+    if isinstance(methods[0], Prune):
+        weights = TENSORS["normal torch.float32"]
+        kept = through(methods[:1], weights) != 0
+        assert not through(methods, weights)[~kept].any()
+
+
 def payloads():
     weights = TENSORS["normal torch.float32"].reshape(-1)
     fitted = Interval(9, 0.9).fit([weights])
@@ -126,9 +169,23 @@ def payloads():
     yield Half().store(TENSORS["special torch.float32"])
     yield Half("float16", "nearest").store(TENSORS["special torch.float64"])
     yield from (fitted.store(weights, storage) for storage in (Raw(), Half()))
+    matrix = TENSORS["normal torch.float32"]
+    yield KMeans(300, outliers=0.1).fit([matrix]).store(matrix, Half())
+    yield GroupWise(4, 10, 16, 0.1).fit([matrix]).store(matrix, Raw())
+    yield Ternary("row").fit([matrix]).store(matrix.double(), Raw())
+    left, right = LowRank(3).factor(matrix)
+    yield FactoredPayload(Half().store(left), KMeans(9).fit([right]).store(right, Raw()), 3, tuple(matrix.shape))
+    pruned = torch.arange(matrix.numel()) % 7 != 3
+    for form in ("gaps", "bitmap"):
+        dense = KMeans(4).fit([matrix]).store(matrix, Raw(), pruned=pruned)
+        (sparse,) = (found for found in sparse_forms(dense) if found.form == form)
+        yield SparsePayload(sparse.kept, form, sparse.values, tuple(matrix.shape))
 
 
 PAYLOAD_LIST = list(payloads())
+RAW = {"kind": "raw"}
+NO_OUTLIERS = {"kind": "raw", "count": 0}
+SCALES = {"unit": 1.0, "width": 1, "row": 5, "size": 2}
 
 
 @pytest.mark.parametrize("payload", PAYLOAD_LIST, ids=[p.kind for p in PAYLOAD_LIST])
@@ -160,8 +217,36 @@ def test_a_payload_is_rebuilt_from_parameters_and_streams(payload):
         ("indexed", {"first": 0.0, "step": 1.0, "levels": 4, "outliers": {"kind": "indexed", "count": 0}}),
         ("indexed", {"first": 0.0, "step": 1.0, "levels": 4, "outliers": {"kind": "raw", "count": 11}}),
         ("indexed", {"first": 0.0, "step": 1.0, "levels": 4, "outliers": None}),
+        ("codebook", {"levels": 4}),
+        ("codebook", {"levels": 1 << 16, "outliers": NO_OUTLIERS}),
+        ("codebook", {"levels": -1, "outliers": NO_OUTLIERS}),
+        ("codebook", {"levels": 4, "outliers": {"kind": "codebook", "count": 0}}),
+        ("codebook", {"levels": 4, "outliers": {"kind": "raw", "count": 11}}),
+        ("codebook", {"levels": 4, "outliers": NO_OUTLIERS, "scales": None}),
+        ("codebook", {"levels": 4, "outliers": NO_OUTLIERS, "scales": SCALES | {"unit": 1}}),
+        ("codebook", {"levels": 4, "outliers": NO_OUTLIERS, "scales": SCALES | {"unit": float("inf")}}),
+        ("codebook", {"levels": 4, "outliers": NO_OUTLIERS, "scales": SCALES | {"unit": -1.0}}),
+        ("codebook", {"levels": 4, "outliers": NO_OUTLIERS, "scales": SCALES | {"width": 3}}),
+        ("codebook", {"levels": 4, "outliers": NO_OUTLIERS, "scales": SCALES | {"width": 0}}),
+        ("codebook", {"levels": 4, "outliers": NO_OUTLIERS, "scales": SCALES | {"row": 4}}),
+        ("codebook", {"levels": 4, "outliers": NO_OUTLIERS, "scales": SCALES | {"row": 0, "size": 0}}),
+        ("codebook", {"levels": 4, "outliers": NO_OUTLIERS, "scales": SCALES | {"size": 6}}),
+        ("sparse", {"positions": "gaps", "width": 3, "count": 2, "values": RAW}),
+        ("sparse", {"positions": "gaps", "width": [1], "count": 2, "values": RAW}),
+        ("sparse", {"positions": "runs", "width": 1, "count": 2, "values": RAW}),
+        ("sparse", {"positions": "gaps", "width": 1, "count": 11, "values": RAW}),
+        ("sparse", {"positions": "gaps", "width": 1, "count": 2, "values": {"kind": "sparse"}}),
+        ("sparse", {"positions": "gaps", "width": 1, "count": 2}),
+        ("factored", {"rows": 5, "rank": 1, "left": RAW}),
+        ("factored", {"rows": 5, "rank": 0, "left": RAW, "right": RAW}),
+        ("factored", {"rows": 5, "rank": 2, "left": RAW, "right": RAW}),
+        ("factored", {"rows": 0, "rank": 1, "left": RAW, "right": RAW}),
+        ("factored", {"rows": 3, "rank": 1, "left": RAW, "right": RAW}),
+        ("factored", {"rows": 5, "rank": 2000, "left": RAW, "right": RAW}),
+        ("factored", {"rows": 5, "rank": 1, "left": {"kind": "factored"}, "right": RAW}),
+        ("factored", {"rows": 5, "rank": 1, "left": RAW, "right": {"kind": ["raw"]}}),
     ],
 )
 def test_wrong_parameters_are_refused_before_anything_is_allocated(kind, parameters):
-    with pytest.raises(FormatError, match=r"expected|unknown"):
+    with pytest.raises(FormatError, match=r"expected|unknown|do not fit"):
         PAYLOADS[kind].layout(parameters, 10, torch.float32)

@@ -1,0 +1,56 @@
+"""Payloads inside payloads: their parameters under one key, their streams under one prefix."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from lightning_compress.errors import FormatError
+from lightning_compress.quantize.half import HalfPayload
+from lightning_compress.quantize.payload import Payload, StreamSpec, Words, count_of
+from lightning_compress.quantize.raw import RawPayload
+
+STORAGES: Mapping[str, type[RawPayload | HalfPayload]] = {RawPayload.kind: RawPayload, HalfPayload.kind: HalfPayload}
+
+
+def inner_parameters(payload: Payload) -> dict[str, Any]:
+    """Kind and parameters of a payload, as they stand in those of the one around it."""
+    return {"kind": payload.kind, **payload.parameters()}
+
+
+def inner_streams(payload: Payload, prefix: str) -> dict[str, Words]:
+    """The streams of a payload, each name with the prefix and an underscore before it."""
+    return {f"{prefix}_{name}": words for name, words in payload.streams().items()}
+
+
+def inner_layout(
+    parameters: Any, prefix: str, count: int, dtype: torch.dtype, kinds: Mapping[str, type[Payload]]
+) -> dict[str, StreamSpec]:
+    """The layout of a payload of ``count`` elements inside another, under the names that its streams have there.
+
+    Raises:
+        FormatError: ``parameters`` are not those of a payload of one of the kinds.
+    """
+    kind = parameters.get("kind") if isinstance(parameters, Mapping) else None
+    if not isinstance(kind, str) or kind not in kinds:
+        raise FormatError(f"the {prefix} payload is {parameters!r}, expected a known kind: {', '.join(kinds)}")
+    return {f"{prefix}_{name}": spec for name, spec in kinds[kind].layout(parameters, count, dtype).items()}
+
+
+def streams_of(streams: Mapping[str, Words], prefix: str) -> dict[str, Words]:
+    """The streams of the payload inside, from those of the whole, under their own names."""
+    return {n.removeprefix(f"{prefix}_"): words for n, words in streams.items() if n.startswith(f"{prefix}_")}
+
+
+def outliers_layout(outliers: Any, count: int, dtype: torch.dtype) -> dict[str, StreamSpec]:
+    """The layout of the outliers of a tensor of ``count`` elements, which say how many they are.
+
+    Raises:
+        FormatError: as for :func:`inner_layout`, and more outliers than elements.
+    """
+    if not isinstance(outliers, Mapping) or "kind" not in outliers:
+        raise FormatError(f"outliers are {outliers!r}, expected a known kind, their count and its parameters")
+    number = count_of(outliers, "count", count)
+    return inner_layout(outliers, "outlier", number, dtype, STORAGES)
