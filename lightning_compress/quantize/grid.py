@@ -35,7 +35,7 @@ class Grid:
     Attributes:
         step: distance of neighbouring points; with ``relative``, as a multiple of the weights' standard deviation.
         trellis: states of the trellis (4, 8, 16, 32, 64 or 128), which at equal bytes lowers the error; 0 for none. A
-            step with a trellis errs as one of about 1.65 times its size without. Vectors never have one, nor have
+            step with a trellis errs as one of about 1.6 times its size without. Vectors never have one, nor have
             matrices of a few long rows.
         relative: whether ``step`` counts standard deviations.
         scope: with ``relative``, whose standard deviation: of all weights of the rule, of their class, of the tensor.

@@ -17,7 +17,7 @@ from lightning_compress.quantize.trellis import Bytes, Integers
 Doubles = NDArray[np.float64]
 
 _PER_OCTAVE = 3
-_MOST_SUMS = {False: 16, True: 8}  # with a trellis each counts twice
+_MOST_SUMS = (8, 64)  # few for small matrices; many where columns differ by orders of magnitude
 _SYMBOL_BITS = 7
 _SPREAD = 8  # standard deviations whose indices are told apart
 _CHUNK = 1 << 18
@@ -36,17 +36,19 @@ def choose_classes(indices: Integers, quantizers: Bytes | None) -> Classes:
     columns, rows = indices.shape
     if min(columns, rows) < 2:
         return Classes()
-    by_row, by_column = scale_classes(indices, _MOST_SUMS[quantizers is not None])
-    counts = _count_symbols(indices, quantizers, by_row, by_column)
-    best, least = Classes(), _bytes_of(counts.sum((0, 1)))
-    row_cost, column_cost = (_bytes_of(np.bincount(part).astype(np.float64)) for part in (by_row, by_column))
-    for classes, tables, side in (
-        (Classes(by_row, None), counts.sum(1), row_cost),
-        (Classes(None, by_column), counts.sum(0), column_cost),
-        (Classes(by_row, by_column), _by_sum(counts), row_cost + column_cost),
-    ):
-        if _bytes_of(tables) + side < least:
-            best, least = classes, _bytes_of(tables) + side
+    best, least = Classes(), math.inf
+    for most in _MOST_SUMS:
+        by_row, by_column = scale_classes(indices, most)
+        counts = _count_symbols(indices, quantizers, by_row, by_column)
+        row_cost, column_cost = (_bytes_of(np.bincount(part).astype(np.float64)) for part in (by_row, by_column))
+        for classes, tables, side in (
+            (Classes(), counts.sum((0, 1)), 0.0),
+            (Classes(by_row, None), counts.sum(1), row_cost),
+            (Classes(None, by_column), counts.sum(0), column_cost),
+            (Classes(by_row, by_column), _by_sum(counts), row_cost + column_cost),
+        ):
+            if _bytes_of(tables) + side < least:
+                best, least = classes, _bytes_of(tables) + side
     return best
 
 

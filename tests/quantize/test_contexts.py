@@ -136,7 +136,7 @@ class TestChoice:
         quantizers = TRELLISES[states].quantizers(indices) if states else None
         classes = choose_classes(indices, quantizers)
         assert (classes.rows is not None, classes.columns is not None) == sides
-        assert classes.contexts(2 if states else 1) <= 16
+        assert classes.contexts(2 if states else 1) <= 128
 
     def test_fine_indices_have_classes_too(self):
         indices = (matrix(300, 200, 8, (8, 1)).astype(np.int32) * 200).clip(-32000, 32000).astype(np.int16)
