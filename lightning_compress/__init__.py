@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from lightning_compress.quantize import Half as Half
     from lightning_compress.quantize import Interval as Interval
     from lightning_compress.quantize import Raw as Raw
+    from lightning_compress.search import Score as Score
+    from lightning_compress.search import bleu_score as bleu_score
+    from lightning_compress.search import retarget as retarget
+    from lightning_compress.search import smallest as smallest
     from lightning_compress.weights import Weights as Weights
 
 _HOMES = {
@@ -34,11 +38,15 @@ _HOMES = {
     "Prune": "prune",
     "Raw": "quantize",
     "Rule": "plan",
+    "Score": "search",
     "Weights": "weights",
+    "bleu_score": "search",
     "compress": "compression",
     "expand": "compression",
     "load": "compression",
     "load_from_checkpoint": "loading",
+    "retarget": "search",
+    "smallest": "search",
 }
 
 __all__ = sorted(_HOMES)

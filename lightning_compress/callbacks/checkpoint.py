@@ -16,11 +16,11 @@ from lightning_compress.callbacks.base import callback_class
 from lightning_compress.callbacks.collective import gather, on_rank_zero, shape_only
 from lightning_compress.callbacks.naming import is_temporary, partner_of
 from lightning_compress.callbacks.policy import Policy, When
-from lightning_compress.callbacks.randomness import kept_randomness
 from lightning_compress.compression import compress
 from lightning_compress.errors import CallbackError, CompressionError
 from lightning_compress.logging import log_report, logging_step
 from lightning_compress.plan import Plan
+from lightning_compress.search import kept_randomness
 from lightning_compress.weights import Weights
 
 if TYPE_CHECKING:

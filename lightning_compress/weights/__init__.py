@@ -2,6 +2,7 @@
 
 from lightning_compress.weights.classes import classify
 from lightning_compress.weights.magnitude import Cut, chunks, smallest, true_positions
+from lightning_compress.weights.module import is_metric
 from lightning_compress.weights.names import matches, matches_any, strip_wrappers
 from lightning_compress.weights.state import Weight, Weights, as_bytes
 from lightning_compress.weights.threads import one_thread
@@ -15,6 +16,7 @@ __all__ = [
     "as_bytes",
     "chunks",
     "classify",
+    "is_metric",
     "matches",
     "matches_any",
     "one_thread",
