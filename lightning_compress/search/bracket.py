@@ -6,9 +6,9 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from lightning_compress.search.curve import fit_curve
+from lightning_compress.search.curve import crossing
 
-_AIM = 0.9  # of the allowed drop: a point just inside is worth more than one just outside
+_INSIDE, _OUTSIDE = 0.9, 1.1  # of the allowed drop, aimed at to move the one border of a bracket or the other
 _REACH = 0.5  # farthest step beyond everything measured, in the logarithm of bytes
 _MARGIN = 0.2  # part of a bracket at each of its ends in which nothing is measured
 _SATURATION = 20.0  # drops of so many times what is allowed, and larger ones, tell only that it is too far
@@ -52,16 +52,27 @@ class Bracket:
         gap = upper - lower
         if gap < self.tolerance:
             return None
+        least = min(self.tolerance * 2 ** self._in_a_row(), gap)
         if holds is not None and fails is not None:
-            low, high = lower + _MARGIN * gap, upper - _MARGIN * gap
+            low, high = lower + _MARGIN * gap, upper - max(_MARGIN * gap, min(least, gap / 2))
         elif holds is not None:
-            low, high = max(lower, holds - _REACH), upper - min(self.tolerance, gap)
+            low, high = max(lower, holds - _REACH), upper - least
         else:
-            low, high = lower + min(self.tolerance, gap), min(upper, lower + _REACH)
-        return min(max(self._crossing(), low), high)
+            low, high = lower + least, min(upper, lower + _REACH)
+        return float(min(max(self._crossing(), low), max(low, high)))
+
+    def _in_a_row(self) -> int:
+        """How many of the last measurements told the same: holds, or fails. Each makes the next step longer."""
+        told = [drop <= self.allowed for _, drop in reversed(self.points)]
+        return next((count for count, one in enumerate(told) if one != told[0]), len(told))
 
     def _crossing(self) -> float:
-        """The size at which the curve through all points loses nearly what is allowed."""
-        most = _SATURATION * max(self.allowed, self.deviation, 1e-9)
+        """The size at which the curve loses a little less than is allowed, or a little more after one that held."""
+        deviation = max(self.deviation, 0.05 * self.allowed, 1e-9)
+        most = _SATURATION * max(self.allowed, deviation)
         points = [(size, min(drop, most)) for size, drop in self.points]
-        return fit_curve(points, max(self.deviation, 0.1 * self.allowed)).size_at(_AIM * self.allowed)
+        aim = _OUTSIDE if self.points[-1][1] <= self.allowed and self._is_closed() else _INSIDE
+        return crossing(points, aim * max(self.allowed, deviation / 10), deviation)
+
+    def _is_closed(self) -> bool:
+        return len({drop <= self.allowed for _, drop in self.points}) == 2

@@ -8,7 +8,7 @@ from lightning_compress.archive import Archive
 from lightning_compress.errors import SearchError
 from lightning_compress.search.family import Family
 
-_ROUNDS = 6  # archives made at most, besides the smallest
+_PREDICTED, _HALVED = 3, 7  # archives made at most: where a prediction leads, then halving what is left
 _CLOSE = 0.99  # share of the room that is worth no further archive
 _SAME = 1e-3  # difference in strength that is none
 
@@ -25,13 +25,13 @@ def fit_budget(family: Family, room: int) -> tuple[float, Archive]:
     """
     too_large, fits = family.weakest, family.strongest
     best: tuple[float, Archive] | None = None
-    bias, tried = 1.0, False
-    for _ in range(_ROUNDS):
+    bias = 1.0
+    for attempt in range(_PREDICTED + _HALVED):
         # A little less than the room, so that a prediction that is a little short still fits.
         strength = strength_at(family, room * math.sqrt(_CLOSE) / bias)
-        if tried and not too_large < strength < fits:
+        if attempt >= _PREDICTED or (attempt and not too_large < strength < fits):
             strength = (too_large + fits) / 2
-        archive, tried = family.archive(strength), True
+        archive = family.archive(strength)
         bias = archive.nbytes / family.predict_bytes(strength)
         if archive.nbytes <= room:
             best, fits = (strength, archive), strength

@@ -1,53 +1,38 @@
 """How the drop in score grows as a file shrinks, from few and noisy points.
 
 A quantizer's squared error grows fourfold with each doubling of its step, and the drop follows the error; so the drop
-grows as a power of the file's size. One curve ``drop = scale · size⁻ʳᵃᵗᵉ`` is fitted to all points of a family, which a
-single lucky or unlucky score moves little, where a secant through two points would follow it.
+grows as a power of the file's size. One curve ``drop ∝ bytes⁻ʳᵃᵗᵉ`` is fitted to all points of a family, which a single
+lucky or unlucky score moves little, where a secant through two points would follow it.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
-# Translation models, quantized on uniform grids at 8 to 20 times fewer bytes, lose with the 2.5th to 6th power.
+# Translation models, quantized on uniform grids to an eighth and less, lose with the 2.5th to 6th power.
 _USUAL_RATE, _SPREAD = 4.0, 0.5
-_RATES = np.geomspace(0.5, 20.0, 60)
-_UNEVENNESS = 0.2  # relative distance of a drop from the curve that is nothing unusual
-_TINY = 1e-12
+_RATES = np.geomspace(0.5, 20.0, 40)
+_BEYOND, _PLACES = 1.5, 600
+_UNEVENNESS = 0.15  # relative distance of a drop from the curve that is nothing unusual
 
 
-@dataclass(frozen=True)
-class Curve:
-    """``drop = scale · exp(−rate · (size − origin))``; sizes are logarithms of bytes."""
-
-    scale: float
-    rate: float
-    origin: float
-
-    def size_at(self, drop: float) -> float:
-        """The size at which so much is lost."""
-        return self.origin - math.log(max(drop, _TINY) / self.scale) / self.rate
-
-
-def fit_curve(points: Sequence[tuple[float, float]], deviation: float) -> Curve:
-    """The curve nearest to the points, with the usual rate where they do not tell it.
+def crossing(points: Sequence[tuple[float, float]], drop: float, deviation: float) -> float:
+    """The size at which the likeliest curve through all points has this drop.
 
     Args:
-        points: ``(size, drop)``, at least one; drops finite.
-        deviation: standard deviation of a drop.
+        points: ``(size, drop)``, at least one; sizes are logarithms of bytes, drops finite.
+        drop: positive.
+        deviation: standard deviation of a measured drop, positive.
     """
     sizes, drops = np.array(points, np.float64).T
-    origin = float(sizes.mean())
-    trust = 1 / (deviation**2 + (_UNEVENNESS * drops) ** 2 + _TINY)
-    best = (math.inf, Curve(_TINY, _USUAL_RATE, origin))
-    for rate in map(float, _RATES):
-        shape = np.exp(-rate * (sizes - origin))
-        scale = max(float((trust * drops * shape).sum() / (trust * shape**2).sum()), _TINY)
-        misfit = float((trust * (drops - scale * shape) ** 2).sum())
-        cost = misfit + (math.log(rate / _USUAL_RATE) / _SPREAD) ** 2
-        best = min(best, (cost, Curve(scale, rate, origin)), key=lambda pair: pair[0])
-    return best[1]
+    places = np.linspace(sizes.min() - _BEYOND, sizes.max() + _BEYOND, _PLACES)
+    exponents = -_RATES[:, None, None] * (sizes - places[None, :, None])  # [rates, places, points]
+    fitted = drop * np.exp(exponents.clip(-60, 60))
+    variance = deviation**2 + (_UNEVENNESS * fitted) ** 2
+    # Student's distribution, not Gauss's: one score far off says that it is unlucky, not that the curve is wrong.
+    surprise = (np.log(variance) / 2 + 2 * np.log1p((drops - fitted) ** 2 / (3 * variance))).sum(-1)
+    unusual = (np.log(_RATES / _USUAL_RATE) / _SPREAD) ** 2 / 2
+    likeliest = (surprise + unusual[:, None]).argmin()
+    return float(places[likeliest % _PLACES])

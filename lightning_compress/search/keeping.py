@@ -41,7 +41,7 @@ class Kept:
 
     Attributes:
         copies: the one copy of its exact values.
-        put_back: brings values, attributes, modes, gradients and random numbers back; to be called as often as wanted.
+        put_back: brings values, attributes, modes and random numbers back; to be called as often as wanted.
     """
 
     copies: Copies
@@ -73,10 +73,14 @@ def kept_module(module: nn.Module) -> Iterator[Kept]:
         for step in undo:
             step()
 
+    gradients = {tensor: tensor.grad for tensor in module.parameters()}
     try:
+        put_back()
         yield Kept(copies, put_back)
     finally:
         put_back()
+        for tensor, gradient in gradients.items():
+            tensor.grad = gradient
 
 
 def _note_attributes(part: nn.Module) -> Callable[[], None]:
@@ -96,13 +100,10 @@ def _note_attributes(part: nn.Module) -> Callable[[], None]:
 
 
 def _note_tensor(tensor: Tensor, copies: Copies) -> Callable[[], None]:
-    """Note the memory, the values, the gradient and the wish for one of a tensor; take its gradient away."""
+    """Note memory, values and the wish for a gradient of a tensor; putting it back takes its gradient away."""
     if torch.nn.parameter.is_lazy(tensor):
         return lambda: None
     data, values, wanted = tensor.data, copies.of(tensor), tensor.requires_grad
-    gradient = tensor.grad if tensor.is_leaf else None
-    if gradient is not None:
-        tensor.grad = None
 
     @torch.no_grad()
     def put_back() -> None:
@@ -113,7 +114,6 @@ def _note_tensor(tensor: Tensor, copies: Copies) -> Callable[[], None]:
         data.copy_(values)
         if tensor.is_leaf:
             tensor.requires_grad_(wanted)
-            tensor.grad = gradient
 
     return put_back
 

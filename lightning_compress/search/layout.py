@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from lightning_compress.weights import Weight, Weights, matches, strip_wrappers
+from lightning_compress.weights import Weight, Weights, matches, matches_any, strip_wrappers
 
+EXACT = ("*running_mean", "*running_var")  # statistics of norms, which are no weights
 _SMALL = 65_536  # weights of a tensor of one dimension that counts as a vector
 
 
 @dataclass(frozen=True)
 class Layout:
     """Attributes:
-    vectors: patterns that select every bias, every parameter of a norm and the like, and nothing else.
+    vectors: patterns that select every bias, every parameter of a norm and the like, and no other weights.
     parts: name of a part of the model → the pattern of its classes; largest part first. Empty where there is one alone.
     """
 
@@ -27,14 +28,14 @@ def layout_of(weights: Weights) -> Layout:
     for alias, tie in weights.ties.items():
         aliases.setdefault(tie.of, []).append(alias)
     names = {w.name: [w.name, *aliases.get(w.name, ())] for w in weights}
-    vectors = [w.name for w in weights if is_vector(w)]
+    vectors = [w.name for w in weights if is_vector(w) and not matches_any(EXACT, w.name)]
     others = [name for w in weights if not is_vector(w) for name in names[w.name]]
     return Layout(_patterns(vectors, others), _parts([w for w in weights if not is_vector(w)]))
 
 
 def is_vector(weight: Weight) -> bool:
     """Whether a tensor is one of the many small ones that hardly count in bytes and much in score."""
-    return sum(size > 1 for size in weight.tensor.shape) < 2 and weight.tensor.numel() <= _SMALL
+    return weight.tensor.is_floating_point() and weight.tensor.squeeze().ndim < 2 and weight.tensor.numel() <= _SMALL
 
 
 def _patterns(wanted: Sequence[str], unwanted: Sequence[str]) -> tuple[str, ...]:

@@ -12,6 +12,7 @@ from lightning_compress.search.family import Family
 from lightning_compress.search.session import BestScore, FewestBytes, Session, Trial, size_of
 
 _START_BITS = 3.0  # for each weight, in the first file of a family that predicts no drop
+_FOR_DESCENT = 2  # evaluations kept to turn a better score into fewer bytes
 _TURN = 0.5  # of the strength, by which one part of the model is set apart from the others
 
 
@@ -55,20 +56,29 @@ def turn(session: Session, effort: Effort, goal: FewestBytes | BestScore) -> Non
         if session.best is None or session.best[0].family is None:
             return
         begin = session.best[0]
-        family: Family = session.best[0].family
-        reference = begin
-        for group in family.groups:
-            for by in (_TURN, -_TURN):
-                if not session.left:
-                    return
-                trial = _at_same_bytes(session, family.scaled(group, by), reference, goal)
-                if trial is not None and _is_better(trial, reference, goal):
-                    family, reference = trial.family or family, trial
-                    break
-        if reference is begin:
+        after = _turned(session, begin, goal)
+        if after is begin or after.family is None:
             return
         if isinstance(goal, FewestBytes):
-            descend(session, family, effort, goal.allowed)
+            descend(session, after.family, effort, goal.allowed)
+
+
+def _turned(session: Session, begin: Trial, goal: FewestBytes | BestScore) -> Trial:
+    """The best trial after each part was tried stronger and weaker once; ``begin`` where nothing is gained."""
+    reference, family = begin, begin.family
+    assert family is not None
+    for group in family.groups:
+        for by in (_TURN, -_TURN):
+            if session.left <= _FOR_DESCENT:
+                return reference
+            candidate = reference.family.scaled(group, by) if reference.family else family
+            trial = _at_same_bytes(session, candidate, reference, goal)
+            if trial is None:
+                continue
+            if (session.best is not None and session.best[0] is trial) or _is_better(trial, reference, goal):
+                reference = trial
+                break
+    return reference
 
 
 def _at_same_bytes(session: Session, family: Family, reference: Trial, goal: FewestBytes | BestScore) -> Trial | None:

@@ -45,11 +45,7 @@ class Score:
             raise SearchError("a Score has either both of statistics and combine, or neither: give the other one too")
         if self.statistics is None or self.combine is None:
             return
-        table = np.asarray(self.statistics, np.float64)
-        if table.ndim != 2 or not table.size or not np.isfinite(table).all():
-            raise SearchError(
-                f"the statistics of a Score have the shape {list(table.shape)}, expected finite numbers [sentences, k]"
-            )
+        table = _table(self.statistics)
         object.__setattr__(self, "statistics", table)
         made = self.combine(table.sum(0))
         if not (math.isclose(made, self.value, rel_tol=_ROUNDING, abs_tol=_ROUNDING) or made != made):
@@ -58,15 +54,18 @@ class Score:
     @classmethod
     def of(cls, statistics: ArrayLike, combine: Callable[[Statistics], float]) -> Score:
         """The score of per-sentence statistics ``[sentences, k]``; errors as for :class:`Score`."""
-        table = np.asarray(statistics, np.float64)
-        return cls(float(combine(table.sum(0))) if table.ndim == 2 else math.nan, table, combine)
+        table = _table(statistics)
+        return cls(float(combine(table.sum(0))), table, combine)
 
     @classmethod
     def mean_of(cls, values: Sequence[float] | ArrayLike) -> Score:
         """The mean of one value for each sentence (picture, row), such as accuracy; errors as for :class:`Score`."""
         table = np.asarray(values, np.float64)
-        rows = np.stack([table, np.ones_like(table)], -1) if table.ndim == 1 else table[:0]
-        return cls.of(rows, lambda sums: float(sums[0] / sums[1]))
+        if table.ndim != 1:
+            raise SearchError(
+                f"the values of a Score have the shape {list(table.shape)}, expected one number a sentence"
+            )
+        return cls.of(np.stack([table, np.ones_like(table)], -1), lambda sums: float(sums[0] / sums[1]))
 
     @classmethod
     def taken(cls, value: Any) -> Score:
@@ -130,6 +129,15 @@ def bleu_score(hypotheses: Sequence[str], references: Sequence[str] | Sequence[S
         )
 
     return Score.of(rows, combine)
+
+
+def _table(statistics: ArrayLike) -> Statistics:
+    table = np.asarray(statistics, np.float64)
+    if table.ndim != 2 or not table.size or not np.isfinite(table).all():
+        raise SearchError(
+            f"the statistics of a Score have the shape {list(table.shape)}, expected finite numbers [sentences, k]"
+        )
+    return table
 
 
 def _streams(references: Sequence[str] | Sequence[Sequence[str]]) -> list[list[str]]:

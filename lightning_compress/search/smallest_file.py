@@ -31,6 +31,7 @@ from lightning_compress.weights import Weights
 
 _log = logging.getLogger(__name__)
 _NEGLIGIBLE = 1e-3  # of the allowed drop: noise that is not worth a word
+_POINTS = 8  # of the frontier, that a budget leaves room for
 _WORTH_TRYING = 4  # a budget of a fourth of the raw bytes or more may hold the weights exactly, or in half precision
 _PLAIN = {
     "half": Plan(Rule("*", Half(rounding="nearest"), optional=True)),
@@ -167,7 +168,7 @@ class _Search:
         )
 
     def _best_score(self, families: Sequence[Family], before: Score, max_bytes: int) -> Session:
-        reserve = record_bytes(before.value, self.effort.evaluations)
+        reserve = record_bytes(before.value, _POINTS)
         goal = BestScore(max_bytes - reserve)
         session = Session(self.evaluator, before, goal, self.effort.evaluations, self.tell)
         raw = sum(weight.tensor.numel() * weight.tensor.element_size() for weight in self.evaluator.weights)

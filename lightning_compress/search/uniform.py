@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from lightning_compress.plan import Plan, Rule
 from lightning_compress.quantize import Half, Interval, Raw
 from lightning_compress.search.family import Family, PlanFamily
-from lightning_compress.search.layout import Layout, layout_of
+from lightning_compress.search.layout import EXACT, Layout, layout_of
 from lightning_compress.weights import Weights
 
 WEAKEST, STRONGEST = -10.0, -1.0
@@ -25,7 +25,7 @@ def uniform_families(weights: Weights) -> Sequence[Family]:
 
 def uniform_plan(layout: Layout, strength: float, offsets: Mapping[str, float]) -> Plan:
     """The plan at a strength, the binary logarithm of the step; running statistics of norms are kept exactly."""
-    exact = (Rule(f"*{name}", Raw(), optional=True) for name in ("running_mean", "running_var"))
+    exact = (Rule(pattern, Raw(), optional=True) for pattern in EXACT)
     vectors = (Rule(pattern, Half(), optional=True) for pattern in layout.vectors)
     apart = (
         Rule(layout.parts[group], _grid(strength + offset), by="class", optional=True)
