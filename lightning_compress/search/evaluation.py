@@ -100,7 +100,8 @@ def evaluating(module: nn.Module, evaluate: Evaluate, weights: Weights) -> Itera
         evaluate: module → a number or :class:`Score`, higher is better.
         weights: the exact weights, which may lie in the module's own memory.
     """
-    with kept_module(module) as kept:
+    # Lightning saves checkpoints in inference mode, whose tensors know no gradients ever after.
+    with torch.inference_mode(False), kept_module(module) as kept:
         own = tuple(_apart(weight, kept.copies) for weight in weights)
         yield Evaluator(module, evaluate, kept, replace(weights, weights=own))
 

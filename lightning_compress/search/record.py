@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from lightning_compress.archive import Archive, Manifest
+from lightning_compress.search.bootstrap import Drop
+from lightning_compress.search.score import Score
 
 KEY = "search"
 _DECIMALS = 6
@@ -15,6 +17,21 @@ _DECIMALS = 6
 def rounded(values: Mapping[str, float]) -> dict[str, float]:
     """The values with so many decimals as anyone reads; infinite ones, which JSON cannot hold, left out."""
     return {name: round(value, _DECIMALS) for name, value in values.items() if math.isfinite(value)}
+
+
+def facts_of(before: Score, after: Score, drop: Drop, noise: float, evaluations: int, seconds: float) -> dict[str, Any]:
+    """What was measured, by the names that docs/search.md gives."""
+    numbers = {
+        "score_before": before.value,
+        "score_after": after.value,
+        "drop": drop.value,
+        "noise": noise,
+        "seconds": seconds,
+    }
+    facts: dict[str, Any] = {**rounded(numbers), "evaluations": evaluations}
+    if after.statistics is not None:
+        facts["interval"] = [*rounded({"low": drop.low, "high": drop.high}).values()]
+    return facts
 
 
 def with_record(archive: Archive, record: Mapping[str, Any], max_bytes: int | None = None) -> Archive:

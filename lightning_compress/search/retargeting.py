@@ -43,13 +43,13 @@ def retarget(weights: Source, archive: Archive | str | PathLike[str], max_bytes:
     found = archive if isinstance(archive, Archive) else Archive.open(archive)
     if not isinstance(max_bytes, int) or max_bytes <= 0:
         raise SearchError(f"max_bytes is {max_bytes!r}, expected a number of bytes")
+    exact = _weights_of(weights, found)
     frontier = Frontier.from_metrics(found.manifest.metrics)
     plan = Plan.from_config(found.manifest.plan)
     if scaled_plan(plan, 4.0) == plan:
         raise SearchError(
             "the plan of the file has no step to make coarser: it was stored in half precision or exactly"
         )
-    exact = _weights_of(weights, found)
 
     def plan_at(strength: float, _: Mapping[str, float]) -> Plan:
         return scaled_plan(plan, 2.0**strength)

@@ -23,7 +23,7 @@ from lightning_compress.search.family import Family
 from lightning_compress.search.frontier import Frontier
 from lightning_compress.search.moves import descend, turn
 from lightning_compress.search.progress import Tell, telling
-from lightning_compress.search.record import record_bytes, rounded, with_record
+from lightning_compress.search.record import facts_of, record_bytes, with_record
 from lightning_compress.search.score import Score
 from lightning_compress.search.session import BestScore, FewestBytes, Session, Trial
 from lightning_compress.search.uniform import uniform_families
@@ -96,8 +96,10 @@ def smallest(
     source = weights if weights is not None else Weights.from_module(module, exclude=exclude, classes=classes)
     with evaluating(module, evaluate, source) as evaluator, telling(progress, limits.evaluations) as tell:
         if calibration is not None:
-            check_calibration(calibration, module)
-            evaluator.kept.put_back()
+            try:
+                check_calibration(calibration, module)
+            finally:
+                evaluator.kept.put_back()
         return _Search(evaluator, max_drop, max_bytes, min_score, limits, tell, began).run(families)
 
 
@@ -190,18 +192,8 @@ class _Search:
         return session
 
     def _record(self, session: Session, trial: Trial, noise: float) -> dict[str, Any]:
-        facts: dict[str, Any] = rounded(
-            {
-                "score_before": session.before.value,
-                "score_after": trial.score.value,
-                "drop": trial.drop.value,
-                "noise": noise,
-                "seconds": perf_counter() - self.began,
-            }
-        )
-        facts["evaluations"] = self.evaluator.count
-        if trial.score.statistics is not None:
-            facts["interval"] = [*rounded({"low": trial.drop.low, "high": trial.drop.high}).values()]
+        seconds = perf_counter() - self.began
+        facts = facts_of(session.before, trial.score, trial.drop, noise, self.evaluator.count, seconds)
         if name := _plain_name(session):
             facts["fallback"] = name
         points = ((t.strength, t.nbytes, t.score.value) for t in session.trials if t.family is not None)
