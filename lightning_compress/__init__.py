@@ -29,6 +29,10 @@ if TYPE_CHECKING:
     from lightning_compress.quantize import LowRank as LowRank
     from lightning_compress.quantize import Raw as Raw
     from lightning_compress.quantize import Ternary as Ternary
+    from lightning_compress.search import Score as Score
+    from lightning_compress.search import bleu_score as bleu_score
+    from lightning_compress.search import retarget as retarget
+    from lightning_compress.search import smallest as smallest
     from lightning_compress.weights import Weights as Weights
 
 _HOMES = {
@@ -48,11 +52,15 @@ _HOMES = {
     "Raw": "quantize",
     "Rule": "plan",
     "Ternary": "quantize",
+    "Score": "search",
     "Weights": "weights",
+    "bleu_score": "search",
     "compress": "compression",
     "expand": "compression",
     "load": "compression",
     "load_from_checkpoint": "loading",
+    "retarget": "search",
+    "smallest": "search",
 }
 
 __all__ = sorted(_HOMES)

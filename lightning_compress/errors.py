@@ -49,3 +49,7 @@ class ClassNotAllowedError(CompressionError):
 
 class CallbackError(CompressionError):
     """A callback or loader is used in a way Lightning cannot carry out."""
+
+
+class SearchError(CompressionError):
+    """A search cannot go on: an evaluation that fails or wavers, calibration data of no use, a budget out of reach."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib import import_module
 from os import PathLike
 from typing import Any, TypeVar
@@ -44,18 +44,47 @@ def load_from_checkpoint(
         FormatError: the file is damaged, newer or none of ours.
     """
     archive = Archive.open(path)
-    hyper_parameters = {**archive.manifest.hyper_parameters, **overrides}
-    module = cls(**_arguments(cls, hyper_parameters, overrides, str(path)))
-    _call(module, "configure_model")
-    checkpoint = {"state_dict": archive.restore(), "hyper_parameters": hyper_parameters}
-    _call(module, "on_load_checkpoint", checkpoint)
-    load_into(
-        module,
-        checkpoint["state_dict"],
+    return build(
+        cls,
+        archive.restore(),
+        archive.manifest.hyper_parameters,
         excluded=archive.manifest.excluded,
         strict=strict,
         source=str(path),
+        **overrides,
     )
+
+
+def build(
+    factory: Callable[..., ModuleT],
+    tensors: Mapping[str, Tensor],
+    hyper_parameters: Mapping[str, Any],
+    *,
+    excluded: Iterable[str] = (),
+    strict: bool = True,
+    source: str = "the file",
+    **overrides: Any,
+) -> ModuleT:
+    """Build a module and put tensors into it.
+
+    Args:
+        factory: the class of the module, or a function that makes one.
+        tensors: name → tensor.
+        hyper_parameters: those that ``factory`` takes are given to it.
+        excluded: names that may be missing.
+        strict: as for :func:`load_from_checkpoint`.
+        source: name of the file, for messages.
+        overrides: arguments of ``factory``, over the hyper-parameters.
+
+    Raises:
+        MismatchError: as for :func:`load_from_checkpoint`.
+    """
+    given = {**hyper_parameters, **overrides}
+    module = factory(**_arguments(factory, given, overrides, source))
+    _call(module, "configure_model")
+    checkpoint = {"state_dict": dict(tensors), "hyper_parameters": given}
+    _call(module, "on_load_checkpoint", checkpoint)
+    load_into(module, checkpoint["state_dict"], excluded=excluded, strict=strict, source=source)
     return module
 
 
@@ -156,10 +185,10 @@ def resolve_class(class_path: str, allow: Sequence[str]) -> type[nn.Module]:
 
 
 def _arguments(
-    cls: type, hyper_parameters: Mapping[str, Any], overrides: Mapping[str, Any], source: str
+    factory: Callable[..., Any], hyper_parameters: Mapping[str, Any], overrides: Mapping[str, Any], source: str
 ) -> dict[str, Any]:
     """Constructor arguments: those it takes, with an error for those it lacks."""
-    parameters = inspect.signature(cls).parameters.values()
+    parameters = inspect.signature(factory).parameters.values()
     named = {p.name: p for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
     takes_all = any(p.kind is p.VAR_KEYWORD for p in parameters)
     arguments = {n: v for n, v in hyper_parameters.items() if takes_all or n in named}
@@ -167,7 +196,7 @@ def _arguments(
     unknown = [name for name in overrides if not takes_all and name not in named]
     if lacking or unknown:
         raise MismatchError(
-            f"{cls.__qualname__} cannot be built from {source}: "
+            f"{factory.__qualname__} cannot be built from {source}: "
             + "; ".join(
                 text
                 for names, text in (

@@ -12,15 +12,16 @@ import torch
 
 from lightning_compress.archive import Archive, is_archive
 from lightning_compress.callbacks import evaluation, files, seam
+from lightning_compress.callbacks.auto import Auto
 from lightning_compress.callbacks.base import callback_class
 from lightning_compress.callbacks.collective import gather, on_rank_zero, shape_only
 from lightning_compress.callbacks.naming import is_temporary, partner_of
 from lightning_compress.callbacks.policy import Policy, When
-from lightning_compress.callbacks.randomness import kept_randomness
 from lightning_compress.compression import compress
 from lightning_compress.errors import CallbackError, CompressionError
 from lightning_compress.logging import log_report, logging_step
 from lightning_compress.plan import Plan
+from lightning_compress.search import kept_randomness
 from lightning_compress.weights import Weights
 
 if TYPE_CHECKING:
@@ -42,7 +43,8 @@ class CompressCheckpoint(_Callback):
 
     Args:
         plan: how to compress: a :class:`~lightning_compress.Plan`, the name of a preset or the path of a YAML
-            file.
+            file; or ``"auto"``, which searches the smallest file that loses at most ``max_drop`` of a score, at the
+            first checkpoint, and again when a later one loses more with the plan found.
         when: which checkpoints have a file: ``"all"``; ``"best"``, what Lightning calls best; ``"last"``, the
             newest.
         on_error: what a failed export does: ``"warn"`` logs it once, with the path, and the training goes on;
@@ -50,12 +52,21 @@ class CompressCheckpoint(_Callback):
         classes: class name → patterns of tensor names, over the derived classes.
         exclude: patterns of tensors to leave out, beyond those the module names itself
             (``compression_exclude()``).
+        evaluate: with ``"auto"``, module → score, higher is better, a number or a :class:`~lightning_compress.Score`;
+            the trainer's own validation of ``monitor`` by default.
+        monitor: with ``"auto"``, the metric that the validation logs; that of the trainer's ``ModelCheckpoint`` by
+            default.
+        mode: with ``"auto"``, ``"max"`` where more of it is better, ``"min"`` where less is; as the ``ModelCheckpoint``
+            that monitors it says by default.
+        max_drop: with ``"auto"``, the largest loss of score allowed.
+        calibration: with ``"auto"``, batches and their loss, for methods that need data.
+        effort: with ``"auto"``, ``"quick"``, ``"default"`` or ``"thorough"``.
 
     Raises:
         PlanError: the plan is wrong in itself; or, when ``fit`` starts, it does not fit the model. This is
             raised whatever ``on_error`` says, since nothing is lost yet.
         CallbackError: an argument is not known; or, when a run starts, ``when="best"`` without a
-            ``ModelCheckpoint``, or a second ``CompressCheckpoint`` in the same trainer.
+            ``ModelCheckpoint``, a second ``CompressCheckpoint`` in the same trainer, or ``"auto"`` without a score.
     """
 
     def __init__(
@@ -66,11 +77,22 @@ class CompressCheckpoint(_Callback):
         on_error: OnError = "warn",
         classes: Mapping[str, str | Sequence[str]] | None = None,
         exclude: Sequence[str] = (),
+        evaluate: Callable[[Any], Any] | None = None,
+        monitor: str | None = None,
+        mode: Literal["min", "max"] | None = None,
+        max_drop: float = 0.3,
+        calibration: Any = None,
+        effort: Literal["quick", "default", "thorough"] = "default",
     ) -> None:
         super().__init__()
         if on_error not in get_args(OnError):
             raise CallbackError(f"on_error={on_error!r} is not known: write 'warn' or 'raise'")
-        self.plan = Plan.resolve(plan)
+        self._auto = Auto(evaluate, monitor, mode, max_drop, calibration, effort) if plan == "auto" else None
+        self.plan = None if self._auto else Plan.resolve(plan)
+        if self.plan and any(option is not None for option in (evaluate, monitor, mode, calibration)):
+            raise CallbackError(
+                f"evaluate, monitor, mode and calibration are for plan='auto', and the plan is {plan!r}: leave them out"
+            )
         self.when = when
         self.on_error = on_error
         self.classes = classes
@@ -93,12 +115,16 @@ class CompressCheckpoint(_Callback):
     def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
         """Refuse what cannot work before the first step is paid for."""
         self._policy.check(trainer)
+        if self._auto:
+            self._auto.check(trainer)
         shapes = shape_only(pl_module)
         if shapes is None:
             return
         try:
             with kept_randomness():
-                self.plan.assign(self._weights(pl_module, shapes))
+                weights = self._weights(pl_module, shapes)
+                if self.plan:
+                    self.plan.assign(weights)
         except CompressionError:
             raise
         except Exception as error:
@@ -108,6 +134,8 @@ class CompressCheckpoint(_Callback):
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
         """Take up the files of the run that is resumed, now that Lightning has read which they are."""
         self._policy.start(trainer)
+        if self._auto and trainer.is_global_zero:
+            self._auto.resume(str(trainer.ckpt_path or ""))
 
     # What the seam tells
 
@@ -161,7 +189,7 @@ class CompressCheckpoint(_Callback):
         weights = self._weights(trainer.lightning_module, state)
         archive = self._already_compressed(weights.fingerprint)
         is_new = archive is None
-        archive = archive or compress(weights, self.plan)
+        archive = archive or self._compressed(trainer, weights)
         files.make_folder_of(target)
         archive.save(target)
         self._newest = (weights.fingerprint, target)
@@ -169,7 +197,14 @@ class CompressCheckpoint(_Callback):
             _discard(partner_of(loser))
         if is_new:
             seconds = perf_counter() - began
-            log_report(trainer.loggers, archive.report(), seconds=seconds, step=logging_step(trainer))
+            scores = archive.manifest.metrics.get("search", {})
+            log_report(trainer.loggers, archive.report(), seconds=seconds, step=logging_step(trainer), scores=scores)
+
+    def _compressed(self, trainer: Any, weights: Weights) -> Archive:
+        if self.plan:
+            return compress(weights, self.plan)
+        assert self._auto is not None
+        return self._auto.compress(trainer, weights)
 
     def _weights(self, module: Any, state: Mapping[str, Any]) -> Weights:
         return Weights.from_state_dict(state, module=module, exclude=self.exclude, classes=self.classes)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from lightning_compress.archive import Report
 
 PREFIX = "compression"
+SCORES = ("score_before", "score_after", "drop")
 COLUMNS = ("class", "weights", "raw bytes", "bytes", "bits per weight", "sparsity")
 _log = logging.getLogger(__name__)
 
@@ -35,7 +36,9 @@ def class_table(report: Report) -> list[list[str | int | float]]:
     ]
 
 
-def log_report(loggers: Iterable[Any], report: Report, *, seconds: float, step: int) -> None:
+def log_report(
+    loggers: Iterable[Any], report: Report, *, seconds: float, step: int, scores: Mapping[str, Any] | None = None
+) -> None:
     """Log the figures to every logger; one that fails is named in the Python log and does no harm.
 
     A logger with ``log_table`` (Weights & Biases) gets the classes as a table, any other as scalars
@@ -46,13 +49,14 @@ def log_report(loggers: Iterable[Any], report: Report, *, seconds: float, step: 
         report: of the written file.
         seconds: duration of the export.
         step: the step at which Lightning logs now.
+        scores: what a search measured, by the names in a file's metrics.
     """
+    measured = {f"{PREFIX}/{name}": scores[name] for name in SCORES if scores and name in scores}
     for logger in loggers:
-        _log_to(logger, report, seconds, step)
+        _log_to(logger, report, {**scalars(report, seconds), **measured}, step)
 
 
-def _log_to(logger: Any, report: Report, seconds: float, step: int) -> None:
-    totals = scalars(report, seconds)
+def _log_to(logger: Any, report: Report, totals: Mapping[str, float], step: int) -> None:
     try:
         if hasattr(logger, "log_table"):
             logger.log_metrics(totals, step=step)

@@ -2,6 +2,7 @@
 
 from lightning_compress.weights.classes import classify
 from lightning_compress.weights.magnitude import Cut, chunks, smallest, true_positions
+from lightning_compress.weights.module import is_metric
 from lightning_compress.weights.names import matches, matches_any, strip_wrappers
 from lightning_compress.weights.spread import standard_deviation
 from lightning_compress.weights.state import Weight, Weights, as_bytes
@@ -16,6 +17,7 @@ __all__ = [
     "as_bytes",
     "chunks",
     "classify",
+    "is_metric",
     "matches",
     "matches_any",
     "one_thread",

@@ -107,9 +107,13 @@ def _tuples_as_lists(value: Any) -> Any:
     return value
 
 
+def is_metric(value: object) -> bool:
+    """Whether it is a metric of torchmetrics, which need not be installed."""
+    return any(c.__name__ == "Metric" and c.__module__.startswith("torchmetrics") for c in type(value).__mro__)
+
+
 def _is_training_only(module: nn.Module) -> bool:
-    is_metric = any(c.__name__ == "Metric" and c.__module__.startswith("torchmetrics") for c in type(module).__mro__)
-    return is_metric or isinstance(module, nn.modules.loss._Loss)
+    return is_metric(module) or isinstance(module, nn.modules.loss._Loss)
 
 
 def _call(module: nn.Module | None, method: str, default: Any) -> Any:

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from lightning_compress.callbacks import base
-from lightning_compress.callbacks.randomness import kept_randomness
+from lightning_compress.search.randomness import kept_randomness
 
 
 def test_the_lightning_already_imported_is_taken(monkeypatch):

@@ -1,0 +1,132 @@
+"""``plan="auto"``: the plan is searched at the first checkpoint and used again as long as it holds."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from lightning_compress.archive import Archive, is_archive
+from lightning_compress.callbacks.naming import partner_of
+from lightning_compress.callbacks.validation import validated
+from lightning_compress.errors import CallbackError
+from lightning_compress.plan import Plan
+from lightning_compress.search import Calibration, Evaluate, reuse, smallest
+from lightning_compress.search.effort import effort_of
+from lightning_compress.weights import Weights
+
+Mode = Literal["min", "max"]
+_SHARDS = ("FullyShardedDataParallel", "DTensor", "FlatParameter")
+
+
+class Auto:
+    """Searches plans for a trainer's module.
+
+    Args:
+        evaluate: module → score; the trainer's own validation of ``monitor`` where it is None.
+        monitor: the metric that validation measures; that of the trainer's ``ModelCheckpoint`` where it is None.
+        mode: whether more of it is better; as the ``ModelCheckpoint`` that monitors it says where it is None.
+        max_drop: the largest loss of score allowed.
+        calibration: for methods that need data.
+        effort: as for :func:`~lightning_compress.smallest`.
+
+    Raises:
+        SearchError: an unknown effort.
+    """
+
+    def __init__(
+        self,
+        evaluate: Evaluate | None,
+        monitor: str | None,
+        mode: Mode | None,
+        max_drop: float,
+        calibration: Calibration | None,
+        effort: str,
+    ) -> None:
+        effort_of(effort)
+        self._evaluate = evaluate
+        self._monitor, self._mode = monitor, mode
+        self._max_drop = max_drop
+        self._calibration = calibration
+        self._effort = effort
+        self._found: Plan | None = None
+
+    def check(self, trainer: Any) -> None:
+        """Refuse a trainer whose module cannot be judged, before the first step.
+
+        Raises:
+            CallbackError: the module lies in shards; or without ``evaluate``: several processes, no validation, no
+                metric.
+        """
+        module = trainer.lightning_module
+        kinds = {type(part).__name__ for part in (*trainer.strategy.model.modules(), *module.parameters())}
+        if kinds & set(_SHARDS):
+            raise CallbackError(
+                "plan='auto' loads candidates into the module, which is sharded here: train with a given plan, and "
+                "search afterwards with smallest(…) or lightning-compress tune"
+            )
+        if self._evaluate is not None:
+            return
+        self._monitored(trainer)
+        if trainer.world_size > 1:
+            raise CallbackError(
+                f"the trainer's own validation cannot run on one of {trainer.world_size} processes alone: give "
+                "CompressCheckpoint(evaluate=…), which is called on rank 0"
+            )
+        if not trainer.enable_validation:
+            raise CallbackError(
+                "plan='auto' needs a score: give CompressCheckpoint(evaluate=…), or the trainer a validation"
+            )
+
+    def resume(self, path: str) -> None:
+        """Take up the plan of the compressed file beside the checkpoint that a run resumes from."""
+        if path and is_archive(partner_of(path)):
+            manifest = Archive.open(partner_of(path)).manifest
+            found = manifest.metrics.get("search", {})
+            if found and "fallback" not in found:
+                self._found = Plan.from_config(manifest.plan)
+
+    def compress(self, trainer: Any, weights: Weights) -> Archive:
+        """The file of these weights, by the plan found before if it still holds, else by a new search.
+
+        Raises:
+            SearchError: the evaluation fails.
+        """
+        module, evaluate = trainer.lightning_module, self._evaluator(trainer)
+        if self._found is not None:
+            archive = reuse(self._found, module, evaluate, self._max_drop, weights)
+            if archive is not None:
+                return archive
+        archive = smallest(
+            module,
+            evaluate,
+            self._max_drop,
+            calibration=self._calibration,
+            effort=self._effort,
+            progress=False,
+            weights=weights,
+        )
+        is_plain = "fallback" in archive.manifest.metrics["search"]
+        self._found = None if is_plain else Plan.from_config(archive.manifest.plan)
+        return archive
+
+    def _evaluator(self, trainer: Any) -> Evaluate:
+        if self._evaluate is not None:
+            return self._evaluate
+        monitor, mode = self._monitored(trainer)
+        sign = 1.0 if mode == "max" else -1.0
+        return lambda module: sign * validated(trainer, module, monitor)
+
+    def _monitored(self, trainer: Any) -> tuple[str, Mode]:
+        known = {c.monitor: c.mode for c in trainer.checkpoint_callbacks if getattr(c, "monitor", None)}
+        monitor = self._monitor or next(iter(known), None)
+        if monitor is None:
+            raise CallbackError(
+                "plan='auto' needs a score: give CompressCheckpoint(monitor=…, mode=…) or (evaluate=…), or a "
+                "ModelCheckpoint(monitor=…)"
+            )
+        mode = self._mode or known.get(monitor)
+        if mode is None:
+            raise CallbackError(
+                f"whether more of {monitor!r} is better is not known, no ModelCheckpoint monitors it: "
+                "give CompressCheckpoint(mode='max') or (mode='min')"
+            )
+        return monitor, mode

@@ -1,0 +1,40 @@
+"""How much a search may spend."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from lightning_compress.errors import SearchError
+
+
+@dataclass(frozen=True)
+class Effort:
+    """Limits of a search.
+
+    Attributes:
+        evaluations: calls of ``evaluate`` at most, the two of the exact weights included.
+        tolerance: relative difference in bytes that is not worth an evaluation.
+        rounds: how often each part of the model is made stronger and weaker than the others.
+    """
+
+    evaluations: int
+    tolerance: float
+    rounds: int
+
+
+EFFORTS = {
+    "quick": Effort(evaluations=8, tolerance=0.03, rounds=0),
+    "default": Effort(evaluations=16, tolerance=0.01, rounds=1),
+    "thorough": Effort(evaluations=60, tolerance=0.005, rounds=3),
+}
+
+
+def effort_of(name: str) -> Effort:
+    """The limits that go by a name.
+
+    Raises:
+        SearchError: it is not known.
+    """
+    if name not in EFFORTS:
+        raise SearchError(f"effort={name!r} is not known: write {', '.join(map(repr, EFFORTS))}")
+    return EFFORTS[name]

@@ -1,0 +1,28 @@
+"""Progress of a search on a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+Tell = Callable[[int, str], None]
+
+
+@contextmanager
+def telling(wanted: bool, evaluations: int) -> Iterator[Tell]:
+    """A bar on the error stream, where that is a terminal; gives the function that moves it: evaluations, a text."""
+    console = Console(stderr=True)
+    columns = (
+        TextColumn("searching"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("evaluations"),
+        TimeElapsedColumn(),
+        TextColumn("{task.description}"),
+    )
+    with Progress(*columns, console=console, transient=True, disable=not wanted or not console.is_terminal) as progress:
+        task = progress.add_task("", total=evaluations)
+        yield lambda done, text: progress.update(task, completed=done, description=text)

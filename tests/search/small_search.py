@@ -1,0 +1,96 @@
+"""A small network judged by how often it agrees with itself, and a family that needs no quantizer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+import torch
+from torch import nn
+
+from lightning_compress import Plan, Raw, Rule, Score, compress
+from lightning_compress.archive import Archive
+from lightning_compress.weights import Weights
+
+
+class Net(nn.Module):
+    """Two matrices, a norm, dropout, and a buffer that is not saved."""
+
+    def __init__(self, width: int = 48) -> None:
+        super().__init__()
+        torch.manual_seed(width)
+        self.embedding = nn.Embedding(64, width)
+        self.norm = nn.BatchNorm1d(width)
+        self.dropout = nn.Dropout(0.5)
+        self.head = nn.Linear(width, 24)
+        self.register_buffer("mask", torch.ones(width), persistent=False)
+
+    def forward(self, ids: torch.Tensor) -> torch.Tensor:
+        return self.head(self.dropout(self.norm(self.embedding(ids)) * self.mask))
+
+
+class Agreement:
+    """How many percent of 640 answers are those of the module it was made with."""
+
+    def __init__(self, module: nn.Module, *, statistics: bool = False) -> None:
+        generator = torch.Generator().manual_seed(1)
+        self.noise = torch.randn(640, 24, generator=generator) / 4
+        self.ids = torch.arange(64).repeat(10)
+        self.statistics = statistics
+        self.calls = 0
+        self.right = self._answers(module.eval())
+
+    def __call__(self, module: nn.Module) -> float | Score:
+        self.calls += 1
+        same = 100.0 * (self._answers(module) == self.right)
+        return Score.mean_of(same.numpy()) if self.statistics else float(same.mean())
+
+    @torch.no_grad()
+    def _answers(self, module: nn.Module) -> torch.Tensor:
+        return (module(self.ids) + self.noise).argmax(-1)
+
+
+@dataclass(frozen=True, eq=False)
+class Rounded:
+    """Weights rounded to multiples of ``2^strength`` standard deviations; the coders make them small."""
+
+    weights: Weights
+    weakest: float = -8.0
+    strongest: float = 3.0
+    groups: tuple[str, ...] = ()
+    offsets: dict[str, float] = field(default_factory=dict)
+    predicted: dict[float, int] = field(default_factory=dict, init=False)
+
+    def archive(self, strength: float) -> Archive:
+        def rounded(weight):
+            if weight.tensor.ndim < 2:
+                return weight
+            step = weight.tensor.std() * 2.0 ** (strength + self.offsets.get(weight.class_name, 0.0))
+            return replace(weight, tensor=(weight.tensor / step).round() * step)
+
+        return compress(replace(self.weights, weights=tuple(map(rounded, self.weights))), Plan(Rule("*", Raw())))
+
+    def predict_bytes(self, strength: float) -> float:
+        near = round(strength, 1)
+        if near not in self.predicted:
+            self.predicted[near] = self.archive(near).nbytes
+        return 1.1 * self.predicted[near]
+
+    def predict_drop(self, strength: float) -> float | None:
+        return None
+
+    def scaled(self, group: str, by: float):
+        return replace(self, offsets={**self.offsets, group: self.offsets.get(group, 0.0) + by})
+
+
+def state_of(module: nn.Module) -> dict[str, torch.Tensor]:
+    """Copies of everything in the state dict, and of the buffers that are not saved."""
+    return {name: tensor.clone() for name, tensor in [*module.state_dict().items(), *module.named_buffers()]}
+
+
+def expect_same(module: nn.Module, before: dict[str, torch.Tensor]) -> None:
+    """The module holds exactly these values."""
+    after = state_of(module)
+    assert after.keys() == before.keys()
+    for name, tensor in before.items():
+        assert after[name].dtype == tensor.dtype
+        assert torch.equal(after[name], tensor), name

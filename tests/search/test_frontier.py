@@ -1,0 +1,58 @@
+"""The frontier: what none beats, as JSON and back, and scores between its points."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lightning_compress.errors import SearchError
+from lightning_compress.search import Frontier
+
+POINTS = st.tuples(st.floats(-5, 5), st.integers(1, 50), st.integers(0, 9).map(float))
+
+
+@given(st.lists(POINTS, max_size=12))
+def test_a_point_is_kept_exactly_if_none_beats_it(points):
+    kept = Frontier.of(points).points
+    assert [p[1] for p in kept] == sorted({p[1] for p in kept})
+    assert [p[2] for p in kept] == sorted({p[2] for p in kept})
+    for point in points:
+        beaten = any(q[1] <= point[1] and q[2] >= point[2] for q in kept)
+        assert beaten
+    assert set(kept) <= set(points)
+
+
+def test_what_has_no_finite_score_is_left_out():
+    assert Frontier.of([(1.0, 5, -math.inf), (2.0, 6, math.nan), (3.0, 7, 1.0)]).points == ((3.0, 7, 1.0),)
+
+
+@given(st.lists(POINTS, max_size=12))
+def test_metrics_give_it_back(points):
+    frontier = Frontier.of(points)
+    metrics = json.loads(json.dumps({"search": {"frontier": frontier.to_json()}}))
+    again = Frontier.from_metrics(metrics)
+    assert [p[1:] for p in again.points] == [p[1:] for p in frontier.points]
+    assert [p[0] for p in again.points] == pytest.approx([p[0] for p in frontier.points], abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    "metrics",
+    [{}, {"search": {}}, {"search": 1.0}, {"search": {"frontier": [[1, 2]]}}, {"search": {"frontier": ["abc"]}}],
+)
+def test_a_file_without_one_is_refused(metrics):
+    with pytest.raises(SearchError, match="holds no frontier of a search"):
+        Frontier.from_metrics(metrics)
+
+
+def test_scores_between_points_and_none_beyond():
+    frontier = Frontier.of([(2.0, 100, 10.0), (1.0, 400, 20.0)])
+    assert frontier.score_at(100) == 10.0
+    assert frontier.score_at(200) == pytest.approx(15.0)
+    assert frontier.score_at(400) == 20.0
+    assert frontier.score_at(99) is None
+    assert frontier.score_at(401) is None
+    assert Frontier.of([(1.0, 50, 3.0)]).score_at(50) == 3.0

@@ -1,0 +1,225 @@
+"""Bad input gets a clear message, and the module is exactly as before."""
+
+from __future__ import annotations
+
+import math
+import random
+
+import numpy as np
+import pytest
+import torch
+from small_search import Agreement, Net, Rounded, expect_same, state_of
+from torch import nn
+
+from lightning_compress import Score, smallest
+from lightning_compress.errors import CompressionError, SearchError, WeightsError
+
+
+@pytest.fixture
+def net():
+    module = Net()
+    module(torch.arange(8)).sum().backward()
+    return module
+
+
+def raises(module):
+    raise RuntimeError("the GPU is on fire")
+
+
+class RaisesLater(Agreement):
+    def __call__(self, module):
+        nn.init.zeros_(module.head.weight)
+        module.train()
+        if self.calls == 2:
+            raise KeyError("sentence 7")
+        return super().__call__(module)
+
+
+class NanLater(Agreement):
+    def __call__(self, module):
+        score = super().__call__(module)
+        return math.nan if self.calls == 4 else score
+
+
+class Wavering(Agreement):
+    def __call__(self, module):
+        return super().__call__(module) - 7.0 * self.calls
+
+
+class OtherSentences(Agreement):
+    def __call__(self, module):
+        super().__call__(module)
+        return Score.mean_of(np.ones(10 + self.calls))
+
+
+def draws_from_the_system(module):
+    return float(np.random.default_rng().random())
+
+
+EVALUATIONS = {
+    "raises": (lambda net: raises, "evaluate failed on the exact weights with RuntimeError: the GPU is on fire"),
+    "raises later": (RaisesLater, r"evaluate failed on a candidate of [\d,]+ bytes with KeyError: 'sentence 7'"),
+    "NaN": (lambda net: lambda module: math.nan, "evaluate gave NaN for the exact weights"),
+    "NaN later": (NanLater, r"evaluate gave NaN for a candidate of [\d,]+ bytes, expected a number"),
+    "infinite": (lambda net: lambda module: math.inf, "inf for the exact weights, expected finite numbers"),
+    "minus infinite": (lambda net: lambda module: -math.inf, "-inf for the exact weights, expected finite numbers"),
+    "nothing": (lambda net: lambda module: None, "evaluate returned NoneType: None, expected a number"),
+    "a dictionary": (
+        lambda net: lambda module: {"bleu": 3},
+        r"evaluate returned dict: \{'bleu': 3\}, expected a number",
+    ),
+    "wavering": (Wavering, "evaluate is not repeatable: it gave 93.0 .* 7 away, no less than max_drop=3.0"),
+    "random": (lambda net: draws_from_the_system, "evaluate"),
+    "other sentences": (OtherSentences, "evaluate on the same sentences each time"),
+    "no function": (lambda net: 3.5, "evaluate is 3.5, expected a function"),
+}
+
+
+@pytest.mark.parametrize(("make", "told"), EVALUATIONS.values(), ids=EVALUATIONS)
+def test_an_evaluation_that_cannot_be_used(net, make, told):
+    evaluate = make(net)
+    net.train()
+    net.norm.eval()
+    values, modes = state_of(net), [part.training for part in net.modules()]
+    gradient, kept = net.head.weight.grad, net.head.weight.grad.clone()
+    states = random.getstate(), torch.get_rng_state()
+    with pytest.raises(SearchError, match=told):
+        smallest(net, evaluate, 0.001 if told == "evaluate" else 3.0, families=lambda w: (Rounded(w),), progress=False)
+    expect_same(net, values)
+    assert [part.training for part in net.modules()] == modes
+    assert net.head.weight.grad is gradient
+    assert torch.equal(gradient, kept)
+    assert random.getstate() == states[0]
+    assert torch.equal(torch.get_rng_state(), states[1])
+
+
+def test_the_cause_is_kept(net):
+    with pytest.raises(SearchError) as caught:
+        smallest(net, raises, progress=False)
+    assert isinstance(caught.value.__cause__, RuntimeError)
+    assert isinstance(caught.value, CompressionError)
+
+
+def test_an_interrupt_leaves_the_module_too(net):
+    values = state_of(net)
+
+    def interrupted(module):
+        nn.init.zeros_(module.head.weight)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        smallest(net, interrupted, progress=False)
+    expect_same(net, values)
+
+
+class Batches:
+    """Calibration data whose parts a test replaces."""
+
+    def __init__(self, batches=None, loss=None):
+        self.batches = [torch.arange(8)] if batches is None else batches
+        self.loss_of = loss
+
+    def __iter__(self):
+        return iter(self.batches)
+
+    def loss(self, module, batch):
+        nn.init.zeros_(module.embedding.weight) if self.loss_of == "spoil" else None
+        module.train()
+        out = module(batch)
+        if callable(self.loss_of):
+            return self.loss_of(out)
+        return out.square().mean()
+
+
+class Once(Batches):
+    def __iter__(self):
+        return self
+
+    def __next__(self):
+        return torch.arange(8)
+
+
+class Broken(Batches):
+    def __iter__(self):
+        raise OSError("no such folder")
+
+
+class WithGenerator(Batches):
+    """Its batches are gone after the first time."""
+
+    def __init__(self):
+        super().__init__()
+        self.batches = (batch for batch in [torch.arange(8)])
+
+
+CALIBRATIONS = {
+    "a list": ([torch.arange(8)], r"calibration is a list without loss\(module, batch\)"),
+    "an iterator": (Once(), "calibration is an iterator"),
+    "a generator inside": (WithGenerator(), "calibration gives no batch, or gives them only once"),
+    "empty": (Batches([]), "calibration gives no batch"),
+    "broken": (Broken(), "calibration fails to give a batch, with OSError: no such folder"),
+    "batches that do not fit": (Batches([torch.rand(3)]), "calibration.loss failed on the first batch with"),
+    "ids beyond the table": (
+        Batches([torch.tensor([999])]),
+        "calibration.loss failed on the first batch with IndexError",
+    ),
+    "no scalar": (Batches(loss=lambda out: out), r"calibration.loss gave tensor\("),
+    "a number": (Batches(loss=lambda out: 1.5), "calibration.loss gave 1.5, expected a finite scalar tensor"),
+    "no gradient": (Batches(loss=lambda out: out.detach().sum()), "expected a finite scalar tensor that gradients"),
+    "NaN": (Batches(loss=lambda out: out.sum() * math.nan), "expected a finite scalar tensor"),
+}
+
+
+@pytest.mark.parametrize(("calibration", "told"), CALIBRATIONS.values(), ids=CALIBRATIONS)
+def test_calibration_that_cannot_be_used(net, calibration, told):
+    values, gradient = state_of(net), net.head.weight.grad
+    with pytest.raises(SearchError, match=told):
+        smallest(net, Agreement(net), calibration=calibration, progress=False)
+    expect_same(net, values)
+    assert net.head.weight.grad is gradient
+
+
+def test_calibration_that_spoils_the_module_does_not(net):
+    values = state_of(net)
+    smallest(
+        net, Agreement(net), 9.0, calibration=Batches(loss="spoil"), families=lambda w: (Rounded(w),), progress=False
+    )
+    expect_same(net, values)
+
+
+def test_a_budget_out_of_reach_names_what_is_not(net):
+    values, agreement = state_of(net), Agreement(net)
+    with pytest.raises(
+        SearchError, match=r"no file of 1,000 bytes can be made: the smallest has [\d,]+ bytes"
+    ) as caught:
+        smallest(net, agreement, max_bytes=1000, families=lambda w: (Rounded(w),), progress=False)
+    expect_same(net, values)
+    reachable = int(str(caught.value).split("max_bytes=")[1].split()[0])
+    archive = smallest(net, agreement, max_bytes=reachable, families=lambda w: (Rounded(w),), progress=False)
+    assert archive.nbytes <= reachable
+
+
+def test_exact_weights_below_the_wish(net):
+    values = state_of(net)
+    with pytest.raises(SearchError, match=r"the exact weights score 100\.0, which is below min_score=101 already"):
+        smallest(net, Agreement(net), min_score=101, progress=False)
+    expect_same(net, values)
+
+
+@pytest.mark.parametrize("name", ["max_drop", "max_bytes"])
+@pytest.mark.parametrize("value", [-1, math.nan, "much"])
+def test_amounts_that_are_none(net, name, value):
+    with pytest.raises(SearchError, match=f"{name} is {value!r}, expected a number from 0"):
+        smallest(net, Agreement(net), **{name: value})
+
+
+def test_a_module_that_is_none(net):
+    with pytest.raises(SearchError, match="the module is a OrderedDict, expected a torch"):
+        smallest(net.state_dict(), Agreement(net))
+
+
+def test_weights_without_values(net):
+    with pytest.raises(WeightsError):
+        smallest(nn.LazyLinear(3), lambda module: 1.0, progress=False)
+    with pytest.raises(WeightsError, match=r"nothing\.\*"):
+        smallest(net, Agreement(net), exclude=["nothing.*"], progress=False)

@@ -1,0 +1,158 @@
+"""``tune`` and ``retarget`` on the command line."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+import pytest
+import torch
+
+from lightning_compress import Archive, cli
+
+PROJECT = """
+import torch
+from torch import nn
+
+
+class Net(nn.Module):
+    def __init__(self, width=64):
+        super().__init__()
+        torch.manual_seed(0)
+        self.hidden, self.head = nn.Linear(16, width), nn.Linear(width, 64)
+
+    def forward(self, x):
+        return self.head(self.hidden(x).relu())
+
+
+X = torch.randn(400, 16, generator=torch.Generator().manual_seed(1))
+
+
+def score(module):
+    if "right" not in globals():
+        globals()["right"] = module(X).argmax(-1)
+    return 100 * float((module(X).argmax(-1) == right).float().mean())
+
+
+def broken(module):
+    raise ValueError("no data here")
+
+
+class Data:
+    def __iter__(self):
+        return iter([X[:8], X[8:16]])
+
+    def loss(self, module, batch):
+        return module(batch).square().mean()
+
+
+class Once(Data):
+    def __iter__(self):
+        return self
+
+    def __next__(self):
+        return X[:8]
+
+
+once = Once()
+"""
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """A working directory with a user's module and a checkpoint of it."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [p for p in sys.path if p])
+    monkeypatch.delitem(sys.modules, "tuned_project", raising=False)
+    (tmp_path / "tuned_project.py").write_text(PROJECT, encoding="utf-8")
+    torch.manual_seed(0)
+    state = {"hidden.weight": torch.randn(96, 16), "hidden.bias": torch.randn(96)}
+    state |= {"head.weight": torch.randn(64, 96), "head.bias": torch.randn(64)}
+    torch.save({"state_dict": state, "hyper_parameters": {"width": 96, "other": 1}}, "m.ckpt")
+    return tmp_path
+
+
+@pytest.fixture
+def run(monkeypatch, capsys):
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["lightning-compress", *map(str, arguments)])
+        try:
+            cli.main()
+            status = 0
+        except SystemExit as exit_:
+            status = exit_.code or 0
+        captured = capsys.readouterr()
+        return status, captured.out, captured.err
+
+    return run
+
+
+TUNE = ("tune", "m.ckpt", "-o", "small.safetensors", "--module", "tuned_project:Net", "--effort", "quick")
+SCORE = ("--evaluate", "tuned_project:score")
+
+
+def test_tune_finds_a_small_file_that_holds(folder, run):
+    status, out, err = run(*TUNE, *SCORE, "--max-drop", "5", "--json")
+    assert (status, err) == (0, "")
+    body = json.loads(out)
+    assert body["bytes"] == (folder / "small.safetensors").stat().st_size
+    assert body["metrics"]["search"]["drop"] <= 5
+    assert body["hyper_parameters"] == {"width": 96, "other": 1}
+    assert body["class_path"] == "tuned_project.Net"
+
+
+def test_tune_prints_a_table_and_no_bar_to_a_pipe(folder, run):
+    status, out, err = run(*TUNE, *SCORE, "--max-drop", "5", "--calibration", "tuned_project:Data")
+    assert (status, err) == (0, "")
+    assert "small.safetensors: " in out
+
+
+def test_tune_to_a_budget_and_retarget(folder, run):
+    assert run(*TUNE, *SCORE, "--max-bytes", "12000")[0] == 0
+    assert (folder / "small.safetensors").stat().st_size <= 12000
+    status, out, _ = run(
+        "retarget", "m.ckpt", "small.safetensors", "--max-bytes", "9000", "-o", "tiny.safetensors", "--json"
+    )
+    assert status == 0
+    assert json.loads(out)["bytes"] <= 9000
+    assert Archive.open("tiny.safetensors").manifest.class_path == "tuned_project.Net"
+
+
+ERRORS = {
+    "no colon": ((*TUNE, "--evaluate", "tuned_project"), "--evaluate is 'tuned_project', expected package.module:name"),
+    "no module": ((*TUNE, "--evaluate", "absent_project:f"), "--evaluate 'absent_project:f': No module named"),
+    "no function": ((*TUNE, "--evaluate", "tuned_project:f"), "there is no 'f' in tuned_project"),
+    "no folder": (("tune", "m.ckpt", "-o", "no/s.safetensors", *TUNE[4:], *SCORE), "the folder no does not exist"),
+    "fails": (
+        (*TUNE, "--evaluate", "tuned_project:broken"),
+        "evaluate failed on the exact weights with ValueError: no data",
+    ),
+    "small": ((*TUNE, *SCORE, "--max-bytes", "10"), "no file of 10 bytes can be made: the smallest has"),
+    "drop": ((*TUNE, *SCORE, "--max-drop", "-1"), "max_drop is -1.0, expected a number from 0"),
+    "effort": ((*TUNE, *SCORE, "--effort", "much"), "effort='much' is not known"),
+    "once": ((*TUNE, *SCORE, "--calibration", "tuned_project:once"), "calibration is an iterator"),
+    "retarget": (
+        ("retarget", "m.ckpt", "m.ckpt", "--max-bytes", "9", "-o", "o.safetensors"),
+        "does not begin like a file",
+    ),
+}
+
+
+@pytest.mark.parametrize(("arguments", "told"), ERRORS.values(), ids=ERRORS)
+def test_errors_are_one_sentence_and_leave_nothing(folder, run, arguments, told):
+    status, out, err = run(*arguments)
+    assert (status, out) == (1, "")
+    assert err.startswith("error: ")
+    assert told in err
+    assert "Traceback" not in err
+    assert not list(folder.glob("*.safetensors"))
+
+
+def test_other_weights_are_refused(folder, run):
+    assert run(*TUNE, *SCORE, "--max-drop", "5")[0] == 0
+    state = torch.load("m.ckpt", weights_only=True)
+    state["state_dict"]["head.bias"] += 1
+    torch.save(state, "other.ckpt")
+    status, _, err = run("retarget", "other.ckpt", "small.safetensors", "--max-bytes", "9000", "-o", "o.safetensors")
+    assert status == 1
+    assert "these are not the weights that the file was made from" in err
