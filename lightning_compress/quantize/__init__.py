@@ -4,7 +4,9 @@ from lightning_compress.quantize.binary import Binary
 from lightning_compress.quantize.codebook import CodebookPayload
 from lightning_compress.quantize.contexts import Classes
 from lightning_compress.quantize.factored import FactoredPayload
+from lightning_compress.quantize.feedback import feedback_factor
 from lightning_compress.quantize.grid import FittedGrid, Grid, GridGuide
+from lightning_compress.quantize.grid_matrix import matrix_shape
 from lightning_compress.quantize.grid_payload import GridPayload
 from lightning_compress.quantize.group_wise import GroupWise
 from lightning_compress.quantize.half import Half, HalfPayload
@@ -58,6 +60,8 @@ __all__ = [
     "StreamSpec",
     "Ternary",
     "Words",
+    "feedback_factor",
     "index_pruned",
+    "matrix_shape",
     "sparse_forms",
 ]

@@ -62,6 +62,7 @@ class PlanFamily:
         strongest: as in :class:`Family`.
         groups: as in :class:`Family`.
         offsets: group → what is added to its strength.
+        guidance: what calibration measured, as for :func:`compress`.
     """
 
     weights: Weights
@@ -70,11 +71,12 @@ class PlanFamily:
     strongest: float
     groups: Sequence[str] = ()
     offsets: Mapping[str, float] = field(default_factory=dict)
+    guidance: Mapping[str, object] = field(default_factory=dict)
     _predicted: dict[int, float] = field(default_factory=dict, init=False)
 
     def archive(self, strength: float) -> Archive:
         """The archive of the plan at this strength."""
-        return compress(self.weights, self.plan_at(strength, self.offsets))
+        return compress(self.weights, self.plan_at(strength, self.offsets), guidance=self.guidance)
 
     def predict_bytes(self, strength: float) -> float:
         """Bytes by what a sample of the weights takes under the plans of two neighbouring strengths."""
