@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from lightning_compress.plan import Plan as Plan
     from lightning_compress.plan import Rule as Rule
     from lightning_compress.prune import Prune as Prune
+    from lightning_compress.quantize import Grid as Grid
     from lightning_compress.quantize import Half as Half
     from lightning_compress.quantize import Interval as Interval
     from lightning_compress.quantize import Raw as Raw
@@ -32,6 +33,7 @@ _HOMES = {
     "Archive": "archive",
     "CompressCheckpoint": "callbacks",
     "CompressionError": "errors",
+    "Grid": "quantize",
     "Half": "quantize",
     "Interval": "quantize",
     "Plan": "plan",

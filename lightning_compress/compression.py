@@ -15,25 +15,20 @@ from torch import Tensor, nn
 from lightning_compress.archive import Archive, Asset, Entry, Manifest, encode_asset, encode_tensor, is_archive
 from lightning_compress.archive.storage import becoming
 from lightning_compress.errors import ForeignFileError, WeightsError
-from lightning_compress.fitting import Fitted, cut_group, fit, interval_group, is_lossy
+from lightning_compress.fitting import Fitted, fit, is_lossy, pruned_mask
 from lightning_compress.plan import Plan, Rule
-from lightning_compress.quantize import (
-    Codebook,
-    FittedInterval,
-    IndexedPayload,
-    Payload,
-    RawPayload,
-    outlier_payload,
-)
-from lightning_compress.weights import Cut, Weight, Weights, chunks, one_thread, true_positions
-
-_NOTHING = Codebook(0.0, 0.0, 0)
+from lightning_compress.quantize import Payload, RawPayload, index_pruned
+from lightning_compress.weights import Weight, Weights, one_thread
 
 Source = Weights | Mapping[str, Tensor] | nn.Module | str | PathLike[str]
 
 
 def compress(
-    source: Source, plan: Plan | str | PathLike[str], *, on_tensor: Callable[[Weight], None] | None = None
+    source: Source,
+    plan: Plan | str | PathLike[str],
+    *,
+    guidance: Mapping[str, object] | None = None,
+    on_tensor: Callable[[Weight], None] | None = None,
 ) -> Archive:
     """Compress a model in memory.
 
@@ -42,6 +37,8 @@ def compress(
     Args:
         source: weights, a state dict, a module, or the path of a checkpoint.
         plan: a plan, the name of a preset, or the path of a YAML file.
+        guidance: name of a stored tensor → what calibration measured for it, for the quantizers that use it; tensors
+            without are treated by their weights alone.
         on_tensor: called after each tensor, for progress.
 
     Raises:
@@ -50,7 +47,7 @@ def compress(
     """
     with one_thread():
         weights = read_weights(source) if isinstance(source, (str, PathLike)) else Weights.of(source)
-        return _compress(weights, Plan.resolve(plan), on_tensor)
+        return _compress(weights, Plan.resolve(plan), guidance or {}, on_tensor)
 
 
 def read_weights(path: str | PathLike[str], *, exclude: Sequence[str] = ()) -> Weights:
@@ -67,13 +64,16 @@ def read_weights(path: str | PathLike[str], *, exclude: Sequence[str] = ()) -> W
     return Weights.from_checkpoint(path, exclude=exclude)
 
 
-def _compress(weights: Weights, plan: Plan, on_tensor: Callable[[Weight], None] | None) -> Archive:
+def _compress(
+    weights: Weights, plan: Plan, guidance: Mapping[str, object], on_tensor: Callable[[Weight], None] | None
+) -> Archive:
     rules = plan.assign(weights)
     fitted = fit(weights, rules)
     entries: list[Entry] = []
     streams: dict[str, bytes] = {}
     for weight, rule in zip(weights, rules, strict=True):
-        entry, coded = encode_tensor(weight.name, weight.class_name, _payload(weight, rule, fitted))
+        payload = _payload(weight, rule, fitted, guidance.get(weight.name))
+        entry, coded = encode_tensor(weight.name, weight.class_name, payload)
         entries.append(entry)
         streams |= {f"{entry.name}#{name}": data for name, data in coded.items()}
         if on_tensor is not None:
@@ -169,42 +169,13 @@ def _lightning_version() -> str:
     return "2.0.0"
 
 
-def _payload(weight: Weight, rule: Rule | None, fitted: Fitted) -> Payload:
-    """The payload of one tensor; takes its share of the cut that its group shares."""
+def _payload(weight: Weight, rule: Rule | None, fitted: Fitted, guide: object) -> Payload:
+    """The payload of one tensor."""
     tensor = weight.tensor.detach().cpu()
     if rule is None or not is_lossy(weight):
         return RawPayload(tensor)
-    if rule.prune is None and rule.interval is None:
-        return rule.storage.store(tensor)
-    cut, interval = fitted.cuts.get(cut_group(weight, rule)), fitted.intervals.get(interval_group(weight, rule))
-    payload, left = _index(tensor, rule, cut, interval)
-    if left is not None:
-        fitted.cuts[cut_group(weight, rule)] = left
-    return payload
-
-
-def _index(
-    tensor: Tensor, rule: Rule, cut: Cut | None, interval: FittedInterval | None
-) -> tuple[IndexedPayload, Cut | None]:
-    """Indices, codebook and outliers of one tensor, and the cut that the next tensor meets.
-
-    The paper's nesting: pruned ⊆ quantized ⊆ half precision ⊆ all.
-    """
-    codebook = _NOTHING if interval is None else interval.codebook
-    indices = torch.empty(tensor.numel(), dtype=codebook.index_dtype)
-    outliers = [tensor.new_empty(0)]
-    start = 0
-    for chunk in chunks(tensor):
-        part = (
-            torch.full(chunk.shape, codebook.outlier, dtype=torch.int32)
-            if interval is None
-            else interval.indices(chunk)
-        )
-        if cut is not None:
-            pruned, cut = cut.split(chunk)
-            part[true_positions(pruned)] = codebook.zero
-        outliers.append(chunk[true_positions(part == codebook.outlier)])
-        indices[start : start + len(chunk)] = part
-        start += len(chunk)
-    stored = outlier_payload(rule.storage.store(torch.cat(outliers)))
-    return IndexedPayload(indices, codebook, stored, tuple(tensor.shape), tensor.dtype), cut
+    quantizer, cut = fitted.quantizer_of(weight, rule), fitted.cuts.get(weight.name)
+    pruned = None if cut is None else pruned_mask(tensor, cut)
+    if quantizer is not None:
+        return quantizer.store(tensor, rule.storage, pruned=pruned, guide=guide)
+    return rule.storage.store(tensor) if pruned is None else index_pruned(tensor, rule.storage, pruned)

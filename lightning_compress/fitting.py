@@ -1,9 +1,9 @@
-"""What the methods of a plan find in the weights before any is treated: the cuts, and the widths of the intervals."""
+"""What the methods of a plan find in the weights before any is treated: cuts, factors, the quantizers' parameters."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,24 +11,30 @@ import torch
 from torch import Tensor
 
 from lightning_compress.plan import Rule
-from lightning_compress.quantize import FittedInterval
-from lightning_compress.weights import Cut, Weight, Weights, chunks, true_positions
+from lightning_compress.quantize import FittedQuantizer
+from lightning_compress.weights import Cut, Weight, Weights, chunks
 
 _LOSSY_DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 Group = tuple[Rule, str]
 
 
-@dataclass
+@dataclass(frozen=True)
 class Fitted:
-    """Cuts and intervals by rule and group.
+    """What was found, by tensor and by group.
 
     Attributes:
-        cuts: the part of each cut that the tensors still to come meet.
-        intervals: the intervals.
+        cuts: tensor name → the part of its group's cut that the tensor meets.
+        factors: tensor name → its left and right factor.
+        quantizers: rule and group → the quantizer with its parameters.
     """
 
-    cuts: dict[Group, Cut]
-    intervals: dict[Group, FittedInterval]
+    cuts: Mapping[str, Cut]
+    factors: Mapping[str, tuple[Tensor, Tensor]]
+    quantizers: Mapping[Group, FittedQuantizer]
+
+    def quantizer_of(self, weight: Weight, rule: Rule) -> FittedQuantizer | None:
+        """The quantizer that treats a tensor, or its factors; None where the rule has none."""
+        return self.quantizers.get(_quantizer_group(weight, rule))
 
 
 def is_lossy(weight: Weight) -> bool:
@@ -36,70 +42,85 @@ def is_lossy(weight: Weight) -> bool:
     return weight.tensor.dtype in _LOSSY_DTYPES
 
 
-def cut_group(weight: Weight, rule: Rule) -> Group:
-    """The weights that are ranked together with this tensor for pruning."""
-    return rule, rule.prune.group(weight.name, weight.class_name) if rule.prune else ""
-
-
-def interval_group(weight: Weight, rule: Rule) -> Group:
-    """The weights that share an interval with this tensor."""
-    return rule, rule.interval.group(weight.name, weight.class_name) if rule.interval else ""
-
-
 def fit(weights: Weights, rules: Sequence[Rule | None]) -> Fitted:
-    """Rank the weights of every group of every rule.
+    """Fit every method of every rule to its groups.
 
     Args:
         weights: the weights.
         rules: the rule of each, in order; None where nothing is to be fitted.
     """
     treated = [(w, r) for w, r in zip(weights, rules, strict=True) if r is not None and is_lossy(w)]
-    to_cut: dict[Group, list[Tensor]] = defaultdict(list)
-    to_cover: dict[Group, list[Weight]] = defaultdict(list)
+    cuts = _cuts(treated)
+    products = ((w.name, rule.low_rank.factor(w.tensor)) for w, rule in treated if rule.low_rank is not None)
+    factors = {name: product for name, product in products if product is not None}
+    members: dict[Group, list[tuple[Tensor, Cut | None]]] = defaultdict(list)
+    for weight, rule in treated:
+        parts = factors.get(weight.name, (weight.tensor,))
+        members[_quantizer_group(weight, rule)] += [(part, cuts.get(weight.name)) for part in parts]
+    quantizers = {
+        (rule, key): rule.quantizer.fit(_Pruned(parts))
+        for (rule, key), parts in members.items()
+        if rule.quantizer is not None
+    }
+    return Fitted(cuts, factors, quantizers)
+
+
+def pruned_mask(tensor: Tensor, cut: Cut) -> Tensor:
+    """``[n]``, bool: which elements of a tensor belong to the cut that it meets."""
+    result = torch.empty(tensor.numel(), dtype=torch.bool)
+    start = 0
+    for chunk in chunks(tensor):
+        chosen, cut = cut.split(chunk)
+        result[start : start + len(chunk)] = chosen
+        start += len(chunk)
+    return result
+
+
+def _quantizer_group(weight: Weight, rule: Rule) -> Group:
+    """The tensors that share a quantizer's parameters with this one."""
+    return rule, rule.quantizer.group(weight.name, weight.class_name) if rule.quantizer else ""
+
+
+def _cuts(treated: Sequence[tuple[Weight, Rule]]) -> dict[str, Cut]:
+    """The part of its group's cut that each tensor meets: ties at the border fall in the order of the tensors."""
+    groups: dict[Group, list[Weight]] = defaultdict(list)
     for weight, rule in treated:
         if rule.prune is not None:
-            to_cut[cut_group(weight, rule)].append(weight.tensor)
-        if rule.interval is not None:
-            to_cover[interval_group(weight, rule)].append(weight)
-    cuts = {group: group[0].prune.fit(tensors) for group, tensors in to_cut.items() if group[0].prune}
-    intervals: dict[Group, FittedInterval] = {}
-    for (rule, key), members in to_cover.items():
-        assert rule.interval is not None
-        interval = rule.interval.fit([weight.tensor for weight in members])
-        # Pruned weights count as the zeros they become; that moves the border only where one of them reaches it.
-        if rule.prune and any(cuts[cut_group(w, rule)].magnitude >= interval.half_width for w in members):
-            starts = _starts([weight for weight, of in treated if of is rule], rule, cuts)
-            interval = rule.interval.fit(_Pruned([(weight.tensor, starts[weight.name]) for weight in members]))
-        intervals[(rule, key)] = interval
-    return Fitted(cuts, intervals)
+            groups[rule, rule.prune.group(weight.name, weight.class_name)].append(weight)
+    cuts = {}
+    for (rule, _), members in groups.items():
+        assert rule.prune is not None
+        cut = rule.prune.fit([weight.tensor for weight in members])
+        for weight in members:
+            cuts[weight.name] = cut
+            cut = _after(weight.tensor, cut)
+    return cuts
 
 
-def _starts(weights: Sequence[Weight], rule: Rule, cuts: dict[Group, Cut]) -> dict[str, Cut]:
-    """The part of its group's cut that each tensor of a rule meets, by name."""
-    left, starts = dict(cuts), {}
-    for weight in weights:
-        group = cut_group(weight, rule)
-        starts[weight.name] = left[group]
-        for chunk in chunks(weight.tensor):
-            _, left[group] = left[group].split(chunk)
-    return starts
+def _after(tensor: Tensor, cut: Cut) -> Cut:
+    """The cut that the tensors behind this one meet."""
+    for chunk in chunks(tensor):
+        if not cut.ties:
+            break
+        _, cut = cut.split(chunk)
+    return cut
 
 
 @dataclass(frozen=True)
 class _Pruned(Sequence[Tensor]):
-    """Tensors as pruning leaves them, flat, made one at a time; each with the cut that it meets."""
+    """Tensors as pruning leaves them, those with a cut made one at a time."""
 
-    parts: Sequence[tuple[Tensor, Cut]]
+    parts: Sequence[tuple[Tensor, Cut | None]]
 
     def __len__(self) -> int:
         return len(self.parts)
 
     def __getitem__(self, index: Any) -> Any:
         tensor, cut = self.parts[index]
+        if cut is None:
+            return tensor
         result = tensor.detach().cpu().flatten().clone()
-        start = 0
-        for chunk in chunks(tensor):
-            pruned, cut = cut.split(chunk)
-            result[start : start + len(chunk)][true_positions(pruned)] = 0
-            start += len(chunk)
+        for chunk in chunks(result):
+            chosen, cut = cut.split(chunk)
+            chunk.masked_fill_(chosen, 0)
         return result

@@ -9,15 +9,17 @@ from typing import Any
 
 from lightning_compress.errors import PlanError
 from lightning_compress.prune import Prune
-from lightning_compress.quantize import Half, Interval, Raw
+from lightning_compress.quantize import Grid, Half, Interval, LowRank, Raw
 
-Method = Prune | Interval | Half | Raw
-METHODS: dict[str, type[Method]] = {method.id: method for method in (Prune, Interval, Half, Raw)}
-_ROLES: tuple[tuple[type[Method], ...], ...] = ((Prune,), (Interval,), (Half, Raw))
+QuantizerMethod = Interval | Grid
+Method = Prune | LowRank | QuantizerMethod | Half | Raw
+QUANTIZERS: tuple[type[QuantizerMethod], ...] = (Interval, Grid)
+_ROLES: tuple[tuple[type[Method], ...], ...] = ((Prune,), (LowRank,), QUANTIZERS, (Half, Raw))
+METHODS: dict[str, type[Method]] = {method.id: method for role in _ROLES for method in role}
 
 
 def role_of(pattern: str, method: Method) -> int:
-    """Place of a method in the nesting order: 0 prunes, 1 quantizes, 2 stores.
+    """Place of a method in the nesting order: 0 prunes, 1 factors, 2 quantizes, 3 stores.
 
     Raises:
         PlanError: it is no method.

@@ -8,9 +8,16 @@ from itertools import pairwise
 from typing import Any, Literal
 
 from lightning_compress.errors import PlanError
-from lightning_compress.plan.methods import Method, check_keys, method_from_config, role_of
+from lightning_compress.plan.methods import (
+    QUANTIZERS,
+    Method,
+    QuantizerMethod,
+    check_keys,
+    method_from_config,
+    role_of,
+)
 from lightning_compress.prune import Prune
-from lightning_compress.quantize import Half, Interval, Raw
+from lightning_compress.quantize import Half, LowRank, Raw
 from lightning_compress.weights import matches
 
 _SELECTORS: dict[str, Literal["name", "class"]] = {"tensors": "name", "class": "class"}
@@ -20,18 +27,20 @@ _SELECTORS: dict[str, Literal["name", "class"]] = {"tensors": "name", "class": "
 class Rule:
     """How the tensors that a pattern selects are treated.
 
-    The methods nest as in the reference paper (section 3.4): ``Prune`` makes weights zero, ``Interval`` quantizes those
-    inside an interval, ``Half`` (or ``Raw``, the default) keeps those outside. At least one is needed.
+    The methods nest as in the reference paper (section 3.4): ``Prune`` makes weights zero, a quantizer such as
+    ``Interval`` turns weights into indices, ``Half`` (or ``Raw``, the default) keeps those that the quantizer leaves
+    out. ``LowRank`` splits a matrix into two factors, which the methods after it treat. At least one is needed.
     Tensors that are not float16, bfloat16, float32 or float64 are kept exactly whatever the rule says.
 
     Args:
         pattern: of tensor names, or of class names; ``*`` is any run of characters, ``?`` any one.
-        methods: at most one of each kind, in the order Prune, Interval, Half or Raw.
+        methods: at most one of each kind, in the order Prune, LowRank, a quantizer, Half or Raw.
         by: whether the pattern selects tensor names or classes.
         optional: whether the rule may find nothing in a model.
 
     Raises:
-        PlanError: no methods, one twice, the wrong order, something that is no method.
+        PlanError: no methods, one twice, the wrong order, something that is no method, pruning before a
+            method that cannot hold zeros.
     """
 
     pattern: str
@@ -54,8 +63,9 @@ class Rule:
         if any(first >= second for first, second in pairwise(roles)):
             raise PlanError(
                 f"rule {pattern!r} has the methods {', '.join(m.id for m in methods)}; write at most one of each kind, "
-                "in the order prune, interval, half or raw"
+                f"in the order prune, low-rank, a quantizer ({', '.join(m.id for m in QUANTIZERS)}), half or raw"
             )
+        _check_zeros(pattern, methods)
         for name, value in (
             ("pattern", pattern),
             ("methods", methods),
@@ -70,9 +80,14 @@ class Rule:
         return next((m for m in self.methods if isinstance(m, Prune)), None)
 
     @property
-    def interval(self) -> Interval | None:
+    def low_rank(self) -> LowRank | None:
+        """The method that factors matrices, if any."""
+        return next((m for m in self.methods if isinstance(m, LowRank)), None)
+
+    @property
+    def quantizer(self) -> QuantizerMethod | None:
         """The quantizer, if any."""
-        return next((m for m in self.methods if isinstance(m, Interval)), None)
+        return next((m for m in self.methods if isinstance(m, QUANTIZERS)), None)
 
     @property
     def storage(self) -> Half | Raw:
@@ -115,3 +130,15 @@ class Rule:
             by=_SELECTORS[selectors[0]],
             optional=config.get("optional", False),
         )
+
+
+def _check_zeros(pattern: str, methods: Sequence[Method]) -> None:
+    """Raise a PlanError where pruning stands before a method that would make something else of its zeros."""
+    if not isinstance(methods[0], Prune):
+        return
+    for method in methods[1:]:
+        if isinstance(method, LowRank) or (isinstance(method, QUANTIZERS) and not method.holds_zero):
+            raise PlanError(
+                f"rule {pattern!r}: {method.id} cannot hold the zeros that prune makes; leave one of the two out, or "
+                "take a quantizer that holds zeros, such as interval"
+            )

@@ -7,16 +7,16 @@ class-uniform, class-distribution); the reference paper, section 3.1, table 1.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import ClassVar, Literal, get_args
 
-import torch
 from torch import Tensor
 
 from lightning_compress.errors import PlanError
-from lightning_compress.weights.magnitude import Cut, chunks, key_of, needs_double, smallest
+from lightning_compress.weights import standard_deviation
+from lightning_compress.weights.magnitude import Cut, key_of, needs_double, smallest
 
 Scope = Literal["class-blind", "class-uniform", "class-distribution", "threshold"]
 
@@ -75,20 +75,3 @@ class Prune:
         bound = self.amount * (standard_deviation(tensors) if self.scope == "class-distribution" else 1.0)
         double = needs_double(tensors)
         return Cut(key_of(bound, double), 0, double)
-
-
-def standard_deviation(tensors: Sequence[Tensor]) -> float:
-    """σ over all finite weights of the tensors (population form), accumulated in float64; 0 where there are none."""
-    count, total = 0, 0.0
-    for values in _finite(tensors):
-        count += len(values)
-        total += float(values.sum())
-    mean = total / max(count, 1)
-    squares = sum(float((values - mean).square().sum()) for values in _finite(tensors))
-    return math.sqrt(squares / max(count, 1))
-
-
-def _finite(tensors: Sequence[Tensor]) -> Iterator[Tensor]:
-    for tensor in tensors:
-        for chunk in chunks(tensor):
-            yield chunk[torch.isfinite(chunk)].double()

@@ -14,14 +14,7 @@ import torch
 from torch import Tensor
 
 from lightning_compress.errors import FormatError, PlanError
-from lightning_compress.quantize.payload import (
-    Payload,
-    StreamSpec,
-    Words,
-    count_of,
-    from_words,
-    to_words,
-)
+from lightning_compress.quantize.payload import StreamSpec, Words, count_of, from_words, to_words
 from lightning_compress.quantize.raw import RawPayload
 
 Format = Literal["bfloat16", "float16"]
@@ -60,7 +53,7 @@ class Half:
         if self.format == "float16" and self.rounding == "truncate":
             raise PlanError("Half: float16 is rounded to nearest; write rounding='nearest'")
 
-    def store(self, values: Tensor) -> Payload:
+    def store(self, values: Tensor) -> RawPayload | HalfPayload:
         """The payload of a tensor of any dtype."""
         if values.dtype not in (torch.float32, torch.float64):
             return RawPayload(values.detach())

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from lightning_compress.errors import FormatError
 from lightning_compress.quantize.half import HalfPayload
-from lightning_compress.quantize.payload import Payload, StreamSpec, Words, count_of, from_words, to_words
+from lightning_compress.quantize.payload import StreamSpec, Words, count_of, from_words, to_words
 from lightning_compress.quantize.raw import RawPayload
 from lightning_compress.weights import true_positions
 
@@ -165,14 +165,3 @@ def _codebook(parameters: Mapping[str, Any]) -> Codebook:
     assert isinstance(first, float)
     assert isinstance(step, float)
     return Codebook(first, step, count_of(parameters, "levels", MAX_LEVELS))
-
-
-def outlier_payload(payload: Payload) -> RawPayload | HalfPayload:
-    """The payload as one that outliers can have.
-
-    Raises:
-        TypeError: another kind.
-    """
-    if not isinstance(payload, (RawPayload, HalfPayload)):
-        raise TypeError(f"outliers are stored raw or in half precision, not as {payload.kind}")
-    return payload

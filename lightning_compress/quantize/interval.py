@@ -21,7 +21,9 @@ import torch
 from torch import Tensor
 
 from lightning_compress.errors import PlanError
-from lightning_compress.quantize.indexed import Codebook
+from lightning_compress.quantize.indexed import Codebook, IndexedPayload
+from lightning_compress.quantize.indexing import index
+from lightning_compress.quantize.quantizer import Storage
 from lightning_compress.weights.magnitude import smallest, true_positions
 
 Restore = Literal["left", "middle", "right"]
@@ -46,6 +48,7 @@ class Interval:
 
     id: ClassVar[str] = "interval"
     lossy: ClassVar[bool] = True
+    holds_zero: ClassVar[bool] = True
 
     bits: int
     coverage: float = 0.98
@@ -110,3 +113,9 @@ class FittedInterval:
         sizes = (weights if is_exact else weights.double()).abs()
         indices[true_positions(~(sizes <= self.half_width))] = self.codebook.outlier
         return indices
+
+    def store(
+        self, tensor: Tensor, storage: Storage, *, pruned: Tensor | None = None, guide: object = None
+    ) -> IndexedPayload:
+        """See :class:`FittedQuantizer`."""
+        return index(tensor, self.codebook, self.indices, storage, pruned)

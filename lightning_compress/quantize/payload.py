@@ -25,10 +25,27 @@ DTYPES: dict[str, torch.dtype] = {
 
 @dataclass(frozen=True)
 class StreamSpec:
-    """Size of one integer stream, known before it is decoded: how many words, of how many bytes (1, 2, 4 or 8)."""
+    """Size of one integer stream, known before it is decoded.
+
+    Attributes:
+        count: how many words.
+        width: bytes of a word: 1, 2, 4 or 8.
+        groups: lengths of the consecutive groups of words that have a distribution each, 0 allowed; none: the stream is
+            one group.
+
+    Raises:
+        FormatError: the groups do not sum to the words.
+    """
 
     count: int
     width: int
+    groups: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.groups and (min(self.groups) < 0 or sum(self.groups) != self.count):
+            raise FormatError(
+                f"the groups of a stream have {self.groups} words, expected lengths that sum to {self.count}"
+            )
 
 
 class Payload(Protocol):

@@ -97,8 +97,8 @@ def test_equal_plans_are_equal_and_hash_alike():
 
 
 def test_every_method_says_what_it_is():
-    assert set(METHODS) == {"prune", "interval", "half", "raw"}
-    assert {name for name, method in METHODS.items() if method.lossy} == {"prune", "interval", "half"}
+    assert list(METHODS) == ["prune", "low-rank", "interval", "grid", "half", "raw"]
+    assert {name for name, method in METHODS.items() if not method.lossy} == {"raw"}
 
 
 MODELS = {
@@ -230,7 +230,7 @@ def test_a_rule_that_something_is_left_to_is_taken(rules):
         (lambda: Rule("", Half()), r"pattern is '', expected text such as '\*\.bias'"),
         (lambda: Rule(3, Half()), "pattern is 3, expected text"),
         (lambda: Rule("*", Half), r"is no method; write Half\(…\)"),
-        (lambda: Rule("*", 0.15), "0.15 is no method; expected one of prune, interval, half, raw"),
+        (lambda: Rule("*", 0.15), "0.15 is no method; expected one of prune, low-rank, interval, .*half, raw"),
         (
             lambda: Rule("*", Half(), Prune(0.1)),
             "methods half, prune; write at most one of each kind, in the order prune",
@@ -271,7 +271,10 @@ def rule(methods, **more):
         (rule("half"), r"methods is 'half', expected a list such as"),
         (rule(None), r"methods is None, expected a list such as"),
         (rule({"half": {}}), "expected a list such as"),
-        (rule(["halv"]), r"method 'halv' is unknown \(did you mean 'half'\?\); there are prune, interval, half, raw"),
+        (
+            rule(["halv"]),
+            r"method 'halv' is unknown \(did you mean 'half'\?\); there are prune, low-rank, interval, .*half, raw",
+        ),
         (rule([3]), r"a method is 3, expected its name"),
         (
             rule([{"prune": {"amount": 0.1}, "half": {}}]),
@@ -292,7 +295,7 @@ def rule(methods, **more):
         (rule([{"interval": {"bits": 4, "coverage": -1}}]), "coverage is -1"),
         (rule([{"interval": {"bits": 4, "coverage": float("nan")}}]), "coverage is nan"),
         (rule([{"half": {"format": "fp16"}}]), "write one of bfloat16, float16"),
-        (rule(["half", {"prune": {"amount": 0.1}}]), "in the order prune, interval, half or raw"),
+        (rule(["half", {"prune": {"amount": 0.1}}]), "in the order prune, low-rank, a quantizer .*, half or raw"),
         (rule(["half"], optional="false"), "optional is 'false', write true or false"),
         (rule(["half"], by="class"), "unknown key 'by'"),
     ],

@@ -11,8 +11,7 @@ import torch
 
 from lightning_compress import Plan, Prune, Raw, Rule, compress
 from lightning_compress.errors import PlanError
-from lightning_compress.prune.prune import standard_deviation
-from lightning_compress.weights import Weights
+from lightning_compress.weights import Weights, standard_deviation
 
 
 def normal(*shape, seed=0, scale=1.0):

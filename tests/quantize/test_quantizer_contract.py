@@ -7,11 +7,11 @@ import json
 import pytest
 import torch
 
-from lightning_compress import Half, Interval, Plan, Prune, Raw, Rule, compress
+from lightning_compress import Grid, Half, Interval, Plan, Prune, Raw, Rule, compress
 from lightning_compress.archive import encode_tensor
 from lightning_compress.archive.encode import decode_tensor
 from lightning_compress.errors import FormatError
-from lightning_compress.quantize import PAYLOADS, outlier_payload
+from lightning_compress.quantize import PAYLOADS
 
 METHODS = {
     "raw": (Raw(),),
@@ -24,6 +24,13 @@ METHODS = {
     "interval, 8 bits": (Interval(8, 1.0), Raw()),
     "interval, 16 bits": (Interval(16, 0.99, scope="class"), Half("float16", "nearest")),
     "nothing covered": (Interval(4, 0), Half()),
+    "grid": (Grid(0.01),),
+    "grid, plain": (Grid(0.3, trellis=0, rate_weight=0), Half()),
+    "grid, relative": (
+        Grid(0.2, trellis=128, relative=True, scope="tensor", rate_weight=0.5),
+        Half("float16", "nearest"),
+    ),
+    "grid, pruned": (Prune(0.3), Grid(0.1, trellis=4, relative=True, scope="class"), Raw()),
     "prune": (Prune(0.3),),
     "prune, half": (Prune(0.3, "class-uniform"), Half()),
     "prune everything": (Prune(1),),
@@ -115,16 +122,10 @@ def test_a_method_survives_its_plan_s_plain_data(methods):
 def payloads():
     weights = TENSORS["normal torch.float32"].reshape(-1)
     fitted = Interval(9, 0.9).fit([weights])
-    codes = fitted.indices(weights)
-    outside = weights[codes == fitted.codebook.outlier]
     yield Raw().store(weights)
     yield Half().store(TENSORS["special torch.float32"])
     yield Half("float16", "nearest").store(TENSORS["special torch.float64"])
-    for storage in (Raw(), Half()):
-        indices = codes.to(fitted.codebook.index_dtype)
-        yield PAYLOADS["indexed"](
-            indices, fitted.codebook, outlier_payload(storage.store(outside)), tuple(weights.shape), weights.dtype
-        )
+    yield from (fitted.store(weights, storage) for storage in (Raw(), Half()))
 
 
 PAYLOAD_LIST = list(payloads())
@@ -164,8 +165,3 @@ def test_a_payload_is_rebuilt_from_parameters_and_streams(payload):
 def test_wrong_parameters_are_refused_before_anything_is_allocated(kind, parameters):
     with pytest.raises(FormatError, match=r"expected|unknown"):
         PAYLOADS[kind].layout(parameters, 10, torch.float32)
-
-
-def test_outliers_are_never_indexed_themselves():
-    with pytest.raises(TypeError, match="outliers are stored raw or in half precision, not as indexed"):
-        outlier_payload(PAYLOAD_LIST[-1])

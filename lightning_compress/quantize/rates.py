@@ -1,0 +1,67 @@
+"""What an index costs in the file, so that a quantizer can weigh bits against error."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from lightning_compress.quantize.trellis import Bytes, Floats, Integers
+
+_SYMBOLS = 64
+_UNSEEN = 0.5  # added to every count
+
+
+@dataclass(frozen=True, eq=False)
+class Rates:
+    """Bits of every index.
+
+    Attributes:
+        bits: ``[sums, quantizers, n]``: bits of each |k|, by the sum of the classes of its row and column and by
+            quantizer; the last stands for all beyond.
+        weight: squared error, in units of the step, that one bit is worth.
+        sums: ``[columns, rows]`` sums of the classes; None where there is one.
+    """
+
+    bits: Floats
+    weight: float
+    sums: Bytes | None = None
+
+    def of_rows(self, part: slice) -> Rates:
+        """The rates of some rows."""
+        return self if self.sums is None else replace(self, sums=self.sums[:, part])
+
+    def of_columns(self, part: slice) -> Rates:
+        """The rates of some columns."""
+        return self if self.sums is None else replace(self, sums=self.sums[part])
+
+    def costs(self, sizes: Floats, quantizers: Bytes | np.uint8) -> Floats:
+        """``[columns, rows]``: weight · bits of indices with these |k|, rounded down, in these quantizers."""
+        symbols = self.bits.shape[2]
+        row = quantizers if self.sums is None else 2 * self.sums + quantizers
+        cell = np.minimum(sizes, np.float32(symbols - 1)).astype(np.int32) + np.int32(symbols) * row
+        table = np.float32(self.weight) * self.bits.reshape(-1)
+        costs: Floats = table[cell]
+        return costs
+
+
+def measured_rates(
+    indices: Integers, quantizers: Bytes | None, weight: float, sums: Bytes | None = None, count: int = 1
+) -> Rates:
+    """The rates of indices like these: −log₂ of how often each |k| occurs, and a bit for the sign.
+
+    Args:
+        indices: ``[columns, rows]``.
+        quantizers: ``[columns, rows]``, 0 or 1; None where all are 0.
+        weight: see :class:`Rates`.
+        sums: ``[columns, rows]``, see :class:`Rates`.
+        count: how many values the sums have.
+    """
+    sizes = np.minimum(np.abs(indices), _SYMBOLS - 1).astype(np.int32)
+    cells = sizes if quantizers is None else sizes + _SYMBOLS * quantizers
+    if sums is not None:
+        cells = cells + 2 * _SYMBOLS * sums.astype(np.int32)
+    counts = np.bincount(cells.reshape(-1), minlength=2 * _SYMBOLS * count).reshape(count, 2, _SYMBOLS) + _UNSEEN
+    bits = np.log2(counts.sum(-1, keepdims=True) / counts)
+    bits[..., 1:] += 1
+    return Rates(bits.astype(np.float32), weight, sums)
