@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 
 # Translation models, quantized on uniform grids to an eighth and less, lose with the 2.5th to 6th power.
-_USUAL_RATE, _SPREAD = 4.0, 0.5
+USUAL_RATE, _SPREAD = 4.0, 0.5
 _RATES = np.geomspace(0.5, 20.0, 40)
 _BEYOND, _PLACES = 1.5, 600
 _UNEVENNESS = 0.15  # relative distance of a drop from the curve that is nothing unusual
@@ -33,6 +33,6 @@ def crossing(points: Sequence[tuple[float, float]], drop: float, deviation: floa
     variance = deviation**2 + (_UNEVENNESS * fitted) ** 2
     # Student's distribution, not Gauss's: one score far off says that it is unlucky, not that the curve is wrong.
     surprise = (np.log(variance) / 2 + 2 * np.log1p((drops - fitted) ** 2 / (3 * variance))).sum(-1)
-    unusual = (np.log(_RATES / _USUAL_RATE) / _SPREAD) ** 2 / 2
+    unusual = (np.log(_RATES / USUAL_RATE) / _SPREAD) ** 2 / 2
     likeliest = (surprise + unusual[:, None]).argmin()
     return float(places[likeliest % _PLACES])

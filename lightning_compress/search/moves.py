@@ -7,10 +7,12 @@ import math
 from lightning_compress.search.bootstrap import paired_drop
 from lightning_compress.search.bracket import Bracket
 from lightning_compress.search.budget import fit_budget, strength_at
+from lightning_compress.search.curve import USUAL_RATE
 from lightning_compress.search.effort import Effort
 from lightning_compress.search.family import Family
 from lightning_compress.search.session import BestScore, FewestBytes, Session, Trial, size_of
 
+_COARSEST = 0.04  # relative difference in bytes that is worth an evaluation whatever the noise
 _START_BITS = 3.0  # for each weight, in the first file of a family that predicts no drop
 _FOR_DESCENT = 2  # evaluations kept to turn a better score into fewer bytes
 _TURN = 0.5  # of the strength, by which one part of the model is set apart from the others
@@ -26,13 +28,14 @@ def descend(session: Session, family: Family, effort: Effort, allowed: float) ->
         known = session.of(family)
         bias = session.bias(family)
         to_beat = math.inf if session.best is None or session.best[0].family is family else session.best[0].nbytes
+        deviation = max((t.drop.deviation for t in known), default=0.0)
         bracket = Bracket(
             points=[(size_of(t.nbytes), t.drop.value) for t in known],
             smallest=size_of(family.predict_bytes(family.strongest) * bias),
             largest=size_of(family.predict_bytes(family.weakest) * bias),
             allowed=allowed,
-            deviation=max((t.drop.deviation for t in known), default=0.0),
-            tolerance=effort.tolerance,
+            deviation=deviation,
+            tolerance=max(effort.tolerance, _noise_in_bytes(deviation, allowed)),
             to_beat=size_of(to_beat),
         )
         size = bracket.next_size(start)
@@ -45,6 +48,11 @@ def descend(session: Session, family: Family, effort: Effort, allowed: float) ->
         if any(t.nbytes == archive.nbytes for t in known):
             return
         session.measure(archive, family, strength)
+
+
+def _noise_in_bytes(deviation: float, allowed: float) -> float:
+    """The relative difference in bytes below which two drops differ by a tenth of their noise only."""
+    return min(0.1 * deviation / (USUAL_RATE * allowed), _COARSEST) if allowed else 0.0
 
 
 def turn(session: Session, effort: Effort, goal: FewestBytes | BestScore) -> None:

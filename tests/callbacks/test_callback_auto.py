@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -14,6 +15,7 @@ from torchmetrics import MeanMetric, MeanSquaredError
 
 from lightning_compress import Archive, Plan, Score
 from lightning_compress.callbacks import CompressCheckpoint
+from lightning_compress.callbacks.auto import Auto
 from lightning_compress.errors import CallbackError, CompressionError, SearchError
 
 
@@ -277,3 +279,27 @@ def test_options_of_the_search_are_refused_with_a_plan():
         CompressCheckpoint("auto", effort="most")
     assert CompressCheckpoint("half").plan == Plan.resolve("half")
     assert CompressCheckpoint("auto").plan is None
+
+
+def _fake_trainer(module, world_size=1):
+    saving = SimpleNamespace(monitor="val_loss", mode="min")
+    return SimpleNamespace(
+        lightning_module=module,
+        strategy=SimpleNamespace(model=module),
+        checkpoint_callbacks=[saving],
+        world_size=world_size,
+        enable_validation=True,
+    )
+
+
+def test_several_processes_need_an_evaluation_and_shards_are_refused():
+    auto = Auto(None, None, None, 0.3, None, "default")
+    auto.check(_fake_trainer(Small()))
+    with pytest.raises(CallbackError, match=r"cannot run on one of 2 processes alone: give .*evaluate"):
+        auto.check(_fake_trainer(Small(), world_size=2))
+    own = Auto(negative_loss, None, None, 0.3, None, "default")
+    own.check(_fake_trainer(Small(), world_size=2))
+    sharded = Small()
+    sharded.net[0] = type("FullyShardedDataParallel", (torch.nn.Linear,), {})(4, 4)
+    with pytest.raises(CallbackError, match="which is sharded here"):
+        own.check(_fake_trainer(sharded))
