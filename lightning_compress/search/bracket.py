@@ -1,4 +1,8 @@
-"""Where to measure next: the smallest file that still holds, between one that holds and one that does not."""
+"""Where to measure next: the smallest file that still holds, between one that holds and one that does not.
+
+A score is noisy, so a file that loses a little too much may only be unlucky: smaller ones are not ruled out by it. It
+counts in the curve, which then says whether they are worth a measurement.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +14,7 @@ from lightning_compress.search.curve import crossing
 
 _INSIDE, _OUTSIDE = 0.9, 1.1  # of the allowed drop, aimed at to move the one border of a bracket or the other
 _REACH = 0.5  # farthest step beyond everything measured, in the logarithm of bytes
-_MARGIN = 0.2  # part of a bracket at each of its ends in which nothing is measured
+_MARGIN = 0.35  # part of a bracket at each of its ends in which nothing is measured
 _SATURATION = 20.0  # drops of so many times what is allowed, and larger ones, tell only that it is too far
 
 
@@ -43,10 +47,7 @@ class Bracket:
         if not self.points:
             return min(max(start, self.smallest), ceiling)
         holds = min((size for size, drop in self.points if drop <= self.allowed), default=None)
-        fails = max(
-            (size for size, drop in self.points if drop > self.allowed and (holds is None or size < holds)),
-            default=None,
-        )
+        fails = max((size for size in self._failed() if holds is None or size < holds), default=None)
         upper = min(ceiling, math.inf if holds is None else holds)
         lower = self.smallest if fails is None else fails
         gap = upper - lower
@@ -59,7 +60,13 @@ class Bracket:
             low, high = max(lower, holds - _REACH), upper - least
         else:
             low, high = lower + least, min(upper, lower + _REACH)
-        return float(min(max(self._crossing(), low), max(low, high)))
+        size = float(min(max(self._crossing(), low), max(low, high)))
+        return None if any(abs(size - known) < self.tolerance / 2 for known, _ in self.points) else size
+
+    def _failed(self) -> list[float]:
+        """Sizes that lose too much beyond doubt. Where all fail, any: the way to what holds leads away from them."""
+        doubt = self.deviation if any(drop <= self.allowed for _, drop in self.points) else 0.0
+        return [size for size, drop in self.points if drop > self.allowed + doubt]
 
     def _in_a_row(self) -> int:
         """How many of the last measurements told the same: holds, or fails. Each makes the next step longer."""

@@ -23,14 +23,14 @@ def fit_budget(family: Family, room: int) -> tuple[float, Archive]:
         family: of archives.
         room: bytes of the file.
     """
-    too_large, fits = family.weakest, family.strongest
+    too_large, fits = -math.inf, math.inf
     best: tuple[float, Archive] | None = None
     bias = 1.0
     for attempt in range(_PREDICTED + _HALVED):
         # A little less than the room, so that a prediction that is a little short still fits.
         strength = strength_at(family, room * math.sqrt(_CLOSE) / bias)
         if attempt >= _PREDICTED or (attempt and not too_large < strength < fits):
-            strength = (too_large + fits) / 2
+            strength = (max(too_large, family.weakest) + min(fits, family.strongest)) / 2
         archive = family.archive(strength)
         bias = archive.nbytes / family.predict_bytes(strength)
         if archive.nbytes <= room:

@@ -6,7 +6,8 @@ import math
 from dataclasses import replace
 
 from lightning_compress.plan import Plan, Rule
-from lightning_compress.quantize import Interval
+from lightning_compress.plan.methods import Method
+from lightning_compress.quantize import Grid, Interval
 
 _BITS = range(1, 17)
 
@@ -20,10 +21,14 @@ def scaled_plan(plan: Plan, factor: float) -> Plan:
 
 
 def _scaled_rule(rule: Rule, factor: float) -> Rule:
-    methods = (_scaled(method, factor) if isinstance(method, Interval) else method for method in rule.methods)
+    methods = (_scaled(method, factor) for method in rule.methods)
     return Rule(rule.pattern, *methods, by=rule.by, optional=rule.optional)
 
 
-def _scaled(interval: Interval, factor: float) -> Interval:
-    bits = interval.bits - round(math.log2(factor))
-    return replace(interval, bits=min(max(bits, _BITS[0]), _BITS[-1]))
+def _scaled(method: Method, factor: float) -> Method:
+    if isinstance(method, Grid):
+        return replace(method, step=method.step * factor)
+    if isinstance(method, Interval):
+        bits = method.bits - round(math.log2(factor))
+        return replace(method, bits=min(max(bits, _BITS[0]), _BITS[-1]))
+    return method
