@@ -1,0 +1,92 @@
+"""The one command, from weights to CSV and pictures."""
+
+import re
+import sys
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from benchmarks.rate_distortion import __main__ as command
+from benchmarks.rate_distortion.picture import LABEL_DISTANCE, STYLES, apart, draw
+from benchmarks.rate_distortion.points import Point, read_points
+
+pytest.importorskip("matplotlib")
+
+
+def point(method: str, ratio: float, bleu: float, model: str = "rnn") -> Point:
+    return Point(model, method, f"{ratio}", "val", 1000, ratio, bleu, bleu - 33, 1.0, "in", "out")
+
+
+POINTS = [point("fp32", 1.0, 33.0), *(point(name, 9.0 + k % 3, 32.5 - k / 10) for k, name in enumerate(STYLES))]
+
+
+def test_points_and_pictures_come_out_of_one_command(
+    models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, docs = tmp_path / "out", tmp_path / "docs"
+    docs.mkdir()
+    monkeypatch.setattr(
+        sys,
+        "argv",
+        f"rate_distortion --models {models} --out {out} --docs {docs} --method presets --method int4 --test".split(),
+    )
+    command.main()
+    points = read_points(out / "points.csv")
+    assert {(p.model, p.method, p.split) for p in points} == {
+        (model, method, split)
+        for model in ("transformer", "rnn")
+        for method in ("fp32", "presets", "int4")
+        for split in ("val", "test")
+    }
+    assert len(points) == 2 * 2 * (1 + 3 + 6)
+    assert len(capsys.readouterr().out.splitlines()) == 2 * 2 * (3 + 6)
+    for name in command.RESULTS:
+        assert (docs / f"rate-distortion{Path(name).suffix}").read_bytes() == (out / name).read_bytes()
+
+
+def test_an_unknown_method_is_refused(models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", f"rate_distortion --models {models} --out {tmp_path} --method gzip".split())
+    with pytest.raises(SystemExit, match="2"):
+        command.main()
+
+
+def test_every_curve_has_its_name_beside_it(tmp_path: Path) -> None:
+    draw([*POINTS, point("fp32", 1.0, 35.0, "transformer")], [tmp_path / "picture.svg"])
+    text = (tmp_path / "picture.svg").read_text()
+    for label, _, _ in STYLES.values():
+        assert text.count(f">{label}</text>") == 1, label
+    assert re.search(">RNN</text>", text)
+    assert re.search(">Transformer</text>", text)
+
+
+def test_labels_of_curves_that_end_together_stand_apart() -> None:
+    labels = [
+        (20.0, 30.0, "one", "red"),
+        (21.0, 30.1, "two", "red"),
+        (19.0, 30.0, "three", "red"),
+        (8.0, 30.0, "far", "red"),
+    ]
+    heights = {label: height for _, _, height, label, _ in apart(labels)}
+    assert heights["two"] == 30.1
+    assert heights["far"] == 30.0
+    together = sorted(heights[label] for label in ("one", "two", "three"))
+    assert all(b - a >= LABEL_DISTANCE - 1e-9 for a, b in pairwise(together))
+
+
+def test_the_same_points_give_the_same_picture(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        draw(POINTS, [tmp_path / f"{name}.svg", tmp_path / f"{name}.png"])
+    for suffix in ("svg", "png"):
+        assert (tmp_path / f"one.{suffix}").read_bytes() == (tmp_path / f"two.{suffix}").read_bytes()
+
+
+def test_points_far_below_the_baseline_are_left_out(tmp_path: Path) -> None:
+    draw([*POINTS, point("auto", 20.0, 3.0)], [tmp_path / "picture.svg"])
+    draw(POINTS, [tmp_path / "without.svg"])
+    assert (tmp_path / "picture.svg").read_bytes() == (tmp_path / "without.svg").read_bytes()
+
+
+def test_a_missing_baseline_is_told(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="there is no point of fp32 for rnn: measure it first"):
+        draw(POINTS[1:], [tmp_path / "picture.svg"])
