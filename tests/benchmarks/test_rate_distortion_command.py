@@ -54,22 +54,15 @@ def test_an_unknown_method_is_refused(models: Path, tmp_path: Path, monkeypatch:
 def test_every_curve_has_its_name_beside_it(tmp_path: Path) -> None:
     draw([*POINTS, point("fp32", 1.0, 35.0, "transformer")], [tmp_path / "picture.svg"])
     text = (tmp_path / "picture.svg").read_text()
-    for label, _, _ in STYLES.values():
-        assert text.count(f">{label}</text>") == 1, label
+    for style in STYLES.values():
+        assert text.count(f">{style.label}</text>") == 1, style.label
     assert re.search(">RNN</text>", text)
     assert re.search(">Transformer</text>", text)
 
 
 def test_labels_of_curves_that_end_together_stand_apart() -> None:
-    labels = [
-        (20.0, 30.0, "one", "red"),
-        (21.0, 30.1, "two", "red"),
-        (19.0, 30.0, "three", "red"),
-        (8.0, 30.0, "far", "red"),
-    ]
-    heights = {label: height for _, _, height, label, _ in apart(labels)}
-    assert heights["two"] == 30.1
-    assert heights["far"] == 30.0
+    heights = apart({"one": (20.0, 30.0), "two": (21.0, 30.1), "three": (19.0, 30.0), "far": (8.0, 30.0)})
+    assert (heights["two"], heights["far"]) == (30.1, 30.0)
     together = sorted(heights[label] for label in ("one", "two", "three"))
     assert all(b - a >= LABEL_DISTANCE - 1e-9 for a, b in pairwise(together))
 
