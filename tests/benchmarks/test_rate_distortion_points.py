@@ -1,5 +1,6 @@
 """The CSV keeps every point exactly, and says what is wrong with one that is not its own."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,7 +27,7 @@ def test_other_columns_are_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "damage", [lambda text: text.replace("1000", "many"), lambda text: text[: text.index(",1000")]]
 )
-def test_a_damaged_row_is_named(tmp_path: Path, damage) -> None:  # type: ignore[no-untyped-def]
+def test_a_damaged_row_is_named(tmp_path: Path, damage: Callable[[str], str]) -> None:
     path = tmp_path / "points.csv"
     write_points(path, [POINT])
     path.write_text(damage(path.read_text()))
