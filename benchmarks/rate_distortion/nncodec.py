@@ -10,7 +10,8 @@ integer bit depths. Its data-driven tools need a training loop in NNCodec's own 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,26 +31,25 @@ def method(folder: Path) -> Method:
     """NNCodec, with its environment in a folder."""
 
     def candidates(source: Source) -> Iterable[Candidate]:
-        python = environment(folder)
         for qp in SWEEPS[source.kind]:
-            yield candidate(source, python, {"qp": qp, **OPTIONS})
+            yield candidate(source, partial(environment, folder), {"qp": qp, **OPTIONS})
 
     return Method("nncodec", candidates, (*CODE, Path(__file__)))
 
 
-def candidate(source: Source, python: Path, options: Mapping[str, object]) -> Candidate:
-    """One setting, coded and decoded in processes of their own."""
+def candidate(source: Source, python: Callable[[], Path], options: Mapping[str, object]) -> Candidate:
+    """One setting, coded and decoded in processes of their own; ``python`` gives their interpreter when they start."""
 
     def write(path: Path) -> None:
         weights = path.with_name("weights.npz")
         arrays: dict[str, Any] = {name: tensor.numpy() for name, tensor in source.state.items()}
         np.savez(weights, **arrays)
-        work(python, "encode", str(weights), str(path), json.dumps(options))
+        work(python(), "encode", str(weights), str(path), json.dumps(options))
         weights.unlink()
 
     def read(path: Path) -> dict[str, Tensor]:
         weights = path.with_name("restored.npz")
-        work(python, "decode", str(path), str(weights))
+        work(python(), "decode", str(path), str(weights))
         with np.load(weights) as arrays:
             state = {name: torch.from_numpy(arrays[name]) for name in arrays.files}
         weights.unlink()

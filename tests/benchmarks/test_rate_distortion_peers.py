@@ -50,7 +50,7 @@ def program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("program")
 def test_a_file_is_coded_and_decoded_in_other_processes(source: Source, tmp_path: Path) -> None:
-    candidate = nncodec.candidate(source, Path(sys.executable), {"qp": -20, "row_skipping": False})
+    candidate = nncodec.candidate(source, lambda: Path(sys.executable), {"qp": -20, "row_skipping": False})
     assert candidate.setting == "qp=-20 row_skipping=False"
     candidate.write(tmp_path / "file")
     state = candidate.read(tmp_path / "file")
@@ -61,7 +61,7 @@ def test_a_file_is_coded_and_decoded_in_other_processes(source: Source, tmp_path
 
 @pytest.mark.usefixtures("program")
 def test_a_failure_of_the_worker_is_told(source: Source, tmp_path: Path) -> None:
-    candidate = nncodec.candidate(source, Path(sys.executable), {"qp": -19})
+    candidate = nncodec.candidate(source, lambda: Path(sys.executable), {"qp": -19})
     candidate.write(tmp_path / "file")
     with pytest.raises(RuntimeError, match=r"(?s)worker.py decode .* ended with 1:.*AssertionError: .*'qp': -19"):
         candidate.read(tmp_path / "file")
@@ -114,11 +114,11 @@ def test_every_pin_is_exact() -> None:
     assert int(numpy.removeprefix("numpy==").split(".")[0]) < 2
 
 
-def test_the_sweeps_are_of_both_models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: Source) -> None:
-    monkeypatch.setattr(nncodec, "environment", lambda folder: folder / "python")
-    method = nncodec.method(tmp_path)
+def test_the_sweeps_are_of_both_models_and_listing_them_makes_no_environment(tmp_path: Path, source: Source) -> None:
+    method = nncodec.method(tmp_path / "peers")
     assert nncodec.SWEEPS.keys() == {"transformer", "rnn"}
     for kind in nncodec.SWEEPS:
         settings = [candidate.setting for candidate in method.candidates(Source(kind, source.yardstick))]
         assert len(set(settings)) == len(settings) >= 8
     assert all(path.exists() for path in method.code)
+    assert not (tmp_path / "peers").exists()
