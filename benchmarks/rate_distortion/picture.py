@@ -71,14 +71,13 @@ def _panel(panel: Any, model: str, points: list[Point]) -> None:
     panel.annotate("fp32", (0, baseline), xytext=(3, 3), textcoords="offset points", color="#777777", fontsize=9)
     curves: dict[str, list[Point]] = {}
     for method, style in STYLES.items():
-        shown = [point for point in points if point.method == method and point.bleu >= low]
-        if not shown:
-            continue
-        curve = curves[method] = frontier(shown)
-        panel.plot(
-            [p.ratio for p in shown], [p.bleu for p in shown], style.marker, color=style.colour, ms=3, alpha=0.35
-        )
-        panel.plot([p.ratio for p in curve], [p.bleu for p in curve], marker=style.marker, color=style.colour, ms=4.5)
+        own = [point for point in points if point.method == method]
+        curve = frontier(own)
+        look: dict[str, Any] = {"marker": style.marker, "color": style.colour}
+        panel.plot([p.ratio for p in own], [p.bleu for p in own], linestyle="", markersize=3, alpha=0.35, **look)
+        panel.plot([p.ratio for p in curve], [p.bleu for p in curve], markersize=4.5, **look)
+        if visible := [point for point in curve if point.bleu >= low]:
+            curves[method] = visible
     _label_ends(panel, {name: curve[-1] for name, curve in curves.items() if not STYLES[name].below})
     _label_below(panel, {name: curve[len(curve) // 2] for name, curve in curves.items() if STYLES[name].below})
     panel.set(title=TITLES.get(model, model), xlabel="compression ratio (fp32 bytes / bytes on disk)", ylabel="BLEU")

@@ -74,10 +74,13 @@ def test_the_same_points_give_the_same_picture(tmp_path: Path) -> None:
         assert (tmp_path / f"one.{suffix}").read_bytes() == (tmp_path / f"two.{suffix}").read_bytes()
 
 
-def test_points_far_below_the_baseline_are_left_out(tmp_path: Path) -> None:
-    draw([*POINTS, point("auto", 20.0, 3.0)], [tmp_path / "picture.svg"])
+def test_a_label_stands_at_the_last_point_within_the_picture(tmp_path: Path) -> None:
+    place = re.compile(r'x="([^"]*)" y="([^"]*)"[^>]*>auto</text>')
     draw(POINTS, [tmp_path / "without.svg"])
-    assert (tmp_path / "picture.svg").read_bytes() == (tmp_path / "without.svg").read_bytes()
+    draw([*POINTS, point("auto", 12.0, 3.0)], [tmp_path / "with.svg"])
+    without, beyond = (place.findall((tmp_path / f"{name}.svg").read_text()) for name in ("without", "with"))
+    assert len(without) == 1
+    assert beyond == without
 
 
 def test_a_missing_baseline_is_told(tmp_path: Path) -> None:
