@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import shutil
+from importlib.util import find_spec
 from pathlib import Path
 
 import torch
@@ -43,6 +44,8 @@ def arguments(names: list[str]) -> argparse.ArgumentParser:
 def main() -> None:
     names = [method.name for method in methods(Path())]
     options = arguments(names).parse_args()
+    if find_spec("matplotlib") is None:
+        raise SystemExit("matplotlib, which draws the picture, is not installed: pip install -e '.[benchmarks]'")
     torch.set_num_threads(1)
     options.out.mkdir(parents=True, exist_ok=True)
     store = Store(options.out / RESULTS[0])

@@ -51,6 +51,16 @@ def test_an_unknown_method_is_refused(models: Path, tmp_path: Path, monkeypatch:
         command.main()
 
 
+def test_what_draws_is_missed_before_anything_is_measured(
+    models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(command, "find_spec", lambda name: None)
+    monkeypatch.setattr(sys, "argv", f"rate_distortion --models {models} --out {tmp_path / 'out'}".split())
+    with pytest.raises(SystemExit, match=r"matplotlib, .* is not installed: pip install"):
+        command.main()
+    assert not (tmp_path / "out").exists()
+
+
 def test_every_curve_has_its_name_beside_it(tmp_path: Path) -> None:
     draw([*POINTS, point("fp32", 1.0, 35.0, "transformer")], [tmp_path / "picture.svg"])
     text = (tmp_path / "picture.svg").read_text()
