@@ -5,10 +5,10 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format docs clean
+.PHONY: help demo test lint format docs rate-distortion clean
 
 help:  ## list the targets
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -34,6 +34,11 @@ format: $(READY)  ## rewrite files in the house format
 
 docs: $(READY)  ## build the documentation into site/
 	$(BIN)/mkdocs build --strict
+
+rate-distortion: $(READY)  ## BLEU against bytes, ours and others': MODELS=folder of yardstick.py, OUT=folder of results
+	@test -n "$(MODELS)" -a -n "$(OUT)" || { echo "say where: make rate-distortion MODELS=DIR OUT=DIR"; exit 2; }
+	$(BIN)/python -m benchmarks.rate_distortion --models $(MODELS) --out $(OUT) --docs docs
+	$(BIN)/python -m benchmarks.rate_distortion.compare $(OUT)/points.csv
 
 clean:  ## remove what the other targets made
 	rm -rf $(VENV) site demo-output build dist

@@ -49,8 +49,8 @@ class Sensitivity:
 def measure_sensitivity(module: nn.Module, calibration: Calibration) -> dict[str, Sensitivity]:
     """Gradients of the loss at the module's present weights, batch by batch.
 
-    The module is in evaluation mode when this is called. Which parameters want gradients is changed, and is the caller's
-    to put back.
+    The module is in evaluation mode when this is called. Which parameters want gradients is changed, and is the
+    caller's to put back.
 
     Returns:
         Name of a floating-point parameter, as in the state dict → its sensitivity, in main memory. Parameters that the

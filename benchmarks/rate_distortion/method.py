@@ -1,0 +1,43 @@
+"""What takes part: a method offers candidates, and each candidate is one file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import Tensor
+
+from benchmarks.rate_distortion.source import Source
+
+State = Mapping[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One setting of a method.
+
+    Attributes:
+        setting: unique within the method; stands in the CSV.
+        write: makes the file at a path. Its size is what counts.
+        read: the state dict out of that file and nothing else.
+    """
+
+    setting: str
+    write: Callable[[Path], object]
+    read: Callable[[Path], State]
+
+
+@dataclass(frozen=True)
+class Method:
+    """A named way to make files.
+
+    Attributes:
+        name: stands in the CSV and beside the curve.
+        candidates: its settings for one model.
+        code: files and folders that decide what the method writes; when one changes, its points are made again.
+    """
+
+    name: str
+    candidates: Callable[[Source], Iterable[Candidate]]
+    code: tuple[Path, ...]
