@@ -2,10 +2,10 @@
 
 With fine grids a weight takes one bit more when its step is halved, and the harm of its error shrinks to a quarter. So
 bytes are spent best where every step is inversely proportional to the square root of its sensitivity: one Lagrangian
-over all weights (Shoham and Gersho 1988, "Efficient bit allocation for an arbitrary set of quantizers"). Sensitivities are
-estimates, and grids are not that fine; so between tensors, and between rows still more, steps follow them part of the
-way. Rows of embeddings and of the vocabulary projection so get bits by how frequent their words are (Chung et al. 2020,
-"Extremely low bit Transformer quantization for on-device neural machine translation").
+over all weights (Shoham and Gersho 1988, "Efficient bit allocation for an arbitrary set of quantizers"). Sensitivities
+are estimates, and grids are not that fine; so between tensors, and between rows still more, steps follow them part of
+the way. Rows of embeddings and of the vocabulary projection so get bits by how frequent their words are (Chung et al.
+2020, "Extremely low bit Transformer quantization for on-device neural machine translation").
 """
 
 from __future__ import annotations
