@@ -100,9 +100,7 @@ def _nearest_plain(value: Floats, scale: np.float32, rates: Rates | None, column
         below = np.maximum(near - 1, 0)
         here = rates.of_columns(slice(column, column + 1))
         starts = here.starts(np.uint8(0))
-        near_cost, below_cost = (
-            np.square((sizes - k) / scale) + here.costs(k[None], starts)[0] for k in (near, below)
-        )
+        near_cost, below_cost = (np.square((sizes - k) / scale) + here.costs(k[None], starts)[0] for k in (near, below))
         near = np.where(below_cost < near_cost, below, near)
     points: Floats = np.copysign(near, value)
     return points

@@ -79,7 +79,7 @@ def best_block(
 
 
 def _trace_back(origins: NDArray[np.intp], place: NDArray[np.intp]) -> NDArray[np.intp]:
-    """``[columns, rows]``: where in each column the paths are that end in ``place``; ``origins`` tells the one before."""
+    """``[columns, rows]``: where in each column the paths are that end in ``place``, by where each state came from."""
     places = np.empty((len(origins), len(place)), np.intp)
     for column in reversed(range(len(origins))):
         places[column] = place

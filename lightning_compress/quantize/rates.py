@@ -40,12 +40,14 @@ class Rates:
     @cached_property
     def _table(self) -> Floats:
         """``[sums · quantizers · n]``: weight · bits."""
-        return np.float32(self.weight) * self.bits.reshape(-1)
+        table: Floats = np.float32(self.weight) * self.bits.reshape(-1)
+        return table
 
     def starts(self, quantizers: Bytes | np.uint8) -> NDArray[np.intp]:
         """Where the table of each weight begins; as large as ``sums`` and the quantizers broadcast to."""
-        number = np.intp(quantizers) if self.sums is None else 2 * self.sums.astype(np.intp) + quantizers
-        return np.intp(self.bits.shape[2]) * number
+        symbols = self.bits.shape[2]
+        starts: NDArray[np.intp] = symbols * np.asarray(quantizers, np.intp)
+        return starts if self.sums is None else 2 * symbols * self.sums.astype(np.intp) + starts
 
     def costs(self, sizes: Floats, starts: NDArray[np.intp]) -> Floats:
         """``[columns, rows]``: weight · bits of indices with these |k|, rounded down, of tables that start there."""

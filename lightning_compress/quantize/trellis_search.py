@@ -179,13 +179,14 @@ def nearest_points(
 
 
 def _squares(magnitudes: Floats, points: Floats, inverse: np.float32) -> Floats:
-    errors = magnitudes - points
+    errors: Floats = magnitudes - points
     errors *= inverse
-    return np.square(errors, out=errors)
+    errors *= errors
+    return errors
 
 
 def _sizes(points: Floats) -> Floats:
     """|k| + 1/2 or |k|, of |x|."""
-    sizes = points + np.float32(1)
+    sizes: Floats = points + np.float32(1)
     sizes *= np.float32(0.5)
     return sizes
