@@ -18,9 +18,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lightning_compress.quantize.feedback_paths import best_block
 from lightning_compress.quantize.rates import Rates
 from lightning_compress.quantize.trellis import Floats, Trellis
-from lightning_compress.quantize.trellis_search import nearest_points, start_costs
+from lightning_compress.quantize.trellis_search import start_costs
 
 _COLUMNS = 32  # a block
 _ROWS = 512  # at a time: the errors of all paths stay in the cache
@@ -98,9 +99,8 @@ def _nearest_plain(value: Floats, scale: np.float32, rates: Rates | None, column
     if rates is not None:
         below = np.maximum(near - 1, 0)
         here = rates.of_columns(slice(column, column + 1))
-        near_cost, below_cost = (
-            np.square((sizes - k) / scale) + here.costs(k[None], np.uint8(0))[0] for k in (near, below)
-        )
+        starts = here.starts(np.uint8(0))
+        near_cost, below_cost = (np.square((sizes - k) / scale) + here.costs(k[None], starts)[0] for k in (near, below))
         near = np.where(below_cost < near_cost, below, near)
     points: Floats = np.copysign(near, value)
     return points
@@ -114,52 +114,6 @@ def _along(weights: Floats, upper: Floats, trellis: Trellis, rates: Rates | None
         stop = min(start + _COLUMNS, len(weights))
         block = slice(start, stop)
         known = None if rates is None else rates.of_columns(block)
-        points[block], errors, costs = _best_block(weights[block], upper[block, block], trellis, known, costs)
+        points[block], errors, costs = best_block(weights[block], upper[block, block], trellis, known, costs)
         weights[stop:] -= upper[start:stop, stop:].T @ errors
     return points
-
-
-def _best_block(
-    weights: Floats, upper: Floats, trellis: Trellis, rates: Rates | None, costs: Floats
-) -> tuple[Floats, Floats, Floats]:
-    """The best path of each row through some columns.
-
-    Returns:
-        Points and errors (over U[c, c]), each ``[columns, rows]``, and ``[states, rows]`` costs that let the next block
-        begin only where this one ended.
-    """
-    before, labels = trellis.arrivals
-    quantizers = np.array(trellis.quantizer, np.uint8)
-    allowed = np.stack([2 * quantizers, 2 * quantizers + 1]).astype(np.uint8)[:, :, None]  # [parities, states, 1]
-    columns, rows = weights.shape
-    states = trellis.states
-    row = np.arange(rows, dtype=np.int32)
-    errors = np.zeros((columns, states * rows), np.float32)
-    chosen = np.zeros((columns, states * rows), np.float32)
-    for column in range(columns):
-        values = (weights[column] - (upper[:column, column] @ errors[:column]).reshape(states, rows)).astype(np.float32)
-        scale = upper[column, column]
-        here = None if rates is None else rates.of_columns(slice(column, column + 1))
-        found, step = nearest_points(
-            np.minimum(np.abs(values), _MOST), allowed, here, scale
-        )  # [parities, states, rows]
-        total = costs + step
-        flat = total.reshape(2 * states, rows)
-        arriving = before + states * (labels & 1)  # [2, states]: where in ``flat`` the two ways into a state begin
-        first, second = flat[arriving[0]], flat[arriving[1]]
-        came = second < first
-        costs = np.where(came, second, first)
-        origin = np.where(came, before[1][:, None], before[0][:, None]).astype(np.int32)
-        way = np.where(came, arriving[1][:, None], arriving[0][:, None]).astype(np.int32)
-        place = (origin * rows + row).reshape(-1)
-        value = values.reshape(-1)[place]
-        point = np.copysign(found.reshape(-1)[(way * rows + row).reshape(-1)], value)
-        errors[:column] = errors[:column][:, place]
-        chosen[:column] = chosen[:column][:, place]
-        errors[column] = (value - point) / scale
-        chosen[column] = point
-    state = costs.argmin(0)
-    place = state * rows + row
-    following = np.full((states, rows), np.inf, np.float32)
-    following[state, row] = 0
-    return chosen[:, place], errors[:, place], following

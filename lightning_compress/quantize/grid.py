@@ -16,6 +16,7 @@ from torch import Tensor
 
 from lightning_compress.errors import PlanError
 from lightning_compress.quantize.grid_matrix import LONGEST_PATH, holds, matrix_shape, row_scales
+from lightning_compress.quantize.grid_offsets import Offsets, choose_offsets
 from lightning_compress.quantize.grid_payload import GridPayload
 from lightning_compress.quantize.grid_points import choose_points
 from lightning_compress.quantize.indexing import index_pruned
@@ -41,6 +42,9 @@ class Grid:
         scope: with ``relative``, whose standard deviation: of all weights of the rule, of their class, of the tensor.
         rate_weight: how much bits count beside squared error. 0 takes the nearest points; 1 takes a cheaper point where
             that adds less error than the bits would take away elsewhere.
+
+    Where the columns of a matrix have means that cost more bytes than they would take once, these are taken off and
+    stored apart. A row that is wholly 0 comes back so.
 
     Tensors that a grid cannot hold are stored whole by the rule's ``Half`` or ``Raw``: those with NaN or infinity, with
     weights beyond 32760 steps, and all where the step is relative and the weights do not vary.
@@ -130,13 +134,29 @@ class FittedGrid:
         rows, columns = matrix_shape(shape)
         scales = row_scales(self.step, guide.exponents, rows)
         zeros = None if pruned is None else pruned.reshape(rows, columns)
-        weights = (tensor.detach().reshape(rows, columns) / scales[:, None]).float()
+        weights = _in_steps(tensor.detach().reshape(rows, columns), scales, None)
         if zeros is not None:
             weights.masked_fill_(zeros, 0)
-        if not weights.numel() or not bool((weights.abs() <= _LARGEST).all()):
+        if not weights.numel() or not _within(weights):
             return None
         states = self.method.trellis if 1 < columns <= LONGEST_PATH * rows else 0
+        offsets = None if zeros is not None else choose_offsets(weights, scales)
+        if offsets is not None:
+            shifted = _in_steps(tensor.detach().reshape(rows, columns), scales, offsets)
+            offsets, weights = (offsets, shifted) if _within(shifted) else (None, weights)
         points = choose_points(weights, states, self.method.rate_weight, zeros=zeros, factor=guide.factor)
-        if not holds(points, scales, tensor.dtype):
+        points.masked_fill_(~weights.any(1)[:, None], 0)
+        if not holds(points, scales, tensor.dtype, None if offsets is None else offsets.values()):
             return None
-        return GridPayload.of(points, self.step, shape, tensor.dtype, trellis=states, exponents=guide.exponents)
+        return GridPayload.of(
+            points, self.step, shape, tensor.dtype, trellis=states, exponents=guide.exponents, offsets=offsets
+        )
+
+
+def _in_steps(matrix: Tensor, scales: Tensor, offsets: Offsets | None) -> Tensor:
+    """``[rows, columns]`` float32: weights less their offsets, in units of the row's scale."""
+    return ((matrix if offsets is None else matrix - offsets.values()) / scales[:, None]).float()
+
+
+def _within(weights: Tensor) -> bool:
+    return bool((weights.abs() <= _LARGEST).all())

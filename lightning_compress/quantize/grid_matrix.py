@@ -66,18 +66,21 @@ def _powers() -> NDArray[np.float64]:
 _POWERS = _powers()
 
 
-def holds(points: Tensor, scales: Tensor, dtype: torch.dtype) -> bool:
+def holds(points: Tensor, scales: Tensor, dtype: torch.dtype, offsets: Tensor | None = None) -> bool:
     """Whether every point of every row, times the scale of the row, is finite in the dtype.
 
     Args:
         points: ``[rows, columns]``.
         scales: ``[rows]`` float64.
         dtype: the type.
+        offsets: ``[columns]`` float64; the products are also to be finite with the least and the largest of them added.
     """
     if not points.numel():
         return bool(torch.isfinite(scales).all())
-    least, most = points.aminmax(dim=1)
-    return all(bool(torch.isfinite((side.double() * scales).to(dtype)).all()) for side in (least, most))
+    extremes = [side.double() * scales for side in points.aminmax(dim=1)]
+    if offsets is not None:
+        extremes += [extreme + side for extreme in extremes for side in offsets.aminmax()]
+    return all(bool(torch.isfinite(extreme.to(dtype)).all()) for extreme in extremes)
 
 
 def zigzag(indices: Integers) -> Words:

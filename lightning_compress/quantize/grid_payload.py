@@ -25,6 +25,7 @@ from lightning_compress.quantize.grid_matrix import (
     unzigzag,
     zigzag,
 )
+from lightning_compress.quantize.grid_offsets import Offsets
 from lightning_compress.quantize.payload import StreamSpec, Words
 from lightning_compress.quantize.trellis import TRELLISES, indices_of, points_of
 
@@ -35,10 +36,11 @@ _CHUNK = 1 << 18
 
 @dataclass(frozen=True, eq=False)
 class GridPayload:
-    """Whole multiples of a step, or of one step for each row.
+    """Whole multiples of a step, or of one step for each row, and what is added to all of a column.
 
     A tensor is seen as a matrix (:func:`matrix_shape`). Its element in row r and column c is
-    step · 2^(exponent(r) / 32) · point(r, c), computed in float64 and rounded to the dtype. Made by :meth:`of`.
+    step · 2^(exponent(r) / 32) · point(r, c) + offset(c), computed in float64 and rounded to the dtype. Made by
+    :meth:`of`.
 
     Attributes:
         points: ``[rows, columns]`` int16, from −32766 to 32766.
@@ -48,6 +50,7 @@ class GridPayload:
         trellis: number of states of the trellis, 0 for none.
         classes: which rows and columns share a distribution.
         exponents: ``[rows]`` int32, 32nds of an octave; None where all are 0.
+        offsets: of the columns; None where there are none.
         shape: sizes of the tensor.
         dtype: type of the tensor.
     """
@@ -61,6 +64,7 @@ class GridPayload:
     trellis: int
     classes: Classes
     exponents: Tensor | None
+    offsets: Offsets | None
     shape: tuple[int, ...]
     dtype: torch.dtype
 
@@ -74,6 +78,7 @@ class GridPayload:
         *,
         trellis: int = 0,
         exponents: Tensor | None = None,
+        offsets: Offsets | None = None,
         classes: Classes | None = None,
     ) -> GridPayload:
         """The payload of these points.
@@ -85,6 +90,7 @@ class GridPayload:
             dtype: a floating-point type that holds every value.
             trellis: number of states, 0 for none.
             exponents: see :func:`row_scales`.
+            offsets: one number for each column, of a tensor that has elements.
             classes: None lets those be chosen that save the most bytes; they never change the tensor.
 
         Raises:
@@ -93,7 +99,8 @@ class GridPayload:
         """
         if points.numel() and int(points.abs().max()) > MAX_POINT:
             raise ValueError(f"a point lies at {int(points.abs().max())} steps, expected at most {MAX_POINT}")
-        if not holds(points, row_scales(step, exponents, len(points)), dtype):
+        added = None if offsets is None else offsets.values()
+        if not holds(points, row_scales(step, exponents, len(points)), dtype, added):
             raise ValueError(f"points of step {step} reach beyond {dtype}: store such a tensor another way")
         columns = np.ascontiguousarray(points.numpy().T).astype(np.int16, copy=False)
         indices, quantizers = columns, None
@@ -107,20 +114,23 @@ class GridPayload:
         classes = choose_classes(indices, quantizers) if classes is None else classes
         contexts = classes.contexts(2 if trellis else 1)
         words, groups = group(zigzag(indices), classes.map(*matrix_shape(shape), quantizers), contexts)
-        return cls(points, words, groups, step, trellis, classes, exponents, shape, dtype)
+        return cls(points, words, groups, step, trellis, classes, exponents, offsets, shape, dtype)
 
     def parameters(self) -> dict[str, Any]:
-        """Step, trellis, word width; where there are any: groups, rows, sides with classes, the smallest exponent."""
+        """Step, trellis, word width; where there are any: groups, rows, sides with classes, the smallest exponent,
+        the unit of the offsets."""
         sides = [side for side in _SIDES if getattr(self.classes, side) is not None]
         parameters: dict[str, Any] = {"step": self.step, "trellis": self.trellis, "width": self.words.itemsize}
         if len(self.groups) > 1:
             parameters |= {"groups": list(self.groups)}
-        if sides or self.exponents is not None:
+        if sides or self.exponents is not None or self.offsets is not None:
             parameters |= {"rows": len(self.points)}
         if sides:
             parameters |= {"classes": sides}
         if self.exponents is not None:
             parameters |= {"exponent": int(self.exponents.min())}
+        if self.offsets is not None:
+            parameters |= {"offset": self.offsets.unit}
         return parameters
 
     def streams(self) -> dict[str, Words]:
@@ -132,16 +142,20 @@ class GridPayload:
             streams["row_classes"] = self.classes.rows
         if self.classes.columns is not None:
             streams["column_classes"] = self.classes.columns
+        if self.offsets is not None:
+            streams["column_offsets"] = self.offsets.words()
         return streams | ({"indices": self.words} if len(self.words) else {})
 
     def restore(self) -> Tensor:
         """The tensor."""
         scales = row_scales(self.step, self.exponents, len(self.points))
+        added = None if self.offsets is None else self.offsets.values()
         result = torch.empty(self.points.shape, dtype=self.dtype)
         size = max(1, _CHUNK // max(1, self.points.shape[1]))
         for start in range(0, len(result), size):
             part = slice(start, start + size)
-            result[part] = self.points[part].double().mul_(scales[part, None])
+            values = self.points[part].double().mul_(scales[part, None])
+            result[part] = values if added is None else values.add_(added)
         return result.reshape(self.shape)
 
     @classmethod
@@ -156,7 +170,7 @@ class GridPayload:
             raise FormatError(f"a trellis of {trellis!r} states is unknown, expected one of 0, {_known()}")
         if type(width) is not int or width not in (1, 2):
             raise FormatError(f"grid indices have words of {width!r} bytes, expected 1 or 2")
-        specs = {name: StreamSpec(size, 1) for name, size in _side_streams(parameters, count).items()}
+        specs = _side_streams(parameters, count)
         indices = {"indices": StreamSpec(count, width, _groups(parameters, count))} if count else {}
         return specs | indices
 
@@ -197,37 +211,46 @@ class GridPayload:
         else:
             found = unzigzag(ungroup(words, groups, classes.map(rows, columns)))
         points = torch.from_numpy(np.ascontiguousarray(found.T))
-        if not holds(points, row_scales(step, exponents, rows), dtype):
+        offsets = None
+        if "offset" in parameters:
+            offsets = Offsets.from_words(streams["column_offsets"], parameters["offset"])
+        added = None if offsets is None else offsets.values()
+        if not holds(points, row_scales(step, exponents, rows), dtype, added):
             raise FormatError(f"a grid of step {step} reaches beyond {dtype}")
-        return cls(points, words, groups, step, trellis, classes, exponents, shape, dtype)
+        return cls(points, words, groups, step, trellis, classes, exponents, offsets, shape, dtype)
 
 
 def _known() -> str:
     return ", ".join(map(str, TRELLISES))
 
 
-def _side_streams(parameters: Mapping[str, Any], count: int) -> dict[str, int]:
-    """Names and lengths of the streams of rows and columns."""
-    if not {"rows", "classes", "exponent"} & set(parameters):
+def _side_streams(parameters: Mapping[str, Any], count: int) -> dict[str, StreamSpec]:
+    """The streams of rows and columns."""
+    if not {"rows", "classes", "exponent", "offset"} & set(parameters):
         return {}
     rows, sides = parameters.get("rows"), parameters.get("classes", [])
     if type(rows) is not int or not 1 <= rows <= count or count % rows:
         raise FormatError(f"a grid of {count} elements has {rows!r} rows, expected a divisor")
     if not isinstance(sides, list) or sides != [side for side in _SIDES if side in sides]:
         raise FormatError(f"sides of a grid with classes are {sides!r}, expected some of {', '.join(_SIDES)}")
-    sizes = {}
+    specs = {}
     if "exponent" in parameters:
         lowest = parameters["exponent"]
         if type(lowest) is not int or not -MAX_EXPONENT <= lowest <= MAX_EXPONENT - EXPONENT_SPREAD:
             raise FormatError(
                 f"the smallest row exponent is {lowest!r}, expected a whole number within ±{MAX_EXPONENT}"
             )
-        sizes["row_exponents"] = rows
+        specs["row_exponents"] = StreamSpec(rows, 1)
     if "rows" in sides:
-        sizes["row_classes"] = rows
+        specs["row_classes"] = StreamSpec(rows, 1)
     if "columns" in sides:
-        sizes["column_classes"] = count // rows
-    return sizes
+        specs["column_classes"] = StreamSpec(count // rows, 1)
+    if "offset" in parameters:
+        unit = parameters["offset"]
+        if not isinstance(unit, float) or not 0 < unit < math.inf:
+            raise FormatError(f"the unit of the offsets of a grid is {unit!r}, expected a positive float")
+        specs["column_offsets"] = StreamSpec(count // rows, 2)
+    return specs
 
 
 def _groups(parameters: Mapping[str, Any], count: int) -> tuple[int, ...]:

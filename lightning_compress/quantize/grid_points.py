@@ -67,10 +67,8 @@ def _points(weights: Tensor, states: int, rates: Rates | None, zeros: Tensor | N
     magnitudes = np.abs(columns)
     near = np.rint(magnitudes)
     if rates is not None:
-        below = np.maximum(near - 1, 0)
-        near_cost, below_cost = (
-            np.square(magnitudes - sizes) + rates.costs(sizes, np.uint8(0)) for sizes in (near, below)
-        )
+        below, starts = np.maximum(near - 1, 0), rates.starts(np.uint8(0))
+        near_cost, below_cost = (np.square(magnitudes - sizes) + rates.costs(sizes, starts) for sizes in (near, below))
         near = np.where(below_cost < near_cost, below, near)
     points = torch.from_numpy(np.copysign(near, columns).astype(np.int16)).T
     return points if zeros is None else points.masked_fill(zeros, 0)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lightning_compress.quantize.trellis import Bytes, Floats, Integers
 
@@ -35,14 +37,23 @@ class Rates:
         """The rates of some columns."""
         return self if self.sums is None else replace(self, sums=self.sums[part])
 
-    def costs(self, sizes: Floats, quantizers: Bytes | np.uint8) -> Floats:
-        """``[columns, rows]``: weight · bits of indices with these |k|, rounded down, in these quantizers."""
+    @cached_property
+    def _table(self) -> Floats:
+        """``[sums · quantizers · n]``: weight · bits."""
+        table: Floats = np.float32(self.weight) * self.bits.reshape(-1)
+        return table
+
+    def starts(self, quantizers: Bytes | np.uint8) -> NDArray[np.intp]:
+        """Where the table of each weight begins; as large as ``sums`` and the quantizers broadcast to."""
         symbols = self.bits.shape[2]
-        row = quantizers if self.sums is None else 2 * self.sums + quantizers
-        cell = np.minimum(sizes, np.float32(symbols - 1)).astype(np.int32) + np.int32(symbols) * row
-        table = np.float32(self.weight) * self.bits.reshape(-1)
-        costs: Floats = table[cell]
-        return costs
+        starts: NDArray[np.intp] = symbols * np.asarray(quantizers, np.intp)
+        return starts if self.sums is None else 2 * symbols * self.sums.astype(np.intp) + starts
+
+    def costs(self, sizes: Floats, starts: NDArray[np.intp]) -> Floats:
+        """``[columns, rows]``: weight · bits of indices with these |k|, rounded down, of tables that start there."""
+        cells = np.minimum(sizes, np.float32(self.bits.shape[2] - 1)).astype(np.intp)
+        cells += starts
+        return self._table.take(cells, mode="clip")
 
 
 def measured_rates(

@@ -158,16 +158,35 @@ def nearest_points(
     The arrays are as large as they broadcast to. With ``rates`` the nearest point and the next towards 0 are compared.
     """
     offset, least = _OFFSETS[labels], _LEAST[labels]
-    near = np.rint((magnitudes - offset) * np.float32(0.25)) * np.float32(4) + offset
+    near = magnitudes - offset
+    near *= np.float32(0.25)
+    np.rint(near, out=near)
+    near *= np.float32(4)
+    near += offset
     inverse = np.float32(1 / scale)
     if rates is None:
-        near = np.maximum(near, least)
-        return near, np.square((magnitudes - near) * inverse)
-    below = np.maximum(near - np.float32(4), least)
-    near = np.maximum(near, least)
-    half, quantizers = np.float32(0.5), labels // np.uint8(2)
-    near_cost, below_cost = (
-        np.square((magnitudes - point) * inverse) + rates.costs((point + 1) * half, quantizers)
-        for point in (near, below)
-    )
-    return np.where(below_cost < near_cost, below, near), np.minimum(near_cost, below_cost)
+        np.maximum(near, least, out=near)
+        return near, _squares(magnitudes, near, inverse)
+    below = near - np.float32(4)
+    np.maximum(below, least, out=below)
+    np.maximum(near, least, out=near)
+    starts = rates.starts(labels // np.uint8(2))
+    costs, below_costs = _squares(magnitudes, near, inverse), _squares(magnitudes, below, inverse)
+    costs += rates.costs(_sizes(near), starts)
+    below_costs += rates.costs(_sizes(below), starts)
+    np.copyto(near, below, where=below_costs < costs)
+    return near, np.minimum(costs, below_costs, out=costs)
+
+
+def _squares(magnitudes: Floats, points: Floats, inverse: np.float32) -> Floats:
+    errors: Floats = magnitudes - points
+    errors *= inverse
+    errors *= errors
+    return errors
+
+
+def _sizes(points: Floats) -> Floats:
+    """|k| + 1/2 or |k|, of |x|."""
+    sizes: Floats = points + np.float32(1)
+    sizes *= np.float32(0.5)
+    return sizes

@@ -9,8 +9,23 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lightning_compress import Half, Interval, Plan, Prune, Raw, Rule, Weights, compress
+from lightning_compress import (
+    Grid,
+    GroupWise,
+    Half,
+    Interval,
+    KMeans,
+    LowRank,
+    Plan,
+    Prune,
+    Raw,
+    Rule,
+    Weights,
+    compress,
+)
 from lightning_compress.archive import Archive
+from lightning_compress.quantize import GridGuide
+from lightning_compress.quantize.trellis import TRELLISES
 from lightning_compress.weights import Tie, Weight
 
 FOLDER = Path(__file__).parent / "golden"
@@ -135,11 +150,52 @@ def ties() -> Archive:
     return compress(stored, "half").with_metrics({"bleu": {"before": 33.25, "after": 33.0}, "seconds": 1e-07})
 
 
+def methods() -> Archive:
+    """Every payload of format 2 that version 1 has not."""
+    floats = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
+    drift = weights((24,), 41) * 2
+    state = {f"plain.{str(dtype).removeprefix('torch.')}": weights((9, 7), 42, dtype) for dtype in floats}
+    state |= {f"trellis.{states}": weights((24, 30), states) for states in TRELLISES}
+    state |= {
+        "plain.vector": weights((50,), 43),
+        "classes": weights((120, 90), 44)
+        * 4.0 ** (torch.arange(120) % 4 - 2)[:, None]
+        * 4.0 ** (torch.arange(90) % 3 - 1),
+        "offsets": weights((90, 24), 45) + drift,
+        "offsets.plain": weights((90, 24), 46) + drift,
+        "guided": weights((90, 24), 47) + drift,
+        "codebook": weights(LAYOUT, 48),
+        "scales": weights(LAYOUT, 49),
+        "factors": weights(LAYOUT, 50),
+        "gaps": weights((40, 50), 51).where(torch.from_numpy(hashed(2000, 54) % 5 < 2).reshape(40, 50), 0),
+        "bitmap": weights((200, 64), 52).where((torch.arange(200) % 8 < 3)[:, None], 0),
+    }
+    plan = Plan(
+        Rule("plain*", Grid(0.03, trellis=0)),
+        *(Rule(f"trellis.{states}", Grid(0.03, trellis=states)) for states in TRELLISES),
+        Rule("offsets.plain", Grid(0.03, trellis=0)),
+        Rule("codebook", KMeans(9, outliers=0.05), Half()),
+        Rule("scales", GroupWise(4, 8, 16, 0.1), Half()),
+        Rule("factors", LowRank(4), KMeans(9, "model"), Half()),
+        Rule("gaps", Half()),
+        Rule("bitmap", Half()),
+        Rule("*", Grid(0.03)),
+    )
+    guide = GridGuide(torch.from_numpy(hashed(90, 53).astype(np.int64) % 90 - 70).to(torch.int32))
+    return compress(state, plan, guidance={"guided": guide})
+
+
 # Each model with the number of its newest file. A change of the writer's bytes adds a file; none is ever replaced.
 MODELS: dict[str, tuple[Callable[[], Archive], int]] = {
     "payloads": (payloads, 2),
     "dtypes": (dtypes, 2),
     "coders": (coders, 2),
     "ties": (ties, 2),
+    "methods": (methods, 2),
 }
-FILES = [f"{name}.{revision}.safetensors" for name, (_, newest) in MODELS.items() for revision in range(1, newest + 1)]
+_FIRST = {"methods": 2}  # where there is no file of version 1
+FILES = [
+    f"{name}.{revision}.safetensors"
+    for name, (_, newest) in MODELS.items()
+    for revision in range(_FIRST.get(name, 1), newest + 1)
+]

@@ -26,6 +26,8 @@ def grid_streams(payload: Mapping[str, Any], n: int) -> dict[str, tuple[int, int
         streams["row_classes"] = (payload["rows"], 1)
     if "columns" in payload.get("classes", []):
         streams["column_classes"] = (n // payload["rows"], 1)
+    if "offset" in payload:
+        streams["column_offsets"] = (n // payload["rows"], 2)
     return streams | ({"indices": (n, payload["width"])} if n else {})
 
 
@@ -67,4 +69,7 @@ def grid_values(payload: Mapping[str, Any], shape: Sequence[int], words: Mapping
             power = power * root if part & bit else power
         scale = payload["step"] * math.ldexp(power, whole)
         values += [scale * point for point in points[row]]
+    if "offset" in payload:
+        numbers = [word // 2 if word % 2 == 0 else -(word + 1) // 2 for word in words["column_offsets"]]
+        values = [value + payload["offset"] * numbers[place % columns] for place, value in enumerate(values)]
     return values

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import zstandard
+from reference_grid import grid_streams, grid_values
 from reference_methods import codebook, factored, inner, sparse
 
 _BITS = {"bool": 8, "bfloat16": 16, "float4_e2m1fn_x2": 8}
@@ -62,7 +63,10 @@ def read(path: Path) -> File:
     tensors = {}
     for entry in manifest["entries"]:
         streams = {stream[0]: (stream[1], code) for stream, code in zip(entry["streams"], coded.pop(0), strict=True)}
-        values = _restore(entry["payload"], int(np.prod(entry["shape"], dtype=np.int64)), entry["dtype"], streams)
+        if entry["payload"]["kind"] == "grid":
+            values = _grid(entry["payload"], entry["shape"], entry["dtype"], streams)
+        else:
+            values = _restore(entry["payload"], int(np.prod(entry["shape"], dtype=np.int64)), entry["dtype"], streams)
         assert f"{zlib.crc32(values):08x}" == entry["crc32"]
         tensors[entry["name"]] = (tuple(entry["shape"]), entry["dtype"], values)
     for name, tie in manifest["ties"].items():
@@ -115,12 +119,24 @@ def _explicit(packed: dict[str, Any]) -> dict[str, Any]:
 
 def _stream_names(payload: dict[str, Any], n: int) -> list[str]:
     """The layout of a payload."""
-    if payload["kind"] == "raw":
+    kind = payload["kind"]
+    if kind == "raw":
         return ["values"] if n else []
-    if payload["kind"] == "half":
+    if kind == "half":
         return (["values"] if n else []) + (["escape_gaps", "escape_values"] if payload["escapes"] else [])
+    if kind == "grid":
+        return [*grid_streams(payload, n)]
+    if kind == "sparse":
+        names = ["positions"] if payload["count"] or (payload["positions"] == "bitmap" and n) else []
+        return names + [f"value_{name}" for name in _stream_names(payload["values"], payload["count"])]
+    if kind == "factored":
+        sizes = {"left": payload["rows"] * payload["rank"], "right": n // payload["rows"] * payload["rank"]}
+        return [f"{side}_{name}" for side, size in sizes.items() for name in _stream_names(payload[side], size)]
+    names = ["indices"] if n else []
+    if kind == "codebook":
+        names += (["codebook"] if payload["levels"] else []) + (["scales"] if "scales" in payload and n else [])
     outliers = payload["outliers"]
-    return (["indices"] if n else []) + [f"outlier_{name}" for name in _stream_names(outliers, outliers["count"])]
+    return names + [f"outlier_{name}" for name in _stream_names(outliers, outliers["count"])]
 
 
 def _each_stream(manifest: dict[str, Any], parts: dict[str, bytes]) -> list[list[bytes]]:
@@ -167,6 +183,15 @@ def _size(dtype: str) -> int:
     """Bytes of an element: the number in its name tells the bits."""
     digits = "".join(c for c in dtype.split("_")[0] if c.isdigit())
     return max(_BITS.get(dtype, int(digits or 8)) // 8, 1)
+
+
+def _grid(payload: dict[str, Any], shape: list[int], dtype: str, coded: dict[str, tuple[str, bytes]]) -> bytes:
+    n, groups = int(np.prod(shape, dtype=np.int64)), {"indices": tuple(payload.get("groups", ()))}
+    streams = {
+        name: decode(*coded[name], count, width, groups.get(name, ())).tolist()
+        for name, (count, width) in grid_streams(payload, n).items()
+    }
+    return _round(np.array(grid_values(payload, shape, streams), np.float64), dtype).tobytes()
 
 
 def _restore(payload: dict[str, Any], n: int, dtype: str, coded: dict[str, tuple[str, bytes]]) -> bytes:

@@ -20,11 +20,12 @@ from lightning_compress.quantize.trellis import TRELLISES
 SHAPES = [(), (9,), (1, 9), (30, 20), (1, 1, 30, 20), (6, 5, 2, 3), (40, 1)]
 
 
-def payload_of(shape, dtype, states, guided, seed=0):
+def payload_of(shape, dtype, states, guided, seed=0, offsets=False):
     generator = torch.Generator().manual_seed(seed)
     rows, columns = matrix_shape(shape)
     by_row = torch.linspace(0.3, 3, rows)[:, None]
-    tensor = (torch.randn(rows, columns, generator=generator) * by_row).reshape(shape).to(dtype)
+    means = 4 * torch.randn(columns, generator=generator) if offsets else torch.zeros(columns)
+    tensor = (torch.randn(rows, columns, generator=generator) * by_row + means).reshape(shape).to(dtype)
     guide = GridGuide(torch.randint(-100, 100, (rows,), generator=generator, dtype=torch.int32)) if guided else None
     return Grid(0.11, trellis=states).fit([tensor]).store(tensor, Raw(), guide=guide)
 
@@ -32,10 +33,11 @@ def payload_of(shape, dtype, states, guided, seed=0):
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
 @pytest.mark.parametrize("guided", [False, True])
 @pytest.mark.parametrize("states", [0, *TRELLISES])
-@pytest.mark.parametrize("shape", SHAPES)
-def test_the_specification_gives_the_same_values(shape, states, guided, dtype):
-    payload = payload_of(shape, dtype, states, guided)
+@pytest.mark.parametrize(("shape", "offsets"), [*((shape, False) for shape in SHAPES), ((90, 24), True)])
+def test_the_specification_gives_the_same_values(shape, offsets, states, guided, dtype):
+    payload = payload_of(shape, dtype, states, guided, offsets=offsets)
     assert isinstance(payload, GridPayload)
+    assert (payload.offsets is not None) == offsets
     parameters = json.loads(json.dumps(payload.parameters()))
     streams = payload.streams()
     assert grid_streams(parameters, math.prod(shape)) == {n: (len(w), w.itemsize) for n, w in streams.items()}
@@ -50,12 +52,12 @@ def test_rows_and_columns():
         assert rows_and_columns(shape) == matrix_shape(shape)
 
 
-@given(st.sampled_from([0, *TRELLISES]), st.booleans(), st.integers(0, 1 << 30), st.integers(1, 4))
+@given(st.sampled_from([0, *TRELLISES]), st.booleans(), st.booleans(), st.integers(0, 1 << 30), st.integers(1, 4))
 @settings(max_examples=120, deadline=None)
-def test_changed_streams_are_refused_or_are_another_tensor(states, guided, seed, changes):
+def test_changed_streams_are_refused_or_are_another_tensor(states, guided, offsets, seed, changes):
     chance = np.random.default_rng(seed)
-    shape = (12, 10)
-    payload = payload_of(shape, torch.float32, states, guided, seed)
+    shape = (40, 10)
+    payload = payload_of(shape, torch.float32, states, guided, seed, offsets)
     parameters, streams = payload.parameters(), {name: words.copy() for name, words in payload.streams().items()}
     for _ in range(changes):
         words = streams[chance.choice([*streams])]

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from lightning_compress.errors import FormatError
 from lightning_compress.quantize.contexts import Classes
 from lightning_compress.quantize.grid_matrix import MAX_POINT, matrix_shape, row_scales, unzigzag, zigzag
+from lightning_compress.quantize.grid_offsets import Offsets
 from lightning_compress.quantize.grid_payload import GridPayload
 from lightning_compress.quantize.trellis import TRELLISES
 from lightning_compress.quantize.trellis_search import trellis_points
@@ -69,6 +70,16 @@ def test_values_are_step_times_power_times_point():
     points = torch.tensor([[3, -1, 0], [1, 2, -2]], dtype=torch.int16)
     payload = GridPayload.of(points, 0.5, (2, 3), torch.float32, exponents=torch.tensor([32, -64], dtype=torch.int32))
     assert payload.restore().tolist() == [[3, -1, 0], [0.125, 0.25, -0.25]]
+
+
+def test_offsets_are_added_to_columns():
+    points = torch.tensor([[3, -1, 0], [1, 2, -2]], dtype=torch.int16)
+    offsets = Offsets(np.array([-3, 32767, -32768], np.int16), 0.25)
+    exponents = torch.tensor([32, -64], dtype=torch.int32)
+    payload = GridPayload.of(points, 0.5, (2, 3), torch.float32, exponents=exponents, offsets=offsets)
+    assert payload.restore().tolist() == [[2.25, 8190.75, -8192], [-0.625, 8192, -8192.25]]
+    assert payload.streams()["column_offsets"].tolist() == [5, 65534, 65535]
+    assert torch.equal(again(payload).restore(), payload.restore())
 
 
 def test_powers_are_the_same_on_every_machine():
@@ -130,16 +141,18 @@ def test_zigzag():
     st.sampled_from([0, *TRELLISES]),
     st.booleans(),
     st.booleans(),
+    st.booleans(),
     st.integers(0, 1 << 30),
 )
 @settings(max_examples=60)
-def test_every_payload_comes_back(rows, columns, states, with_classes, with_exponents, seed):
+def test_every_payload_comes_back(rows, columns, states, with_classes, with_exponents, with_offsets, seed):
     chance = np.random.default_rng(seed)
     points = points_for(rows, columns, states, seed, scale=10 ** chance.uniform(-1, 4))
     exponents = torch.from_numpy(chance.integers(-200, 56, rows).astype(np.int32)) if with_exponents else None
     classes = classes_for(rows, columns, seed) if with_classes else None
-    shape = (rows, columns)
-    payload = GridPayload.of(points, 1e-3, shape, torch.float32, trellis=states, exponents=exponents, classes=classes)
+    offsets = Offsets(chance.integers(-32768, 32768, columns).astype(np.int16), 1e-4) if with_offsets else None
+    shape, options = (rows, columns), {"trellis": states, "exponents": exponents, "offsets": offsets}
+    payload = GridPayload.of(points, 1e-3, shape, torch.float32, **options, classes=classes)
     assert torch.equal(again(payload).restore(), payload.restore())
 
 
@@ -151,6 +164,8 @@ def test_every_payload_comes_back(rows, columns, states, with_classes, with_expo
         ([[1, 0]], {"trellis": 8}, "beside every path of the trellis of 8 states"),
         ([[2, 2]], {"trellis": 4}, "beside every path of the trellis of 4 states"),
         ([[70, 0]], {"dtype": torch.float16, "step": 1000.0}, "reach beyond torch.float16"),
+        ([[1, 0]], {"offsets": Offsets(np.array([1, 2], np.int16), 1e38), "step": 3e38}, "reach beyond torch.float32"),
+        ([[-1, 0]], {"offsets": Offsets(np.array([-1, 2], np.int16), 1e38), "step": 3e38}, "reach beyond"),
         ([[0, 0]], {"step": 1e300, "exponents": torch.tensor([1000], dtype=torch.int32)}, "reach beyond"),
     ],
 )
@@ -163,6 +178,7 @@ def test_points_that_cannot_be_stored(points, options, message):
 
 
 GOOD = {"step": 0.5, "trellis": 8, "width": 1, "groups": [4, 6], "rows": 5, "classes": ["rows"], "exponent": -3}
+GOOD |= {"offset": 0.25}
 WRONG = {
     "no step": ({"step": None}, "expected a positive float"),
     "a whole step": ({"step": 1}, "expected a positive float"),
@@ -192,6 +208,12 @@ WRONG = {
     "a broken exponent": ({"exponent": 0.5}, "whole number within"),
     "a large exponent": ({"exponent": 31746}, "whole number within"),
     "a small exponent": ({"exponent": -32001}, "whole number within"),
+    "offsets of no unit": ({"offset": None}, "unit of the offsets of a grid is None, expected a positive float"),
+    "offsets of a whole unit": ({"offset": 1}, "expected a positive float"),
+    "offsets of a unit of 0": ({"offset": 0.0}, "expected a positive float"),
+    "offsets of an infinite unit": ({"offset": math.inf}, "expected a positive float"),
+    "offsets of no number": ({"offset": math.nan}, "expected a positive float"),
+    "offsets without rows": ({"rows": None, "classes": [], "exponent": 0}, "expected a divisor"),
 }
 
 
@@ -269,6 +291,17 @@ class TestLies:
     def test_exponents_that_do_not_begin_at_0(self):
         parameters, streams = self.sound()
         self.refused(parameters, streams | {"row_exponents": streams["row_exponents"] + np.uint8(1)}, "coded as 1")
+
+    def test_offsets_beyond_the_dtype(self):
+        parameters = {"step": 1.0, "trellis": 0, "width": 1, "rows": 2, "offset": 1e35}
+        streams = {"indices": np.zeros(4, np.uint8), "column_offsets": np.array([2 * 3402, 5], "<u2")}
+        GridPayload.layout(parameters, 4, torch.float32)
+        restored = GridPayload.from_streams(parameters, (2, 2), torch.float32, streams).restore()
+        assert torch.equal(restored, torch.tensor([[3402e35, -3e35]] * 2))
+        for word in (2 * 3403, 65535):
+            lie = streams | {"column_offsets": np.array([word, 5], "<u2")}
+            self.refused(parameters, lie, "reaches beyond torch.float32", shape=(2, 2))
+        self.refused(parameters | {"offset": 1e308}, streams, "reaches beyond", torch.float64, (2, 2))
 
     def test_values_beyond_the_dtype(self):
         parameters, streams = self.sound()

@@ -178,12 +178,12 @@ class TestRates:
         rates = measured_rates(indices, None, 0.5)
         shares = np.array([9.5, 2.5, 1.5]) / (12 + 64 * 0.5)
         np.testing.assert_allclose(rates.bits[0, 0, :3], -np.log2(shares) + [0, 1, 1], rtol=1e-6)
-        found = rates.costs(np.array([[0, 1.5, 2]], np.float32), np.uint8(0))
+        found = rates.costs(np.array([[0, 1.5, 2]], np.float32), rates.starts(np.uint8(0)))
         np.testing.assert_allclose(found, 0.5 * rates.bits[0, 0, :3][None], rtol=1e-6)
 
     def test_sizes_beyond_the_table_cost_what_its_last_does(self):
         rates = measured_rates(np.array([[0, 500, -70]], np.int16), None, 1.0)
-        found = rates.costs(np.array([[63, 64, 9000]], np.float32), np.uint8(0))
+        found = rates.costs(np.array([[63, 64, 9000]], np.float32), rates.starts(np.uint8(0)))
         assert (found == rates.bits[0, 0, 63]).all()
 
     def test_classes_and_quantizers_have_tables_of_their_own(self):
@@ -199,9 +199,9 @@ class TestRates:
                 alone = measured_rates(indices[members][None], None, 0.25)
                 np.testing.assert_allclose(rates.bits[of_sum, quantizer], alone.bits[0, 0], rtol=1e-6)
         sizes = np.abs(indices).astype(np.float32)
-        whole = rates.costs(sizes, quantizers)
+        whole = rates.costs(sizes, rates.starts(quantizers))
         part = rates.of_rows(slice(3, 9)).of_columns(slice(2, 20))
-        assert np.array_equal(part.costs(sizes[2:20, 3:9], quantizers[2:20, 3:9]), whole[2:20, 3:9])
+        assert np.array_equal(part.costs(sizes[2:20, 3:9], part.starts(quantizers[2:20, 3:9])), whole[2:20, 3:9])
         expected = [0.25 * rates.bits[sums[i], quantizers[i], min(int(sizes[i]), 63)] for i in np.ndindex(40, 30)]
         np.testing.assert_allclose(whole.reshape(-1), expected, rtol=1e-6)
 
