@@ -60,7 +60,7 @@ class Grid:
     trellis: int = 8
     relative: bool = False
     scope: Scope = "model"
-    rate_weight: float = 1.0
+    rate_weight: float = 0.5
 
     def __post_init__(self) -> None:
         for name, least in (("step", "above"), ("rate_weight", "of at least")):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -115,6 +115,11 @@ class GridPayload:
         contexts = classes.contexts(2 if trellis else 1)
         words, groups = group(zigzag(indices), classes.map(*matrix_shape(shape), quantizers), contexts)
         return cls(points, words, groups, step, trellis, classes, exponents, offsets, shape, dtype)
+
+    def scaled(self, by: float) -> GridPayload:
+        """The same indices for weights that are this many times as large."""
+        offsets = None if self.offsets is None else replace(self.offsets, unit=self.offsets.unit * by)
+        return replace(self, step=self.step * by, offsets=offsets)
 
     def parameters(self) -> dict[str, Any]:
         """Step, trellis, word width; where there are any: groups, rows, sides with classes, the smallest exponent,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +20,18 @@ class Calibration(Protocol):
 
     def loss(self, module: nn.Module, batch: Any) -> Tensor:
         """The loss of one batch, a scalar that gradients flow from."""
+        ...
+
+
+@runtime_checkable
+class Distillation(Calibration, Protocol):
+    """Calibration data that tells the module's answers too; recovery needs them."""
+
+    def outputs(self, module: nn.Module, batch: Any) -> Tensor:
+        """Scores before the softmax, ``[…, classes]``, for everything that the module predicts in a batch.
+
+        Padding should be left out.
+        """
         ...
 
 

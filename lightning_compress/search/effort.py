@@ -15,17 +15,19 @@ class Effort:
         evaluations: calls of ``evaluate`` at most, the two of the exact weights included.
         tolerance: relative difference in bytes that is not worth an evaluation.
         rounds: how often each part of the model is made stronger and weaker than the others.
+        recovery: batches of calibration data that each candidate of recovery is trained on; 0 for no recovery.
     """
 
     evaluations: int
     tolerance: float
     rounds: int
+    recovery: int
 
 
 EFFORTS = {
-    "quick": Effort(evaluations=8, tolerance=0.03, rounds=0),
-    "default": Effort(evaluations=16, tolerance=0.01, rounds=1),
-    "thorough": Effort(evaluations=60, tolerance=0.005, rounds=3),
+    "quick": Effort(evaluations=8, tolerance=0.03, rounds=0, recovery=0),
+    "default": Effort(evaluations=16, tolerance=0.01, rounds=1, recovery=60),
+    "thorough": Effort(evaluations=60, tolerance=0.005, rounds=3, recovery=200),
 }
 
 

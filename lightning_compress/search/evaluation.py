@@ -70,6 +70,20 @@ class Evaluator:
             self._known[content] = self._measure(tensors, what)
         return self._known[content]
 
+    @contextmanager
+    def exact(self) -> Iterator[None]:
+        """The exact weights loaded and the module in ``eval()`` mode, for the length of a block."""
+        self.kept.put_back()
+        try:
+            with torch.no_grad():
+                load_into(
+                    self.module, exact_tensors(self.weights), excluded=self.weights.excluded, source="the exact weights"
+                )
+            self.module.eval()
+            yield
+        finally:
+            self.kept.put_back()
+
     def _measure(self, tensors: Mapping[str, Tensor], what: str) -> Score:
         self.kept.put_back()
         try:

@@ -8,10 +8,11 @@ from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from lightning_compress.archive import Archive
-from lightning_compress.compression import compress
+from lightning_compress.compression import assemble, compress, payloads_of
 from lightning_compress.plan import Plan
+from lightning_compress.quantize import Payload
 from lightning_compress.search.sample import sampled_bytes
-from lightning_compress.weights import Weights
+from lightning_compress.weights import Weights, one_thread
 
 _KNOTS = 2  # strengths at which bytes are predicted, for each unit; between them they are interpolated
 
@@ -63,6 +64,7 @@ class PlanFamily:
         groups: as in :class:`Family`.
         offsets: group → what is added to its strength.
         guidance: what calibration measured, as for :func:`compress`.
+        recover: the plan and its payloads → better payloads; None leaves them.
     """
 
     weights: Weights
@@ -72,11 +74,19 @@ class PlanFamily:
     groups: Sequence[str] = ()
     offsets: Mapping[str, float] = field(default_factory=dict)
     guidance: Mapping[str, object] = field(default_factory=dict)
+    recover: Callable[[Plan, Sequence[Payload]], Sequence[Payload]] | None = None
     _predicted: dict[int, float] = field(default_factory=dict, init=False)
 
     def archive(self, strength: float) -> Archive:
         """The archive of the plan at this strength."""
-        return compress(self.weights, self.plan_at(strength, self.offsets), guidance=self.guidance)
+        plan = self.plan_at(strength, self.offsets)
+        if self.recover is None:
+            return compress(self.weights, plan, guidance=self.guidance)
+        with one_thread():
+            payloads = list(payloads_of(self.weights, plan, self.guidance))
+        payloads = list(self.recover(plan, payloads))
+        with one_thread():
+            return assemble(self.weights, plan, payloads)
 
     def predict_bytes(self, strength: float) -> float:
         """Bytes by what a sample of the weights takes under the plans of two neighbouring strengths."""

@@ -14,17 +14,18 @@ from lightning_compress.search.session import BestScore, FewestBytes, Session, T
 
 _COARSEST = 0.04  # relative difference in bytes that is worth an evaluation whatever the noise
 _START_BITS = 3.0  # for each weight, in the first file of a family that predicts no drop
+_GAIN = 0.03  # of the bytes, hoped for from a family after another
 _FOR_DESCENT = 2  # evaluations kept to turn a better score into fewer bytes
 _TURN = 0.5  # of the strength, by which one part of the model is set apart from the others
 
 
-def descend(session: Session, family: Family, effort: Effort, allowed: float) -> None:
+def descend(session: Session, family: Family, effort: Effort, allowed: float, *, spare: int = 0) -> None:
     """Measure a family where it may beat the best so far, until its smallest file that holds is known.
 
-    One evaluation is left over as long as nothing holds.
+    ``spare`` evaluations are left over, and one as long as nothing holds.
     """
     start = _start(session, family, allowed)
-    while session.left > (session.best is None):
+    while session.left > max(spare, session.best is None):
         known = session.of(family)
         bias = session.bias(family)
         to_beat = math.inf if session.best is None or session.best[0].family is family else session.best[0].nbytes
@@ -107,7 +108,9 @@ def _is_better(trial: Trial, than: Trial, goal: FewestBytes | BestScore) -> bool
 
 
 def _start(session: Session, family: Family, allowed: float) -> float:
-    """Size of the first file: by the drop that the family predicts, or by the usual bits."""
+    """Size of the first file: by what other families reached, by the drop that the family predicts, or by usual bits."""
+    if session.best is not None and session.best[0].family is not None:
+        return size_of(session.best[0].nbytes * (1 - _GAIN))
     low, high = family.weakest, family.strongest
     if family.predict_drop(low) is None:
         weights = sum(weight.tensor.numel() for weight in session.evaluator.weights)

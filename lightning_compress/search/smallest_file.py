@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from time import perf_counter
 from typing import Any
 
@@ -16,6 +17,7 @@ from lightning_compress.errors import SearchError
 from lightning_compress.plan import Plan, Rule
 from lightning_compress.quantize import Half, Raw
 from lightning_compress.search.budget import fit_budget, unreachable
+from lightning_compress.search.calibrated import calibrated_families
 from lightning_compress.search.calibration import Calibration, check_calibration
 from lightning_compress.search.effort import Effort, effort_of
 from lightning_compress.search.evaluation import Evaluate, Evaluator, check_arguments, evaluating
@@ -31,6 +33,7 @@ from lightning_compress.weights import Weights
 
 _log = logging.getLogger(__name__)
 _NEGLIGIBLE = 1e-3  # of the allowed drop: noise that is not worth a word
+_FOR_LATER = 5  # evaluations that a family leaves to each one after it
 _POINTS = 8  # of the frontier, that a budget leaves room for
 _WORTH_TRYING = 4  # a budget of a fourth of the raw bytes or more may hold the weights exactly, or in half precision
 _PLAIN = {
@@ -51,7 +54,7 @@ def smallest(
     calibration: Calibration | None = None,
     effort: str = "default",
     progress: bool = True,
-    families: Families = uniform_families,
+    families: Families | None = None,
     weights: Weights | None = None,
     exclude: Sequence[str] = (),
     classes: Mapping[str, str | Sequence[str]] | None = None,
@@ -74,10 +77,12 @@ def smallest(
         max_bytes: a size in bytes instead: the best score in a file of no more than that is searched, whatever it
             loses.
         min_score: a score that the file must keep besides; exact weights below it are an error.
-        calibration: batches and their loss, for methods that need data.
+        calibration: batches and their loss: steps follow what the loss feels, and rounding errors are fed back. Where
+            it tells the module's ``outputs`` too (:class:`Distillation`), steps and vectors are then tuned by them.
         effort: ``"quick"`` (at most 8 evaluations), ``"default"`` (16) or ``"thorough"`` (60).
         progress: whether to show a bar, where the error stream is a terminal.
-        families: weights → the families to search in, the most promising first.
+        families: weights → the families to search in, the most promising first; by default uniform grids, or with
+            calibration data :func:`calibrated_families`.
         weights: the exact weights where they are not those of the module, as with averaged ones.
         exclude: patterns of tensors to leave out; not with ``weights``.
         classes: class name → patterns, over the derived classes; not with ``weights``.
@@ -100,7 +105,16 @@ def smallest(
                 check_calibration(calibration, module)
             finally:
                 evaluator.kept.put_back()
-        return _Search(evaluator, max_drop, max_bytes, min_score, limits, tell, began).run(families)
+        made = families or partial(_families, evaluator, calibration, limits)
+        return _Search(evaluator, max_drop, max_bytes, min_score, limits, tell, began).run(made)
+
+
+def _families(
+    evaluator: Evaluator, calibration: Calibration | None, effort: Effort, weights: Weights
+) -> Sequence[Family]:
+    if calibration is None:
+        return uniform_families(weights)
+    return calibrated_families(weights, evaluator.module, calibration, effort.recovery, loaded=evaluator.exact)
 
 
 @dataclass(eq=False)
@@ -149,8 +163,8 @@ class _Search:
         wished = self.max_drop if self.min_score is None else min(self.max_drop, before.value - self.min_score)
         goal = FewestBytes(max(wished - noise, 0.0))
         session = Session(self.evaluator, before, goal, self.effort.evaluations, self.tell)
-        for family in families:
-            descend(session, family, self.effort, goal.allowed)
+        for later, family in zip(reversed(range(len(families))), families, strict=True):
+            descend(session, family, self.effort, goal.allowed, spare=later * _FOR_LATER)
         turn(session, self.effort, goal)
         if session.best is None:
             self._fall_back(session)
