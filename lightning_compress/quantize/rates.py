@@ -53,7 +53,8 @@ class Rates:
         """``[columns, rows]``: weight · bits of indices with these |k|, rounded down, of tables that start there."""
         cells = np.minimum(sizes, np.float32(self.bits.shape[2] - 1)).astype(np.intp)
         cells += starts
-        return self._table.take(cells, mode="clip")
+        costs: Floats = self._table.take(cells, mode="clip")
+        return costs
 
 
 def measured_rates(
