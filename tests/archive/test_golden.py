@@ -50,7 +50,7 @@ def _codes(entry: Entry, body: bytes | memoryview) -> Iterator[bytes]:
 
 def test_every_golden_file_is_there_and_no_other() -> None:
     assert sorted(path.name for path in FOLDER.iterdir()) == sorted(FILES)
-    assert sum(path.stat().st_size for path in FOLDER.iterdir()) < 160_000
+    assert sum(path.stat().st_size for path in FOLDER.iterdir()) < 200_000
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -64,9 +64,8 @@ def test_the_package_and_the_specification_read_the_same(name: str) -> None:
     archive.verify()
 
 
-@pytest.mark.parametrize(
-    "model", [model for model in MODELS if model != "methods"]
-)  # LAPACK and BLAS differ in last bits
+# Which points and factors "methods" has depends on the last bits of sums that libraries of linear algebra make.
+@pytest.mark.parametrize("model", [model for model in MODELS if model != "methods"])
 def test_the_writer_of_today_gives_the_newest_file_byte_for_byte(model: str, tmp_path: Path) -> None:
     if _libraries() != _LIBRARIES:
         pytest.skip("this build of zlib or Zstandard codes differently from that of the golden files")
