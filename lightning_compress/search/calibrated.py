@@ -37,8 +37,8 @@ def calibrated_families(
         module: the module that they are of.
         calibration: batches and their loss; for recovery also its outputs.
         recovery: batches that recovery trains on, 0 for none.
-        loaded: opens a block in which the module has these weights and is in evaluation mode, and after which it is what
-            it was.
+        loaded: opens a block in which the module has these weights and is in evaluation mode, and after which it is
+            what it was.
 
     Raises:
         SearchError: a batch fails.

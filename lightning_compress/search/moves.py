@@ -108,7 +108,7 @@ def _is_better(trial: Trial, than: Trial, goal: FewestBytes | BestScore) -> bool
 
 
 def _start(session: Session, family: Family, allowed: float) -> float:
-    """Size of the first file: by what other families reached, by the drop that the family predicts, or by usual bits."""
+    """Size of the first file: by what other families reached, the drop that the family predicts, or the usual bits."""
     if session.best is not None and session.best[0].family is not None:
         return size_of(session.best[0].nbytes * (1 - _GAIN))
     low, high = family.weakest, family.strongest
