@@ -15,11 +15,11 @@ from benchmarks.rate_distortion.method import Method
 from benchmarks.rate_distortion.picture import draw
 from benchmarks.rate_distortion.points import Store
 from benchmarks.rate_distortion.source import Source
+from benchmarks.rate_distortion.table import FILES
 from benchmarks.yardstick import yardstick_class
 
 KINDS = ("transformer", "rnn")
 RESULTS = ("points.csv", "picture.svg", "picture.png")
-FILES = "files"
 
 
 def methods(out: Path) -> list[Method]:

@@ -26,7 +26,7 @@ from lightning_compress.search.calibrated import calibrated_families
 from lightning_compress.search.effort import EFFORTS
 
 CODE = (Path(lc.__file__).parent, Path(__file__), Path(__file__).with_name("calibration.py"))
-STRENGTHS = tuple(quarter / 4 for quarter in range(-11, 3))
+STRENGTHS = tuple(quarter / 4 for quarter in range(-13, 2))
 COARSE = STRENGTHS[-8:]  # where there is something to recover
 MAX_DROP = 0.3
 

@@ -15,7 +15,7 @@ from benchmarks.rate_distortion.points import Point
 class Style:
     """How a method is drawn.
 
-    Its label stands at the end of the curve, or ``below`` it with a thin line up to it. What is ``single`` has no curve.
+    Its label stands at the end of the curve, or ``below`` it with a thin line up to it. ``single`` points have none.
     """
 
     label: str
