@@ -1,4 +1,4 @@
-"""Text that calibrates a model: what it was trained on, in batches."""
+"""Text in batches, for calibration."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ PAD = 0  # the number of the word that fills sentences up
 Batch = tuple[Tensor, Tensor, Tensor]
 
 
-class TrainingText:
-    """The first sentences of the training text: source, target shifted right, and target.
+class Text:
+    """The first sentences of a text: source, target shifted right, and target.
 
     Args:
         source: the model; its yardstick has ``batches(sentences, size, split=…)``.
-        split: name of the text.
+        split: name of the text; ``train`` is what calibration takes.
     """
 
     def __init__(self, source: Source, split: str = "train") -> None:

@@ -17,7 +17,7 @@ from pathlib import Path
 from torch import nn
 
 import lightning_compress as lc
-from benchmarks.rate_distortion.calibration import TrainingText
+from benchmarks.rate_distortion.calibration import Text
 from benchmarks.rate_distortion.method import Candidate, Method
 from benchmarks.rate_distortion.source import Source
 from lightning_compress import Archive, Weights
@@ -49,23 +49,23 @@ def presets(source: Source) -> Iterable[Candidate]:
 
 def data_free(source: Source) -> Iterable[Candidate]:
     """Uniform grids: no data."""
-    return _walk(lambda: uniform_families(_weights(source))[0], STRENGTHS)
+    return _walk(lambda: uniform_families(weights_of(source))[0], STRENGTHS)
 
 
 def calibrated(source: Source) -> Iterable[Candidate]:
     """Steps by sensitivity and errors fed back: gradients of training text, no training."""
-    return _walk(lambda: _with_text(source)[0], STRENGTHS)
+    return _walk(lambda: with_text(source)[0], STRENGTHS)
 
 
 def recovered(source: Source) -> Iterable[Candidate]:
     """The same, and then steps and vectors tuned on the answers of the exact model."""
-    return _walk(lambda: _with_text(source)[1], COARSE)
+    return _walk(lambda: with_text(source)[1], COARSE)
 
 
 def auto(source: Source) -> Iterable[Candidate]:
     """The smallest file that the search finds within ``MAX_DROP``."""
     yield saved("no data", lambda: _searched(source, None))
-    yield saved("calibrated", lambda: _searched(source, TrainingText(source)))
+    yield saved("calibrated", lambda: _searched(source, Text(source)))
 
 
 @contextmanager
@@ -76,13 +76,14 @@ def loaded(source: Source) -> Iterator[None]:
     yield
 
 
-def _with_text(source: Source) -> Sequence[Family]:
+def with_text(source: Source) -> Sequence[Family]:
     """The calibrated family and the one with recovery, as the search makes them."""
-    weights, text, batches = _weights(source), TrainingText(source), EFFORTS["default"].recovery
+    weights, text, batches = weights_of(source), Text(source), EFFORTS["default"].recovery
     return calibrated_families(weights, source.yardstick.model, text, batches, loaded=partial(loaded, source))
 
 
-def _weights(source: Source) -> Weights:
+def weights_of(source: Source) -> Weights:
+    """The trained weights with the classes of the yardstick's module."""
     return Weights.from_state_dict(source.state, module=source.yardstick.model)
 
 
@@ -97,7 +98,7 @@ def _walk(make: Callable[[], Family], strengths: Iterable[float]) -> Iterable[Ca
         yield saved(f"strength={strength:g}", partial(archive, strength))
 
 
-def _searched(source: Source, calibration: TrainingText | None) -> Archive:
+def _searched(source: Source, calibration: Text | None) -> Archive:
     def bleu(module: nn.Module) -> float:
         return source.bleu(module.state_dict(), "val")
 

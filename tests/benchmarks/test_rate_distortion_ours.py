@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from benchmarks.rate_distortion import ours
-from benchmarks.rate_distortion.calibration import PAD, TrainingText
+from benchmarks.rate_distortion.calibration import PAD, Text
 from benchmarks.rate_distortion.measure import measure
 from benchmarks.rate_distortion.method import Method
 from benchmarks.rate_distortion.points import Point, Store
@@ -71,7 +71,7 @@ def test_the_search_is_told_nothing_and_says_what_it_took(larger: Source, tmp_pa
 
 
 def test_calibration_is_the_training_text_without_padding(larger: Source) -> None:
-    text = TrainingText(larger)
+    text = Text(larger)
     assert [len(batch) for batch in text] == [len(batch) for batch in text] == [3] * 4
     batch = next(iter(text))
     module = larger.yardstick.model

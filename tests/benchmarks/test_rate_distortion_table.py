@@ -49,15 +49,12 @@ def test_each_kind_has_the_smallest_file_that_loses_no_more() -> None:
 def test_the_table_tells_the_effort_and_has_a_dash_where_the_test_text_was_not_used() -> None:
     found = smallest_files(POINTS, 0.3)
     test = replace(found["no calibration data"], split="test", bleu=31.5, change=-0.42)
-    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in table(found, [test]).splitlines()]
-    assert {len(row) for row in rows} == {9}
-    assert rows[2:] == [
-        ["fp32", "`fp32`, safetensors", "1,000", "1.00×", "33.00", "+0.00", "", "–", "–"],
-        ["no calibration data", "`auto`, no data", "1,000", "12.00×", "32.71", "-0.29"]
-        + ["9 evaluations, 1.5 min", "31.50", "-0.42"],
-        ["calibrated, with recovery", "`auto`, calibrated", "1,000", "17.00×", "32.90", "-0.10"]
-        + ["12 evaluations, 1.5 min", "–", "–"],
-    ]
+    lines = table(found, [test]).splitlines()
+    assert {line.count("|") for line in lines} == {10}
+    assert lines[2] == "| fp32 | `fp32`, safetensors | 1,000 | 1.00× | 33.00 | +0.00 |  | – | – |"
+    assert lines[3].startswith("| no calibration data | `auto`, no data | 1,000 | 12.00× | 32.71 | -0.29 | ")
+    assert lines[3].endswith(" | 9 evaluations, 1.5 min | 31.50 | -0.42 |")
+    assert lines[4].endswith(" | -0.10 | 12 evaluations, 1.5 min | – | – |")
 
 
 @pytest.fixture
