@@ -149,4 +149,4 @@ class _Tuned:
         """The payload with the tuned step."""
         if not isinstance(self.payload, GridPayload):
             return self.payload
-        return self.payload.scaled(math.exp(float(self.trained)))
+        return self.payload.scaled(math.exp(self.trained.item()))
