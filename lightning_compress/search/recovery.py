@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from lightning_compress.compression import payloads_of
 from lightning_compress.errors import SearchError
-from lightning_compress.plan import Plan
+from lightning_compress.plan import Plan, Rule
 from lightning_compress.quantize import GridPayload, Payload
 from lightning_compress.search.calibration import Distillation, batches_of
 from lightning_compress.search.holders import Holder, holders_of, summed
@@ -116,6 +116,7 @@ class Recovery:
             if weight.name in tuned and not tuned[weight.name].is_matrix
         ]
         part = replace(self.weights, weights=tuple(vectors), ties={}, tied_classes={})
+        plan = Plan(*(Rule(rule.pattern, *rule.methods, by=rule.by, optional=True) for rule in plan.rules))
         made = {name: one.payload_of_matrix() for name, one in tuned.items() if one.is_matrix}
         made |= zip((vector.name for vector in vectors), payloads_of(part, plan, {}), strict=True)
         return [made.get(weight.name, payload) for weight, payload in zip(self.weights, payloads, strict=True)]
