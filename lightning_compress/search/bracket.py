@@ -60,8 +60,11 @@ class Bracket:
             low, high = max(lower, holds - _REACH), upper - least
         else:
             low, high = lower + least, min(upper, lower + _REACH)
-        size = float(min(max(self._crossing(), low), max(low, high)))
-        return None if any(abs(size - known) < self.tolerance / 2 for known, _ in self.points) else size
+        sizes = (float(min(max(self._crossing(), low), max(low, high))), lower + gap / 2)
+        return next((size for size in sizes if not self._is_known(size)), None)
+
+    def _is_known(self, size: float) -> bool:
+        return any(abs(size - known) < self.tolerance / 2 for known, _ in self.points)
 
     def _failed(self) -> list[float]:
         """Sizes that lose too much beyond doubt. Where all fail, any: the way to what holds leads away from them."""

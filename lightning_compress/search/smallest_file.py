@@ -33,7 +33,7 @@ from lightning_compress.weights import Weights
 
 _log = logging.getLogger(__name__)
 _NEGLIGIBLE = 1e-3  # of the allowed drop: noise that is not worth a word
-_FOR_LATER = 5  # evaluations that a family leaves to each one after it
+_FOR_LATER = 5  # evaluations at most that a family leaves to each one after it
 _POINTS = 8  # of the frontier, that a budget leaves room for
 _WORTH_TRYING = 4  # a budget of a fourth of the raw bytes or more may hold the weights exactly, or in half precision
 _PLAIN = {
@@ -164,7 +164,11 @@ class _Search:
         goal = FewestBytes(max(wished - noise, 0.0))
         session = Session(self.evaluator, before, goal, self.effort.evaluations, self.tell)
         for later, family in zip(reversed(range(len(families))), families, strict=True):
-            descend(session, family, self.effort, goal.allowed, spare=later * _FOR_LATER)
+            spare = min(later * _FOR_LATER, session.left * later // (later + 1))
+            descend(session, family, self.effort, goal.allowed, spare=spare)
+        # What later families have left over may take the best, or the most promising, further.
+        reached = session.best[0].family if session.best is not None else None
+        descend(session, reached or families[0], self.effort, goal.allowed)
         turn(session, self.effort, goal)
         if session.best is None:
             self._fall_back(session)
