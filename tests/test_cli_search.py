@@ -46,6 +46,16 @@ class Data:
         return module(batch).square().mean()
 
 
+class Teaching(Data):
+    """Made by calling it; it tells the answers too."""
+
+    def loss(self, module, batch):
+        return nn.functional.cross_entropy(module(batch), torch.arange(len(batch)))
+
+    def outputs(self, module, batch):
+        return module(batch)
+
+
 class Once(Data):
     def __iter__(self):
         return self
@@ -116,6 +126,12 @@ def test_tune_to_a_budget_and_retarget(folder, run):
     assert (status, err) == (0, "")
     assert json.loads(out)["bytes"] <= 7000
     assert Archive.open("tiny.safetensors").manifest.class_path == "tuned_project.Net"
+
+
+def test_tune_with_calibration(folder, run):
+    status, _, err = run(*TUNE, *SCORE, "--max-drop", "5", "--calibration", "tuned_project:Teaching", "--json")
+    assert (status, err) == (0, "")
+    assert Archive.open("small.safetensors").streams_named("row_exponents").keys() == {"hidden.weight", "head.weight"}
 
 
 ERRORS = {

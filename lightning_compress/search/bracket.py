@@ -60,8 +60,10 @@ class Bracket:
             low, high = max(lower, holds - _REACH), upper - least
         else:
             low, high = lower + least, min(upper, lower + _REACH)
-        sizes = (float(min(max(self._crossing(), low), max(low, high))), lower + gap / 2)
-        return next((size for size in sizes if not self._is_known(size)), None)
+        size = float(min(max(self._crossing(), low), max(low, high)))
+        if not self.deviation and self._is_known(size):
+            size = lower + gap / 2
+        return None if self._is_known(size) else size
 
     def _is_known(self, size: float) -> bool:
         return any(abs(size - known) < self.tolerance / 2 for known, _ in self.points)
