@@ -47,8 +47,6 @@ class Data:
 
 
 class Teaching(Data):
-    """Made by calling it; it tells the answers too."""
-
     def loss(self, module, batch):
         return nn.functional.cross_entropy(module(batch), torch.arange(len(batch)))
 

@@ -19,7 +19,6 @@ from lightning_compress.search.budget import fit_budget
 from lightning_compress.search.calibrated import calibrated_families, guided_archive
 from lightning_compress.search.effort import EFFORTS
 
-
 MATRICES = {"embedding.weight", "head.weight"}
 
 
