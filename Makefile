@@ -38,6 +38,7 @@ docs: $(READY)  ## build the documentation into site/
 rate-distortion: $(READY)  ## BLEU against bytes, ours and others': MODELS=folder of yardstick.py, OUT=folder of results
 	@test -n "$(MODELS)" -a -n "$(OUT)" || { echo "say where: make rate-distortion MODELS=DIR OUT=DIR"; exit 2; }
 	$(BIN)/python -m benchmarks.rate_distortion --models $(MODELS) --out $(OUT) --docs docs
+	$(BIN)/python -m benchmarks.rate_distortion.table $(OUT)/points.csv
 	$(BIN)/python -m benchmarks.rate_distortion.compare $(OUT)/points.csv
 
 clean:  ## remove what the other targets made

@@ -15,6 +15,7 @@ from benchmarks.rate_distortion.method import Method
 from benchmarks.rate_distortion.picture import draw
 from benchmarks.rate_distortion.points import Store
 from benchmarks.rate_distortion.source import Source
+from benchmarks.rate_distortion.table import FILES
 from benchmarks.yardstick import yardstick_class
 
 KINDS = ("transformer", "rnn")
@@ -32,7 +33,10 @@ def arguments(names: list[str]) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.rate_distortion", description=__doc__)
     parser.add_argument("--models", type=Path, required=True, help="folder with yardstick.py")
     parser.add_argument(
-        "--out", type=Path, required=True, help="folder of points.csv, the picture and the peers' environment"
+        "--out",
+        type=Path,
+        required=True,
+        help="folder of points.csv, the picture, our files and the peers' environment",
     )
     parser.add_argument("--docs", type=Path, help="folder that takes copies of the CSV and the pictures")
     parser.add_argument("--model", action="append", choices=KINDS, help="default: both")
@@ -56,10 +60,12 @@ def main() -> None:
         for method in methods(options.out):
             if method.name not in (options.method or names):
                 continue
-            for point in measure(source, method, splits, store, baselines):
+            files = options.out / FILES if method in ours.METHODS else None
+            for point in measure(source, method, splits, store, baselines, files):
                 what = f"{kind:12s} {method.name:16s} {point.setting:32s} {point.split:5s}"
                 size = f"{point.bytes:>11,} {point.ratio:6.2f}x"
-                print(f"{what} {size} BLEU {point.bleu:.2f} ({point.change:+.2f})", flush=True)
+                effort = f", {point.evaluations} evaluations" if point.evaluations else ""
+                print(f"{what} {size} BLEU {point.bleu:.2f} ({point.change:+.2f}{effort})", flush=True)
     draw((point for point in store if point.split == "val"), [options.out / name for name in RESULTS[1:]])
     if options.docs:
         for name in RESULTS:

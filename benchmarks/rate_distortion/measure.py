@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 import time
 from collections.abc import Iterator
@@ -13,7 +14,12 @@ from benchmarks.rate_distortion.source import Source, digest_of_files, digest_of
 
 
 def measure(
-    source: Source, method: Method, splits: list[str], store: Store, baselines: dict[str, float]
+    source: Source,
+    method: Method,
+    splits: list[str],
+    store: Store,
+    baselines: dict[str, float],
+    files: Path | None = None,
 ) -> Iterator[Point]:
     """The points of a method, those that the store has already as they are.
 
@@ -23,6 +29,7 @@ def measure(
         splits: names of texts.
         store: takes each point when it is measured.
         baselines: split → BLEU of the fp32 weights; empty while these are what is measured.
+        files: a folder that keeps each file that is made, named by the digest of the weights read back.
     """
     inputs = f"{source.digest}-{digest_of_files(method.code)}"
     candidates = list(method.candidates(source))
@@ -30,7 +37,7 @@ def measure(
     for candidate in candidates:
         known = [store.find((source.kind, method.name, candidate.setting, split), inputs) for split in splits]
         if None in known:
-            yield from _measured(source, method, candidate, splits, store, baselines, inputs)
+            yield from _measured(source, method, candidate, splits, store, baselines, inputs, files)
         else:
             yield from (point for point in known if point is not None)
 
@@ -43,6 +50,7 @@ def _measured(
     store: Store,
     baselines: dict[str, float],
     inputs: str,
+    files: Path | None,
 ) -> Iterator[Point]:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "file"
@@ -50,8 +58,11 @@ def _measured(
         candidate.write(path)
         seconds = time.perf_counter() - began
         state = candidate.read(path)
-        size = path.stat().st_size
-    content = digest_of_tensors(state)
+        size, evaluations = path.stat().st_size, candidate.evaluations(path)
+        content = digest_of_tensors(state)
+        if files is not None:
+            files.mkdir(exist_ok=True)
+            shutil.move(path, files / content)
     for split in splits:
         bleu = store.bleu_of(source.kind, split, content)
         if bleu is None:
@@ -68,6 +79,7 @@ def _measured(
             round(seconds, 2),
             inputs,
             content,
+            evaluations,
         )
         store.add(point)
         yield point

@@ -21,11 +21,13 @@ class Candidate:
         setting: unique within the method; stands in the CSV.
         write: makes the file at a path. Its size is what counts.
         read: the state dict out of that file and nothing else.
+        evaluations: the file → how often it took the score of a candidate to make it.
     """
 
     setting: str
     write: Callable[[Path], object]
     read: Callable[[Path], State]
+    evaluations: Callable[[Path], int] = lambda path: 0
 
 
 @dataclass(frozen=True)

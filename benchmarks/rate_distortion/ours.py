@@ -1,25 +1,44 @@
 """What this package writes.
 
 A method of ours is one small function from a model to candidates; add it to ``METHODS``.
+
+The families of the search are walked through at fixed strengths, the same for every model; strength 0 is a step of one
+standard deviation of the weights. ``auto`` is the search itself, which measures on the validation text and is told
+nothing of the model.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from functools import partial
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import cache, partial
 from pathlib import Path
 
+from torch import nn
+
 import lightning_compress as lc
+from benchmarks.rate_distortion.calibration import Text
 from benchmarks.rate_distortion.method import Candidate, Method
 from benchmarks.rate_distortion.source import Source
-from lightning_compress import Archive
+from lightning_compress import Archive, Weights
+from lightning_compress.search import Family, uniform_families
+from lightning_compress.search.calibrated import calibrated_families
+from lightning_compress.search.effort import EFFORTS
 
-CODE = (Path(lc.__file__).parent, Path(__file__))
+CODE = (Path(lc.__file__).parent, Path(__file__), Path(__file__).with_name("calibration.py"))
+STRENGTHS = tuple(quarter / 4 for quarter in range(-13, 2))
+COARSE = STRENGTHS[-8:]  # where there is something to recover
+MAX_DROP = 0.3
 
 
 def saved(setting: str, archive: Callable[[], Archive]) -> Candidate:
     """The file of an archive, which is made when the file is wanted."""
-    return Candidate(setting, lambda path: archive().save(path), lc.load)
+    return Candidate(setting, lambda path: archive().save(path), lc.load, evaluations_of)
+
+
+def evaluations_of(path: Path) -> int:
+    """How often the search that made a file scored a candidate; 0 where no search did."""
+    return int(Archive.open(path).manifest.metrics.get("search", {}).get("evaluations", 0))
 
 
 def presets(source: Source) -> Iterable[Candidate]:
@@ -28,4 +47,69 @@ def presets(source: Source) -> Iterable[Candidate]:
         yield saved(name, partial(lc.compress, source.state, name))
 
 
-METHODS = [Method("presets", presets, CODE)]
+def data_free(source: Source) -> Iterable[Candidate]:
+    """Uniform grids: no data."""
+    return _walk(lambda: uniform_families(weights_of(source))[0], STRENGTHS)
+
+
+def calibrated(source: Source) -> Iterable[Candidate]:
+    """Steps by sensitivity and errors fed back: gradients of training text, no training."""
+    return _walk(lambda: with_text(source)[0], STRENGTHS)
+
+
+def recovered(source: Source) -> Iterable[Candidate]:
+    """The same, and then steps and vectors tuned on the answers of the exact model."""
+    return _walk(lambda: with_text(source)[1], COARSE)
+
+
+def auto(source: Source) -> Iterable[Candidate]:
+    """The smallest file that the search finds within ``MAX_DROP``."""
+    yield saved("no data", lambda: _searched(source, None))
+    yield saved("calibrated", lambda: _searched(source, Text(source)))
+
+
+@contextmanager
+def loaded(source: Source) -> Iterator[None]:
+    """A block that begins with the trained weights in the yardstick's module; what comes after it loads its own."""
+    source.yardstick.model.load_state_dict(source.state)
+    source.yardstick.model.eval()
+    yield
+
+
+def with_text(source: Source) -> Sequence[Family]:
+    """The calibrated family and the one with recovery, as the search makes them."""
+    weights, text, batches = weights_of(source), Text(source), EFFORTS["default"].recovery
+    return calibrated_families(weights, source.yardstick.model, text, batches, loaded=partial(loaded, source))
+
+
+def weights_of(source: Source) -> Weights:
+    """The trained weights with the classes of the yardstick's module."""
+    return Weights.from_state_dict(source.state, module=source.yardstick.model)
+
+
+def _walk(make: Callable[[], Family], strengths: Iterable[float]) -> Iterable[Candidate]:
+    """A candidate for each strength; the family is made with the first file that is wanted."""
+    family = cache(make)
+
+    def archive(strength: float) -> Archive:
+        return family().archive(strength)
+
+    for strength in strengths:
+        yield saved(f"strength={strength:g}", partial(archive, strength))
+
+
+def _searched(source: Source, calibration: Text | None) -> Archive:
+    def bleu(module: nn.Module) -> float:
+        return source.bleu(module.state_dict(), "val")
+
+    with loaded(source):
+        return lc.smallest(source.yardstick.model, bleu, MAX_DROP, calibration=calibration)
+
+
+METHODS = [
+    Method("presets", presets, CODE),
+    Method("data-free", data_free, CODE),
+    Method("calibrated", calibrated, CODE),
+    Method("recovered", recovered, CODE),
+    Method("auto", auto, CODE),
+]

@@ -13,17 +13,22 @@ from benchmarks.rate_distortion.points import Point
 
 @dataclass(frozen=True)
 class Style:
-    """How a method is drawn; its label stands at the end of the curve, or ``below`` it with a thin line up to it."""
+    """How a method is drawn.
+
+    Its label stands at the end of the curve, or ``below`` it with a thin line up to it. ``single`` points have none.
+    """
 
     label: str
     colour: str
     marker: str
     below: bool = False
+    single: bool = False
 
 
 # Okabe and Ito's colours, which colour-blind readers can tell apart; greys for others' methods.
 STYLES = {
-    "auto": Style("auto", "#D55E00", "o"),
+    "auto": Style("auto", "#000000", "*", single=True),
+    "recovered": Style("recovered", "#D55E00", "o"),
     "calibrated": Style("calibrated", "#0072B2", "o"),
     "data-free": Style("data-free", "#009E73", "o"),
     "nncodec": Style("NNCodec 2", "#333333", "D"),
@@ -74,8 +79,11 @@ def _panel(panel: Any, model: str, points: list[Point]) -> None:
         own = [point for point in points if point.method == method]
         curve = frontier(own)
         look: dict[str, Any] = {"marker": style.marker, "color": style.colour}
-        panel.plot([p.ratio for p in own], [p.bleu for p in own], linestyle="", markersize=3, alpha=0.35, **look)
-        panel.plot([p.ratio for p in curve], [p.bleu for p in curve], markersize=4.5, **look)
+        if style.single:
+            panel.plot([p.ratio for p in own], [p.bleu for p in own], linestyle="", markersize=10, zorder=3, **look)
+        else:
+            panel.plot([p.ratio for p in own], [p.bleu for p in own], linestyle="", markersize=3, alpha=0.35, **look)
+            panel.plot([p.ratio for p in curve], [p.bleu for p in curve], markersize=4.5, **look)
         if visible := [point for point in curve if point.bleu >= low]:
             curves[method] = visible
     _label_ends(panel, {name: curve[-1] for name, curve in curves.items() if not STYLES[name].below})

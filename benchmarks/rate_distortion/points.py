@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
 
 
@@ -21,6 +21,7 @@ class Point:
         seconds: to make the file, wall time.
         inputs: digest of the weights and of the code that made the file.
         content: digest of the weights read back.
+        evaluations: how often the score of a candidate was taken to make the file.
     """
 
     model: str
@@ -34,6 +35,7 @@ class Point:
     seconds: float
     inputs: str
     content: str
+    evaluations: int = 0
 
     @property
     def place(self) -> tuple[str, str, str, str]:
@@ -42,27 +44,27 @@ class Point:
 
 
 COLUMNS = [field.name for field in fields(Point)]
-_NUMBERS = {"bytes": int, "ratio": float, "bleu": float, "change": float, "seconds": float}
+_NEEDED = [field.name for field in fields(Point) if field.default is MISSING]
+_NUMBERS = {"bytes": int, "ratio": float, "bleu": float, "change": float, "seconds": float, "evaluations": int}
 
 
 def read_points(path: Path) -> list[Point]:
-    """The points of a CSV file.
+    """The points of a CSV file, which may lack the last columns: those that have a default.
 
     Raises:
         ValueError: the columns are others, or a row does not fit them.
     """
     with path.open(encoding="utf-8", newline="") as file:
         reader = csv.DictReader(file)
-        if reader.fieldnames != COLUMNS:
-            raise ValueError(
-                f"{path} has the columns {reader.fieldnames}, expected {COLUMNS}: measure into another folder"
-            )
+        names = list(reader.fieldnames or ())
+        if names != COLUMNS[: max(len(names), len(_NEEDED))]:
+            raise ValueError(f"{path} has the columns {names}, expected {COLUMNS}: measure into another folder")
         return [_point(path, reader.line_num, row) for row in reader]
 
 
 def _point(path: Path, line: int, row: dict[str, str]) -> Point:
     try:
-        return Point(**{name: _NUMBERS.get(name, str)(row[name]) for name in COLUMNS})
+        return Point(**{name: _NUMBERS.get(name, str)(row[name]) for name in COLUMNS if name in row})
     except (TypeError, ValueError) as error:
         raise ValueError(f"{path}, line {line}: {error}; take the row out to measure it again") from error
 
