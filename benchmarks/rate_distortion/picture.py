@@ -15,7 +15,8 @@ from benchmarks.rate_distortion.points import Point
 class Style:
     """How a method is drawn.
 
-    Its label stands at the end of the curve, or ``below`` it with a thin line up to it. ``single`` points have none.
+    Its label stands at the end of the curve, or ``below`` it with a thin line up to it. ``single`` points have no
+    curve, and their label stands above.
     """
 
     label: str
@@ -86,7 +87,11 @@ def _panel(panel: Any, model: str, points: list[Point]) -> None:
             panel.plot([p.ratio for p in curve], [p.bleu for p in curve], markersize=4.5, **look)
         if visible := [point for point in curve if point.bleu >= low]:
             curves[method] = visible
-    _label_ends(panel, {name: curve[-1] for name, curve in curves.items() if not STYLES[name].below})
+    ends = {name: curve[-1] for name, curve in curves.items() if not STYLES[name].below}
+    _label_ends(panel, {name: point for name, point in ends.items() if not STYLES[name].single})
+    for name, point in ends.items():
+        if STYLES[name].single:
+            _label_apart(panel, STYLES[name], point, high)
     _label_below(panel, {name: curve[len(curve) // 2] for name, curve in curves.items() if STYLES[name].below})
     panel.set(title=TITLES.get(model, model), xlabel="compression ratio (fp32 bytes / bytes on disk)", ylabel="BLEU")
     panel.set_ylim(low, high)
@@ -107,15 +112,20 @@ def _label_below(panel: Any, anchors: dict[str, Point]) -> None:
     for name, point in sorted(anchors.items(), key=lambda each: -each[1].ratio):
         style = STYLES[name]
         height = min(height - LABEL_DISTANCE, point.bleu - 3 * LABEL_DISTANCE)
-        panel.annotate(
-            style.label,
-            (point.ratio, point.bleu),
-            xytext=(point.ratio, height),
-            color=style.colour,
-            fontsize=9,
-            verticalalignment="top",
-            arrowprops={"arrowstyle": "-", "color": style.colour, "linewidth": 0.5, "relpos": (0, 1), "shrinkA": 0},
-        )
+        _label_apart(panel, style, point, height)
+
+
+def _label_apart(panel: Any, style: Style, point: Point, height: float) -> None:
+    """A label at another height than its point, with a thin line to it."""
+    panel.annotate(
+        style.label,
+        (point.ratio, point.bleu),
+        xytext=(point.ratio, height),
+        color=style.colour,
+        fontsize=9,
+        verticalalignment="top",
+        arrowprops={"arrowstyle": "-", "color": style.colour, "linewidth": 0.5, "relpos": (0, 1), "shrinkA": 0},
+    )
 
 
 def apart(places: dict[str, tuple[float, float]]) -> dict[str, float]:

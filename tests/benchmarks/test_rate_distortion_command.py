@@ -70,6 +70,18 @@ def test_every_curve_has_its_name_beside_it(tmp_path: Path) -> None:
     assert re.search(">Transformer</text>", text)
 
 
+def test_what_the_search_found_is_drawn_as_single_points(tmp_path: Path) -> None:
+    pair = [point("auto", 12.0, 32.7), point("auto", 17.0, 32.6)]
+    curve = [point("calibrated", 12.0, 32.7), point("calibrated", 17.0, 32.6)]
+    lines = []
+    for name, points in (("single", pair), ("curve", curve)):
+        draw([POINTS[0], *points], [tmp_path / f"{name}.svg"])
+        text = (tmp_path / f"{name}.svg").read_text()
+        colour = STYLES[points[0].method].colour.lower()
+        lines.append(len(re.findall(rf"stroke: {colour}; stroke-width: 1.5", text)))
+    assert lines == [0, 1]
+
+
 def test_labels_of_curves_that_end_together_stand_apart() -> None:
     heights = apart({"one": (20.0, 30.0), "two": (21.0, 30.1), "three": (19.0, 30.0), "far": (8.0, 30.0)})
     assert (heights["two"], heights["far"]) == (30.1, 30.0)
