@@ -151,6 +151,17 @@ def match_state(
     return result
 
 
+def partners(live: Mapping[str, Any], stored: Iterable[str]) -> dict[str, str]:
+    """Stored name → the name in a module's state dict whose tensor holds it, matched as by :func:`match_state`.
+
+    Args:
+        live: the module's state dict.
+        stored: names of the file's tensors; those without a counterpart are left out.
+    """
+    units = _units(live)
+    return {name: units[unit] for name, unit in _pairs(units, stored).items()}
+
+
 def resolve_class(class_path: str, allow: Sequence[str]) -> type[nn.Module]:
     """Import the module class that a file names, if the caller allows it.
 

@@ -10,11 +10,13 @@ from typing import Any
 from torch import Tensor
 
 from lightning_compress.archive import reader, writer
+from lightning_compress.archive.encode import decode_streams
 from lightning_compress.archive.envelope import canonical, to_envelope
 from lightning_compress.archive.report import Report, report
 from lightning_compress.archive.spec import Entry, Manifest
 from lightning_compress.archive.storage import read_bytes, replace_file
 from lightning_compress.errors import FormatError, VerificationError
+from lightning_compress.quantize import Words
 from lightning_compress.weights import one_thread
 
 
@@ -95,6 +97,16 @@ class Archive:
         with one_thread():
             tensors = dict(reader.restore(self.manifest, self._views(), on_tensor))
         return tensors | {name: tie.view(tensors[tie.of]) for name, tie in self.manifest.ties.items()}
+
+    def streams_named(self, name: str) -> dict[str, Words]:
+        """The words of the stream of this name, of each tensor that has one; ``row_exponents``, for example.
+
+        Raises:
+            FormatError, ChecksumError: a damaged stream.
+        """
+        views = self._views()
+        having = (e for e in self.manifest.entries if any(record.name == name for record in e.streams))
+        return {entry.name: decode_streams(entry, views[entry.key], [name])[name] for entry in having}
 
     def assets(self) -> dict[str, bytes]:
         """The attached files by name.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
+
 import numpy as np
 from torch import Tensor
 
@@ -54,12 +56,7 @@ def decode_tensor(entry: Entry, body: memoryview) -> Tensor:
         ChecksumError: coded or restored bytes that differ from their checksum.
         VersionError: a dtype that this torch cannot restore from such a payload.
     """
-    _check_coded(f"tensor {entry.name!r}", body, entry.coded_crc32)
-    specs, words, start = entry.layout(), {}, 0
-    for record in entry.streams:
-        data = body[start : start + record.nbytes]
-        words[record.name] = _decode_stream(entry.name, record, data, specs[record.name])
-        start += record.nbytes
+    words = decode_streams(entry, body, [record.name for record in entry.streams])
     try:
         payload = PAYLOADS[entry.kind].from_streams(entry.payload, entry.shape, entry.torch_dtype, words)
         restored = payload.restore()
@@ -70,6 +67,22 @@ def decode_tensor(entry: Entry, body: memoryview) -> Tensor:
     if checksum(as_bytes(restored).numpy()) != entry.crc32:
         raise ChecksumError(f"tensor {entry.name!r} does not restore to the values it was made from")
     return restored
+
+
+def decode_streams(entry: Entry, body: memoryview, names: Container[str]) -> dict[str, Words]:
+    """The words of some streams of one entry, from all of its coded streams; the checksum of these is checked.
+
+    Raises:
+        FormatError, ChecksumError: as for :func:`decode_tensor`.
+    """
+    _check_coded(f"tensor {entry.name!r}", body, entry.coded_crc32)
+    specs, words, start = entry.layout(), {}, 0
+    for record in entry.streams:
+        if record.name in names:
+            data = body[start : start + record.nbytes]
+            words[record.name] = _decode_stream(entry.name, record, data, specs[record.name])
+        start += record.nbytes
+    return words
 
 
 def encode_asset(name: str, content: bytes) -> tuple[Asset, bytes]:

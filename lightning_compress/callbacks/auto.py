@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, Literal
 
-from lightning_compress.archive import Archive, is_archive
+from lightning_compress.archive import Archive, Manifest, is_archive
 from lightning_compress.callbacks.naming import partner_of
 from lightning_compress.callbacks.validation import validated
 from lightning_compress.errors import CallbackError
@@ -17,6 +18,22 @@ Mode = Literal["min", "max"]
 _SHARDS = ("FullyShardedDataParallel", "DTensor", "FlatParameter")
 
 
+@dataclass(frozen=True)
+class _Found:
+    """The plan of a search, and whether its file was recovered."""
+
+    plan: Plan
+    recovered: bool
+
+    @classmethod
+    def of(cls, manifest: Manifest) -> _Found | None:
+        """None where nothing better than a fallback was found, or no search was made."""
+        facts = manifest.metrics.get("search", {})
+        if not facts or "fallback" in facts:
+            return None
+        return cls(Plan.from_config(manifest.plan), bool(facts.get("recovered")))
+
+
 class Auto:
     """Searches plans for a trainer's module.
 
@@ -25,7 +42,7 @@ class Auto:
         monitor: the metric that validation measures; that of the trainer's ``ModelCheckpoint`` where it is None.
         mode: whether more of it is better; as the ``ModelCheckpoint`` that monitors it says where it is None.
         max_drop: the largest loss of score allowed.
-        calibration: for methods that need data.
+        calibration: batches and their loss, for the search and for each file that its plan is used for again.
         effort: as for :func:`~lightning_compress.smallest`.
 
     Raises:
@@ -47,7 +64,7 @@ class Auto:
         self._max_drop = max_drop
         self._calibration = calibration
         self._effort = effort
-        self._found: Plan | None = None
+        self._found: _Found | None = None
 
     def check(self, trainer: Any) -> None:
         """Refuse a trainer whose module cannot be judged, before the first step.
@@ -79,10 +96,7 @@ class Auto:
     def resume(self, path: str) -> None:
         """Take up the plan of the compressed file beside the checkpoint that a run resumes from."""
         if path and is_archive(partner_of(path)):
-            manifest = Archive.open(partner_of(path)).manifest
-            found = manifest.metrics.get("search", {})
-            if found and "fallback" not in found:
-                self._found = Plan.from_config(manifest.plan)
+            self._found = _Found.of(Archive.open(partner_of(path)).manifest)
 
     def compress(self, trainer: Any, weights: Weights) -> Archive:
         """The file of these weights, by the plan found before if it still holds, else by a new search.
@@ -92,7 +106,16 @@ class Auto:
         """
         module, evaluate = trainer.lightning_module, self._evaluator(trainer)
         if self._found is not None:
-            archive = reuse(self._found, module, evaluate, self._max_drop, weights)
+            archive = reuse(
+                self._found.plan,
+                module,
+                evaluate,
+                self._max_drop,
+                weights,
+                calibration=self._calibration,
+                recovered=self._found.recovered,
+                effort=self._effort,
+            )
             if archive is not None:
                 return archive
         archive = smallest(
@@ -104,8 +127,7 @@ class Auto:
             progress=False,
             weights=weights,
         )
-        is_plain = "fallback" in archive.manifest.metrics["search"]
-        self._found = None if is_plain else Plan.from_config(archive.manifest.plan)
+        self._found = _Found.of(archive.manifest)
         return archive
 
     def _evaluator(self, trainer: Any) -> Evaluate:

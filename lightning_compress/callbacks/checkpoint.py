@@ -59,7 +59,8 @@ class CompressCheckpoint(_Callback):
         mode: with ``"auto"``, ``"max"`` where more of it is better, ``"min"`` where less is; as the ``ModelCheckpoint``
             that monitors it says by default.
         max_drop: with ``"auto"``, the largest loss of score allowed.
-        calibration: with ``"auto"``, batches and their loss, for methods that need data.
+        calibration: with ``"auto"``, batches and their loss, as for :func:`~lightning_compress.smallest`: the search
+            uses them, and each later file is guided by what they measure of its weights.
         effort: with ``"auto"``, ``"quick"``, ``"default"`` or ``"thorough"``.
 
     Raises:

@@ -56,8 +56,8 @@ def allocate(weights: Weights, sensitivities: Mapping[str, Sensitivity]) -> dict
     guides = {name: _guide(weight, sensitivity) for name, (weight, sensitivity) in known.items()}
     harms = {name: _harm(known[name][1], guide, known[name][0].tensor.numel()) for name, guide in guides.items()}
     sizes = {name: weight.tensor.numel() for name, (weight, _) in known.items()}
-    typical = _mean_logarithm({name: harm for name, harm in harms.items() if harm > 0}, sizes)
-    floored = {name: max(harm, _LEAST * math.exp(typical)) for name, harm in harms.items()}
+    typical = _median(harms, sizes)
+    floored = {name: max(harm, _LEAST * typical) for name, harm in harms.items()}
     steps = {name: harm ** (-0.5 * _BETWEEN_TENSORS) for name, harm in floored.items()}
     spreads = {name: float(weight.tensor.double().std(correction=0)) for name, (weight, _) in known.items()}
     relative = {name: spreads[name] / step for name, step in steps.items() if spreads[name] > 0}
@@ -99,6 +99,16 @@ def _harm(sensitivity: Sensitivity, guide: GridGuide, weights: int) -> float:
     damping = _DAMPING * float(diagonal.mean())
     left = (float(diagonal[-1]) + damping) * float(guide.factor[-1, -1]) ** 2
     return harm * left / (float(diagonal.mean()) + damping)
+
+
+def _median(values: Mapping[str, float], sizes: Mapping[str, int]) -> float:
+    """The value that half of all weights are at or below; 0 where there are none."""
+    half, passed = sum(sizes[name] for name in values) / 2, 0
+    for name in sorted(values, key=values.__getitem__):
+        passed += sizes[name]
+        if passed >= half:
+            return values[name]
+    return 0.0
 
 
 def _mean_logarithm(values: Mapping[str, float], sizes: Mapping[str, int]) -> float:

@@ -61,7 +61,12 @@ class Bracket:
         else:
             low, high = lower + least, min(upper, lower + _REACH)
         size = float(min(max(self._crossing(), low), max(low, high)))
-        return None if any(abs(size - known) < self.tolerance / 2 for known, _ in self.points) else size
+        if not self.deviation and self._is_known(size):
+            size = lower + gap / 2
+        return None if self._is_known(size) else size
+
+    def _is_known(self, size: float) -> bool:
+        return any(abs(size - known) < self.tolerance / 2 for known, _ in self.points)
 
     def _failed(self) -> list[float]:
         """Sizes that lose too much beyond doubt. Where all fail, any: the way to what holds leads away from them."""

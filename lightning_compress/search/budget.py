@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 from lightning_compress.archive import Archive
 from lightning_compress.errors import SearchError
-from lightning_compress.search.family import Family
+from lightning_compress.search.family import Family, PlanFamily
 
 _PREDICTED, _HALVED = 3, 7  # archives made at most: where a prediction leads, then halving what is left
 _CLOSE = 0.99  # share of the room that is worth no further archive
+_RECOVERED = 3  # archives with recovery at most
 _SAME = 1e-3  # difference in strength that is none
 
 
@@ -19,10 +21,25 @@ def fit_budget(family: Family, room: int) -> tuple[float, Archive]:
     Each archive corrects the prediction for the next, and the strengths that fit and those that do not close in on each
     other.
 
+    Recovery takes long and hardly changes bytes, so of a family with recovery the room is fitted without.
+
     Args:
         family: of archives.
         room: bytes of the file.
     """
+    if not isinstance(family, PlanFamily) or family.recover is None:
+        return _fitted(family, room)
+    draft, aim = replace(family, recover=None), room
+    for _ in range(_RECOVERED):
+        strength, _ = _fitted(draft, aim)
+        archive = family.archive(strength)
+        if archive.nbytes <= room:
+            break
+        aim -= 2 * (archive.nbytes - room)
+    return strength, archive
+
+
+def _fitted(family: Family, room: int) -> tuple[float, Archive]:
     too_large, fits = -math.inf, math.inf
     best: tuple[float, Archive] | None = None
     bias = 1.0

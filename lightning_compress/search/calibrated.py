@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 
 from torch import nn
 
+from lightning_compress.archive import Archive
 from lightning_compress.plan import Plan, Rule
 from lightning_compress.quantize import Grid, Half, Raw
 from lightning_compress.search.allocation import Allocation, allocate
@@ -16,7 +18,9 @@ from lightning_compress.search.family import Family, PlanFamily
 from lightning_compress.search.layout import EXACT
 from lightning_compress.search.recovery import Recovery
 from lightning_compress.search.sensitivity import measure_sensitivity
-from lightning_compress.weights import Weights
+from lightning_compress.weights import Weights, matches_any
+
+_log = logging.getLogger(__name__)
 
 WEAKEST, STRONGEST = -7.0, 2.0
 _VECTORS = -3.0  # octaves: vectors are a hundredth of the bytes, and their grids so much finer
@@ -44,7 +48,7 @@ def calibrated_families(
         SearchError: a batch fails.
     """
     with loaded():
-        allocations = allocate(weights, measure_sensitivity(module, calibration))
+        allocations = allocate(weights, measure_sensitivity(weights, module, calibration))
     classes = {weight.name: weight.class_name.partition(".")[0] for weight in weights}
     vectors = {weight.name for weight in weights if weight.tensor.squeeze().ndim < 2}
 
@@ -56,9 +60,54 @@ def calibrated_families(
 
     guides = {name: allocation.guide for name, allocation in allocations.items()}
     rounded = PlanFamily(weights, plan_at, WEAKEST, STRONGEST, guidance=guides)
-    if not recovery or not isinstance(calibration, Distillation):
-        return (rounded,)
-    return rounded, replace(rounded, recover=Recovery(weights, module, calibration, recovery, loaded))
+    recover = _recovery(weights, module, calibration, recovery, loaded)
+    return (rounded,) if recover is None else (rounded, replace(rounded, recover=recover))
+
+
+def guided_archive(
+    plan: Plan,
+    weights: Weights,
+    module: nn.Module,
+    calibration: Calibration,
+    recovery: int = 0,
+    *,
+    loaded: Callable[[], AbstractContextManager[None]] = nullcontext,
+) -> Archive:
+    """The archive of a plan that is known, guided by what calibration measures of these weights.
+
+    Args:
+        plan: as :func:`calibrated_families` made it for earlier weights.
+        weights: and the rest as there.
+
+    Raises:
+        SearchError: a batch fails.
+        PlanError: the plan does not fit these weights.
+    """
+    with loaded():
+        allocations = allocate(weights, measure_sensitivity(weights, module, calibration))
+    guides = {name: allocation.guide for name, allocation in allocations.items()}
+    recover = _recovery(weights, module, calibration, recovery, loaded)
+    return PlanFamily(weights, lambda *_: plan, WEAKEST, STRONGEST, guidance=guides, recover=recover).archive(0.0)
+
+
+def _recovery(
+    weights: Weights,
+    module: nn.Module,
+    calibration: Calibration,
+    batches: int,
+    loaded: Callable[[], AbstractContextManager[None]],
+) -> Recovery | None:
+    """None where no recovery is wished, or calibration does not tell the module's answers."""
+    if not batches:
+        return None
+    if not isinstance(calibration, Distillation):
+        _log.warning(
+            "recovery is skipped, since calibration is a %s without outputs(module, batch): give it that method, "
+            "which returns the scores before the softmax, for a smaller file; effort='quick' has no recovery",
+            type(calibration).__name__,
+        )
+        return None
+    return Recovery(weights, module, calibration, batches, loaded)
 
 
 def calibrated_plan(allocations: Mapping[str, Allocation], octaves: Mapping[str, float]) -> Plan:
@@ -67,6 +116,7 @@ def calibrated_plan(allocations: Mapping[str, Allocation], octaves: Mapping[str,
     rules = (
         Rule(name, Grid(_short(allocation.step * 2.0 ** octaves[name])), Half(rounding="nearest"), optional=True)
         for name, allocation in allocations.items()
+        if not matches_any(EXACT, name)
     )
     return Plan(*exact, *rules, Rule("*", Half(rounding="nearest"), optional=True))
 

@@ -35,10 +35,29 @@ class Distillation(Calibration, Protocol):
         ...
 
 
+def batches_of(calibration: Calibration) -> Iterator[Any]:
+    """The batches from the start.
+
+    Raises:
+        SearchError: one cannot be had, or there is none.
+    """
+    number = 0
+    try:
+        for batch in calibration:
+            yield batch
+            number += 1
+    except Exception as error:
+        raise SearchError(
+            f"calibration fails to give batch {number}, with {type(error).__name__}: {error}. The module is as it was."
+        ) from error
+    if not number:
+        raise SearchError("calibration gives no batch this time: it is gone through many times, give them each time")
+
+
 def check_calibration(calibration: Any, module: nn.Module) -> None:
     """Try the first batch, before anything is paid for.
 
-    To be called where the module is kept (:func:`~lightning_compress.search.keeping.kept_module`).
+    To be called in a block that keeps the module (:meth:`~lightning_compress.search.Evaluator.exact`).
 
     Raises:
         SearchError: it cannot be gone through twice, is empty, has no ``loss``, or the loss of its first batch fails or

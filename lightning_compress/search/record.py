@@ -57,5 +57,6 @@ def record_bytes(score: float, points: int) -> int:
     names = ("score_before", "score_after", "drop", "noise", "evaluations", "seconds", "factor", "expected_score")
     facts = dict(zip(names, reversed(numbers), strict=False))
     empty = Archive(Manifest(()), {})
-    record = {**facts, "interval": numbers[-2:], "fallback": "lossless", "retargeted": {}, "frontier": frontier}
+    flags = {"fallback": "lossless", "recovered": True, "retargeted": {}}
+    record = {**facts, **flags, "interval": numbers[-2:], "frontier": frontier}
     return empty.with_metrics({KEY: record}).nbytes - empty.nbytes

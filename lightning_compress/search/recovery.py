@@ -21,9 +21,10 @@ from torch import Tensor, nn
 
 from lightning_compress.compression import payloads_of
 from lightning_compress.errors import SearchError
-from lightning_compress.plan import Plan
+from lightning_compress.plan import Plan, Rule
 from lightning_compress.quantize import GridPayload, Payload
-from lightning_compress.search.calibration import Distillation
+from lightning_compress.search.calibration import Distillation, batches_of
+from lightning_compress.search.holders import Holder, holders_of, summed
 from lightning_compress.weights import Weights
 
 _RATE = 1e-3  # of Adam; for steps it is relative, since their logarithm is tuned
@@ -56,18 +57,19 @@ class Recovery:
             SearchError: a batch fails.
         """
         with self.loaded():
-            parameters = dict(self.module.named_parameters())
-            tuned = [
-                _Tuned(parameters[weight.name], weight.tensor, payload)
+            holders = holders_of(self.weights, self.module)
+            tuned = {
+                weight.name: _Tuned(holders[weight.name], weight.tensor, payload)
                 for weight, payload in zip(self.weights, payloads, strict=True)
-                if weight.name in parameters and parameters[weight.name].is_floating_point()
-            ]
-            self._train(tuned)
-        return self._payloads(plan, payloads, {id(one.payload): one for one in tuned})
+                if weight.name in holders
+            }
+            if tuned:
+                self._train(list(tuned.values()))
+        return self._payloads(plan, payloads, tuned)
 
     def _train(self, tuned: Sequence[_Tuned]) -> None:
         optimizer = torch.optim.Adam([one.trained for one in tuned], lr=_RATE, betas=_BETAS)
-        batches = list(self.calibration)
+        batches = list(batches_of(self.calibration))
         order = random.Random(0)
         queue: list[int] = []
         for number in range(self.batches):
@@ -77,58 +79,78 @@ class Recovery:
             rate = min(1.0, (number + 1) / _WARM_UP) * (1 - number / self.batches)
             for group in optimizer.param_groups:
                 group["lr"] = _RATE * rate
-            self._backward(tuned, batch)
-            optimizer.step()
+            if self._backward(tuned, batch):
+                optimizer.step()
 
-    def _backward(self, tuned: Sequence[_Tuned], batch: object) -> None:
-        """Gradients of one batch, for what is tuned."""
+    def _backward(self, tuned: Sequence[_Tuned], batch: object) -> bool:
+        """Take the gradients of one batch; False where they are not finite."""
+        parameters = [holder.parameter for one in tuned for holder in one.holders]
         try:
             with torch.no_grad():
                 for one in tuned:
-                    one.parameter.copy_(one.exact)
+                    one.load(one.exact)
                 wanted = self.calibration.outputs(self.module, batch).log_softmax(-1)
                 for one in tuned:
-                    one.parameter.copy_(one.value())
+                    one.load(one.value())
             with torch.enable_grad(), torch.backends.cudnn.flags(enabled=False):
                 given = self.calibration.outputs(self.module, batch).log_softmax(-1)
-                divergence = nn.functional.kl_div(given, wanted, log_target=True, reduction="sum")
-                loss = divergence * wanted.shape[-1] / max(wanted.numel(), 1)
-                gradients = torch.autograd.grad(loss, [one.parameter for one in tuned], allow_unused=True)
+                loss = divergence(given, wanted) * wanted.shape[-1] / max(wanted.numel(), 1)
+                found = torch.autograd.grad(loss, parameters, allow_unused=True)
         except Exception as error:
             raise SearchError(
-                f"calibration.outputs failed on a batch with {type(error).__name__}: {error}. The module is as it was."
+                f"calibration.outputs failed on a batch with {type(error).__name__}: {error}. It is to return the "
+                "scores before the softmax, [..., classes], that gradients flow from. The module is as it was."
             ) from error
-        for one, gradient in zip(tuned, gradients, strict=True):
-            one.take(gradient)
+        if bool(wanted.isnan().any()):
+            raise SearchError(
+                "calibration.outputs gives NaN with the exact weights: leave such batches out. The module is as it was."
+            )
+        gradients = {id(parameter): gradient for parameter, gradient in zip(parameters, found, strict=True)}
+        return all(one.take(gradients) for one in tuned)
 
-    def _payloads(self, plan: Plan, payloads: Sequence[Payload], tuned: Mapping[int, _Tuned]) -> list[Payload]:
+    def _payloads(self, plan: Plan, payloads: Sequence[Payload], tuned: Mapping[str, _Tuned]) -> list[Payload]:
         """Matrices keep their indices; vectors are stored anew by the plan."""
         vectors = [
-            replace(weight, tensor=tuned[id(payload)].value().to(weight.tensor))
-            for weight, payload in zip(self.weights, payloads, strict=True)
-            if id(payload) in tuned and not tuned[id(payload)].is_matrix
+            replace(weight, tensor=tuned[weight.name].value().to(weight.tensor))
+            for weight in self.weights
+            if weight.name in tuned and not tuned[weight.name].is_matrix
         ]
         part = replace(self.weights, weights=tuple(vectors), ties={}, tied_classes={})
-        stored = dict(zip((v.name for v in vectors), payloads_of(part, plan, {}), strict=True))
-        return [
-            tuned[id(payload)].payload_of_matrix()
-            if id(payload) in tuned and tuned[id(payload)].is_matrix
-            else stored.get(weight.name, payload)
-            for weight, payload in zip(self.weights, payloads, strict=True)
-        ]
+        plan = Plan(*(Rule(rule.pattern, *rule.methods, by=rule.by, optional=True) for rule in plan.rules))
+        made = {name: one.payload_of_matrix() for name, one in tuned.items() if one.is_matrix}
+        made |= zip((vector.name for vector in vectors), payloads_of(part, plan, {}), strict=True)
+        return [made.get(weight.name, payload) for weight, payload in zip(self.weights, payloads, strict=True)]
+
+
+def divergence(given: Tensor, wanted: Tensor) -> Tensor:
+    """Kullback–Leibler divergence of the given from the wanted distributions, summed; a scalar.
+
+    Args:
+        given: logarithms of probabilities, ``[..., classes]``.
+        wanted: likewise; classes that are impossible (minus infinity) do not count.
+    """
+    return (wanted.exp() * (wanted - given)).masked_fill(wanted.isneginf(), 0).sum()
 
 
 class _Tuned:
-    """One parameter in training: the logarithm of its step if it is a matrix on a grid, else its values."""
+    """One tensor in training: the logarithm of its step if it is a matrix on a grid, else its values."""
 
-    def __init__(self, parameter: nn.Parameter, exact: Tensor, payload: Payload) -> None:
-        self.parameter = parameter.requires_grad_(True)
+    def __init__(self, holders: Sequence[Holder], exact: Tensor, payload: Payload) -> None:
+        self.holders = holders
         self.exact = exact
         self.payload = payload
         self.is_matrix = exact.squeeze().ndim > 1
-        self._restored = payload.restore().to(parameter.device)
+        for holder in holders:
+            holder.parameter.requires_grad_(True)
+        device = holders[0].parameter.device
+        self._restored = payload.restore().to(device)
         start = torch.zeros(()) if self.is_matrix else self._restored.float().clone()
-        self.trained = nn.Parameter(start.to(parameter.device), requires_grad=True)
+        self.trained = nn.Parameter(start.to(device), requires_grad=True)
+
+    def load(self, values: Tensor) -> None:
+        """Give the module these values."""
+        for holder in self.holders:
+            holder.load(values)
 
     @torch.no_grad()
     def value(self) -> Tensor:
@@ -136,17 +158,18 @@ class _Tuned:
         return self._restored * self.trained.exp() if self.is_matrix else self.trained.to(self._restored.dtype)
 
     @torch.no_grad()
-    def take(self, gradient: Tensor | None) -> None:
-        """Turn the gradient of the weights into that of what is trained."""
+    def take(self, gradients: Mapping[int, Tensor | None]) -> bool:
+        """Turn the gradient of the weights into that of what is trained; False where it is not finite."""
+        gradient = summed(self.holders, gradients, self.exact.shape)
+        self.trained.grad = None
         if gradient is None or (self.is_matrix and not isinstance(self.payload, GridPayload)):
-            self.trained.grad = None
-        elif self.is_matrix:
-            self.trained.grad = (gradient * self.value()).sum().float()
-        else:
-            self.trained.grad = gradient.float().clone()
+            return True
+        self.trained.grad = (gradient.float() * self.value().float()).sum() if self.is_matrix else gradient.float()
+        return bool(self.trained.grad.isfinite().all())
 
     def payload_of_matrix(self) -> Payload:
-        """The payload with the tuned step."""
+        """The payload with the tuned step, where the dtype holds what it makes."""
         if not isinstance(self.payload, GridPayload):
             return self.payload
-        return self.payload.scaled(math.exp(self.trained.item()))
+        scaled = self.payload.scaled(math.exp(float(self.trained.detach())))
+        return scaled if bool(scaled.restore().isfinite().all()) else self.payload

@@ -6,12 +6,15 @@ from collections.abc import Mapping
 from dataclasses import replace
 from os import PathLike
 
+import numpy as np
+import torch
 from torch import nn
 
 from lightning_compress.archive import Archive
 from lightning_compress.compression import Source, read_weights
 from lightning_compress.errors import SearchError
 from lightning_compress.plan import Plan
+from lightning_compress.quantize import GridGuide
 from lightning_compress.search.budget import fit_budget, unreachable
 from lightning_compress.search.family import PlanFamily
 from lightning_compress.search.frontier import Frontier
@@ -20,15 +23,16 @@ from lightning_compress.search.scaling import scaled_plan
 from lightning_compress.weights import Weights
 
 _OCTAVES = 6.0  # by which steps may shrink or grow
-_OF_THE_OTHER = ("score_after", "drop", "interval", "fallback", "retargeted")
+_OF_THE_OTHER = ("score_after", "drop", "interval", "fallback", "recovered", "retargeted")
 
 
 def retarget(weights: Source, archive: Archive | str | PathLike[str], max_bytes: int) -> Archive:
     """The best file of no more than ``max_bytes`` that the found plan of another file gives.
 
-    All its steps are made coarser or finer by one factor, the smallest that fits. Classes, ties, attached files and
-    hyper-parameters are those of the given file. Its metrics keep what the search found; ``search/retargeted`` adds the
-    factor and, where the size lies inside the frontier, the score to expect of it.
+    All its steps are made coarser or finer by one factor, the smallest that fits; those of rows, which calibration data
+    made unequal, stay so in proportion. Errors are fed back and steps tuned only with data, so not here. Classes, ties,
+    attached files and hyper-parameters are those of the given file. Its metrics keep what the search found;
+    ``search/retargeted`` adds the factor and, where the size lies inside the frontier, the score to expect of it.
 
     Args:
         weights: the exact weights that the file was made from.
@@ -56,13 +60,23 @@ def retarget(weights: Source, archive: Archive | str | PathLike[str], max_bytes:
 
     before = float(found.manifest.metrics[KEY].get("score_before", 0.0))
     reserve = record_bytes(before, len(frontier.points))
-    strength, made = fit_budget(PlanFamily(exact, plan_at, -_OCTAVES, _OCTAVES), max_bytes - reserve)
+    family = PlanFamily(exact, plan_at, -_OCTAVES, _OCTAVES, guidance=_guides_of(found))
+    strength, made = fit_budget(family, max_bytes - reserve)
     if made.nbytes > max_bytes - reserve:
         raise unreachable(max_bytes, made.nbytes + reserve)
     score = frontier.score_at(made.nbytes)
     kept = {name: value for name, value in found.manifest.metrics[KEY].items() if name not in _OF_THE_OTHER}
     facts = {"factor": 2.0**strength} | ({} if score is None else {"expected_score": score})
     return with_record(made, kept | {"retargeted": rounded(facts)}, max_bytes)
+
+
+def _guides_of(found: Archive) -> dict[str, GridGuide]:
+    """The row exponents in a file, which calibration gave it; the feedback of errors needs the data anew."""
+    lowest = {entry.name: entry.payload.get("exponent") for entry in found.manifest.entries}
+    return {
+        name: GridGuide(torch.from_numpy(words.astype(np.int32)) + int(lowest[name] or 0))
+        for name, words in found.streams_named("row_exponents").items()
+    }
 
 
 def _weights_of(source: Source, found: Archive) -> Weights:

@@ -11,7 +11,7 @@ method" (Fisher information as curvature); Kim et al. 2025, "GuidedQuant" (gradi
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -19,7 +19,9 @@ from torch import Tensor, nn
 
 from lightning_compress.errors import SearchError
 from lightning_compress.quantize import matrix_shape
-from lightning_compress.search.calibration import Calibration
+from lightning_compress.search.calibration import Calibration, batches_of
+from lightning_compress.search.holders import holders_of, parameters_of, summed
+from lightning_compress.weights import Weights
 
 _WIDEST = 4096  # columns: the curvature of wider matrices would outweigh them; their columns are treated apart
 
@@ -37,6 +39,12 @@ class Sensitivity:
     rows: Tensor
     curvature: Tensor | None
 
+    @classmethod
+    def zero(cls, rows: int, columns: int) -> Sensitivity:
+        """That of a parameter before the first batch."""
+        curvature = torch.zeros(columns, columns) if 1 < columns <= _WIDEST else None
+        return cls(torch.zeros(rows), curvature)
+
     def add(self, gradient: Tensor) -> None:
         """Count one more gradient ``[rows, columns]``."""
         squares = gradient.square().sum(1)
@@ -46,52 +54,59 @@ class Sensitivity:
             self.curvature.addmm_(touched.T, touched)
 
 
-def measure_sensitivity(module: nn.Module, calibration: Calibration) -> dict[str, Sensitivity]:
+def measure_sensitivity(weights: Weights, module: nn.Module, calibration: Calibration) -> dict[str, Sensitivity]:
     """Gradients of the loss at the module's present weights, batch by batch.
 
     The module is in evaluation mode when this is called. Which parameters want gradients is changed, and is the
     caller's to put back.
 
+    Args:
+        weights: the stored tensors; what is tied counts with the tensor it is a view of.
+        module: which holds them.
+        calibration: batches and their loss.
+
     Returns:
-        Name of a floating-point parameter, as in the state dict → its sensitivity, in main memory. Parameters that the
-        loss does not reach are left out.
+        Name of a stored floating-point tensor → its sensitivity, in main memory. Tensors that the loss does not feel,
+        because it does not reach them or their gradients are all 0, are left out.
 
     Raises:
         SearchError: a batch fails, or its loss or a gradient is not finite.
     """
-    parameters = {name: p for name, p in module.named_parameters() if p.is_floating_point() and p.numel()}
-    for parameter in parameters.values():
+    holders = holders_of(weights, module)
+    shapes = {weight.name: tuple(weight.tensor.shape) for weight in weights}
+    for parameter in parameters_of(holders):
         parameter.requires_grad_(True)
     found: dict[str, Sensitivity] = {}
-    for number, batch in enumerate(calibration):
-        for name, gradient in _gradients(module, calibration, batch, number, parameters).items():
-            matrix = gradient.detach().float().cpu().reshape(matrix_shape(tuple(gradient.shape)))
+    for number, batch in enumerate(batches_of(calibration)):
+        gradients = _gradients(module, calibration, batch, number, parameters_of(holders))
+        for name, group in holders.items():
+            gradient = summed(group, gradients, shapes[name])
+            if gradient is None:
+                continue
+            matrix = gradient.detach().float().cpu().reshape(matrix_shape(shapes[name]))
+            if not bool(matrix.square().sum().isfinite()):
+                raise SearchError(
+                    f"calibration batch {number} gives {name!r} a gradient that is not finite, or too large: leave the "
+                    "batch out, or check it. The module is as it was."
+                )
             if name not in found:
-                rows, columns = matrix.shape
-                curvature = torch.zeros(columns, columns) if 1 < columns <= _WIDEST else None
-                found[name] = Sensitivity(torch.zeros(rows), curvature)
+                found[name] = Sensitivity.zero(*matrix.shape)
             found[name].add(matrix)
-    return found
+    return {name: sensitivity for name, sensitivity in found.items() if bool(sensitivity.rows.any())}
 
 
 def _gradients(
-    module: nn.Module, calibration: Calibration, batch: object, number: int, parameters: Mapping[str, nn.Parameter]
-) -> dict[str, Tensor]:
-    """The gradients of one batch, of the parameters that its loss reaches."""
+    module: nn.Module, calibration: Calibration, batch: object, number: int, parameters: Sequence[nn.Parameter]
+) -> dict[int, Tensor | None]:
+    """The gradients of one batch by the ``id`` of the parameter; None for those that its loss does not reach."""
     try:
         # The recurrent layers of cuDNN have no gradient in evaluation mode.
         with torch.enable_grad(), torch.backends.cudnn.flags(enabled=False):
             loss = calibration.loss(module, batch)
-            gradients = torch.autograd.grad(loss, list(parameters.values()), allow_unused=True)
+            gradients = torch.autograd.grad(loss, list(parameters), allow_unused=True)
     except Exception as error:
         raise SearchError(
             f"calibration.loss failed on batch {number} with {type(error).__name__}: {error}. Give batches that fit "
             "the module, on its device. The module is as it was."
         ) from error
-    reached = {name: g.to_dense() for name, g in zip(parameters, gradients, strict=True) if g is not None}
-    if not all(bool(gradient.isfinite().all()) for gradient in reached.values()):
-        raise SearchError(
-            f"calibration batch {number} has a loss of {float(loss)} whose gradients are not finite: leave it out, or "
-            "check it. The module is as it was."
-        )
-    return reached
+    return {id(parameter): gradient for parameter, gradient in zip(parameters, gradients, strict=True)}

@@ -21,7 +21,7 @@ from lightning_compress.search.calibrated import calibrated_families
 from lightning_compress.search.calibration import Calibration, check_calibration
 from lightning_compress.search.effort import Effort, effort_of
 from lightning_compress.search.evaluation import Evaluate, Evaluator, check_arguments, evaluating
-from lightning_compress.search.family import Family
+from lightning_compress.search.family import Family, PlanFamily
 from lightning_compress.search.frontier import Frontier
 from lightning_compress.search.moves import descend, turn
 from lightning_compress.search.progress import Tell, telling
@@ -33,7 +33,7 @@ from lightning_compress.weights import Weights
 
 _log = logging.getLogger(__name__)
 _NEGLIGIBLE = 1e-3  # of the allowed drop: noise that is not worth a word
-_FOR_LATER = 5  # evaluations that a family leaves to each one after it
+_FOR_LATER = 5  # evaluations at most that a family leaves to each one after it
 _POINTS = 8  # of the frontier, that a budget leaves room for
 _WORTH_TRYING = 4  # a budget of a fourth of the raw bytes or more may hold the weights exactly, or in half precision
 _PLAIN = {
@@ -66,8 +66,9 @@ def smallest(
     file does, half precision or the exact weights are returned, and both the log and the file say so.
 
     The file's metrics hold under ``search``: ``score_before``, ``score_after``, ``drop``, its 95 % ``interval`` where
-    the score has statistics, ``noise`` between two evaluations of the same weights, ``evaluations``, ``seconds``, and
-    the ``frontier`` of ``[strength, bytes, score]`` that :func:`retarget` makes other sizes from.
+    the score has statistics, ``noise`` between two evaluations of the same weights, ``evaluations``, ``seconds``,
+    ``recovered`` where steps and vectors were tuned, and the ``frontier`` of ``[strength, bytes, score]`` that
+    :func:`retarget` makes other sizes from.
 
     Args:
         module: a module with the exact weights loaded.
@@ -78,7 +79,8 @@ def smallest(
             loses.
         min_score: a score that the file must keep besides; exact weights below it are an error.
         calibration: batches and their loss: steps follow what the loss feels, and rounding errors are fed back. Where
-            it tells the module's ``outputs`` too (:class:`Distillation`), steps and vectors are then tuned by them.
+            it tells the module's ``outputs`` too (:class:`Distillation`), steps and vectors are then tuned by them,
+            unless the effort is ``"quick"``.
         effort: ``"quick"`` (at most 8 evaluations), ``"default"`` (16) or ``"thorough"`` (60).
         progress: whether to show a bar, where the error stream is a terminal.
         families: weights → the families to search in, the most promising first; by default uniform grids, or with
@@ -101,10 +103,8 @@ def smallest(
     source = weights if weights is not None else Weights.from_module(module, exclude=exclude, classes=classes)
     with evaluating(module, evaluate, source) as evaluator, telling(progress, limits.evaluations) as tell:
         if calibration is not None:
-            try:
+            with evaluator.exact():
                 check_calibration(calibration, module)
-            finally:
-                evaluator.kept.put_back()
         made = families or partial(_families, evaluator, calibration, limits)
         return _Search(evaluator, max_drop, max_bytes, min_score, limits, tell, began).run(made)
 
@@ -164,7 +164,11 @@ class _Search:
         goal = FewestBytes(max(wished - noise, 0.0))
         session = Session(self.evaluator, before, goal, self.effort.evaluations, self.tell)
         for later, family in zip(reversed(range(len(families))), families, strict=True):
-            descend(session, family, self.effort, goal.allowed, spare=later * _FOR_LATER)
+            spare = min(later * _FOR_LATER, session.left * later // (later + 1))
+            descend(session, family, self.effort, goal.allowed, spare=spare)
+        # What later families have left over may take the best, or the most promising, further.
+        reached = session.best[0].family if session.best is not None else None
+        descend(session, reached or families[0], self.effort, goal.allowed)
         turn(session, self.effort, goal)
         if session.best is None:
             self._fall_back(session)
@@ -210,6 +214,8 @@ class _Search:
         facts = facts_of(session.before, trial.score, trial.drop, noise, self.evaluator.count, seconds)
         if name := _plain_name(session):
             facts["fallback"] = name
+        if isinstance(trial.family, PlanFamily) and trial.family.recover is not None:
+            facts["recovered"] = True
         points = ((t.strength, t.nbytes, t.score.value) for t in session.trials if t.family is not None)
         return facts | {"frontier": Frontier.of(points).to_json()}
 

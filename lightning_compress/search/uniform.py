@@ -10,7 +10,7 @@ from lightning_compress.search.family import Family, PlanFamily
 from lightning_compress.search.layout import EXACT, Layout, layout_of
 from lightning_compress.weights import Weights
 
-WEAKEST, STRONGEST = -6.0, 2.0  # binary logarithms of the step in standard deviations
+WEAKEST, STRONGEST = -8.0, 2.0  # binary logarithms of the step in standard deviations
 _VECTOR_STEP = 2.0**-5  # standard deviations of a vector; all vectors together are a hundredth of a model
 _KEPT = Half(rounding="nearest")  # what no grid holds
 

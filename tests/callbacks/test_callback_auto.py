@@ -241,6 +241,63 @@ def test_a_resumed_run_takes_up_the_plan(tmp_path, monkeypatch):
     assert len(plans) == 1
 
 
+class Answering:
+    """The training data, the loss on it, and what is taken for the scores before a softmax."""
+
+    def __init__(self) -> None:
+        self.losses = 0
+
+    def __iter__(self):
+        return iter(loader())
+
+    def loss(self, module, batch):
+        self.losses += 1
+        return F.mse_loss(module(batch[0]), batch[1])
+
+    def outputs(self, module, batch):
+        return module(batch[0])
+
+
+def ever_milder(module):
+    """The loss counts less from epoch to epoch, so that a plan that holds goes on to hold."""
+    return negative_loss(module) * 0.25**module.current_epoch
+
+
+def test_calibration_guides_the_search_and_every_later_file(tmp_path, monkeypatch):
+    searches, calibration = count_searches(monkeypatch), Answering()
+    measured = []
+
+    def keep(self, *_):
+        measured.append(calibration.losses)
+
+    monkeypatch.setattr(ModelCheckpoint, "on_train_epoch_start", keep, raising=False)
+    options = {"calibration": calibration, "evaluate": ever_milder, "max_drop": 0.5, "on_error": "raise"}
+    compress = CompressCheckpoint("auto", **options)
+    made = Wide()
+    plain = Wide()
+    plain.load_state_dict(made.state_dict())
+    torch.manual_seed(3)
+    trainer(tmp_path, compress, by_loss(tmp_path)).fit(made)
+    assert searches == [1]
+    assert len(set(measured)) == len(measured) == 3
+    archives, facts = zip(*(searched(tmp_path, f"epoch={epoch}") for epoch in range(3)), strict=True)
+    assert all(found["drop"] <= 0.5 for found in facts)
+    assert len({str(archive.manifest.plan) for archive in archives}) == 1
+    assert len({found.get("recovered", False) for found in facts}) == 1
+    assert [found["evaluations"] for found in facts[1:]] == [3, 3]
+    assert archives[-1].streams_named("row_exponents")
+    torch.manual_seed(3)
+    trainer(tmp_path / "plain", by_loss(tmp_path / "plain")).fit(plain)
+    assert all(torch.equal(tensor, made.state_dict()[name]) for name, tensor in plain.state_dict().items())
+
+    resumed = trainer(tmp_path, CompressCheckpoint("auto", **options), by_loss(tmp_path), max_epochs=4)
+    resumed.fit(Wide(), ckpt_path=tmp_path / "epoch=2.ckpt")
+    assert searches == [1]
+    last, found = searched(tmp_path, "epoch=3")
+    assert last.manifest.plan == archives[0].manifest.plan
+    assert found.get("recovered", False) == facts[0].get("recovered", False)
+
+
 def test_scores_are_logged(tmp_path):
     csv = CSVLogger(tmp_path)
     compress = CompressCheckpoint("auto", max_drop=0.5, effort="quick", on_error="raise")

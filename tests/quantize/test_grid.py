@@ -70,7 +70,7 @@ def test_bits_that_count_make_a_smaller_payload_of_the_same_error(states):
 def test_a_trellis_and_rates_together_beat_the_plain_grid():
     weights = normal(256, 300, seed=2)
     plain = stored(weights, Grid(1.0, trellis=0, rate_weight=0))
-    best = stored(weights, Grid(0.64, trellis=32))
+    best = stored(weights, Grid(0.64, trellis=32, rate_weight=1.0))
     errors = [float((p.restore() - weights).square().mean()) for p in (plain, best)]
     assert errors[1] < errors[0]
     assert entropy_bits(best) < 0.92 * entropy_bits(plain)

@@ -125,7 +125,9 @@ def test_where_nothing_else_holds_it_falls_back_and_says_so(net, caplog, most, k
 
 
 def test_the_fallback_works_without_any_evaluation_left(net, monkeypatch):
-    monkeypatch.setitem(EFFORTS, "quick", EFFORTS["quick"].__class__(evaluations=2, tolerance=0.1, rounds=0))
+    monkeypatch.setitem(
+        EFFORTS, "quick", EFFORTS["quick"].__class__(evaluations=2, tolerance=0.1, rounds=0, recovery=0)
+    )
     archive = smallest(net, Hopeless(net, 0.0), 0.5, families=rounded, effort="quick", progress=False)
     assert archive.manifest.metrics["search"]["fallback"] == "lossless"
 
@@ -150,10 +152,9 @@ def test_minus_infinity_is_a_candidate_that_lost_everything(net):
 
 def test_a_better_family_wins_and_a_worse_one_costs_one_evaluation(net):
     alone = Agreement(net)
-    best = smallest(net, alone, 5.0, families=rounded, progress=False, effort="quick")
+    best = smallest(net, alone, 5.0, families=rounded, progress=False)
     both = Agreement(net)
-    again = smallest(net, both, 5.0, families=lambda w: (Rounded(w), Rounded(w, strongest=-5.0)), progress=False,
-                     effort="quick")  # fmt: skip
+    again = smallest(net, both, 5.0, families=lambda w: (Rounded(w), Rounded(w, strongest=-5.0)), progress=False)
     assert again.nbytes == best.nbytes
     assert both.calls <= alone.calls + 1
 
