@@ -13,7 +13,7 @@ from torch import Tensor
 
 from lightning_compress.errors import FormatError
 from lightning_compress.quantize.half import HalfPayload
-from lightning_compress.quantize.nested import STORAGES, inner_parameters, inner_streams, outliers_layout, streams_of
+from lightning_compress.quantize.nested import inner_parameters, inner_streams, marked_outliers, outliers_layout
 from lightning_compress.quantize.payload import (
     FLOATS,
     WORD_DTYPES,
@@ -138,15 +138,11 @@ class CodebookPayload:
         streams: Mapping[str, Words],
     ) -> CodebookPayload:
         """See :class:`Payload`."""
-        levels, number = parameters["levels"], parameters["outliers"]["count"]
+        levels = parameters["levels"]
         words = streams.get("indices", np.empty(0, np.uint8))
         if int(words.max(initial=0)) > levels:
             raise FormatError(f"index {int(words.max())} stands in a codebook of {levels} values")
-        marked = np.count_nonzero(words == levels)
-        if marked != number:
-            raise FormatError(f"{marked} indices are marked as outliers, and {number} outliers are stored")
-        inner = parameters["outliers"]
-        outliers = STORAGES[inner["kind"]].from_streams(inner, (number,), dtype, streams_of(streams, "outlier"))
+        outliers = marked_outliers(words, levels, parameters["outliers"], dtype, streams)
         scales = None
         if "scales" in parameters:
             own = parameters["scales"]

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from lightning_compress.quantize.feedback_paths import best_block
-from lightning_compress.quantize.rates import Rates
+from lightning_compress.quantize.rates import Rates, nearest_whole
 from lightning_compress.quantize.trellis import Floats, Trellis
 from lightning_compress.quantize.trellis_search import start_costs
 
@@ -86,23 +86,10 @@ def _plain(weights: Floats, upper: Floats, rates: Rates | None) -> Floats:
         errors = np.empty((stop - start, weights.shape[1]), np.float32)
         for place, column in enumerate(range(start, stop)):
             value = weights[column] - upper[start:column, column] @ errors[:place]
-            near = _nearest_plain(value, upper[column, column], rates, column)
-            points[column] = near
-            errors[place] = (value - near) / upper[column, column]
+            scale, here = upper[column, column], None if rates is None else rates.of_columns(slice(column, column + 1))
+            points[column] = np.copysign(nearest_whole(np.minimum(np.abs(value), _MOST)[None], here, scale)[0], value)
+            errors[place] = (value - points[column]) / scale
         weights[stop:] -= upper[start:stop, stop:].T @ errors
-    return points
-
-
-def _nearest_plain(value: Floats, scale: np.float32, rates: Rates | None, column: int) -> Floats:
-    sizes = np.minimum(np.abs(value), _MOST)
-    near = np.rint(sizes)
-    if rates is not None:
-        below = np.maximum(near - 1, 0)
-        here = rates.of_columns(slice(column, column + 1))
-        starts = here.starts(np.uint8(0))
-        near_cost, below_cost = (np.square((sizes - k) / scale) + here.costs(k[None], starts)[0] for k in (near, below))
-        near = np.where(below_cost < near_cost, below, near)
-    points: Floats = np.copysign(near, value)
     return points
 
 

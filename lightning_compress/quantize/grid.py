@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal, get_args
+from typing import ClassVar
 
 from torch import Tensor
 
@@ -22,10 +22,10 @@ from lightning_compress.quantize.grid_points import choose_points
 from lightning_compress.quantize.indexing import index_pruned
 from lightning_compress.quantize.payload import Payload
 from lightning_compress.quantize.quantizer import Storage
+from lightning_compress.quantize.scope import Scope, check_scope, group_key
 from lightning_compress.quantize.trellis import TRELLISES
 from lightning_compress.weights import standard_deviation
 
-Scope = Literal["model", "class", "tensor"]
 _LARGEST = 32760.0  # steps; points of a trellis may lie a little further out
 
 
@@ -75,8 +75,7 @@ class Grid:
             raise PlanError(f"Grid: trellis is {self.trellis!r}, expected a number of states, {known}, or 0 for none")
         if not isinstance(self.relative, bool):
             raise PlanError(f"Grid: relative is {self.relative!r}, write true or false")
-        if self.scope not in get_args(Scope):
-            raise PlanError(f"Grid: scope {self.scope!r} is unknown; write one of {', '.join(get_args(Scope))}")
+        check_scope("Grid", self.scope)
 
     @property
     def holds_zero(self) -> bool:
@@ -85,7 +84,7 @@ class Grid:
 
     def group(self, name: str, class_name: str) -> str:
         """Key of the weights that share a step with this tensor."""
-        return {"model": "", "class": class_name, "tensor": name}[self.scope]
+        return group_key(self.scope, name, class_name)
 
     def fit(self, tensors: Sequence[Tensor]) -> FittedGrid:
         """The grid for one group of tensors."""

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from lightning_compress.quantize.feedback import feedback_points
 from lightning_compress.quantize.grid_classes import choose_classes
-from lightning_compress.quantize.rates import Rates, measured_rates
+from lightning_compress.quantize.rates import Rates, measured_rates, nearest_whole
 from lightning_compress.quantize.trellis import TRELLISES, Bytes, indices_of
 from lightning_compress.quantize.trellis_search import trellis_points
 
@@ -64,12 +64,7 @@ def _points(weights: Tensor, states: int, rates: Rates | None, zeros: Tensor | N
     if states:
         return trellis_points(weights, TRELLISES[states], rates, zeros=zeros)
     columns = np.ascontiguousarray(weights.numpy().T)
-    magnitudes = np.abs(columns)
-    near = np.rint(magnitudes)
-    if rates is not None:
-        below, starts = np.maximum(near - 1, 0), rates.starts(np.uint8(0))
-        near_cost, below_cost = (np.square(magnitudes - sizes) + rates.costs(sizes, starts) for sizes in (near, below))
-        near = np.where(below_cost < near_cost, below, near)
+    near = nearest_whole(np.abs(columns), rates)
     points = torch.from_numpy(np.copysign(near, columns).astype(np.int16)).T
     return points if zeros is None else points.masked_fill(zeros, 0)
 

@@ -13,13 +13,7 @@ from torch import Tensor
 
 from lightning_compress.errors import FormatError
 from lightning_compress.quantize.half import HalfPayload
-from lightning_compress.quantize.nested import (
-    STORAGES,
-    inner_parameters,
-    inner_streams,
-    outliers_layout,
-    streams_of,
-)
+from lightning_compress.quantize.nested import inner_parameters, inner_streams, marked_outliers, outliers_layout
 from lightning_compress.quantize.payload import FLOATS, StreamSpec, Words, count_of, from_words, to_words
 from lightning_compress.quantize.raw import RawPayload
 from lightning_compress.weights import true_positions
@@ -133,15 +127,10 @@ class IndexedPayload:
     ) -> IndexedPayload:
         """See :class:`Payload`."""
         codebook = _codebook(parameters)
-        number = parameters["outliers"]["count"]
-        inner = parameters["outliers"]
-        outliers = STORAGES[inner["kind"]].from_streams(inner, (number,), dtype, streams_of(streams, "outlier"))
         words = streams.get("indices", np.empty(0, f"<u{codebook.index_dtype.itemsize}"))
         if int(words.max(initial=0)) > codebook.outlier:
             raise FormatError(f"index {int(words.max())} stands in a codebook of {codebook.outlier + 1}")
-        marked = np.count_nonzero(words == codebook.outlier)
-        if marked != number:
-            raise FormatError(f"{marked} indices are marked as outliers, and {number} outliers are stored")
+        outliers = marked_outliers(words, codebook.outlier, parameters["outliers"], dtype, streams)
         indices = from_words(words, codebook.index_dtype)
         return cls(indices, codebook, outliers, shape, dtype)
 

@@ -24,10 +24,10 @@ from lightning_compress.errors import PlanError
 from lightning_compress.quantize.indexed import Codebook, IndexedPayload
 from lightning_compress.quantize.indexing import index
 from lightning_compress.quantize.quantizer import Storage
+from lightning_compress.quantize.scope import Scope, check_scope, group_key
 from lightning_compress.weights.magnitude import smallest, true_positions
 
 Restore = Literal["left", "middle", "right"]
-Scope = Literal["model", "class", "tensor"]
 _WIDEST = 2.0**1022  # twice this is still a float64
 _POSITION = {"left": 0.0, "middle": 0.5, "right": 1.0}
 
@@ -69,12 +69,11 @@ class Interval:
             raise PlanError(
                 f"Interval: restore {self.restore!r} is unknown; write one of {', '.join(get_args(Restore))}"
             )
-        if self.scope not in get_args(Scope):
-            raise PlanError(f"Interval: scope {self.scope!r} is unknown; write one of {', '.join(get_args(Scope))}")
+        check_scope("Interval", self.scope)
 
     def group(self, name: str, class_name: str) -> str:
         """Key of the weights that share an interval with this tensor."""
-        return {"model": "", "class": class_name, "tensor": name}[self.scope]
+        return group_key(self.scope, name, class_name)
 
     def fit(self, tensors: Sequence[Tensor]) -> FittedInterval:
         """The narrowest interval that covers the share of one group of tensors, rounded up to whole weights.

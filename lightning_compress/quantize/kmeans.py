@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal, get_args
+from typing import ClassVar, get_args
 
 import torch
 from torch import Tensor
@@ -18,9 +18,9 @@ from lightning_compress.quantize.codes import OUTSIDE, codebook_payload
 from lightning_compress.quantize.lloyd import Start, cluster, points
 from lightning_compress.quantize.outliers import checked_share, is_inside, largest_inside
 from lightning_compress.quantize.quantizer import Storage
+from lightning_compress.quantize.scope import Scope, check_scope, group_key
 from lightning_compress.weights import chunks, true_positions
 
-Scope = Literal["model", "class", "tensor"]
 MAX_CLUSTERS = 4096
 _FLOAT32_MAX = float(torch.finfo(torch.float32).max)
 
@@ -54,15 +54,14 @@ class KMeans:
     def __post_init__(self) -> None:
         if type(self.clusters) is not int or not 1 <= self.clusters <= MAX_CLUSTERS:
             raise PlanError(f"KMeans: clusters is {self.clusters!r}, expected a whole number from 1 to {MAX_CLUSTERS}")
-        if self.scope not in get_args(Scope):
-            raise PlanError(f"KMeans: scope {self.scope!r} is unknown; write one of {', '.join(get_args(Scope))}")
+        check_scope("KMeans", self.scope)
         if self.start not in get_args(Start):
             raise PlanError(f"KMeans: start {self.start!r} is unknown; write one of {', '.join(get_args(Start))}")
         object.__setattr__(self, "outliers", checked_share("KMeans", self.outliers))
 
     def group(self, name: str, class_name: str) -> str:
         """Key of the weights that share centroids with this tensor."""
-        return {"model": "", "class": class_name, "tensor": name}[self.scope]
+        return group_key(self.scope, name, class_name)
 
     def fit(self, tensors: Sequence[Tensor]) -> FittedKMeans:
         """The centroids of one group of tensors."""

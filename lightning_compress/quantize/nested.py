@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import torch
 
 from lightning_compress.errors import FormatError
@@ -54,3 +55,24 @@ def outliers_layout(outliers: Any, count: int, dtype: torch.dtype) -> dict[str, 
         raise FormatError(f"outliers are {outliers!r}, expected a known kind, their count and its parameters")
     number = count_of(outliers, "count", count)
     return inner_layout(outliers, "outlier", number, dtype, STORAGES)
+
+
+def marked_outliers(
+    indices: Words, mark: int, outliers: Mapping[str, Any], dtype: torch.dtype, streams: Mapping[str, Words]
+) -> RawPayload | HalfPayload:
+    """The outliers of a tensor, as many as indices have the mark.
+
+    Args:
+        indices: ``[n]``, of all elements.
+        mark: the index of an outlier.
+        outliers: their parameters, as :func:`outliers_layout` took them.
+        dtype: type of the tensor.
+        streams: of the whole payload.
+
+    Raises:
+        FormatError: another number of indices has the mark, or the streams are not those of such a payload.
+    """
+    number, marked = outliers["count"], np.count_nonzero(indices == mark)
+    if marked != number:
+        raise FormatError(f"{marked} indices are marked as outliers, and {number} outliers are stored")
+    return STORAGES[outliers["kind"]].from_streams(outliers, (number,), dtype, streams_of(streams, "outlier"))

@@ -57,6 +57,21 @@ class Rates:
         return costs
 
 
+def nearest_whole(magnitudes: Floats, rates: Rates | None = None, scale: float = 1.0) -> Floats:
+    """For magnitudes ``[columns, rows]`` the best whole number, by (error / scale)² + weight · bits on a plain grid.
+
+    With ``rates`` the nearest number and the next towards 0 are compared.
+    """
+    near: Floats = np.rint(magnitudes)
+    if rates is None:
+        return near
+    below, starts = np.maximum(near - 1, 0), rates.starts(np.uint8(0))
+    near_cost, below_cost = (
+        np.square((magnitudes - sizes) / scale) + rates.costs(sizes, starts) for sizes in (near, below)
+    )
+    return np.where(below_cost < near_cost, below, near)
+
+
 def measured_rates(
     indices: Integers, quantizers: Bytes | None, weight: float, sums: Bytes | None = None, count: int = 1
 ) -> Rates:
