@@ -49,7 +49,7 @@ def main() -> None:
     names = [method.name for method in methods(Path())]
     options = arguments(names).parse_args()
     if find_spec("matplotlib") is None:
-        raise SystemExit("matplotlib, which draws the picture, is not installed: pip install -e '.[benchmarks]'")
+        raise SystemExit("matplotlib, which draws the picture, is not installed: pip install -e '.[charts]'")
     torch.set_num_threads(1)
     options.out.mkdir(parents=True, exist_ok=True)
     store = Store(options.out / RESULTS[0])

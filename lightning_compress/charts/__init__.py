@@ -1,0 +1,1 @@
+"""Pictures of what compression does: plain numbers in, a matplotlib figure out."""
