@@ -11,6 +11,7 @@ import typer
 
 from lightning_compress.archive import Archive
 from lightning_compress.cli_output import ERRORS, File, Json, escaped, progress, say, show
+from lightning_compress.cli_report import report
 from lightning_compress.cli_search import retarget, tune
 from lightning_compress.compression import compress as compress_weights
 from lightning_compress.compression import expand as expand_file
@@ -99,8 +100,8 @@ def inspect(
 ) -> None:
     """List what a file holds: for each tensor shape, class, payload, coders, bytes, bits per weight, sparsity."""
     archive = Archive.open(file)
-    report = archive.report()
-    show(file, archive, as_json, rows=report.by_class() if classes else report.rows)
+    sizes = archive.report()
+    show(file, archive, as_json, rows=sizes.by_class() if classes else sizes.rows)
 
 
 @app.command()
@@ -119,6 +120,7 @@ def verify(file: File, as_json: Json = False) -> None:
 
 app.command()(tune)
 app.command()(retarget)
+app.command()(report)
 
 
 if __name__ == "__main__":

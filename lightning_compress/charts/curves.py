@@ -13,6 +13,7 @@ from lightning_compress.charts.style import (
     drawing,
     new_figure,
     nothing_to_show,
+    plain_numbers,
     settled,
     shortened,
 )
@@ -64,7 +65,10 @@ def lines(
     axes.set_title(title)
     axes.set_xlabel(x_label)
     axes.set_ylabel(y_label)
-    figure.legend(loc="outside lower center", ncols=3)
+    plain_numbers(axes.xaxis, (x for points in series.values() for x, _ in points))
+    plain_numbers(axes.yaxis, (y for points in series.values() for _, y in points))
+    if baseline is not None or list(series) != [title]:
+        figure.legend(loc="outside lower center", ncols=3)
     return settled(figure)
 
 

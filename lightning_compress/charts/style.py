@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import warnings
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,7 @@ from lightning_compress.errors import ChartError
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
     from matplotlib.figure import Figure
 
 # Okabe and Ito's colours, which colour-blind readers can tell apart; the pale yellow last.
@@ -20,10 +22,12 @@ QUIET = "#5F6B73"
 WIDTH = 5.2  # inches: at the width of a telephone its text is still 10 pixels high
 ROW = 0.27  # inches of height for a row of text
 LONGEST = 26  # characters of a label
+_LARGE = 20_000
 
 _SETTINGS: dict[str, Any] = {
     "axes.axisbelow": True,
     "axes.edgecolor": "#9AA5AD",
+    "axes.formatter.useoffset": False,
     "axes.grid": True,
     "axes.labelcolor": QUIET,
     "axes.spines.right": False,
@@ -61,7 +65,8 @@ def drawing() -> Iterator[None]:
         import matplotlib.style
     except ModuleNotFoundError as error:
         raise ChartError("charts need matplotlib: pip install lightning-compress[charts]") from error
-    with matplotlib.style.context(["default", _SETTINGS]):
+    with matplotlib.style.context(["default", _SETTINGS]), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from")  # a browser has the letters that this font lacks
         yield
 
 
@@ -95,9 +100,15 @@ def name_rows(axes: Axes, names: list[str]) -> None:
     axes.grid(visible=False, axis="y")
 
 
+def plain_numbers(axis: Axis, values: Iterable[float]) -> None:
+    """Large numbers at an axis as ``7.5M``, not as parts of a power of ten that stands elsewhere."""
+    if max((abs(value) for value in values), default=0.0) >= _LARGE:
+        axis.set_major_formatter(lambda value, _: count_text(value))
+
+
 def shortened(name: str, longest: int = LONGEST) -> str:
     """A name in one line of so many characters, the middle left out where it is longer."""
-    line = " ".join(name.split())
+    line = "".join(letter if letter.isprintable() else "�" for letter in " ".join(name.split()))
     kept = longest - 1
     return line if len(line) <= longest else f"{line[: kept // 2]}…{line[len(line) - (kept - kept // 2) :]}"
 

@@ -1,0 +1,79 @@
+"""What a file says of its scores and of the search that made it."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from lightning_compress.errors import FormatError, SearchError
+from lightning_compress.report.values import mapping, number
+from lightning_compress.search.frontier import Frontier
+from lightning_compress.search.record import KEY
+
+_NO_POINTS = Frontier(())
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Scores in a file's metrics; NaN where it holds none.
+
+    Attributes:
+        before: of the exact weights.
+        after: of the file.
+        drop: how much is lost.
+        interval: ends of the interval of the drop.
+        frontier: the candidates of the search that none beat.
+    """
+
+    before: float
+    after: float
+    drop: float
+    interval: tuple[float, float]
+    frontier: Frontier
+
+    @classmethod
+    def of(cls, metrics: Mapping[str, Any]) -> Scores:
+        """Those in the metrics of a file; what is not as it should be counts as not there."""
+        found = metrics.get(KEY)
+        search = found if isinstance(found, Mapping) else {}
+        ends = search.get("interval")
+        low, high = ends if isinstance(ends, (list, tuple)) and len(ends) == 2 else (None, None)
+        points = _NO_POINTS
+        with contextlib.suppress(SearchError, OverflowError):
+            points = Frontier.from_metrics(metrics)
+        return cls(
+            before=_number(search.get("score_before")),
+            after=_number(search.get("score_after")),
+            drop=_number(search.get("drop")),
+            interval=(_number(low), _number(high)),
+            frontier=points,
+        )
+
+
+def facts(metrics: Mapping[str, Any]) -> dict[str, str]:
+    """All else that a file's metrics say, one line each: ``search/evaluations`` → ``17``."""
+    return {name: _shown(value) for name, value in _flat(metrics, "") if name != f"{KEY}/frontier"}
+
+
+def _flat(values: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
+    for name, value in values.items():
+        if isinstance(value, Mapping) and value:
+            yield from _flat(mapping(value, name), f"{prefix}{name}/")
+        else:
+            yield f"{prefix}{name}", value
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, (list, tuple)):
+        return ", ".join(_shown(each) for each in value)
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def _number(value: Any) -> float:
+    try:
+        return number(value, "score")
+    except FormatError:
+        return math.nan
