@@ -1,0 +1,166 @@
+"""What a report is made of: damaged files are named and the others go on, copies count once, foreign pages stay."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+import torch
+
+from lightning_compress import compress
+from lightning_compress.errors import ChartError, ChecksumError, ForeignFileError, FormatError
+from lightning_compress.report import find, write_report
+from lightning_compress.report.collect import elements_of
+from lightning_compress.weights import Weights
+
+
+def flip(path, share=1.0):
+    """Flip a bit at this share of the way through a file."""
+    data = bytearray(path.read_bytes())
+    data[int(share * (len(data) - 1))] ^= 1
+    path.write_bytes(data)
+
+
+def test_a_run_is_found_whole(run):
+    found = find(run)
+    assert [file.path.name for file in found.files] == ["best.safetensors", "half.safetensors"]
+    assert [path.name for path in found.files[0].copies] == ["last.safetensors"]
+    assert found.left_out == ()
+    assert (len(found.trainings), len(found.sensitivities), len(found.translations)) == (1, 1, 1)
+
+
+@pytest.mark.parametrize("name", ["best", "last", "half"])
+@pytest.mark.parametrize("share", [0.0, 0.01, 0.5, 1.0])
+def test_a_damaged_file_is_named_and_the_others_go_on(copy, name, share):
+    damaged = copy / f"checkpoints/{name}.safetensors"
+    flip(damaged, share)
+    found = find(copy)
+    assert [each.path for each in found.left_out] == [damaged]
+    assert str(damaged) in found.left_out[0].why
+    assert damaged not in [path for file in found.files for path in (file.path, *file.copies)]
+    assert len(found.files) == (1 if name == "half" else 2)
+
+
+def test_a_damaged_attached_file_is_found(copy):
+    path = copy / "checkpoints/with.safetensors"
+    archive = compress(Weights((), assets={"vocabulary.txt": b"a b c d e f" * 20}), "half")
+    archive.save(path)
+    flip(path)
+    assert "asset 'vocabulary.txt'" in find(copy).left_out[0].why
+
+
+BAD = {
+    "no JSON": ("sensitivity.json", "{", "is not JSON"),
+    "another object": ("sensitivity.json", "{}", "classes is NoneType None, expected a list"),
+    "a list": ("translations.json", "[]", "holds a JSON list, expected an object"),
+    "no samples": ("translations.json", '{"samples": 3}', "samples is int 3, expected a list"),
+    "odd sample": ("translations.json", '{"samples": [{"source": 1}]}', "source is int 1, expected text"),
+    "a word": ("translations.json", '{"samples": [], "step": "x"}', "step is str 'x', expected a number"),
+    "ragged": (
+        "sensitivity.json",
+        '{"classes": ["a"], "strengths": [{"label": "x"}], "scores": [[1, 2]]}',
+        "scores[0] has 2 items, expected 1",
+    ),
+    "no step": ("metrics.csv", "a,b\n1,2\n", "has no column 'step'"),
+    "no text": ("metrics.csv", b"\xff\xfe\x00", "is not a metrics file"),
+    "foreign": ("x.safetensors", "hello", "does not begin like a file of this package"),
+}
+
+
+@pytest.mark.parametrize(("name", "content", "why"), BAD.values(), ids=BAD)
+def test_other_files_that_cannot_be_taken_are_named(copy, name, content, why):
+    path = copy / "checkpoints" / name
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    found = find(copy)
+    assert len(found.files) == 2
+    [left_out] = found.left_out
+    assert left_out.path == path
+    assert str(path) in left_out.why
+    assert why in left_out.why
+
+
+def test_a_run_without_compressed_files_has_its_measurements(copy):
+    for path in copy.rglob("*.safetensors"):
+        path.unlink()
+    found = find(copy)
+    assert found.files == ()
+    assert (len(found.trainings), len(found.sensitivities), len(found.translations)) == (1, 1, 1)
+
+
+def test_links_to_a_file_count_as_copies(copy):
+    (copy / "link.safetensors").symlink_to("checkpoints/half.safetensors")
+    (copy / "dangling.safetensors").symlink_to("nowhere")
+    found = find(copy)
+    assert [path.name for path in found.files[1].copies] == ["link.safetensors"]
+    assert "No such file" in found.left_out[0].why
+
+
+def test_a_single_damaged_file_is_an_error(copy, tmp_path):
+    damaged = copy / "checkpoints/half.safetensors"
+    flip(damaged)
+    with pytest.raises(ChecksumError):
+        write_report(damaged, tmp_path / "page.html")
+    assert not (tmp_path / "page.html").exists()
+
+
+def test_nothing_to_report(tmp_path):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(FileNotFoundError, match="there is no compressed file in"):
+        find(tmp_path / "empty")
+    with pytest.raises(FileNotFoundError):
+        find(tmp_path / "nowhere")
+    (tmp_path / "empty" / "a.safetensors").write_text("hello")
+    with pytest.raises(FormatError, match=r"nothing in .* can be read\. .*does not begin like"):
+        find(tmp_path / "empty")
+    with pytest.raises(ForeignFileError):
+        find(tmp_path / "empty" / "a.safetensors")
+
+
+@pytest.fixture
+def small(tmp_path):
+    """A file that is quickly reported."""
+    compress({"count": torch.tensor(3)}, "half").save(tmp_path / "small.safetensors")
+    return tmp_path / "small.safetensors"
+
+
+def test_a_report_is_replaced_and_nothing_else_is(small, tmp_path):
+    out = tmp_path / "page.html"
+    write_report(small, out)
+    first = out.read_bytes()
+    compress({"counts": torch.tensor([3, 4])}, "half").save(small)
+    write_report(small, out)
+    assert out.read_bytes() != first
+    out.write_text("<!doctype html> my own page")
+    with pytest.raises(ForeignFileError, match="is not replaced"):
+        write_report(small, out)
+    assert out.read_text() == "<!doctype html> my own page"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["page.html", "small.safetensors"]
+
+
+def test_an_output_that_cannot_be_written(small, tmp_path):
+    with pytest.raises(FileNotFoundError, match="does not exist: create it"):
+        write_report(small, tmp_path / "no" / "page.html")
+    (tmp_path / "folder.html").mkdir()
+    with pytest.raises(OSError, match="directory"):
+        write_report(small, tmp_path / "folder.html")
+
+
+@pytest.mark.parametrize("module", ["jinja2", "matplotlib"])
+def test_what_is_missing_is_said_before_the_work(run, tmp_path, monkeypatch, module):
+    monkeypatch.setitem(sys.modules, module, None)
+    monkeypatch.setitem(sys.modules, "matplotlib.style" if module == "matplotlib" else "jinja2", None)
+    decoded = []
+    with pytest.raises(ChartError, match=r"pip install lightning-compress\[charts\]"):
+        write_report(run, tmp_path / "page.html", on_tensor=decoded.append)
+    assert decoded == []
+
+
+def test_progress_counts_every_weight_once(run):
+    counted = []
+    find(run, on_tensor=lambda entry: counted.append(entry.elements))
+    assert sum(counted) == elements_of(run)
+    assert elements_of(run) == 3 * elements_of(run / "checkpoints/half.safetensors") > 0
+
+
+def test_elements_of_what_cannot_be_read(tmp_path):
+    assert elements_of(tmp_path / "nowhere") == 0

@@ -1,0 +1,168 @@
+"""The parts of a report: curves of a training, sensitivities, scores, differing words, values of JSON."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import pytest
+from report_runs import SEARCH, SENSITIVITY
+
+from lightning_compress.charts import ranked_bars
+from lightning_compress.errors import FormatError
+from lightning_compress.report.inline import inline_svg
+from lightning_compress.report.scores import Scores, facts
+from lightning_compress.report.sensitivity import Sensitivity
+from lightning_compress.report.training import Training
+from lightning_compress.report.translations import Translations
+from lightning_compress.report.values import MAX_BYTES, number, read_object
+from lightning_compress.report.words import Run, marked
+
+
+def training(tmp_path, content):
+    path = tmp_path / "metrics.csv"
+    path.write_text(content)
+    return {panel.title: dict(panel.curves) for panel in Training.read(path).panels}
+
+
+def test_training_groups_losses_and_orders_the_rest(tmp_path):
+    content = (
+        "compression/ratio,compression/a/bytes,epoch,step,train_loss,val_loss,val_bleu,lr\n"
+        ",,0,9,3.5,,,0.1\n2.0,5,0,5,,2.5,20.0,\n"
+    )
+    assert training(tmp_path, content) == {
+        "loss": {"train_loss": [(9, 3.5)], "val_loss": [(5, 2.5)]},
+        "val_bleu": {"val_bleu": [(5, 20.0)]},
+        "compression/ratio": {"compression/ratio": [(5, 2.0)]},
+    }
+    assert list(training(tmp_path, content)) == ["loss", "val_bleu", "compression/ratio"]
+
+
+def test_training_leaves_out_what_is_no_number(tmp_path):
+    content = "step,val_bleu\n1,nan\n2,inf\nx,3\n3,word\n5,1\n4,2\n6\n7,8,surplus\n"
+    assert training(tmp_path, content) == {"val_bleu": {"val_bleu": [(4, 2), (5, 1), (7, 8)]}}
+    assert training(tmp_path, "step,val_bleu\n") == {}
+
+
+def test_long_curves_are_thinned_to_their_end(tmp_path):
+    curve = training(tmp_path, "step,val_x\n" + "".join(f"{k},{k}\n" for k in range(10_000)))["val_x"]["val_x"]
+    assert 200 < len(curve) <= 300
+    assert curve[-1] == (9999, 9999)
+    assert curve == sorted(curve)
+
+
+def sensitivity(tmp_path, **changes):
+    path = tmp_path / "sensitivity.json"
+    path.write_text(json.dumps({**SENSITIVITY, **changes}))
+    return Sensitivity.read(path)
+
+
+def test_losses_are_what_gets_worse(tmp_path):
+    found = sensitivity(tmp_path)
+    assert found.losses[1] == (1.0, 5.0)
+    assert math.isnan(found.losses[0][1])
+    assert sensitivity(tmp_path, higher_is_better=False).losses[1] == (-1.0, -5.0)
+
+
+def test_ranking_puts_the_unknown_last(tmp_path):
+    found = sensitivity(tmp_path, scores=[[None, None], [34.0, 30.0]])
+    assert list(found.ranking()) == ["softmax", "encoder.0"]
+    assert found.ranking()["softmax"] == 3.0
+    assert math.isnan(found.ranking()["encoder.0"])
+
+
+def test_sensitivity_without_what_is_optional(tmp_path):
+    path = tmp_path / "s.json"
+    path.write_text(json.dumps({"classes": ["a"], "strengths": [{"label": "x"}], "scores": [[1.5]]}))
+    found = Sensitivity.read(path)
+    assert found.measure == "score"
+    assert math.isnan(found.baseline)
+    assert math.isnan(found.bytes[0][0])
+    assert (found.estimates, found.rank_correlation, found.largest_ratio) == ({}, {}, {})
+
+
+def test_translations_without_what_is_optional(tmp_path):
+    path = tmp_path / "t.json"
+    path.write_text(json.dumps({"samples": [{"source": "a", "exact": "b"}]}))
+    found = Translations.read(path)
+    assert all(map(math.isnan, (found.step, *found.bleu, *found.chrf, *found.drop)))
+    assert found.samples[0].compressed == ""
+    assert found.samples[0].exact_words == [Run("b", True)]
+
+
+def test_scores_of_a_search():
+    scores = Scores.of({"search": SEARCH})
+    assert (scores.before, scores.after, scores.drop, scores.interval) == (35.25, 35.0, 0.25, (-0.125, 0.625))
+    assert [point[1] for point in scores.frontier.points] == [3000, 5000]
+
+
+ODD = [{}, {"search": 3}, {"search": {"score_before": "x", "interval": 5, "frontier": [[1]]}}]
+ODD += [{"search": {"interval": [1], "frontier": [[1.0, math.inf, 2.0]]}}]
+
+
+@pytest.mark.parametrize("metrics", ODD)
+def test_scores_that_are_none(metrics):
+    scores = Scores.of(metrics)
+    assert all(map(math.isnan, (scores.before, scores.after, scores.drop, *scores.interval)))
+    assert scores.frontier.points == ()
+
+
+def test_facts_are_flat():
+    assert facts({"a": {"b": {"c": 1.23456789}, "empty": {}}, "list": [1, [2.5, "x"]], "no": None}) == {
+        "a/b/c": "1.23457",
+        "a/empty": "{}",
+        "list": "1, 2.5, x",
+        "no": "None",
+    }
+
+
+WORDS = {
+    "equal": ("a b c", "a b c", [Run("a b c", False)]),
+    "one word": ("a b c", "a x c", [Run("a", False), Run("b", True), Run("c", False)]),
+    "left out": ("a c", "a b c", [Run("a c", False)]),
+    "all": ("a b", "c", [Run("a b", True)]),
+    "nothing": ("", "a", []),
+    "against nothing": ("a", "", [Run("a", True)]),
+}
+
+
+@pytest.mark.parametrize(("sentence", "other", "expected"), WORDS.values(), ids=WORDS)
+def test_words_that_differ_are_marked(sentence, other, expected):
+    runs = marked(sentence, other)
+    if sentence == "a c":  # what the other has besides leaves no mark here
+        runs = [Run(" ".join(run.text for run in runs), any(run.differs for run in runs))]
+    assert runs == expected
+    assert " ".join(run.text for run in marked(sentence, other)) == sentence
+
+
+@pytest.mark.parametrize("value", [True, "1", [1], {}])
+def test_numbers_are_numbers(value):
+    with pytest.raises(FormatError, match="expected a number"):
+        number(value, "x")
+
+
+@pytest.mark.parametrize("value", [None, math.inf, math.nan, 10**400])
+def test_numbers_that_are_not_finite_are_not_known(value):
+    assert math.isnan(number(value, "x"))
+
+
+def test_json_that_is_too_large_or_too_deep(tmp_path):
+    path = tmp_path / "x.json"
+    path.write_text("[" * 100_000)
+    with pytest.raises(FormatError, match="is not JSON"):
+        read_object(path)
+    with path.open("wb") as file:
+        file.truncate(MAX_BYTES + 1)
+    with pytest.raises(FormatError, match=f"more than the {MAX_BYTES}"):
+        read_object(path)
+
+
+def test_figures_on_one_page_share_no_ids():
+    figure = ranked_bars(["a"], [1.0])
+    first, second = (inline_svg(figure, name, 'a "chart" <of> it') for name in ("c1", "c2"))
+    assert first.replace("c1-", "c2-") == second
+    assert first.startswith("<svg ")
+    assert "viewBox" in first.split(">")[0]
+    assert 'width="' not in first.split(">")[0]
+    assert "xmlns" not in first
+    assert "a &#34;chart&#34; &lt;of&gt; it" in first
