@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from lightning_compress.archive import Archive
-from lightning_compress.cli_output import ERRORS, File, Json, escaped, progress, say, show
+from lightning_compress.cli_output import ERRORS, File, Json, escaped, progress, save, say, show
 from lightning_compress.cli_report import report
 from lightning_compress.cli_search import retarget, tune
 from lightning_compress.compression import compress as compress_weights
@@ -69,8 +69,7 @@ def compress(
     weights = read_weights(source, exclude=exclude or ())
     with progress("compressing", sum(weight.tensor.numel() for weight in weights), as_json) as advance:
         archive = compress_weights(weights, resolved, on_tensor=lambda weight: advance(weight.tensor.numel()))
-    with progress("writing and reading back", sum(weight.tensor.numel() for weight in weights), as_json) as advance:
-        archive.save(out, on_tensor=lambda entry: advance(entry.elements))
+    save(archive, out, as_json)
     show(out, archive, as_json, rows=archive.report().by_class())
 
 

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from lightning_compress.archive import Archive, ClassReport, Report, TensorReport
@@ -25,17 +25,27 @@ File = Annotated[Path, typer.Argument(help="A compressed file.", show_default=Fa
 
 
 @contextmanager
-def progress(what: str, total: int, quiet: bool) -> Iterator[Callable[[int], None]]:
-    """A progress bar on the error stream, where that is a terminal; gives the function that moves it."""
+def progress(what: str, total: int | None, quiet: bool) -> Iterator[Callable[[int], None]]:
+    """A progress bar on the error stream, where that is a terminal; gives the function that moves it.
+
+    Without a total it shows that work goes on, and for how long.
+    """
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
-        TextColumn("{task.percentage:>3.0f} %"),
+        TaskProgressColumn("{task.percentage:>3.0f} %"),
         TimeElapsedColumn(),
     )
     with Progress(*columns, console=ERRORS, transient=True, disable=quiet or not ERRORS.is_terminal) as progress:
         task = progress.add_task(what, total=total)
         yield lambda amount: progress.advance(task, amount)
+
+
+def save(archive: Archive, out: Path, quiet: bool) -> None:
+    """Write an archive and read it back, with a progress bar; errors as for :meth:`Archive.save`."""
+    total = sum(entry.elements for entry in archive.manifest.entries)
+    with progress("writing and reading back", total, quiet) as advance:
+        archive.save(out, on_tensor=lambda entry: advance(entry.elements))
 
 
 def show(file: Path, archive: Archive, as_json: bool, rows: Sequence[TensorReport] | Sequence[ClassReport]) -> None:

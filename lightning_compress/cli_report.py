@@ -21,7 +21,7 @@ def report(
     as_json: Json = False,
 ) -> None:
     """Write one page, which needs no network, about a run or a file: sizes, charts, plan, and what was measured."""
-    with progress("decoding", elements_of(source), as_json) as advance:
+    with progress("decoding and comparing", elements_of(source), as_json) as advance:
         found = write_report(source, output, on_tensor=lambda entry: advance(entry.elements))
     for each in found.left_out:
         ERRORS.print(f"[bold yellow]left out:[/] {escaped(each.why)}", highlight=False, soft_wrap=True)

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from lightning_compress.archive import Archive
-from lightning_compress.cli_output import File, Json, show
+from lightning_compress.cli_output import File, Json, progress, save, show
 from lightning_compress.compression import read_weights
 from lightning_compress.imports import named_by_user
 from lightning_compress.loading import build
@@ -62,7 +62,7 @@ def tune(
         progress=not as_json,
         weights=weights,
     )
-    archive.save(output)
+    save(archive, output, as_json)
     show(output, archive, as_json, rows=archive.report().by_class())
 
 
@@ -75,8 +75,9 @@ def retarget(
 ) -> None:
     """Make another size of a file that was tuned: its plan made coarser or finer, without data or a search."""
     _check_folder(output)
-    archive = retarget_file(checkpoint, Archive.open(file), max_bytes)
-    archive.save(output)
+    with progress("searching the steps", None, as_json):
+        archive = retarget_file(checkpoint, Archive.open(file), max_bytes)
+    save(archive, output, as_json)
     show(output, archive, as_json, rows=archive.report().by_class())
 
 
