@@ -52,9 +52,11 @@ def page(findings: Findings) -> str:
     made = environment()
     made.filters["below"] = lambda path: _below(path, findings.source)
     template = made.get_template("page.html")
+    files = [_File(each) for each in findings.files]
     return template.render(
         found=findings,
-        files=[_File(each) for each in findings.files],
+        files=files,
+        scored=any(not math.isnan(each.scores.before + each.scores.after) for each in files),
         pictures=Pictures(),
         mark=_markup(MARK),
         style=_markup(resources.files(__package__).joinpath("templates/style.css").read_text("utf-8")),

@@ -48,7 +48,9 @@ class Pictures:
     def curves(self, training: Training) -> list[Markup]:
         """A chart for each group of curves of a training."""
         return [
-            self._inline(lines(panel.curves, "step", "", panel.title), f"{panel.title} against step")
+            self._inline(
+                lines(panel.curves, "step", "", panel.title, intervals=panel.intervals), f"{panel.title} against step"
+            )
             for panel in training.panels
         ]
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 import csv
 import math
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from lightning_compress.errors import FormatError
 
 NAME = "metrics.csv"
 _MOST = 300  # points of a curve; more would not be seen
-_FILE_WIDE = re.compile(r"compression/[^/]+")
+_OURS = re.compile(r"(compression|quality)/[^/]+$")
 _VALIDATION = re.compile(r"(val|valid|validation)([_/].*)?")
 _LOSS = re.compile(r"(.*[_/])?loss")
 Curve = list[tuple[float, float]]
@@ -21,10 +21,17 @@ Curve = list[tuple[float, float]]
 
 @dataclass(frozen=True)
 class Panel:
-    """Curves that share axes: a title, and name → points ``(step, value)``."""
+    """Curves that share axes.
+
+    Attributes:
+        title: what stands above.
+        curves: name → points ``(step, value)``.
+        intervals: name of a curve → ``(low, high)`` for each of its points.
+    """
 
     title: str
     curves: Mapping[str, Curve]
+    intervals: Mapping[str, Curve] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -36,7 +43,7 @@ class Training:
 
     @classmethod
     def read(cls, path: Path) -> Training:
-        """The curves in a file: what ``compression/…`` says of whole files, losses, and other validation metrics.
+        """The curves in a file: losses, other validation metrics, and what concerns compressed files as a whole.
 
         Raises:
             FormatError: it has no column ``step``, or is not text.
@@ -44,10 +51,31 @@ class Training:
         """
         curves = _read(path)
         losses = {name: curve for name, curve in curves.items() if _LOSS.fullmatch(name)}
-        others = [n for n in curves if n not in losses and (_FILE_WIDE.fullmatch(n) or _VALIDATION.fullmatch(n))]
-        ordered = sorted(others, key=lambda name: (name.startswith("compression/"), name))
+        others = {n: c for n, c in curves.items() if n not in losses and (_OURS.match(n) or _VALIDATION.fullmatch(n))}
         panels = [Panel("loss", losses)] if losses else []
-        return cls(path, (*panels, *(Panel(name, {name: curves[name]}) for name in ordered)))
+        ordered = sorted(others, key=lambda name: (_OURS.match(name) is not None, name))
+        return cls(path, (*panels, *_panels(others, ordered)))
+
+
+def _panels(curves: Mapping[str, Curve], ordered: Sequence[str]) -> Iterator[Panel]:
+    """A panel a name; compressed beside exact, and the ends of an interval with what they belong to."""
+    taken: set[str] = set()
+    for name in ordered:
+        low, high = curves.get(f"{name}_low"), curves.get(f"{name}_high")
+        beside = f"{name}_compressed"
+        if name in taken:
+            continue
+        intervals: dict[str, Curve] = {}
+        if low and high and _steps(low) == _steps(high) == _steps(curves[name]):
+            intervals[name] = [(first, last) for (_, first), (_, last) in zip(low, high, strict=True)]
+            taken |= {f"{name}_low", f"{name}_high"}
+        together = [name, *([beside] if beside in curves else [])]
+        taken |= set(together)
+        yield Panel(name, {each: curves[each] for each in together}, intervals)
+
+
+def _steps(curve: Curve) -> list[float]:
+    return [step for step, _ in curve]
 
 
 def _read(path: Path) -> dict[str, Curve]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -51,6 +52,11 @@ class Translations:
     chrf: tuple[float, float]
     drop: tuple[float, float, float]
     samples: tuple[Sample, ...]
+
+    @property
+    def compared(self) -> bool:
+        """Whether there were compressed weights to translate with."""
+        return not math.isnan(self.bleu[1])
 
     @classmethod
     def read(cls, path: Path) -> Translations:

@@ -139,6 +139,17 @@ def test_translations_with_differing_words_marked(page):
     assert "nrefs:1|tok:none" in page.text
 
 
+def test_translations_without_compressed_weights_mark_nothing(tmp_path):
+    samples = '[{"source": "a dog", "reference": "ein Hund", "exact": "der Hund", "compressed": ""}]'
+    measured = '"bleu_exact": 30, "bleu_compressed": null, "drop": null, "samples": ' + samples
+    (tmp_path / "translations.json").write_text("{" + measured + "}")
+    page = report_of(tmp_path, tmp_path)
+    assert "BLEU, exact 30.00" in page.text
+    assert "der Hund" in page.text
+    assert "compressed" not in page.text.lower().replace("compression", "")
+    assert "mark" not in {tag for tag, _ in page.tags}
+
+
 def test_what_files_say_is_text(copy, tmp_path):
     folder = tmp_path / "evil"
     folder.mkdir()
@@ -173,6 +184,7 @@ def test_a_single_file_without_its_checkpoint(run, tmp_path):
     assert "The exact checkpoint does not lie beside the file." in page.text
     assert "After, by class;" in page.text
     assert "zeros before" not in page.text
+    assert page.tables[0][0] == ["file", "bytes", "ratio", "bits per weight", "zeros"]
 
 
 def test_a_checkpoint_of_other_weights_is_not_compared(copy, tmp_path):

@@ -38,6 +38,20 @@ def test_training_groups_losses_and_orders_the_rest(tmp_path):
     assert list(training(tmp_path, content)) == ["loss", "val_bleu", "compression/ratio"]
 
 
+def test_training_shows_exact_and_compressed_together_with_their_interval(tmp_path):
+    names = ["quality/bleu", "quality/bleu_compressed", "compression/bleu_drop", "compression/bleu_drop_low"]
+    path = tmp_path / "metrics.csv"
+    path.write_text(",".join(["step", *names, "compression/bleu_drop_high"]) + "\n1,30,29,1,0.5,2\n2,31,30,1.5,1,2.5\n")
+    drop, bleu = Training.read(path).panels
+    assert dict(drop.curves) == {"compression/bleu_drop": [(1, 1), (2, 1.5)]}
+    assert dict(drop.intervals) == {"compression/bleu_drop": [(0.5, 2), (1, 2.5)]}
+    assert dict(bleu.curves) == {"quality/bleu": [(1, 30), (2, 31)], "quality/bleu_compressed": [(1, 29), (2, 30)]}
+    path.write_text(",".join(["step", *names, "compression/bleu_drop_high"]) + "\n1,30,29,1,0.5,2\n2,31,30,1.5,1,\n")
+    assert [panel.title for panel in Training.read(path).panels][:3] == [
+        "compression/bleu_drop", "compression/bleu_drop_high", "compression/bleu_drop_low",
+    ]  # fmt: skip
+
+
 def test_training_leaves_out_what_is_no_number(tmp_path):
     content = "step,val_bleu\n1,nan\n2,inf\nx,3\n3,word\n5,1\n4,2\n6\n7,8,surplus\n"
     assert training(tmp_path, content) == {"val_bleu": {"val_bleu": [(4, 2), (5, 1), (7, 8)]}}
@@ -86,6 +100,7 @@ def test_translations_without_what_is_optional(tmp_path):
     path.write_text(json.dumps({"samples": [{"source": "a", "exact": "b"}]}))
     found = Translations.read(path)
     assert all(map(math.isnan, (found.step, *found.bleu, *found.chrf, *found.drop)))
+    assert not found.compared
     assert found.samples[0].compressed == ""
     assert found.samples[0].exact_words == [Run("b", True)]
 
