@@ -42,6 +42,14 @@ def sink_of(logger: Any) -> Sink | None:
     return None
 
 
+def takes_pictures(logger: Any) -> bool:
+    """Whether a picture would be put anywhere; False also for a logger that fails, which tells why when it is used."""
+    try:
+        return sink_of(logger) is not None and hasattr(logger, "log_image") == hasattr(logger, "log_table")
+    except Exception:
+        return False
+
+
 class _Panels:
     """A logger with ``log_table`` and ``log_image`` of its own: Lightning's for Weights & Biases."""
 
