@@ -156,6 +156,7 @@ class TranslationQuality(seam.SaveListener, _Callback):
         weights = partner.weights_of(module, state) if partner else Weights.from_state_dict(state, module=module)
         if weights.fingerprint == self._measured:
             return
+        self._measured = weights.fingerprint
         archive = self._compressed(partner, weights)
         step = logging_step(trainer)
         if self._metric is not None:
@@ -175,7 +176,6 @@ class TranslationQuality(seam.SaveListener, _Callback):
             # Compressed weights that are equal to the exact ones are not evaluated again.
             translations = Translations(text, found[0], None if archive is None else found[-1])
             record_translations(trainer.loggers, folder, comparison, translations, judge, self.samples, step)
-        self._measured = weights.fingerprint
 
     def _compare(self, trainer: Any, evaluate: Evaluate, weights: Weights, archive: Archive | None) -> Comparison:
         wanted = trainer.progress_bar_callback is not None
