@@ -14,5 +14,6 @@ def wandb_folder(tmp_path, monkeypatch):
     monkeypatch.delenv("WANDB_MODE", raising=False)
     import wandb
 
+    wandb.teardown()  # it read the environment when it was first used
     yield tmp_path
     wandb.teardown()
