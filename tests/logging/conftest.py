@@ -16,4 +16,5 @@ def wandb_folder(tmp_path, monkeypatch):
 
     wandb.teardown()  # it read the environment when it was first used
     yield tmp_path
+    wandb.finish()
     wandb.teardown()
