@@ -17,9 +17,10 @@ from lightning_compress.callbacks.base import callback_class
 from lightning_compress.callbacks.collective import gather, on_rank_zero, shape_only
 from lightning_compress.callbacks.naming import is_temporary, partner_of
 from lightning_compress.callbacks.policy import Policy, When
+from lightning_compress.callbacks.publishing import Publishing
 from lightning_compress.compression import compress
 from lightning_compress.errors import CallbackError, CompressionError
-from lightning_compress.logging import log_report, logging_step
+from lightning_compress.logging import Artifacts
 from lightning_compress.plan import Plan
 from lightning_compress.search import kept_randomness
 from lightning_compress.weights import Weights
@@ -62,6 +63,9 @@ class CompressCheckpoint(_Callback):
         calibration: with ``"auto"``, batches and their loss, as for :func:`~lightning_compress.smallest`: the search
             uses them, and each later file is guided by what they measure of its weights.
         effort: with ``"auto"``, ``"quick"``, ``"default"`` or ``"thorough"``.
+        artifacts: whether each file becomes a version of an artifact of Weights & Biases: False, True, or
+            :class:`~lightning_compress.Artifacts` to say which versions stay.
+        pictures: whether charts are drawn for the loggers that hold pictures; needs matplotlib.
 
     Raises:
         PlanError: the plan is wrong in itself; or, when ``fit`` starts, it does not fit the model. This is
@@ -84,6 +88,8 @@ class CompressCheckpoint(_Callback):
         max_drop: float = 0.3,
         calibration: Any = None,
         effort: Literal["quick", "default", "thorough"] = "default",
+        artifacts: Artifacts | bool = False,
+        pictures: bool = True,
     ) -> None:
         super().__init__()
         if on_error not in get_args(OnError):
@@ -99,6 +105,7 @@ class CompressCheckpoint(_Callback):
         self.classes = classes
         self.exclude = tuple(exclude)
         self._policy = Policy(when)
+        self._publishing = Publishing(artifacts, pictures)
         self._newest = ("", "")  # fingerprint of the weights compressed last, and the file that holds them
 
     # Lightning's hooks
@@ -123,7 +130,7 @@ class CompressCheckpoint(_Callback):
             return
         try:
             with kept_randomness():
-                weights = self._weights(pl_module, shapes)
+                weights = self.weights_of(pl_module, shapes)
                 if self.plan:
                     self.plan.assign(weights)
         except CompressionError:
@@ -137,6 +144,29 @@ class CompressCheckpoint(_Callback):
         self._policy.start(trainer)
         if self._auto and trainer.is_global_zero:
             self._auto.resume(str(trainer.ckpt_path or ""))
+        self._publishing.start(trainer, self.plan.to_config() if self.plan else {"search": "auto"})
+
+    def on_fit_end(self, trainer: Any, pl_module: Any) -> None:
+        """Wait a while for what is still being uploaded."""
+        self._publishing.finish()
+
+    # For callbacks that measure what a file is worth
+
+    def weights_of(self, module: Any, state: Mapping[str, Any]) -> Weights:
+        """The weights of a state dict as this callback compresses them.
+
+        Raises:
+            WeightsError: they cannot be taken.
+        """
+        return Weights.from_state_dict(state, module=module, exclude=self.exclude, classes=self.classes)
+
+    def archive_of(self, weights: Weights) -> Archive | None:
+        """The file of these weights if it was the last to be written, else what a given plan makes of them.
+
+        None with a searched plan, whose files alone tell what the search makes of weights.
+        """
+        known = self._already_compressed(weights.fingerprint)
+        return compress(weights, self.plan) if known is None and self.plan else known
 
     # What the seam tells
 
@@ -187,7 +217,7 @@ class CompressCheckpoint(_Callback):
 
     def _export(self, trainer: Any, state: Mapping[str, Any], path: str) -> None:
         began, target = perf_counter(), partner_of(path)
-        weights = self._weights(trainer.lightning_module, state)
+        weights = self.weights_of(trainer.lightning_module, state)
         archive = self._already_compressed(weights.fingerprint)
         is_new = archive is None
         archive = archive or self._compressed(trainer, weights)
@@ -197,18 +227,15 @@ class CompressCheckpoint(_Callback):
         for loser in self._policy.written(trainer, path):
             _discard(partner_of(loser))
         if is_new:
-            seconds = perf_counter() - began
-            scores = archive.manifest.metrics.get("search", {})
-            log_report(trainer.loggers, archive.report(), seconds=seconds, step=logging_step(trainer), scores=scores)
+            measure = self._auto.measure(trainer) if self._auto else ""
+            self._publishing.new_file(trainer, archive, weights, perf_counter() - began, measure)
+        self._publishing.upload(trainer, archive, target, path)
 
     def _compressed(self, trainer: Any, weights: Weights) -> Archive:
         if self.plan:
             return compress(weights, self.plan)
         assert self._auto is not None
         return self._auto.compress(trainer, weights)
-
-    def _weights(self, module: Any, state: Mapping[str, Any]) -> Weights:
-        return Weights.from_state_dict(state, module=module, exclude=self.exclude, classes=self.classes)
 
     def _already_compressed(self, fingerprint: str) -> Archive | None:
         """The file made of the same weights a moment ago: ``save_last=True`` saves everything twice."""
