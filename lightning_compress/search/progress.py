@@ -1,4 +1,4 @@
-"""Progress of a search on a terminal."""
+"""Progress of what takes many evaluations, on a terminal."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ Tell = Callable[[int, str], None]
 
 
 @contextmanager
-def telling(wanted: bool, evaluations: int) -> Iterator[Tell]:
+def telling(wanted: bool, evaluations: int, title: str = "searching") -> Iterator[Tell]:
     """A bar on the error stream, where that is a terminal; gives the function that moves it: evaluations, a text."""
     console = Console(stderr=True)
     columns = (
-        TextColumn("searching"),
+        TextColumn(title),
         BarColumn(),
         MofNCompleteColumn(),
         TextColumn("evaluations"),
