@@ -93,6 +93,10 @@ class Auto:
                 "plan='auto' needs a score: give CompressCheckpoint(evaluate=…), or the trainer a validation"
             )
 
+    def measure(self, trainer: Any) -> str:
+        """The name of the score, empty where the user's own ``evaluate`` makes it."""
+        return "" if self._evaluate is not None else self._monitored(trainer)[0]
+
     def resume(self, path: str) -> None:
         """Take up the plan of the compressed file beside the checkpoint that a run resumes from."""
         if path and is_archive(partner_of(path)):

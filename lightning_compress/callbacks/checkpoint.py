@@ -17,9 +17,10 @@ from lightning_compress.callbacks.base import callback_class
 from lightning_compress.callbacks.collective import gather, on_rank_zero, shape_only
 from lightning_compress.callbacks.naming import is_temporary, partner_of
 from lightning_compress.callbacks.policy import Policy, When
+from lightning_compress.callbacks.publishing import Publishing
 from lightning_compress.compression import compress
 from lightning_compress.errors import CallbackError, CompressionError
-from lightning_compress.logging import log_report, logging_step
+from lightning_compress.logging import Artifacts
 from lightning_compress.plan import Plan
 from lightning_compress.search import kept_randomness
 from lightning_compress.weights import Weights
@@ -62,6 +63,9 @@ class CompressCheckpoint(_Callback):
         calibration: with ``"auto"``, batches and their loss, as for :func:`~lightning_compress.smallest`: the search
             uses them, and each later file is guided by what they measure of its weights.
         effort: with ``"auto"``, ``"quick"``, ``"default"`` or ``"thorough"``.
+        artifacts: whether each file becomes a version of an artifact of Weights & Biases: False, True, or
+            :class:`~lightning_compress.Artifacts` to say which versions stay.
+        pictures: whether charts are drawn for the loggers that hold pictures; needs matplotlib.
 
     Raises:
         PlanError: the plan is wrong in itself; or, when ``fit`` starts, it does not fit the model. This is
@@ -84,6 +88,8 @@ class CompressCheckpoint(_Callback):
         max_drop: float = 0.3,
         calibration: Any = None,
         effort: Literal["quick", "default", "thorough"] = "default",
+        artifacts: Artifacts | bool = False,
+        pictures: bool = True,
     ) -> None:
         super().__init__()
         if on_error not in get_args(OnError):
@@ -99,6 +105,7 @@ class CompressCheckpoint(_Callback):
         self.classes = classes
         self.exclude = tuple(exclude)
         self._policy = Policy(when)
+        self._publishing = Publishing(artifacts, pictures)
         self._newest = ("", "")  # fingerprint of the weights compressed last, and the file that holds them
 
     # Lightning's hooks
@@ -137,6 +144,11 @@ class CompressCheckpoint(_Callback):
         self._policy.start(trainer)
         if self._auto and trainer.is_global_zero:
             self._auto.resume(str(trainer.ckpt_path or ""))
+        self._publishing.start(trainer, self.plan.to_config() if self.plan else {"search": "auto"})
+
+    def on_fit_end(self, trainer: Any, pl_module: Any) -> None:
+        """Wait a while for what is still being uploaded."""
+        self._publishing.finish()
 
     # What the seam tells
 
@@ -197,9 +209,9 @@ class CompressCheckpoint(_Callback):
         for loser in self._policy.written(trainer, path):
             _discard(partner_of(loser))
         if is_new:
-            seconds = perf_counter() - began
-            scores = archive.manifest.metrics.get("search", {})
-            log_report(trainer.loggers, archive.report(), seconds=seconds, step=logging_step(trainer), scores=scores)
+            measure = self._auto.measure(trainer) if self._auto else ""
+            self._publishing.new_file(trainer, archive, weights, perf_counter() - began, measure)
+        self._publishing.upload(trainer, archive, target, path)
 
     def _compressed(self, trainer: Any, weights: Weights) -> Archive:
         if self.plan:

@@ -52,7 +52,7 @@ class Policy:
             return True
         # Ranks may name a checkpoint differently, when a metric in its name is not reduced: rank 0 writes,
         # and decides.
-        return bool(trainer.strategy.broadcast(same_place(path) in _best(trainer), src=0))
+        return bool(trainer.strategy.broadcast(is_best(trainer, path), src=0))
 
     def written(self, trainer: Any, path: str) -> list[str]:
         """Note that ``path`` now has its compressed file; the checkpoints that should lose theirs."""
@@ -67,6 +67,11 @@ class Policy:
     def removed(self, path: str) -> None:
         """Note that the checkpoint at ``path`` is gone."""
         self._holders.discard(same_place(path))
+
+
+def is_best(trainer: Any, path: str) -> bool:
+    """Whether a ``ModelCheckpoint`` of the trainer calls the checkpoint at ``path`` its best."""
+    return same_place(path) in _best(trainer)
 
 
 def _best(trainer: Any) -> set[str]:

@@ -1,6 +1,24 @@
 """What a compression is worth, told to whatever loggers a trainer has."""
 
+from lightning_compress.logging.artifacts import Artifacts, prune_artifacts
+from lightning_compress.logging.media import log_figure, log_table
+from lightning_compress.logging.pictures import log_pictures
 from lightning_compress.logging.report import class_table, log_report, scalars
+from lightning_compress.logging.runs import describe_runs, runs_of
 from lightning_compress.logging.step import logging_step
+from lightning_compress.logging.uploads import Uploads
 
-__all__ = ["class_table", "log_report", "logging_step", "scalars"]
+__all__ = [
+    "Artifacts",
+    "Uploads",
+    "class_table",
+    "describe_runs",
+    "log_figure",
+    "log_pictures",
+    "log_report",
+    "log_table",
+    "logging_step",
+    "prune_artifacts",
+    "runs_of",
+    "scalars",
+]

@@ -37,7 +37,13 @@ def class_table(report: Report) -> list[list[str | int | float]]:
 
 
 def log_report(
-    loggers: Iterable[Any], report: Report, *, seconds: float, step: int, scores: Mapping[str, Any] | None = None
+    loggers: Iterable[Any],
+    report: Report,
+    *,
+    seconds: float,
+    step: int,
+    scores: Mapping[str, Any] | None = None,
+    measure: str = "",
 ) -> None:
     """Log the figures to every logger; one that fails is named in the Python log and does no harm.
 
@@ -50,8 +56,11 @@ def log_report(
         seconds: duration of the export.
         step: the step at which Lightning logs now.
         scores: what a search measured, by the names in a file's metrics.
+        measure: the name of that score; where it says BLEU, the drop is logged as ``compression/bleu_drop`` as well.
     """
     measured = {f"{PREFIX}/{name}": scores[name] for name in SCORES if scores and name in scores}
+    if "bleu" in measure.lower() and scores and "drop" in scores:
+        measured[f"{PREFIX}/bleu_drop"] = scores["drop"]
     for logger in loggers:
         _log_to(logger, report, {**scalars(report, seconds), **measured}, step)
 
