@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from lightning_compress.archive import Archive, Manifest, is_archive
+from lightning_compress.callbacks.collective import is_sharded
 from lightning_compress.callbacks.naming import partner_of
 from lightning_compress.callbacks.validation import validated
 from lightning_compress.errors import CallbackError
@@ -15,7 +16,6 @@ from lightning_compress.search.effort import effort_of
 from lightning_compress.weights import Weights
 
 Mode = Literal["min", "max"]
-_SHARDS = ("FullyShardedDataParallel", "DTensor", "FlatParameter")
 
 
 @dataclass(frozen=True)
@@ -73,9 +73,7 @@ class Auto:
             CallbackError: the module lies in shards; or without ``evaluate``: several processes, no validation, no
                 metric.
         """
-        module = trainer.lightning_module
-        kinds = {type(part).__name__ for part in (*trainer.strategy.model.modules(), *module.parameters())}
-        if kinds & set(_SHARDS):
+        if is_sharded(trainer):
             raise CallbackError(
                 "plan='auto' loads candidates into the module, which is sharded here: train with a given plan, and "
                 "search afterwards with smallest(…) or lightning-compress tune"

@@ -66,6 +66,14 @@ def whole_state(strategy: Any) -> dict[str, Any]:
     return dict(get_model_state_dict(strategy.model, options=options))
 
 
+def is_sharded(trainer: Any) -> bool:
+    """Whether no process holds the whole weights of the trainer's module."""
+    kinds = {
+        type(part).__name__ for part in (*trainer.strategy.model.modules(), *trainer.lightning_module.parameters())
+    }
+    return bool(kinds & {"FullyShardedDataParallel", "DTensor", "FlatParameter"})
+
+
 def _is_shard(value: object) -> bool:
     return hasattr(value, "full_tensor")
 

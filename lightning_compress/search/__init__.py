@@ -6,6 +6,7 @@ from lightning_compress.search.evaluation import Evaluate, Evaluator, evaluating
 from lightning_compress.search.family import Family, PlanFamily
 from lightning_compress.search.frontier import Frontier
 from lightning_compress.search.keeping import kept_module
+from lightning_compress.search.layers import LayerSensitivities, Strength, layer_sensitivities
 from lightning_compress.search.randomness import kept_randomness
 from lightning_compress.search.retargeting import retarget
 from lightning_compress.search.reuse import reuse
@@ -21,13 +22,16 @@ __all__ = [
     "Evaluator",
     "Family",
     "Frontier",
+    "LayerSensitivities",
     "PlanFamily",
     "Score",
+    "Strength",
     "Swapper",
     "bleu_score",
     "evaluating",
     "kept_module",
     "kept_randomness",
+    "layer_sensitivities",
     "paired_drop",
     "retarget",
     "reuse",

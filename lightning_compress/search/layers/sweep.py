@@ -43,7 +43,7 @@ def layer_sensitivities(
 
     The module is afterwards bit for bit what it was. One evaluation of the exact weights is made, and one for each
     point, unless its weights were scored already; a part is compressed once for each of its points, and nothing else
-    is. A point whose evaluation fails is told in the log and left out.
+    is. A point whose evaluation fails is told in the log and left out, and so are gradients that cannot be had.
 
     Args:
         module: a module with the exact weights loaded.
@@ -63,8 +63,8 @@ def layer_sensitivities(
         classes: class name → patterns, over the derived classes; not with ``weights``.
 
     Raises:
-        SearchError: the exact weights have no finite score, no point could be measured, calibration that is of no use,
-            a pattern that matches nothing, or a wrong argument. The module is as it was.
+        SearchError: the exact weights have no finite score, no point could be measured, a pattern matches nothing, or
+            an argument is wrong. The module is as it was.
         PlanError: a strength out of range.
         WeightsError: the module's weights cannot be taken.
     """
@@ -74,13 +74,20 @@ def layer_sensitivities(
     source = weights if weights is not None else Weights.from_module(module, exclude=exclude, classes=classes)
     with swapping(module, evaluate, source) as swapper:
         parts = grouped(swapper.weights, groups)
-        gradients = None
-        if calibration is not None:
-            with swapper.exact():
-                check_calibration(calibration, module)
-                gradients = squared_gradients(swapper.weights, module, calibration, gradient_batches)
+        gradients = None if calibration is None else _gradients(swapper, calibration, gradient_batches)
         sweep = _Sweep(swapper, parts, wanted, gradients)
         return sweep.run(measure, higher_is_better, progress)
+
+
+def _gradients(swapper: Swapper, calibration: Calibration, batches: int) -> dict[str, Tensor] | None:
+    """The squared gradients; None, and a word in the log, where they cannot be had: the rest does not need them."""
+    try:
+        with swapper.exact():
+            check_calibration(calibration, swapper.module)
+            return squared_gradients(swapper.weights, swapper.module, calibration, batches)
+    except SearchError as error:
+        _log.warning("the Fisher-weighted error is left out: %s", error)
+        return None
 
 
 class _Sweep:
