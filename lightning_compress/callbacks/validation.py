@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import islice
 from typing import Any
 
-from torch import Generator
+from torch import Generator, Tensor
 
 from lightning_compress.callbacks.logged import Logged, Place, unlogged
 from lightning_compress.errors import CallbackError
@@ -74,17 +74,12 @@ def validation_batches(trainer: Any, module: Any, batches: int | None = None) ->
         raise CallbackError(
             "there is no validation data yet to measure on: give evaluate=…, or have a validation come before"
         )
-    put_back = [_note_generators(data) for data in loaders]
-    try:
-        for loader, data in enumerate(loaders):
-            for number, raw in enumerate(islice(data, _whole(trainer.num_val_batches, loader, batches))):
-                batch = trainer.precision_plugin.convert_input(raw)
-                batch = module._on_before_batch_transfer(batch, dataloader_idx=loader)
-                batch = trainer.strategy.batch_to_device(batch, dataloader_idx=loader)
-                yield (batch, number, loader) if len(loaders) > 1 else (batch, number)
-    finally:
-        for step in put_back:
-            step()
+    for loader, data in enumerate(loaders):
+        for number, raw in enumerate(islice(_apart(data), _whole(trainer.num_val_batches, loader, batches))):
+            batch = trainer.precision_plugin.convert_input(raw)
+            batch = module._on_before_batch_transfer(batch, dataloader_idx=loader)
+            batch = trainer.strategy.batch_to_device(batch, dataloader_idx=loader)
+            yield (batch, number, loader) if len(loaders) > 1 else (batch, number)
 
 
 @contextmanager
@@ -101,17 +96,30 @@ def _step(trainer: Any, module: Any, place: Place) -> Any:
     return trainer.strategy.validation_step(*place[: max(takes, 1)])
 
 
-def _note_generators(loader: Any) -> Callable[[], None]:
-    """Note the random state of a loader's own generators; calling what is returned brings it back."""
+def _apart(loader: Any) -> Iterator[Any]:
+    """What a loader gives, its own random generators being as they were whenever it is not giving."""
     owners = [loader, getattr(loader, "sampler", None), getattr(loader, "batch_sampler", None)]
-    found = {id(g): g for g in (getattr(owner, "generator", None) for owner in owners) if isinstance(g, Generator)}
-    states = [(generator, generator.get_state()) for generator in found.values()]
+    held = {id(g): g for g in (getattr(owner, "generator", None) for owner in owners) if isinstance(g, Generator)}
+    generators = list(held.values())
+    ours = [generator.get_state() for generator in generators]
+    items: Iterator[Any] | None = None
+    while True:
+        theirs = [generator.get_state() for generator in generators]
+        _set(generators, ours)
+        try:
+            items = iter(loader) if items is None else items
+            item = next(items)
+        except StopIteration:
+            return
+        finally:
+            ours = [generator.get_state() for generator in generators]
+            _set(generators, theirs)
+        yield item
 
-    def put_back() -> None:
-        for generator, state in states:
-            generator.set_state(state)
 
-    return put_back
+def _set(generators: Sequence[Generator], states: Sequence[Tensor]) -> None:
+    for generator, state in zip(generators, states, strict=True):
+        generator.set_state(state)
 
 
 def _loaders(data: Any) -> list[Any]:
