@@ -12,11 +12,14 @@ if TYPE_CHECKING:
     from lightning_compress.archive import Archive as Archive
     from lightning_compress.callbacks import CompressCheckpoint as CompressCheckpoint
     from lightning_compress.callbacks import LayerSensitivity as LayerSensitivity
+    from lightning_compress.callbacks import TranslationQuality as TranslationQuality
     from lightning_compress.compression import compress as compress
     from lightning_compress.compression import expand as expand
     from lightning_compress.compression import load as load
     from lightning_compress.errors import CompressionError as CompressionError
     from lightning_compress.loading import load_from_checkpoint as load_from_checkpoint
+    from lightning_compress.logging import Artifacts as Artifacts
+    from lightning_compress.logging import prune_artifacts as prune_artifacts
     from lightning_compress.plan import Plan as Plan
     from lightning_compress.plan import Rule as Rule
     from lightning_compress.prune import Prune as Prune
@@ -38,6 +41,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "Archive": "archive",
+    "Artifacts": "logging",
     "Binary": "quantize",
     "CompressCheckpoint": "callbacks",
     "CompressionError": "errors",
@@ -55,12 +59,14 @@ _HOMES = {
     "Rule": "plan",
     "Ternary": "quantize",
     "Score": "search",
+    "TranslationQuality": "callbacks",
     "Weights": "weights",
     "bleu_score": "search",
     "compress": "compression",
     "expand": "compression",
     "load": "compression",
     "load_from_checkpoint": "loading",
+    "prune_artifacts": "logging",
     "retarget": "search",
     "smallest": "search",
 }

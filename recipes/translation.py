@@ -16,7 +16,7 @@ from recipes.data.assets import RECORD, Vocabularies
 from recipes.data.batching import Batch, pad
 from recipes.data.parallel_text import ParallelText
 from recipes.data.vocabulary import EOS, PAD
-from recipes.errors import VocabularyError
+from recipes.errors import TextError, VocabularyError
 from recipes.models.network import Network
 from recipes.schedule import Halving, InverseSquareRoot
 from recipes.search.beam import beam_search
@@ -85,6 +85,7 @@ class Translation(LightningModule):
         self.label_smoothing = label_smoothing
         self.beam, self.test_beam = beam, test_beam
         self.length_penalty, self.allow_unknown = length_penalty, allow_unknown
+        self.bleu_tokenize = bleu_tokenize
         self.val_bleu = Bleu(tokenize=bleu_tokenize)
         self.test_bleu = Bleu(tokenize=bleu_tokenize)
         self.vocabularies: Vocabularies | None = None
@@ -206,6 +207,17 @@ class Translation(LightningModule):
             for k, text in zip(rows, self.best(source, beam=beam or self.test_beam), strict=True):
                 out[k] = text
         return out
+
+    def validation_text(self) -> tuple[list[str], list[str]]:
+        """Source lines and references of the validation set.
+
+        Raises:
+            TextError: if the trainer has no ParallelText data module.
+        """
+        data = getattr(self.trainer, "datamodule", None)
+        if not isinstance(data, ParallelText):
+            raise TextError("there is no validation text: train with a ParallelText data module, or give the text")
+        return data.text("valid")
 
     # What travels with the weights
 

@@ -130,7 +130,7 @@ class CompressCheckpoint(_Callback):
             return
         try:
             with kept_randomness():
-                weights = self._weights(pl_module, shapes)
+                weights = self.weights_of(pl_module, shapes)
                 if self.plan:
                     self.plan.assign(weights)
         except CompressionError:
@@ -149,6 +149,24 @@ class CompressCheckpoint(_Callback):
     def on_fit_end(self, trainer: Any, pl_module: Any) -> None:
         """Wait a while for what is still being uploaded."""
         self._publishing.finish()
+
+    # For callbacks that measure what a file is worth
+
+    def weights_of(self, module: Any, state: Mapping[str, Any]) -> Weights:
+        """The weights of a state dict as this callback compresses them.
+
+        Raises:
+            WeightsError: they cannot be taken.
+        """
+        return Weights.from_state_dict(state, module=module, exclude=self.exclude, classes=self.classes)
+
+    def archive_of(self, weights: Weights) -> Archive | None:
+        """The file of these weights if it was the last to be written, else what a given plan makes of them.
+
+        None with a searched plan, whose files alone tell what the search makes of weights.
+        """
+        known = self._already_compressed(weights.fingerprint)
+        return compress(weights, self.plan) if known is None and self.plan else known
 
     # What the seam tells
 
@@ -199,7 +217,7 @@ class CompressCheckpoint(_Callback):
 
     def _export(self, trainer: Any, state: Mapping[str, Any], path: str) -> None:
         began, target = perf_counter(), partner_of(path)
-        weights = self._weights(trainer.lightning_module, state)
+        weights = self.weights_of(trainer.lightning_module, state)
         archive = self._already_compressed(weights.fingerprint)
         is_new = archive is None
         archive = archive or self._compressed(trainer, weights)
@@ -218,9 +236,6 @@ class CompressCheckpoint(_Callback):
             return compress(weights, self.plan)
         assert self._auto is not None
         return self._auto.compress(trainer, weights)
-
-    def _weights(self, module: Any, state: Mapping[str, Any]) -> Weights:
-        return Weights.from_state_dict(state, module=module, exclude=self.exclude, classes=self.classes)
 
     def _already_compressed(self, fingerprint: str) -> Archive | None:
         """The file made of the same weights a moment ago: ``save_last=True`` saves everything twice."""

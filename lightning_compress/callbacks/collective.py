@@ -11,6 +11,8 @@ from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_
 
 from lightning_compress.errors import CallbackError
 
+_SHARDS = frozenset({"FullyShardedDataParallel", "DTensor", "FlatParameter"})
+
 
 def on_rank_zero(strategy: Any, work: Callable[[], None]) -> None:
     """Do ``work`` on rank 0; if it fails there, raise on every rank, so that none waits for one that is gone.
@@ -66,14 +68,6 @@ def whole_state(strategy: Any) -> dict[str, Any]:
     return dict(get_model_state_dict(strategy.model, options=options))
 
 
-def is_sharded(trainer: Any) -> bool:
-    """Whether no process holds the whole weights of the trainer's module."""
-    kinds = {
-        type(part).__name__ for part in (*trainer.strategy.model.modules(), *trainer.lightning_module.parameters())
-    }
-    return bool(kinds & {"FullyShardedDataParallel", "DTensor", "FlatParameter"})
-
-
 def _is_shard(value: object) -> bool:
     return hasattr(value, "full_tensor")
 
@@ -90,6 +84,12 @@ def _refuse_placeholders(module: torch.nn.Module) -> None:
                 f"{name} is split by DeepSpeed stage 3: {parameter.numel()} of its {whole} values are here. "
                 "Turn the saved folder into one file (zero_to_fp32) and compress that, or train with stage 2."
             )
+
+
+def is_sharded(trainer: Any) -> bool:
+    """Whether a rank holds only a part of some weight of the trainer's module."""
+    parts = (*trainer.strategy.model.modules(), *trainer.lightning_module.parameters())
+    return not _SHARDS.isdisjoint(type(part).__name__ for part in parts)
 
 
 def shape_only(module: torch.nn.Module) -> dict[str, Tensor] | None:

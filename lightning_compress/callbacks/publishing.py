@@ -19,6 +19,8 @@ from lightning_compress.logging import (
     runs_of,
 )
 from lightning_compress.logging.environment import git_commit
+from lightning_compress.logging.pictures import SHARE
+from lightning_compress.logging.sparing import Sparing
 from lightning_compress.search import kept_randomness
 from lightning_compress.weights import Weights
 
@@ -30,13 +32,14 @@ class Publishing:
 
     Args:
         artifacts: what is uploaded to Weights & Biases; True for its defaults, False for nothing.
-        pictures: whether charts are drawn for the loggers that hold pictures.
+        pictures: whether charts are drawn for the loggers that hold pictures; histograms of all weights only as often
+            as a share of the time allows.
     """
 
     def __init__(self, artifacts: Artifacts | bool, pictures: bool) -> None:
         options = Artifacts() if artifacts is True else artifacts
         self._uploads = Uploads(options) if options else None
-        self._pictures = pictures
+        self._pictures, self._histograms = pictures, Sparing(SHARE)
         self._plan: Mapping[str, Any] | None = None
         self._commit: str | None = None
         self._uploaded = ("", frozenset[str]())  # fingerprint of the weights uploaded last, and their aliases
@@ -72,7 +75,7 @@ class Publishing:
                 self._plan = archive.manifest.plan
                 describe_runs(trainer.loggers, archive.manifest.plan)
             if self._pictures:
-                log_pictures(trainer.loggers, archive, weights, step)
+                log_pictures(trainer.loggers, archive, weights, step, self._histograms)
 
     def upload(self, trainer: Any, archive: Archive, file: str, checkpoint: str) -> None:
         """Upload the file that stands beside this checkpoint.

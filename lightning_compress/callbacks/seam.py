@@ -35,6 +35,24 @@ class Listener(Protocol):
         """A checkpoint's weights are to be put into the module: whether the listener has done so."""
 
 
+class SaveListener:
+    """A listener that minds saves alone: a subclass says what is done in :meth:`Listener.saving`."""
+
+    def linked(self, strategy: Any, target: str, link: str) -> None:
+        """Nothing is done."""
+
+    def removed(self, strategy: Any, path: str) -> None:
+        """Nothing is done."""
+
+    def loading(self, strategy: Any, path: str) -> dict[str, Any] | None:
+        """Lightning reads it."""
+        return None
+
+    def restoring(self, strategy: Any, checkpoint: Mapping[str, Any], strict: bool) -> bool:
+        """Lightning restores it."""
+        return False
+
+
 def attach(trainer: Any, listener: Listener) -> None:
     """Have ``listener`` hear of every checkpoint of ``trainer`` from now on: once, however often called.
 

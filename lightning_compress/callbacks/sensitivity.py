@@ -39,7 +39,7 @@ When = Literal["end", "save"] | int
 _log = logging.getLogger(__name__)
 
 
-class LayerSensitivity(_Callback):
+class LayerSensitivity(seam.SaveListener, _Callback):
     """Compress each class of weights alone, at several strengths, and measure what that costs.
 
     At the chosen moments each class is compressed, restored and swapped into the module, the module is measured, and
@@ -145,20 +145,6 @@ class LayerSensitivity(_Callback):
             return lambda: None
         state = checkpoint["state_dict"]
         return lambda: self._attempt(trainer, lambda: state, is_over=False)
-
-    def linked(self, strategy: Any, target: str, link: str) -> None:
-        """Links need nothing."""
-
-    def removed(self, strategy: Any, path: str) -> None:
-        """Nor do deletions."""
-
-    def loading(self, strategy: Any, path: str) -> dict[str, Any] | None:
-        """Lightning reads checkpoints itself."""
-        return None
-
-    def restoring(self, strategy: Any, checkpoint: Mapping[str, Any], strict: bool) -> bool:
-        """And restores them."""
-        return False
 
     # The work, on rank 0
 

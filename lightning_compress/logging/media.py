@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from lightning_compress.logging.sinks import Rows, Sink, sink_of
 from lightning_compress.search import kept_randomness
 
 _log = logging.getLogger(__name__)
+
+
+def log_scalars(loggers: Iterable[Any], values: Mapping[str, float], step: int) -> None:
+    """Log numbers to every logger; otherwise as :func:`log_table`."""
+    with kept_randomness():
+        for logger in loggers:
+            _try(logger, ", ".join(values), lambda logger: logger.log_metrics(dict(values), step=step))
 
 
 def log_table(loggers: Iterable[Any], key: str, columns: Sequence[str], rows: Rows, step: int) -> None:
@@ -45,15 +52,18 @@ def log_figure(loggers: Iterable[Any], key: str, figure: Any, step: int) -> None
 
 
 def _tell(loggers: Iterable[Any], what: str, put: Callable[[Sink], None]) -> None:
-    with kept_randomness():
-        for logger in loggers:
-            _try(logger, what, put)
-
-
-def _try(logger: Any, what: str, put: Callable[[Sink], None]) -> None:
-    try:
+    def put_into(logger: Any) -> None:
         sink = sink_of(logger)
         if sink is not None:
             put(sink)
+
+    with kept_randomness():
+        for logger in loggers:
+            _try(logger, what, put_into)
+
+
+def _try(logger: Any, what: str, put: Callable[[Any], None]) -> None:
+    try:
+        put(logger)
     except Exception as error:
         _log.error("%s did not take %s, the training goes on: %r", type(logger).__name__, what, error)

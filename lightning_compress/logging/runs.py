@@ -27,20 +27,25 @@ def describe_runs(loggers: Iterable[Any], plan: Mapping[str, Any]) -> None:
         plan: as :meth:`Plan.to_config` gives it, or what is said of it before it is found.
     """
     runs = runs_of(loggers)
-    if not runs:
-        return
-    told = {CONFIG: {"plan": dict(plan), "environment": environment()}}
-    for run in runs:
-        _describe(run, told)
+    if runs:
+        told = {CONFIG: {"plan": dict(plan), "environment": environment()}}
+        for run in runs:
+            _configure(run, told)
 
 
-def _describe(run: Any, told: Mapping[str, Any]) -> None:
+def configure_runs(loggers: Iterable[Any], told: Mapping[str, Any]) -> None:
+    """Write plain data into each run's configuration, and have our scalars drawn against the step."""
+    for run in runs_of(loggers):
+        _configure(run, told)
+
+
+def _configure(run: Any, told: Mapping[str, Any]) -> None:
     try:
         run.config.update(told, allow_val_change=True)
         for names in SCALARS:
             run.define_metric(names, step_metric=STEP)
     except Exception as error:
-        _log.error("the wandb run was not told plan and environment, the training goes on: %r", error)
+        _log.error("the wandb run was not told %s, the training goes on: %r", ", ".join(told), error)
 
 
 def _run_of(logger: Any) -> Any | None:

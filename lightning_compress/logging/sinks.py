@@ -43,11 +43,15 @@ def sink_of(logger: Any) -> Sink | None:
 
 
 def takes_pictures(logger: Any) -> bool:
-    """Whether a picture would be put anywhere; False also for a logger that fails, which tells why when it is used."""
+    """Whether a logger shows pictures. A folder does not, and ``lightning-compress report`` draws what lies in one.
+
+    False also for a logger that fails, which tells why when it is used.
+    """
     try:
-        return sink_of(logger) is not None and hasattr(logger, "log_image") == hasattr(logger, "log_table")
+        sink = sink_of(logger)
     except Exception:
         return False
+    return isinstance(sink, (_TensorBoard, _MLflow)) or (isinstance(sink, _Panels) and hasattr(logger, "log_image"))
 
 
 class _Panels:

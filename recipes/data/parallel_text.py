@@ -116,6 +116,11 @@ class ParallelText(LightningDataModule):
         name = self.names[split]
         return self.folder / f"{name}.{self.source}", self.folder / f"{name}.{self.target}"
 
+    def text(self, split: str) -> tuple[list[str], list[str]]:
+        """Source lines of a split as they are in its file, and references as BLEU takes them."""
+        lines, targets = read_parallel(*self.paths(split))
+        return lines, [" ".join(words) for words in self.settings.cut_target(targets)]
+
     def sentences(self, split: str) -> tuple[list[list[str]], list[list[str]]]:
         """Words of each source and of each target sentence of a split, without over-long training pairs."""
         source_path, target_path = self.paths(split)

@@ -15,6 +15,7 @@ from pytorch_lightning.loggers import CSVLogger
 from stand_ins import Broken, Panels, TensorBoard, mlflow
 
 from lightning_compress.logging import log_figure, log_table
+from lightning_compress.logging.sinks import takes_pictures
 
 COLUMNS = ("class", "BLEU")
 ROWS = [["a|b", 30.25], ["c", None]]
@@ -106,3 +107,20 @@ def test_random_numbers_are_as_before(caplog):
     assert random.getstate() == before[0]
     assert torch.equal(torch.get_rng_state(), before[1])
     assert not caplog.records
+
+
+@pytest.mark.parametrize(
+    ("logger", "shown"),
+    [
+        (Panels(), True),
+        (TensorBoard(), True),
+        (mlflow()[0], True),
+        (SimpleNamespace(log_table=lambda *_, **__: None), False),
+        (CSVLogger("nowhere"), False),
+        (Broken(), False),
+        (object(), False),
+    ],
+)
+def test_which_loggers_show_pictures(logger, shown, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert takes_pictures(logger) is shown
