@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from lightning_compress.archive import Archive as Archive
     from lightning_compress.callbacks import CompressCheckpoint as CompressCheckpoint
+    from lightning_compress.callbacks import LayerSensitivity as LayerSensitivity
     from lightning_compress.callbacks import TranslationQuality as TranslationQuality
     from lightning_compress.compression import compress as compress
     from lightning_compress.compression import expand as expand
@@ -49,6 +50,7 @@ _HOMES = {
     "Half": "quantize",
     "Interval": "quantize",
     "KMeans": "quantize",
+    "LayerSensitivity": "callbacks",
     "Logarithmic": "quantize",
     "LowRank": "quantize",
     "Plan": "plan",

@@ -3,68 +3,123 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
-from functools import partial
-from importlib import import_module
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from itertools import islice
 from typing import Any
 
-import torch
-from torch import Tensor
+from torch import Generator, Tensor
 
-from lightning_compress.callbacks.base import lightning_name
+from lightning_compress.callbacks.logged import Logged, Place, unlogged
 from lightning_compress.errors import CallbackError
 from lightning_compress.weights import is_metric
 
 
-def validated(trainer: Any, module: Any, monitor: str) -> float:
+def validated(trainer: Any, module: Any, monitor: str, batches: int | None = None) -> float:
     """Validate the module as it stands on the trainer's validation data; the value of one metric that it logs.
 
     The hooks of the module are called as Lightning calls them, those of callbacks are not. What is logged goes nowhere.
     To be called where the module is kept, in ``eval()`` mode and without gradients.
 
+    Args:
+        trainer: of the module.
+        module: to be validated.
+        monitor: the metric's name, as a ``ModelCheckpoint`` would monitor it.
+        batches: of each loader, how many are taken at most, the first ones; as many as Lightning takes by default.
+
     Raises:
         CallbackError: there is no validation data, or the metric is not logged.
+    """
+    with _unnoticed(module) as log:
+        module.on_validation_start()
+        module.on_validation_epoch_start()
+        for place in validation_batches(trainer, module, batches):
+            log.begin(place)
+            module.on_validation_batch_start(*place)
+            output = _step(trainer, module, place)
+            module.on_validation_batch_end(output, *place)
+        log.begin(None)
+        module.on_validation_epoch_end()
+        module.on_validation_end()
+    return log.value(monitor)
+
+
+def logged_in_step(trainer: Any, module: Any, place: Place, name: str) -> Any:
+    """What the module logs under a name in its validation step on one batch, with whatever gradient that has.
+
+    To be called as :func:`validated`, for gradients where they are enabled.
+
+    Raises:
+        CallbackError: it is not logged there.
+    """
+    with _unnoticed(module) as log:
+        log.begin(place)
+        _step(trainer, module, place)
+    return log.newest(name)
+
+
+def validation_batches(trainer: Any, module: Any, batches: int | None = None) -> Iterator[Place]:
+    """The trainer's validation batches from the start, on the module's device, in the same order each time.
+
+    Args:
+        trainer: of the module.
+        module: whose hooks move batches.
+        batches: as for :func:`validated`.
+
+    Raises:
+        CallbackError: there is no validation data.
     """
     loaders = _loaders(trainer.val_dataloaders)
     if not loaders:
         raise CallbackError(
-            f"there is no validation data yet to measure {monitor!r} on: give CompressCheckpoint(evaluate=…), or save "
-            "checkpoints after a validation"
+            "there is no validation data yet to measure on: give evaluate=…, or have a validation come before"
         )
-    log = _Log(len(loaders) > 1)
-    shadows = {"log": log.take, "log_dict": log.take_all}
-    for part in module.modules():
-        if is_metric(part):
-            part.reset()
-    vars(module).update(shadows)
-    try:
-        _run(trainer, module, loaders, log)
-    finally:
-        for name in shadows:
-            del vars(module)[name]
-    return log.value(monitor)
-
-
-def _run(trainer: Any, module: Any, loaders: list[Any], log: _Log) -> None:
-    limits = trainer.num_val_batches
-    extract = import_module(f"{lightning_name()}.utilities.data").extract_batch_size
-    module.on_validation_start()
-    module.on_validation_epoch_start()
     for loader, data in enumerate(loaders):
-        for number, raw in enumerate(islice(data, _whole(limits, loader))):
+        for number, raw in enumerate(islice(_apart(data), _whole(trainer.num_val_batches, loader, batches))):
             batch = trainer.precision_plugin.convert_input(raw)
             batch = module._on_before_batch_transfer(batch, dataloader_idx=loader)
             batch = trainer.strategy.batch_to_device(batch, dataloader_idx=loader)
-            log.begin(loader, partial(extract, batch))
-            place = (batch, number, loader) if len(loaders) > 1 else (batch, number)
-            module.on_validation_batch_start(*place)
-            takes = len(inspect.signature(module.validation_step).parameters)
-            output = trainer.strategy.validation_step(*place[: max(takes, 1)])
-            module.on_validation_batch_end(output, *place)
-    log.begin(None, lambda: 1)
-    module.on_validation_epoch_end()
-    module.on_validation_end()
+            yield (batch, number, loader) if len(loaders) > 1 else (batch, number)
+
+
+@contextmanager
+def _unnoticed(module: Any) -> Iterator[Logged]:
+    for part in module.modules():
+        if is_metric(part):
+            part.reset()
+    with unlogged(module) as log:
+        yield log
+
+
+def _step(trainer: Any, module: Any, place: Place) -> Any:
+    takes = len(inspect.signature(module.validation_step).parameters)
+    return trainer.strategy.validation_step(*place[: max(takes, 1)])
+
+
+def _apart(loader: Any) -> Iterator[Any]:
+    """What a loader gives, its own random generators being as they were whenever it is not giving."""
+    owners = [loader, getattr(loader, "sampler", None), getattr(loader, "batch_sampler", None)]
+    held = {id(g): g for g in (getattr(owner, "generator", None) for owner in owners) if isinstance(g, Generator)}
+    generators = list(held.values())
+    ours = [generator.get_state() for generator in generators]
+    items: Iterator[Any] | None = None
+    while True:
+        theirs = [generator.get_state() for generator in generators]
+        _set(generators, ours)
+        try:
+            items = iter(loader) if items is None else items
+            item = next(items)
+        except StopIteration:
+            return
+        finally:
+            ours = [generator.get_state() for generator in generators]
+            _set(generators, theirs)
+        yield item
+
+
+def _set(generators: Sequence[Generator], states: Sequence[Tensor]) -> None:
+    for generator, state in zip(generators, states, strict=True):
+        generator.set_state(state)
 
 
 def _loaders(data: Any) -> list[Any]:
@@ -78,73 +133,8 @@ def _loaders(data: Any) -> list[Any]:
     return [data]
 
 
-def _whole(limits: Any, loader: int) -> int | None:
-    """How many batches of a loader Lightning takes; None for all."""
+def _whole(limits: Any, loader: int, batches: int | None) -> int | None:
+    """How many batches of a loader are taken, never more than Lightning takes; None for all."""
     limit = limits[loader] if isinstance(limits, (list, tuple)) and loader < len(limits) else float("inf")
+    limit = min(limit, float("inf") if batches is None else batches)
     return None if limit == float("inf") else int(limit)
-
-
-class _Log:
-    """Stands for ``self.log`` while a module is validated, and makes one value of what it is given."""
-
-    def __init__(self, several_loaders: bool) -> None:
-        self._several = several_loaders
-        self._loader: int | None = None
-        self._batch_size: Callable[[], int] = lambda: 1
-        self._values: dict[str, list[tuple[Tensor, float]]] = {}
-        self._reductions: dict[str, Any] = {}
-        self._metrics: dict[str, Any] = {}
-
-    def begin(self, loader: int | None, batch_size: Callable[[], int]) -> None:
-        """A batch of a loader begins; None: all are through."""
-        self._loader, self._batch_size = loader, batch_size
-
-    def take(
-        self,
-        name: str,
-        value: Any,
-        *_: Any,
-        reduce_fx: Any = "mean",
-        batch_size: int | None = None,
-        add_dataloader_idx: bool = True,
-        **__: Any,
-    ) -> None:
-        """What ``self.log`` is called with."""
-        if self._several and self._loader is not None and add_dataloader_idx:
-            name = f"{name}/dataloader_idx_{self._loader}"
-        self._reductions[name] = reduce_fx
-        if is_metric(value):
-            self._metrics[name] = value
-        else:
-            size = batch_size if batch_size is not None else self._batch_size()
-            number = torch.as_tensor(value, dtype=torch.float64).detach().cpu().reshape(())
-            self._values.setdefault(name, []).append((number, float(size)))
-
-    def take_all(self, values: Mapping[str, Any], *arguments: Any, **options: Any) -> None:
-        """What ``self.log_dict`` is called with."""
-        for name, value in values.items():
-            self.take(name, value, *arguments, **options)
-
-    def value(self, name: str) -> float:
-        """The value of a whole validation, by the name that a checkpoint would monitor."""
-        # What is logged by step and by epoch is monitored as NAME_epoch.
-        for known in (name, name.removesuffix("_epoch"), name.replace("_epoch/", "/")):
-            if known in self._metrics:
-                return float(self._metrics[known].compute())
-            if known in self._values:
-                return self._reduced(known)
-        logged = ", ".join(sorted({*self._metrics, *self._values})) or "nothing"
-        raise CallbackError(
-            f"validation does not log {name!r}, it logs {logged}: correct monitor=…, or give "
-            "CompressCheckpoint(evaluate=…)"
-        )
-
-    def _reduced(self, name: str) -> float:
-        values = torch.stack([value for value, _ in self._values[name]])
-        how = self._reductions[name]
-        how = getattr(how, "__name__", how)
-        if how == "mean":
-            sizes = torch.tensor([size for _, size in self._values[name]], dtype=torch.float64)
-            return float((values * sizes).sum() / sizes.sum())
-        reduce: Mapping[str, Callable[[Tensor], Tensor]] = {"sum": torch.sum, "min": torch.amin, "max": torch.amax}
-        return float(reduce[how](values) if how in reduce else self._reductions[name](values))

@@ -6,11 +6,13 @@ from lightning_compress.search.evaluation import Evaluate, Evaluator, evaluating
 from lightning_compress.search.family import Family, PlanFamily
 from lightning_compress.search.frontier import Frontier
 from lightning_compress.search.keeping import kept_module
+from lightning_compress.search.layers import LayerSensitivities, Strength, layer_sensitivities
 from lightning_compress.search.randomness import kept_randomness
 from lightning_compress.search.retargeting import retarget
 from lightning_compress.search.reuse import reuse
 from lightning_compress.search.score import Score, bleu_score
 from lightning_compress.search.smallest_file import smallest
+from lightning_compress.search.swapping import Swapper, swapping
 from lightning_compress.search.uniform import uniform_families
 
 __all__ = [
@@ -20,15 +22,20 @@ __all__ = [
     "Evaluator",
     "Family",
     "Frontier",
+    "LayerSensitivities",
     "PlanFamily",
     "Score",
+    "Strength",
+    "Swapper",
     "bleu_score",
     "evaluating",
     "kept_module",
     "kept_randomness",
+    "layer_sensitivities",
     "paired_drop",
     "retarget",
     "reuse",
     "smallest",
+    "swapping",
     "uniform_families",
 ]

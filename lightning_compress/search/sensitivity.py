@@ -11,8 +11,9 @@ method" (Fisher information as curvature); Kim et al. 2025, "GuidedQuant" (gradi
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -72,37 +73,66 @@ def measure_sensitivity(weights: Weights, module: nn.Module, calibration: Calibr
     Raises:
         SearchError: a batch fails, or its loss or a gradient is not finite.
     """
+    found: dict[str, Sensitivity] = {}
+    for name, gradient in stored_gradients(weights, module, batches_of(calibration), calibration.loss):
+        matrix = gradient.reshape(matrix_shape(gradient.shape))
+        if name not in found:
+            found[name] = Sensitivity.zero(*matrix.shape)
+        found[name].add(matrix)
+    return {name: sensitivity for name, sensitivity in found.items() if bool(sensitivity.rows.any())}
+
+
+def stored_gradients(
+    weights: Weights, module: nn.Module, batches: Iterable[Any], loss: Callable[[nn.Module, Any], Tensor]
+) -> Iterator[tuple[str, Tensor]]:
+    """The gradients of the stored tensors, batch by batch, at the module's present weights.
+
+    The module and its parameters as for :func:`measure_sensitivity`.
+
+    Args:
+        weights: see there.
+        module: see there.
+        batches: that the loss is taken of.
+        loss: module and batch → a scalar.
+
+    Yields:
+        Name of a stored floating-point tensor and its gradient for one batch, in main memory; tensors that the loss of
+        the batch does not reach are left out.
+
+    Raises:
+        SearchError: a batch fails, or its loss or a gradient is not finite.
+    """
     holders = holders_of(weights, module)
     shapes = {weight.name: tuple(weight.tensor.shape) for weight in weights}
     for parameter in parameters_of(holders):
         parameter.requires_grad_(True)
-    found: dict[str, Sensitivity] = {}
-    for number, batch in enumerate(batches_of(calibration)):
-        gradients = _gradients(module, calibration, batch, number, parameters_of(holders))
+    for number, batch in enumerate(batches):
+        gradients = _gradients(module, loss, batch, number, parameters_of(holders))
         for name, group in holders.items():
             gradient = summed(group, gradients, shapes[name])
             if gradient is None:
                 continue
-            matrix = gradient.detach().float().cpu().reshape(matrix_shape(shapes[name]))
-            if not bool(matrix.square().sum().isfinite()):
+            found = gradient.detach().float().cpu()
+            if not bool(found.square().sum().isfinite()):
                 raise SearchError(
                     f"calibration batch {number} gives {name!r} a gradient that is not finite, or too large: leave the "
                     "batch out, or check it. The module is as it was."
                 )
-            if name not in found:
-                found[name] = Sensitivity.zero(*matrix.shape)
-            found[name].add(matrix)
-    return {name: sensitivity for name, sensitivity in found.items() if bool(sensitivity.rows.any())}
+            yield name, found
 
 
 def _gradients(
-    module: nn.Module, calibration: Calibration, batch: object, number: int, parameters: Sequence[nn.Parameter]
+    module: nn.Module,
+    loss_of: Callable[[nn.Module, Any], Tensor],
+    batch: Any,
+    number: int,
+    parameters: Sequence[nn.Parameter],
 ) -> dict[int, Tensor | None]:
     """The gradients of one batch by the ``id`` of the parameter; None for those that its loss does not reach."""
     try:
         # The recurrent layers of cuDNN have no gradient in evaluation mode.
         with torch.enable_grad(), torch.backends.cudnn.flags(enabled=False):
-            loss = calibration.loss(module, batch)
+            loss = loss_of(module, batch)
             gradients = torch.autograd.grad(loss, list(parameters), allow_unused=True)
     except Exception as error:
         raise SearchError(

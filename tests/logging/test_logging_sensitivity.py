@@ -1,0 +1,75 @@
+"""The sensitivity of layers: keys that every logger can take, and a logger that fails."""
+
+from __future__ import annotations
+
+import math
+import re
+
+import numpy as np
+import pytest
+
+from lightning_compress import Interval
+from lightning_compress.logging import log_sensitivity, sensitivity_scalars
+from lightning_compress.search import LayerSensitivities
+from lightning_compress.search.layers import strengths_of
+
+
+class Logger:
+    def __init__(self, *, fails=False):
+        self.fails, self.metrics, self.tables, self.images = fails, [], [], []
+
+    def log_metrics(self, metrics, step=None):
+        if self.fails:
+            raise ConnectionError("no network")
+        self.metrics.append((metrics, step))
+
+    def log_table(self, key, columns=None, data=None, dataframe=None, step=None):
+        self.tables.append((key, columns, data, step))
+
+    def log_image(self, key, images, step=None, **options):
+        self.images.append((key, step))
+
+
+@pytest.fixture
+def result():
+    return LayerSensitivities(
+        measure="val_bleu",
+        higher_is_better=True,
+        baseline=40.0,
+        strengths=strengths_of([0.125, Interval(2)]),
+        groups=("encoder.0", "my layer (a)"),
+        raw_bytes=(8, 16),
+        scores=np.array([[39.9, 38.0], [math.nan, -math.inf]]),
+        bytes=np.array([[5.0, 2.0], [10.0, 4.0]]),
+        estimates={"normalized error": np.array([[0.1, 0.2], [0.1, 0.4]])},
+        step=7,
+    )
+
+
+def test_scalars_are_the_finite_figures_under_keys_of_plain_letters(result):
+    scalars = sensitivity_scalars(result, 0.2)
+    assert scalars == {
+        "sensitivity/baseline": 40.0,
+        "sensitivity/encoder.0/prune_12.5": pytest.approx(0.1),
+        "sensitivity/encoder.0/2_bits": pytest.approx(2.0),
+        "sensitivity/largest_ratio/encoder.0": 0.125,
+        "sensitivity/largest_ratio/my_layer_a": 0.0,
+        "sensitivity/rank_correlation/normalized_error": pytest.approx(1.0),
+    }
+    assert all(re.fullmatch(r"[\w.\-/]+", key) for key in scalars)
+
+
+def test_each_logger_gets_what_it_holds_and_a_broken_one_harms_none(result, caplog):
+    broken, good = Logger(fails=True), Logger()
+    log_sensitivity([broken, good], result, 7, 0.2)
+    assert good.metrics == [(sensitivity_scalars(result, 0.2), 7)]
+    ((key, columns, data, step),) = good.tables
+    assert (key, columns, step) == ("sensitivity/table", result.columns(), 7)
+    assert len(data) == 4
+    assert [key for key, _ in good.images] == ["sensitivity/heat_map", "sensitivity/ranking"]
+    assert "Logger did not take the sensitivity of layers: ConnectionError('no network')" in caplog.text
+
+
+def test_no_logger_is_no_error(result, caplog):
+    log_sensitivity([], result, 7, None)
+    assert caplog.text == ""
