@@ -17,3 +17,7 @@ class VocabularyError(RecipeError):
 
 class SegmentationError(RecipeError):
     """A segmentation is unknown, or the library it needs is not installed."""
+
+
+class ExperimentError(RecipeError):
+    """An experiment is unknown, or cannot be run with these options, this model or this folder."""
