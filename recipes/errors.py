@@ -17,3 +17,7 @@ class VocabularyError(RecipeError):
 
 class SegmentationError(RecipeError):
     """A segmentation is unknown, or the library it needs is not installed."""
+
+
+class ResultsError(RecipeError):
+    """The results of an experiment are missing, malformed, or cannot be shown."""
