@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lightning_compress.charts.style import MAIN, ROW, drawing, name_rows, new_figure
+from lightning_compress.charts.style import MAIN, ROW, drawing, name_rows, new_figure, settled
 from recipes.paper.rows import Tolerance
 
 if TYPE_CHECKING:
@@ -31,4 +31,4 @@ def class_bars(rows: Sequence[Tolerance], title: str) -> Figure:
     axes.set_xticks(range(0, 101, 20))
     axes.set_title(title)
     axes.set_xlabel("largest share that keeps BLEU (%)")
-    return figure
+    return settled(figure)

@@ -7,8 +7,9 @@ from functools import partial
 from math import nan
 from typing import TYPE_CHECKING
 
-from lightning_compress.charts import heat_map, lines
+from lightning_compress.charts import heat_map
 from recipes.paper.class_order import in_model_order
+from recipes.paper.curves import curves
 from recipes.paper.pictures import (
     BITS,
     CHANGE,
@@ -16,11 +17,11 @@ from recipes.paper.pictures import (
     FLOOR,
     PRUNED,
     RATIO,
+    WIDEST,
     coverage_points,
     rate_points,
 )
 from recipes.paper.published import BLIND, UNIFORM
-from recipes.paper.restyling import cut_below, dash, whole_numbers
 from recipes.paper.results import Results
 from recipes.paper.series import bleu_curves
 
@@ -35,9 +36,7 @@ def pruning(models: Sequence[Results], *, scheme: str) -> Figure | None:
     if not groups:
         return None
     points, bands = bleu_curves(groups, lambda row: 100 * row.share, 0.0)
-    figure = lines(points, PRUNED, CHANGE, f"Pruning, {scheme}", baseline=0.0, intervals=bands)
-    cut_below(figure, FLOOR)
-    return figure
+    return curves(points, PRUNED, CHANGE, f"Pruning, {scheme}", baseline=0.0, intervals=bands, floor=FLOOR)
 
 
 def tolerances(models: Sequence[Results]) -> Figure | None:
@@ -61,9 +60,7 @@ def coverages(models: Sequence[Results]) -> Figure | None:
     points = {model.name: coverage_points(model) for model in models if model.coverages}
     if not points:
         return None
-    figure = lines(points, BITS, COVERAGE, "Widest interval that keeps BLEU")
-    whole_numbers(figure, (row.bits for model in models for row in model.coverages))
-    return figure
+    return curves(points, BITS, COVERAGE, WIDEST, whole=[row.bits for model in models for row in model.coverages])
 
 
 def rates(models: Sequence[Results]) -> Figure | None:
@@ -74,10 +71,8 @@ def rates(models: Sequence[Results]) -> Figure | None:
     formulas = {f"{name}, equation 2": name for name in shown}
     series = {name: pair[0] for name, pair in shown.items()}
     series |= {name: shown[owner][1] for name, owner in formulas.items()}
-    figure = lines(series, BITS, RATIO, "Rate at the widest interval that keeps BLEU")
-    dash(figure, formulas)
-    whole_numbers(figure, (row.bits for model in models for row in model.rates))
-    return figure
+    bits = [row.bits for model in models for row in model.rates]
+    return curves(series, BITS, RATIO, "Rate at the widest interval that keeps BLEU", dashed=formulas, whole=bits)
 
 
 COMPARISONS: dict[str, Callable[[Sequence[Results]], Figure | None]] = {

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lightning_compress.charts import Histogram, lines, weight_histograms
+from lightning_compress.charts import Histogram, weight_histograms
 from recipes.paper.class_bars import class_bars
-from recipes.paper.restyling import cut_below, dash, whole_numbers
+from recipes.paper.curves import curves
 from recipes.paper.results import Results
 from recipes.paper.rows import Bin, Pruned
 from recipes.paper.series import bleu_curves, grouped
@@ -22,6 +22,7 @@ BEFORE = "before"
 BLEU, CHANGE = "BLEU", "change of BLEU"
 PRUNED, BITS = "pruned weights (%)", "bits per index"
 COVERAGE, RATIO = "weights inside the interval (%)", "compression ratio"
+WIDEST = "Widest interval that keeps BLEU"
 FLOOR = -6.0  # lowest change of BLEU that is shown; below it a model is ruined, however much
 
 
@@ -47,7 +48,7 @@ def figure4(model: Results) -> Figure | None:
         return None
     exact = model.baseline.bleu
     points, bands = bleu_curves(grouped(model.pruning, _scheme), _pruned, exact)
-    return lines(points, PRUNED, BLEU, f"{model.name}: pruning", baseline=exact, intervals=bands)
+    return curves(points, PRUNED, BLEU, f"{model.name}: pruning", baseline=exact, intervals=bands)
 
 
 def figure4_paper(model: Results) -> Figure | None:
@@ -56,14 +57,11 @@ def figure4_paper(model: Results) -> Figure | None:
     paper = model.paper
     theirs = {} if paper is None else {scheme: paper.pruning_changes(scheme) for scheme in points}
     beside = {f"{scheme}, paper": scheme for scheme, changes in theirs.items() if changes}
-    if paper is None or not beside:
+    if not beside:
         return None
-    curves = {name: [(100 * share, y) for share, y in theirs[scheme].items()] for name, scheme in beside.items()}
+    papers = {name: [(100 * share, y) for share, y in theirs[scheme].items()] for name, scheme in beside.items()}
     title = f"{model.name}: pruning, beside the paper"
-    figure = lines(points | curves, PRUNED, CHANGE, title, baseline=0.0, intervals=bands)
-    dash(figure, beside)
-    cut_below(figure, FLOOR)
-    return figure
+    return curves(points | papers, PRUNED, CHANGE, title, baseline=0.0, intervals=bands, dashed=beside, floor=FLOOR)
 
 
 def _scheme(row: Pruned) -> str:
@@ -85,18 +83,17 @@ def figure6(model: Results) -> Figure | None:
         return None
     exact = model.baseline.bleu
     points, bands = bleu_curves(grouped(model.restores, lambda row: row.restore), lambda row: row.bits, exact)
-    figure = lines(points, BITS, BLEU, f"{model.name}: quantization", baseline=exact, intervals=bands)
-    whole_numbers(figure, (row.bits for row in model.restores))
-    return figure
+    bits = [row.bits for row in model.restores]
+    title = f"{model.name}: quantization"
+    return curves(points, BITS, BLEU, title, baseline=exact, intervals=bands, whole=bits)
 
 
 def figure7(model: Results) -> Figure | None:
     """Widest interval that keeps BLEU, against bits; the curve breaks where none does."""
     if not model.coverages:
         return None
-    figure = lines({model.name: coverage_points(model)}, BITS, COVERAGE, "Widest interval that keeps BLEU")
-    whole_numbers(figure, (row.bits for row in model.coverages))
-    return figure
+    bits = [row.bits for row in model.coverages]
+    return curves({model.name: coverage_points(model)}, BITS, COVERAGE, WIDEST, whole=bits)
 
 
 def coverage_points(model: Results) -> list[tuple[float, float]]:
@@ -111,10 +108,8 @@ def figure8(model: Results) -> Figure | None:
         return None
     on_disk, formula = rate_points(model)
     series = {"file on disk": on_disk, "the paper's equation 2": formula}
-    figure = lines(series, BITS, RATIO, f"{model.name}: rate")
-    dash(figure, {"the paper's equation 2": "file on disk"})
-    whole_numbers(figure, (row.bits for row in model.rates))
-    return figure
+    beside = {"the paper's equation 2": "file on disk"}
+    return curves(series, BITS, RATIO, f"{model.name}: rate", dashed=beside, whole=[row.bits for row in model.rates])
 
 
 def rate_points(model: Results) -> tuple[list[tuple[float, float]], list[tuple[float, float]]]:
