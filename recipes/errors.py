@@ -19,5 +19,9 @@ class SegmentationError(RecipeError):
     """A segmentation is unknown, or the library it needs is not installed."""
 
 
+class ExperimentError(RecipeError):
+    """An experiment is unknown, or cannot be run with these options, this model or this folder."""
+
+
 class ResultsError(RecipeError):
     """The results of an experiment are missing, malformed, or cannot be shown."""

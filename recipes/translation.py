@@ -85,6 +85,7 @@ class Translation(LightningModule):
         self.label_smoothing = label_smoothing
         self.beam, self.test_beam = beam, test_beam
         self.length_penalty, self.allow_unknown = length_penalty, allow_unknown
+        self.bleu_tokenize = bleu_tokenize
         self.val_bleu = Bleu(tokenize=bleu_tokenize)
         self.test_bleu = Bleu(tokenize=bleu_tokenize)
         self.vocabularies: Vocabularies | None = None

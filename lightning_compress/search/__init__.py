@@ -11,6 +11,7 @@ from lightning_compress.search.retargeting import retarget
 from lightning_compress.search.reuse import reuse
 from lightning_compress.search.score import Score, bleu_score
 from lightning_compress.search.smallest_file import smallest
+from lightning_compress.search.swapping import Swapper, swapping
 from lightning_compress.search.uniform import uniform_families
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "Frontier",
     "PlanFamily",
     "Score",
+    "Swapper",
     "bleu_score",
     "evaluating",
     "kept_module",
@@ -30,5 +32,6 @@ __all__ = [
     "retarget",
     "reuse",
     "smallest",
+    "swapping",
     "uniform_families",
 ]

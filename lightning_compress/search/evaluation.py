@@ -50,7 +50,7 @@ class Evaluator:
                 f"evaluate gave {first.value} and {second.value} for the exact weights, expected finite numbers: "
                 "check it with evaluate(module) on its own"
             )
-        self._known[_content(exact)] = first
+        self._known[content_of(exact)] = first
         return first, abs(first.value - second.value)
 
     def score(self, tensors: Mapping[str, Tensor], what: str) -> Score:
@@ -65,7 +65,7 @@ class Evaluator:
                 everything.
             MismatchError: the tensors do not fit the module.
         """
-        content = _content(tensors)
+        content = content_of(tensors)
         if content not in self._known:
             self._known[content] = self._measure(tensors, what)
         return self._known[content]
@@ -90,16 +90,10 @@ class Evaluator:
             with torch.no_grad():
                 load_into(self.module, tensors, excluded=self.weights.excluded, source=what)
                 self.module.eval()
-                score = _evaluated(self.evaluate, self.module, what)
+                return evaluated(self.evaluate, self.module, what)
         finally:
             self.kept.put_back()
             self.count += 1
-        if math.isnan(score.value):
-            raise SearchError(
-                f"evaluate gave NaN for {what}, expected a number. Where a broken model has no score, return "
-                "float('-inf') for it."
-            )
-        return score
 
 
 @contextmanager
@@ -116,13 +110,16 @@ def evaluating(module: nn.Module, evaluate: Evaluate, weights: Weights) -> Itera
     """
     # Lightning saves checkpoints in inference mode, whose tensors know no gradients ever after.
     with torch.inference_mode(False), kept_module(module) as kept:
-        own = tuple(_apart(weight, kept.copies) for weight in weights)
-        yield Evaluator(module, evaluate, kept, replace(weights, weights=own))
+        yield Evaluator(module, evaluate, kept, apart(weights, kept.copies))
 
 
-def _apart(weight: Weight, copies: Copies) -> Weight:
-    """The weight in memory that candidates are not loaded into."""
-    return replace(weight, tensor=copies.of(weight.tensor)) if copies.know(weight.tensor) else weight
+def apart(weights: Weights, copies: Copies) -> Weights:
+    """The weights in memory that candidates are not loaded into."""
+
+    def copied(weight: Weight) -> Weight:
+        return replace(weight, tensor=copies.of(weight.tensor)) if copies.know(weight.tensor) else weight
+
+    return replace(weights, weights=tuple(map(copied, weights)))
 
 
 def exact_tensors(weights: Weights) -> dict[str, Tensor]:
@@ -132,17 +129,33 @@ def exact_tensors(weights: Weights) -> dict[str, Tensor]:
     return tensors | {name: tie.view(flat[tie.of]) for name, tie in weights.ties.items()}
 
 
-def _evaluated(evaluate: Evaluate, module: nn.Module, what: str) -> Score:
+def evaluated(evaluate: Evaluate, module: nn.Module, what: str) -> Score:
+    """The score of a module as it stands.
+
+    Args:
+        evaluate: module → a number or :class:`Score`, higher is better.
+        module: with the weights to be scored loaded.
+        what: those weights, for messages.
+
+    Raises:
+        SearchError: the evaluation raises, or gives NaN or something that is no score.
+    """
     try:
         value = evaluate(module)
     except Exception as error:
         raise SearchError(
             f"evaluate failed on {what} with {type(error).__name__}: {error}. The module is as it was."
         ) from error
-    return Score.taken(value)
+    score = Score.taken(value)
+    if math.isnan(score.value):
+        raise SearchError(
+            f"evaluate gave NaN for {what}, expected a number. Where a broken model has no score, return "
+            "float('-inf') for it."
+        )
+    return score
 
 
-def _content(tensors: Mapping[str, Tensor]) -> str:
+def content_of(tensors: Mapping[str, Tensor]) -> str:
     """Equal for equal names, dtypes, shapes and values."""
     digest = hashlib.sha256()
     for name in sorted(tensors):

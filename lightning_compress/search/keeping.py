@@ -6,6 +6,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -42,10 +43,13 @@ class Kept:
     Attributes:
         copies: the one copy of its exact values.
         put_back: brings values, attributes, modes and random numbers back; to be called as often as wanted.
+        put_back_written: the same for less: parameters that torch knows nothing was written into since the last time
+            are not copied. It does not see what is written into their ``.data``.
     """
 
     copies: Copies
     put_back: Callable[[], None]
+    put_back_written: Callable[[], None]
 
 
 @contextmanager
@@ -59,24 +63,25 @@ def kept_module(module: nn.Module) -> Iterator[Kept]:
     """
     copies = Copies()
     undo: list[Callable[[], None]] = []
-    seen: set[int] = set()
+    tensors: dict[int, _NotedTensor] = {}
     for part in list(module.modules()):
         undo.append(_note_attributes(part))
         held = [*vars(part).values(), *part._parameters.values(), *part._buffers.values()]
         for tensor in held:
-            if isinstance(tensor, Tensor) and id(tensor) not in seen:
-                seen.add(id(tensor))
-                undo.append(_note_tensor(tensor, copies))
+            if isinstance(tensor, Tensor) and id(tensor) not in tensors and not torch.nn.parameter.is_lazy(tensor):
+                tensors[id(tensor)] = _NotedTensor(tensor, copies)
     undo.append(note_randomness())
 
-    def put_back() -> None:
+    def put_back(*, written_only: bool = False) -> None:
+        for noted in tensors.values():
+            noted.put_back(written_only=written_only)
         for step in undo:
             step()
 
     gradients = {tensor: tensor.grad for tensor in module.parameters()}
     try:
         put_back()
-        yield Kept(copies, put_back)
+        yield Kept(copies, put_back, partial(put_back, written_only=True))
     finally:
         put_back()
         for tensor, gradient in gradients.items():
@@ -99,23 +104,36 @@ def _note_attributes(part: nn.Module) -> Callable[[], None]:
     return put_back
 
 
-def _note_tensor(tensor: Tensor, copies: Copies) -> Callable[[], None]:
-    """Note memory, values and the wish for a gradient of a tensor; putting it back takes its gradient away."""
-    if torch.nn.parameter.is_lazy(tensor):
-        return lambda: None
-    data, values, wanted = tensor.data, copies.of(tensor), tensor.requires_grad
+class _NotedTensor:
+    """Memory, values and the wish for a gradient of a tensor."""
+
+    def __init__(self, tensor: Tensor, copies: Copies) -> None:
+        self.tensor, self.data, self.values = tensor, tensor.data, copies.of(tensor)
+        self.wanted = tensor.requires_grad
+        self.version = _version(tensor)
 
     @torch.no_grad()
-    def put_back() -> None:
+    def put_back(self, *, written_only: bool) -> None:
+        """Put it back and take its gradient away; the values of a parameter only if needed where so asked."""
+        tensor = self.tensor
         if tensor.is_leaf:
             tensor.grad = None
-        if not _is_same_memory(tensor.data, data):
-            tensor.data = data
-        data.copy_(values)
+        is_moved = not _is_same_memory(tensor.data, self.data)
+        if is_moved:
+            tensor.data = self.data
+        is_untouched = (
+            isinstance(tensor, nn.Parameter) and self.version is not None and self.version == _version(tensor)
+        )
+        if is_moved or not (written_only and is_untouched):
+            self.data.copy_(self.values)
         if tensor.is_leaf:
-            tensor.requires_grad_(wanted)
+            tensor.requires_grad_(self.wanted)
+        self.version = _version(tensor)
 
-    return put_back
+
+def _version(tensor: Tensor) -> int | None:
+    """How often torch has seen the tensor written to; None where it does not count."""
+    return None if tensor.is_inference() else tensor._version
 
 
 def _place(tensor: Tensor) -> tuple[torch.device, int]:

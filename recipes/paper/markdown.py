@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from recipes.paper.rows import Measured
+from recipes.paper.rows import Compared
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -38,7 +38,7 @@ def count(value: int | None) -> str:
     return "" if value is None else f"{value:,}"
 
 
-def change(measured: Measured | None) -> str:
+def change(measured: Compared | None) -> str:
     """The change of BLEU, bold where it is significant."""
     if measured is None or measured.change is None:
         return ""
@@ -46,7 +46,7 @@ def change(measured: Measured | None) -> str:
     return f"**{text}**" if measured.significant else text
 
 
-def interval(measured: Measured | None) -> str:
+def interval(measured: Compared | None) -> str:
     """:func:`change` and its 95 % interval."""
     if measured is None or measured.low is None or measured.high is None:
         return change(measured)

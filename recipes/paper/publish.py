@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, astuple, fields
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,7 @@ from lightning_compress.logging import log_figure, log_table
 from recipes.paper.drawing import save
 from recipes.paper.pictures import PICTURES
 from recipes.paper.results import Results
+from recipes.paper.rows import Compared
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -93,8 +94,10 @@ def table(model: Results, name: str) -> tuple[list[str], list[list[Any]]]:
         "fig8": model.rates,
     }
     rows = measured[name]
-    columns = [str(field.metadata.get("column", field.name)) for field in fields(rows[0])]
-    return columns, [list(astuple(row)) for row in rows]
+    verdict = [field.name for field in fields(Compared)]
+    chosen = sorted(fields(rows[0]), key=lambda field: field.name in verdict)  # what was set, then what came of it
+    columns = [str(field.metadata.get("column", field.name)) for field in chosen]
+    return columns, [[getattr(row, field.name) for field in chosen] for row in rows]
 
 
 @contextmanager

@@ -18,7 +18,7 @@ Row = TypeVar("Row")
 
 
 @dataclass(frozen=True)
-class Measured:
+class Compared:
     """BLEU of weights that went through a file and back, and how it compares with that of the exact weights.
 
     Attributes:
@@ -56,7 +56,7 @@ class Baseline:
 
 
 @dataclass(frozen=True)
-class Pruned(Measured):
+class Pruned(Compared):
     """One point of table 1: ``share`` of the weights (a fraction) pruned by a scheme; bytes and ratio of the file."""
 
     scheme: str
@@ -77,7 +77,7 @@ class Bin:
 
 
 @dataclass(frozen=True)
-class Tolerance(Measured):
+class Tolerance(Compared):
     """Figure 5: the largest share of one class alone (a fraction) that keeps BLEU, found in so many ``points``."""
 
     class_name: str = field(metadata={"column": "class"})
@@ -87,7 +87,7 @@ class Tolerance(Measured):
 
 
 @dataclass(frozen=True)
-class Restored(Measured):
+class Restored(Compared):
     """Figure 6: an interval of so many bits whose indices become the left, middle or right of their piece."""
 
     bits: int
@@ -97,7 +97,7 @@ class Restored(Measured):
 
 
 @dataclass(frozen=True)
-class Covered(Measured):
+class Covered(Compared):
     """Figure 7: the widest coverage (a fraction) that keeps BLEU with so many bits; None where none does."""
 
     bits: int
@@ -117,7 +117,7 @@ class Rated:
 
 
 @dataclass(frozen=True)
-class Combined(Measured):
+class Combined(Compared):
     """One row of table 2 or 3; ``formula`` is the paper's reckoning of the ratio, ``ratio`` that of the file."""
 
     step: str

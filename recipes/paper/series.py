@@ -6,12 +6,12 @@ from collections.abc import Callable, Iterable, Mapping
 from math import nan
 from typing import TypeVar
 
-from recipes.paper.rows import Measured
+from recipes.paper.rows import Compared
 
 Pairs = list[tuple[float, float]]
 Key = TypeVar("Key")
 Item = TypeVar("Item")
-Point = TypeVar("Point", bound=Measured)
+Point = TypeVar("Point", bound=Compared)
 
 
 def grouped(rows: Iterable[Item], key: Callable[[Item], Key]) -> dict[Key, list[Item]]:

@@ -21,6 +21,7 @@ Models = Annotated[
     ),
 ]
 
+COMMANDS = ("tables", "pictures")
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 

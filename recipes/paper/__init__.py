@@ -1,0 +1,1 @@
+"""The reference paper's experiments on a trained translation recipe: ``python -m recipes.paper``."""

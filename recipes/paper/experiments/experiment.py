@@ -1,0 +1,55 @@
+"""What an experiment is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from lightning_compress import Plan, Rule
+from recipes.paper.laboratory import Laboratory
+from recipes.paper.point import Measured
+
+Cell = str | int | float | bool | None
+Row = dict[str, Cell]
+Part = Callable[[Laboratory], Sequence[Row]]
+VERDICT = ("bleu", "drop", "low", "high", "significant")
+
+
+def _as_they_are(lab: Laboratory, rows: list[Row]) -> list[Row]:
+    return rows
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """A table or figure of the paper.
+
+    Attributes:
+        name: of its file, ``NAME.csv``.
+        columns: of that file.
+        parts: makes parts that know nothing of each other, so that processes may share them; a part measures its points
+            and gives its rows. Equal settings give equal parts in equal order.
+        finish: makes the rows of the file of those of all parts.
+    """
+
+    name: str
+    columns: tuple[str, ...]
+    parts: Callable[[Laboratory], Sequence[Part]]
+    finish: Callable[[Laboratory, list[Row]], list[Row]] = _as_they_are
+
+
+def whole(*methods: object) -> Plan:
+    """The plan that treats all weights alike."""
+    return Plan(Rule("*", *methods))  # type: ignore[arg-type]
+
+
+def verdict_cells(lab: Laboratory, measured: Measured) -> Row:
+    """The cells :data:`VERDICT` of a point."""
+    verdict = lab.judge(measured)
+    drop = verdict.drop
+    cells = (measured.score.value, drop.value, drop.low, drop.high, verdict.significant)
+    return dict(zip(VERDICT, cells, strict=True))
+
+
+def percent(share: float) -> str:
+    """A fraction as text: ``15 %``."""
+    return f"{100 * share:.10g} %"
