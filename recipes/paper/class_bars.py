@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lightning_compress.charts.style import MAIN, ROW, drawing, name_rows, new_figure, settled
+from recipes.paper.class_order import in_model_order
 from recipes.paper.rows import Tolerance
 
 if TYPE_CHECKING:
@@ -21,6 +22,8 @@ def class_bars(rows: Sequence[Tolerance], title: str) -> Figure:
     Raises:
         ChartError: matplotlib is not installed.
     """
+    places = in_model_order(row.class_name for row in rows)
+    rows = sorted(rows, key=lambda row: places.index(row.class_name))
     shares = [None if row.share is None else 100 * row.share for row in rows]
     figure = new_figure(0.9 + ROW * 1.15 * len(rows))
     axes = figure.subplots()

@@ -154,6 +154,8 @@ def figure5(models: Sequence[Results]) -> Iterable[str]:
     shares = [{row.class_name: row.share for row in model.tolerances} for model in shown]
     classes = in_model_order(name for known in shares for name in known)
     rows = [[name, *(percent(known.get(name)) for known in shares)] for name in classes]
+    whole = [None if model.together is None else model.together.share for model in shown]
+    rows.append([f"{TOGETHER}: share of their weights", *(percent(share) for share in whole)])
     rows.append([f"{TOGETHER}: change of BLEU", *(interval(model.together) for model in shown)])
     rows.append([f"{TOGETHER}: ratio on disk", *(times(_together_ratio(model)) for model in shown)])
     theirs = [None if model.paper is None else model.paper.together_change for model in shown]
