@@ -34,11 +34,9 @@ def tables(models: Models) -> None:
 @app.command()
 def pictures(
     models: Models,
-    out: Annotated[
-        Path | None, typer.Option(help="Where pictures of several models go; the folder must be there.")
-    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder of the pictures, made if need be.")] = None,
 ) -> None:
-    """Draw the figures as PNG and SVG: of one model in its folder, of several together in --out."""
+    """Draw the figures as PNG and SVG: of one model, by default into its folder, or of several together."""
     read = _read(models)
     if len(read) > 1 and out is None:
         raise ResultsError(f"{len(read)} models are drawn together: say where to with --out FOLDER")
@@ -46,6 +44,7 @@ def pictures(
     drawn = figures(read[0]) if len(read) == 1 else comparisons(read)
     if not drawn:
         raise ResultsError(f"nothing to draw is in {', '.join(models)}: run an experiment first")
+    folder.mkdir(parents=True, exist_ok=True)
     for name, figure in drawn.items():
         typer.echo(", ".join(str(path) for path in save(figure, name, folder)))
 

@@ -14,7 +14,10 @@ from recipes.paper.markdown import change, count, interval, number, percent, sig
 from recipes.paper.published import RUIN_BITS, RUIN_COVERAGE, WIDE_BITS, WIDE_COVERAGE
 from recipes.paper.results import TOGETHER, Results
 from recipes.paper.rows import Combined
+from recipes.paper.series import grouped
+from recipes.paper.settings import Settings
 
+TOLERANCE = Settings.tolerance  # drop of BLEU that still counts as kept
 LEGEND = (
     "Changes are BLEU less that of the exact weights, in brackets the 95 % interval of the paired bootstrap; bold: "
     "significant by that test. Bytes and ratios are of the file on disk. An empty cell was not measured, or is not in "
@@ -84,18 +87,19 @@ def table1(models: Sequence[Results]) -> Iterable[str]:
 
 
 def _lossless(model: Results) -> Iterable[str]:
-    """Up to where each scheme loses nothing: without a significant drop at that share and every smaller one."""
+    """How far each scheme keeps BLEU: at that share and at every smaller one."""
     said = []
-    for scheme in dict.fromkeys(row.scheme for row in model.pruning):
+    for scheme, rows in grouped(model.pruning, lambda row: row.scheme).items():
         held = None
-        for row in sorted((row for row in model.pruning if row.scheme == scheme), key=lambda row: row.share):
-            if row.significant and (row.drop or 0) > 0:
+        for row in sorted(rows, key=lambda row: row.share):
+            drop = row.drop or 0.0
+            if drop > TOLERANCE or (row.significant and drop > 0):
                 break
             held = row.share
         theirs = None if model.paper is None else model.paper.lossless.get(scheme)
         beside = "" if theirs is None else f" (in the paper {percent(theirs)})"
         said.append(f"{scheme} {percent(held) or 'none'}{beside}")
-    yield f"Largest share before the first significant loss: {', '.join(said)}."
+    yield f"Pruned with at most {TOLERANCE:g} BLEU lost, and not significantly, up to: {', '.join(said)}."
 
 
 def combinations(models: Sequence[Results]) -> Iterable[str]:

@@ -66,7 +66,7 @@ def test_changes_are_against_the_uncompressed_model():
         ("rnn-multi30k", "rnn-2"),
         ("RNN4", "rnn-4"),
         ("rnn_8 on Multi30k", "rnn-8"),
-        ("recipes.rnn.RNNTranslation", "rnn-2"),
+        ("recipes.rnn.RnnTranslation", "rnn-2"),
     ],
 )
 def test_names_of_models(name, key):

@@ -88,10 +88,10 @@ def test_a_folder_without_results_is_told(tmp_path):
 @pytest.mark.parametrize(
     ("name", "class_path", "key"),
     [
-        ("Transformer", "recipes.rnn.RNNTranslation", "transformer"),
+        ("Transformer", "recipes.rnn.RnnTranslation", "transformer"),
         ("mine", "recipes.transformer.TransformerTranslation", "transformer"),
-        ("mine", "recipes.rnn.RNNTranslation", "rnn-2"),
-        ("RNN 4", "recipes.rnn.RNNTranslation", "rnn-4"),
+        ("mine", "recipes.rnn.RnnTranslation", "rnn-2"),
+        ("RNN 4", "recipes.rnn.RnnTranslation", "rnn-4"),
     ],
 )
 def test_the_papers_model_is_told_by_the_name_and_else_by_the_module(tmp_path, name, class_path, key):

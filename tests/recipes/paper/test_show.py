@@ -25,8 +25,7 @@ def test_pictures_of_one_model_go_into_its_folder(tmp_path, capsys):
 
 
 def test_pictures_of_several_models_go_where_it_is_said(tmp_path, capsys):
-    one, other, out = (tmp_path / name for name in ("one", "other", "out"))
-    out.mkdir()
+    one, other, out = (tmp_path / name for name in ("one", "other", "new/out"))
     for folder in (one, other):
         write(folder, "baseline", "fig7")
     run(["pictures", f"A={one}", f"B={other}", "--out", str(out)], capsys)
@@ -51,7 +50,7 @@ def test_what_cannot_be_shown_is_one_line(tmp_path, arguments, told):
     assert told in str(ended.value.code)
 
 
-def test_a_folder_for_pictures_that_is_not_there_is_told(tmp_path):
+def test_a_file_where_the_folder_of_pictures_should_be_is_told(tmp_path):
     write(tmp_path, "baseline", "fig7")
-    with pytest.raises(SystemExit, match="nowhere"):
-        main(["pictures", f"A={tmp_path}", "--out", str(tmp_path / "nowhere")])
+    with pytest.raises(SystemExit, match=r"error: .*fig7\.csv"):
+        main(["pictures", f"A={tmp_path}", "--out", str(tmp_path / "fig7.csv")])
