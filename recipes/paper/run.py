@@ -39,9 +39,9 @@ def run(
     settings.out.mkdir(parents=True, exist_ok=True)
     written = []
     with progress_bar(quiet=quiet) as bar, laboratory(settings, tell=bar.tell) as lab:
-        write_baseline(lab)
         for experiment in EXPERIMENTS[name]:
             experiment.parts(lab)  # a wrong choice shows before hours are spent
+        write_baseline(lab)
         if devices == 1:
             for experiment in EXPERIMENTS[name]:
                 written.append(_write(lab, experiment, bar))
