@@ -78,7 +78,7 @@ def replace_file(
         _replace_remote(path, parts, check, is_ours)
         return
     target = local_path(path)
-    _refuse_foreign(path, target.exists(), is_ours)
+    refuse_foreign(path, target.exists(), is_ours)
     with becoming(target) as partial:
         descriptor = os.open(partial, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
         with os.fdopen(descriptor, "wb") as file:
@@ -109,7 +109,7 @@ def _replace_remote(
     is_ours: Callable[[str], bool],
 ) -> None:
     system, name = fsspec.core.url_to_fs(path)
-    _refuse_foreign(path, system.exists(name), is_ours)
+    refuse_foreign(path, system.exists(name), is_ours)
     opened = system.open(name, "wb")  # a failure here leaves what stood there
     try:
         with opened as file:
@@ -122,7 +122,12 @@ def _replace_remote(
         raise
 
 
-def _refuse_foreign(path: str, exists: bool, is_ours: Callable[[str], bool]) -> None:
+def refuse_foreign(path: str, exists: bool, is_ours: Callable[[str], bool]) -> None:
+    """Keep what another program wrote.
+
+    Raises:
+        ForeignFileError: something stands at ``path``, and it is not one of ours.
+    """
     if exists and not is_ours(path):
         raise ForeignFileError(
             f"{path} exists and is not a file of this package, so it is not replaced: move it, or write elsewhere"

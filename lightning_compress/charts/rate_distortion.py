@@ -31,7 +31,7 @@ def frontier(points: Sequence[Point], baseline: float | None = None) -> Figure:
 
     Args:
         points: ``(label, bytes, score)``, higher scores are better, in any order; a score that is not finite is left
-            out. Labels may be empty.
+            out. Labels may be empty, and are left out where there are more than twelve.
         baseline: score of the exact weights, a dashed line.
 
     Raises:
@@ -53,7 +53,8 @@ def frontier(points: Sequence[Point], baseline: float | None = None) -> Figure:
     axes.xaxis.set_major_formatter(lambda value, _: count_text(value, "B"))
     axes.locator_params(axis="x", nbins=5)
     axes.margins(x=0.12, y=0.12)
-    for label, nbytes, score in best if len(best) <= _NAMED else []:
+    named = [point for point in shown if point[0]]
+    for label, nbytes, score in named if len(named) <= _NAMED else []:
         axes.annotate(
             shortened(label),
             (nbytes, score),

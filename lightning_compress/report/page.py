@@ -39,7 +39,7 @@ def environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters.update(count=_count, size=bytes_text, share=_share, number=_number, error=_error)
+    made.filters.update(count=_count, size=bytes_text, share=_share, number=_number, error=_error, breakable=_breakable)
     return made
 
 
@@ -95,6 +95,11 @@ def _markup(text: str) -> Any:
 def _below(path: Path, folder: Path) -> str:
     """A path as seen from the folder of the run."""
     return str(path.relative_to(folder)) if path.is_relative_to(folder) and path != folder else str(path)
+
+
+def _breakable(name: str) -> Any:
+    """A name that lines may break behind its dots."""
+    return _markup(".<wbr>").join(name.split("."))
 
 
 def _count(value: float) -> str:

@@ -7,7 +7,7 @@ from os import PathLike, fspath
 from pathlib import Path
 
 from lightning_compress.archive import Entry
-from lightning_compress.archive.storage import read_start, replace_file
+from lightning_compress.archive.storage import read_start, refuse_foreign, replace_file
 from lightning_compress.charts.style import drawing
 from lightning_compress.report.collect import Findings, find
 from lightning_compress.report.page import MARK, environment, page
@@ -32,11 +32,13 @@ def write_report(
         ForeignFileError: something else stands at ``out``.
         OSError: nothing to report, or the page cannot be written.
     """
-    environment()
-    with drawing():  # both before the work, which takes a while
-        target = Path(fspath(out))
+    target = Path(fspath(out))
+    environment()  # this, and what follows, before the work, which takes a while
+    with drawing():
+        pass
     if not target.parent.is_dir():
         raise FileNotFoundError(f"the folder {target.parent} does not exist: create it, or write elsewhere")
+    refuse_foreign(str(target), target.exists(), _is_report)
     findings = find(Path(fspath(source)), on_tensor)
     # A name may hold half of a character pair, which no encoding has.
     content = page(findings).encode("utf-8", errors="replace")

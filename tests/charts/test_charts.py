@@ -97,7 +97,7 @@ def test_frontier_joins_what_nothing_beats():
     assert list(baseline.get_ydata()) == [37.5, 37.5]
     assert list(everything.get_xdata()) == [2e6, 6e6, 9e6]
     assert list(zip(best.get_xdata(), best.get_ydata(), strict=True)) == [(2e6, 35.0), (9e6, 37.0)]
-    assert texts(axes) == ["small", "big"]
+    assert texts(axes) == ["small", "beaten", "big"]
     assert "4 MB" in labels(axes.xaxis)
     assert legend(figure) == ["exact weights", "unbeaten files"]
 
@@ -108,7 +108,9 @@ def test_frontier_without_a_baseline(baseline):
 
 
 def test_frontier_of_many_points_names_none():
-    assert texts(frontier([(str(k), 1e3 + k, float(k)) for k in range(13)]).axes[0]) == []
+    points = [(str(k), 1e3 + k, float(k)) for k in range(13)]
+    assert texts(frontier(points).axes[0]) == []
+    assert texts(frontier([("", *point[1:]) for point in points] + [("one", 1e3, -1.0)]).axes[0]) == ["one"]
 
 
 def test_heat_map_shows_numbers_and_what_is_missing():

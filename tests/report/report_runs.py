@@ -81,7 +81,7 @@ def run_folder(folder):
 class Page(HTMLParser):
     """A parsed page: its tags with attributes, its text by section, its tables; unbalanced tags are an error."""
 
-    VOID = frozenset({"meta", "br"})
+    VOID = frozenset({"meta", "br", "wbr"})
 
     def __init__(self, path):
         super().__init__()

@@ -131,8 +131,10 @@ def test_a_report_is_replaced_and_nothing_else_is(small, tmp_path):
     write_report(small, out)
     assert out.read_bytes() != first
     out.write_text("<!doctype html> my own page")
+    decoded: list[object] = []
     with pytest.raises(ForeignFileError, match="is not replaced"):
-        write_report(small, out)
+        write_report(small, out, on_tensor=decoded.append)
+    assert decoded == []
     assert out.read_text() == "<!doctype html> my own page"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["page.html", "small.safetensors"]
 

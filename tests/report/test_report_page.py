@@ -53,6 +53,12 @@ def test_files_at_a_glance(page, run):
     assert second[5:] == ["–", "–", "–"]
 
 
+def test_a_file_no_better_than_its_candidate_is_named_in_the_frontier(tmp_path):
+    found = {"search": {"score_after": 34.5, "frontier": [[1.0, 90, 34.5]]}}
+    compress({"count": torch.tensor(3)}, "half").with_metrics(found).save(tmp_path / "f.safetensors")
+    assert "this file" in report_of(tmp_path / "f.safetensors", tmp_path).text
+
+
 def test_copies_are_shown_once(page):
     assert "The same content: checkpoints/last.safetensors" in page.text
 
