@@ -53,3 +53,7 @@ class CallbackError(CompressionError):
 
 class SearchError(CompressionError):
     """A search cannot go on: an evaluation that fails or wavers, calibration data of no use, a budget out of reach."""
+
+
+class ChartError(CompressionError):
+    """A chart or page cannot be made: what draws it is not installed, or its numbers do not fit each other."""

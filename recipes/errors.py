@@ -21,3 +21,7 @@ class SegmentationError(RecipeError):
 
 class ExperimentError(RecipeError):
     """An experiment is unknown, or cannot be run with these options, this model or this folder."""
+
+
+class ResultsError(RecipeError):
+    """The results of an experiment are missing, malformed, or cannot be shown."""

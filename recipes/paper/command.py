@@ -1,4 +1,7 @@
-"""The command line of the experiments: ``python -m recipes.paper NAME --checkpoint X --data Y --out DIR``."""
+"""The command line of the experiments: ``python -m recipes.paper NAME --checkpoint X --data Y --out DIR``.
+
+``python -m recipes.paper tables OUT`` and ``pictures OUT`` show what they measured.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,7 @@ import typer
 from lightning_compress import CompressionError
 from lightning_compress.plan.methods import did_you_mean
 from recipes.errors import ExperimentError
+from recipes.paper import show
 from recipes.paper.experiments import EXPERIMENTS
 from recipes.paper.run import run
 from recipes.paper.settings import BITS, SHARES, Settings
@@ -21,9 +25,11 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run one experiment; an error of ours or of the file system ends it with one line and exit status 1."""
+    """Run an experiment or show results; an error of ours or of the file system ends it with one line and status 1."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    command = show.app if arguments and arguments[0] in show.COMMANDS else app
     try:
-        app(arguments, prog_name="python -m recipes.paper", standalone_mode=True)
+        command(arguments, prog_name="python -m recipes.paper", standalone_mode=True)
     except (CompressionError, OSError) as error:
         sys.exit(f"error: {error}")
 
@@ -79,7 +85,7 @@ def experiment(
     """Repeat experiments of the reference paper on a trained translation recipe.
 
     Each point is measured once and kept in OUT/points: an interrupted run goes on where it was, and experiments share
-    points. Results are CSV files in OUT.
+    points. Results are CSV files in OUT. `tables OUT` and `pictures OUT` show them.
     """
     if name not in EXPERIMENTS:
         raise ExperimentError(

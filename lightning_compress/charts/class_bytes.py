@@ -1,0 +1,76 @@
+"""Where the bytes of a file are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Protocol
+
+from lightning_compress.charts.style import (
+    MAIN,
+    PALE,
+    ROW,
+    bytes_text,
+    count_text,
+    drawing,
+    name_rows,
+    new_figure,
+    nothing_to_show,
+    settled,
+)
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+class ClassBytes(Protocol):
+    """What the chart asks of a row; :class:`~lightning_compress.archive.ClassReport` is one."""
+
+    @property
+    def class_name(self) -> str:
+        """Name of the class."""
+
+    @property
+    def weights(self) -> int:
+        """How many weights."""
+
+    @property
+    def raw_bytes(self) -> int:
+        """Their bytes uncompressed."""
+
+    @property
+    def bytes(self) -> int:
+        """Their bytes in the file."""
+
+
+@drawing()
+def bytes_by_class(rows: Sequence[ClassBytes]) -> Figure:
+    """Bars of the bytes of each class, the largest first, over pale bars of the bytes uncompressed.
+
+    Beside each bar stand the bytes, and what share of the uncompressed ones they are.
+
+    Raises:
+        ChartError: matplotlib is not installed.
+    """
+    if not rows:
+        return nothing_to_show("no classes")
+    ordered = sorted(rows, key=lambda row: (-row.bytes, row.class_name))
+    places = range(len(ordered))
+    figure = new_figure(1.0 + ROW * 1.3 * len(ordered))
+    axes = figure.subplots()
+    axes.barh(places, [row.raw_bytes for row in ordered], height=0.7, color=PALE, label="uncompressed")
+    axes.barh(places, [row.bytes for row in ordered], height=0.7, color=MAIN, label="in the file")
+    for place, row in enumerate(ordered):
+        end = (max(row.raw_bytes, row.bytes), place)
+        axes.annotate(_described(row), end, xytext=(4, 0), textcoords="offset points", verticalalignment="center")
+    name_rows(axes, [row.class_name for row in ordered])
+    axes.set_title("Bytes by class")
+    axes.set_xlim(0, 1.45 * max(1, *(max(row.raw_bytes, row.bytes) for row in ordered)))
+    axes.xaxis.set_major_formatter(lambda value, _: count_text(value, "B"))
+    axes.locator_params(axis="x", nbins=5)
+    figure.legend(loc="outside lower center", ncols=2)
+    return settled(figure)
+
+
+def _described(row: ClassBytes) -> str:
+    share = f" · {row.bytes / row.raw_bytes:.1%}" if row.raw_bytes else ""
+    return bytes_text(row.bytes) + share

@@ -1,0 +1,80 @@
+"""Curves with names."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import cycle
+from typing import TYPE_CHECKING
+
+from lightning_compress.charts.style import (
+    COLOURS,
+    QUIET,
+    ROW,
+    drawing,
+    new_figure,
+    nothing_to_show,
+    settled,
+    shortened,
+)
+from lightning_compress.errors import ChartError
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_MARKED = 40  # points; a longer curve is drawn without markers
+_MARKERS = "osD^vP*X"
+
+
+@drawing()
+def lines(
+    series: Mapping[str, Sequence[tuple[float, float]]],
+    x_label: str,
+    y_label: str,
+    title: str = "",
+    baseline: float | None = None,
+    intervals: Mapping[str, Sequence[tuple[float, float]]] | None = None,
+) -> Figure:
+    """A curve for each series, told apart by colour and marker.
+
+    Args:
+        series: name → points ``(x, y)`` in the order they are joined; a NaN breaks the curve.
+        x_label: what x is, with its unit.
+        y_label: what y is, with its unit.
+        title: what stands above.
+        baseline: a dashed line at this y; the score of the exact weights, for example.
+        intervals: name → ``(low, high)`` for each point of that series, drawn as a band.
+
+    Raises:
+        ChartError: an interval for a series there is not, or of another length; or matplotlib is not installed.
+    """
+    _check(series, intervals or {})
+    if not any(series.values()):
+        return nothing_to_show("nothing measured")
+    figure = new_figure(3.0 + ROW * (len(series) // 3))
+    axes = figure.subplots()
+    for (name, points), colour, marker in zip(series.items(), cycle(COLOURS), cycle(_MARKERS), strict=False):
+        xs, ys = [x for x, _ in points], [y for _, y in points]
+        if intervals and name in intervals:
+            low, high = ([pair[side] for pair in intervals[name]] for side in (0, 1))
+            axes.fill_between(xs, low, high, color=colour, alpha=0.15, linewidth=0)
+        marked = marker if len(points) <= _MARKED else ""
+        axes.plot(xs, ys, color=colour, marker=marked, markersize=4, linewidth=1.5, label=shortened(name, 20))
+    if baseline is not None:
+        axes.axhline(baseline, color=QUIET, linewidth=1, linestyle="--", label="exact weights")
+    axes.set_title(title)
+    axes.set_xlabel(x_label)
+    axes.set_ylabel(y_label)
+    figure.legend(loc="outside lower center", ncols=3)
+    return settled(figure)
+
+
+def _check(
+    series: Mapping[str, Sequence[tuple[float, float]]], intervals: Mapping[str, Sequence[tuple[float, float]]]
+) -> None:
+    for name, pairs in intervals.items():
+        if name not in series:
+            raise ChartError(f"intervals are given for {name!r}, and the series are {', '.join(series) or 'none'}")
+        if len(pairs) != len(series[name]):
+            raise ChartError(
+                f"series {name!r} has {len(series[name])} points and {len(pairs)} intervals: give one for each"
+            )

@@ -1,0 +1,100 @@
+"""Counting weights by value."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from lightning_compress.errors import ChartError
+
+BINS = 121  # odd, so that one stands over 0
+
+
+@dataclass(frozen=True, eq=False)
+class Histogram:
+    """How many weights lie in each bin.
+
+    Attributes:
+        edges: ``[n + 1]``, rising borders of the bins.
+        counts: ``[n]``.
+
+    Raises:
+        ChartError: the lengths do not fit.
+    """
+
+    edges: NDArray[np.float64]
+    counts: NDArray[np.int64]
+
+    def __post_init__(self) -> None:
+        if self.counts.ndim != 1 or self.edges.shape != (len(self.counts) + 1,):
+            raise ChartError(
+                f"a histogram has edges of shape {list(self.edges.shape)} and counts of shape "
+                f"{list(self.counts.shape)}: give n + 1 edges for n counts"
+            )
+
+    @property
+    def range(self) -> tuple[float, float]:
+        """The outermost edges."""
+        return float(self.edges[0]), float(self.edges[-1])
+
+
+def histogram_of(
+    tensors: Iterable[Tensor],
+    bins: int = BINS,
+    range: tuple[float, float] | None = None,  # noqa: A002 (numpy's name for it)
+) -> Histogram:
+    """Count the values of tensors in bins of equal width.
+
+    Only finite values of floating tensors count. An odd number of bins over a range that is symmetric about 0 has a
+    bin of its own for 0, where pruned weights are.
+
+    Args:
+        tensors: of any shape.
+        bins: how many.
+        range: the outermost edges, values beyond them are not counted; by default symmetric about 0 and just wide
+            enough for all values.
+
+    Raises:
+        ChartError: fewer than one bin, or a range that does not rise.
+    """
+    values = [_finite(tensor) for tensor in tensors if tensor.is_floating_point()]
+    if range is None:
+        reach = max((float(np.abs(value).max()) for value in values if value.size), default=0.0) or 1.0
+        range = (-reach, reach)  # noqa: A001
+    low, high = range
+    if bins < 1 or not (np.isfinite(low) and np.isfinite(high) and low < high):
+        raise ChartError(f"{bins} bins over the range {low} to {high}: give one bin at least, and a range that rises")
+    counts = np.zeros(bins, np.int64)
+    for value in values:
+        counts += np.histogram(value, bins, range)[0]
+    return Histogram(np.linspace(low, high, bins + 1), counts)
+
+
+def central_range(tensors: Iterable[Tensor], share: float = 0.998) -> tuple[float, float]:
+    """The range, symmetric about 0, that holds this share of all finite values; a few large ones can hide all others.
+
+    Args:
+        tensors: of any shape; only floating ones count.
+        share: above 0, at most 1.
+    """
+    found = [_finite(tensor) for tensor in tensors if tensor.is_floating_point()]
+    magnitudes = np.abs(np.concatenate(found)) if found else np.empty(0)
+    if not magnitudes.size:
+        return -1.0, 1.0
+    place = min(int(share * magnitudes.size), magnitudes.size - 1)
+    reach = float(np.partition(magnitudes, place)[place]) or float(magnitudes.max()) or 1.0
+    return -reach, reach
+
+
+def _finite(tensor: Tensor) -> NDArray[np.floating]:
+    """The finite values, flat, as float32 or float64."""
+    flat = tensor.detach().cpu().reshape(-1)
+    wide = flat if flat.dtype == torch.float64 else flat.float()
+    array: NDArray[np.floating] = wide.numpy()
+    kept = np.isfinite(array)
+    return array if kept.all() else array[kept]

@@ -1,0 +1,74 @@
+"""Weights by value, before and after compression."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from lightning_compress.charts.histogram import Histogram
+from lightning_compress.charts.style import (
+    PALE,
+    QUIET,
+    SECOND,
+    count_text,
+    drawing,
+    new_figure,
+    nothing_to_show,
+    settled,
+    shortened,
+)
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+_COLUMNS = 2
+_FLOOR = 0.6  # where bars begin: below one weight, which a logarithmic axis can show
+
+
+@drawing()
+def weight_histograms(before: Mapping[str, Histogram], after: Mapping[str, Histogram]) -> Figure:
+    """A panel for each class: its weights before as an area, after as a line, counts on a logarithmic axis.
+
+    Pruning shows as a spike at 0 and quantization as the lines of its levels, as in figure 1 of the paper.
+
+    Args:
+        before: class → its exact weights; may lack classes.
+        after: class → its restored weights; may lack classes.
+
+    Raises:
+        ChartError: matplotlib is not installed.
+    """
+    names = list(dict.fromkeys((*before, *after)))
+    if not names:
+        return nothing_to_show("no weights")
+    rows = -(-len(names) // _COLUMNS)
+    figure = new_figure(0.9 + 1.5 * rows)
+    panels = figure.subplots(rows, _COLUMNS, squeeze=False).ravel().tolist()
+    for panel, name in zip(panels, names, strict=False):
+        _draw(panel, before.get(name), after.get(name))
+        panel.set_title(shortened(name, 24), fontsize=9.5)
+    for panel in panels[len(names) :]:
+        panel.set_axis_off()
+    figure.suptitle("Weights by value", fontsize=11, fontweight="bold", x=0.02, horizontalalignment="left")
+    figure.supylabel("weights in a bin", color=QUIET, fontsize=9.5)
+    known = {
+        label: artist for panel in panels for artist, label in zip(*panel.get_legend_handles_labels(), strict=True)
+    }
+    figure.legend(known.values(), known.keys(), loc="outside lower center", ncols=2)
+    return settled(figure)
+
+
+def _draw(axes: Axes, before: Histogram | None, after: Histogram | None) -> None:
+    axes.set_yscale("log", nonpositive="clip")
+    axes.yaxis.set_major_formatter(lambda value, _: count_text(value))
+    axes.minorticks_off()
+    axes.locator_params(axis="x", nbins=4)
+    highest = 1.0
+    if before is not None:
+        axes.stairs(before.counts, before.edges, baseline=_FLOOR, fill=True, color=PALE, label="before")
+        highest = max(highest, before.counts.max(initial=0))
+    if after is not None:
+        axes.stairs(after.counts, after.edges, baseline=_FLOOR, color=SECOND, linewidth=0.8, label="after")
+        highest = max(highest, after.counts.max(initial=0))
+    axes.set_ylim(_FLOOR, 3 * highest)

@@ -1,0 +1,74 @@
+"""A value for each pair of a row and a column."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from lightning_compress.charts.style import ROW, drawing, name_rows, new_figure, nothing_to_show, settled, shortened
+from lightning_compress.errors import ChartError
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_COLOURS = "cividis"  # even in lightness, and the same for those who see no red or green
+_MISSING = "#ECEFF1"
+_WITH_NUMBERS = 8  # columns; in more, numbers would not fit
+
+
+@drawing()
+def heat_map(rows: Sequence[str], columns: Sequence[str], values: ArrayLike, title: str = "", unit: str = "") -> Figure:
+    """A field of colour for each value, with its number where there are at most eight columns.
+
+    Args:
+        rows: names, the first at the top; classes of weights, for example.
+        columns: names, the first at the left; strengths, for example.
+        values: ``[rows, columns]``; NaN, or anything else that is not finite, is a grey field with a dash.
+        title: what stands above.
+        unit: what the values are, beside the scale of colours.
+
+    Raises:
+        ChartError: ``values`` has another shape, or matplotlib is not installed.
+    """
+    table = np.asarray(values, np.float64)
+    if not rows or not columns:
+        return nothing_to_show("nothing measured")
+    if table.shape != (len(rows), len(columns)):
+        raise ChartError(
+            f"the values of a heat map have the shape {list(table.shape)}, expected {len(rows)} rows × "
+            f"{len(columns)} columns, one for each name"
+        )
+    figure = new_figure(1.5 + ROW * 1.1 * len(rows))
+    axes = figure.subplots()
+    known = np.ma.masked_invalid(table)
+    axes.set_facecolor(_MISSING)
+    picture = axes.imshow(known, cmap=_COLOURS, aspect="auto", interpolation="nearest")
+    if known.count():
+        figure.colorbar(picture, ax=axes, label=unit, shrink=0.9)
+    name_rows(axes, list(rows))
+    axes.set_xticks(
+        range(len(columns)), [shortened(name, 18) for name in columns], rotation=35, ha="right", rotation_mode="anchor"
+    )
+    axes.tick_params(length=0)
+    axes.grid(visible=False)
+    axes.spines[:].set_visible(False)
+    axes.set_title(title)
+    if len(columns) <= _WITH_NUMBERS:
+        bright = _share(table) > 0.55
+        for (row, column), value in np.ndenumerate(table):
+            text = f"{value:.3g}" if np.isfinite(value) else "–"
+            dark = bright[row, column] or not np.isfinite(value)
+            axes.text(column, row, text, ha="center", va="center", color="black" if dark else "white", fontsize=8)
+    return settled(figure)
+
+
+def _share(table: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Where each value stands between the smallest (0) and the largest (1); 0 where none is known."""
+    finite = np.isfinite(table)
+    if not finite.any():
+        return np.zeros_like(table)
+    low, high = table[finite].min(), table[finite].max()
+    return np.where(finite, table - low, 0.0) / ((high - low) or 1.0)

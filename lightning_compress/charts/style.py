@@ -1,0 +1,128 @@
+"""How every chart looks: one style, whatever the user's own settings of matplotlib are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from lightning_compress.errors import ChartError
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+# Okabe and Ito's colours, which colour-blind readers can tell apart; the pale yellow last.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000", "#F0E442")
+MAIN, SECOND = COLOURS[0], COLOURS[1]
+PALE = "#CFD8DF"
+QUIET = "#5F6B73"
+WIDTH = 5.2  # inches: at the width of a telephone its text is still 10 pixels high
+ROW = 0.27  # inches of height for a row of text
+LONGEST = 26  # characters of a label
+
+_SETTINGS: dict[str, Any] = {
+    "axes.axisbelow": True,
+    "axes.edgecolor": "#9AA5AD",
+    "axes.grid": True,
+    "axes.labelcolor": QUIET,
+    "axes.spines.right": False,
+    "axes.spines.top": False,
+    "axes.titlelocation": "left",
+    "axes.titlesize": 11,
+    "axes.titleweight": "bold",
+    "figure.constrained_layout.h_pad": 0.06,
+    "figure.constrained_layout.w_pad": 0.08,
+    "figure.dpi": 150,  # where text is measured, as in a PNG
+    "figure.facecolor": "white",
+    "font.size": 9.5,
+    "grid.color": "#E6EAED",
+    "grid.linewidth": 0.7,
+    "legend.frameon": False,
+    "savefig.facecolor": "white",
+    "svg.fonttype": "none",
+    "svg.hashsalt": "lightning-compress",
+    "text.hinting": "none",
+    "text.parse_math": False,  # a name with two dollar signs is a name
+    "xtick.color": QUIET,
+    "ytick.color": QUIET,
+    "ytick.labelcolor": "black",
+}
+
+
+@contextmanager
+def drawing() -> Iterator[None]:
+    """The style while a chart is made or written; also a decorator.
+
+    Raises:
+        ChartError: matplotlib is not installed.
+    """
+    try:
+        import matplotlib.style
+    except ModuleNotFoundError as error:
+        raise ChartError("charts need matplotlib: pip install lightning-compress[charts]") from error
+    with matplotlib.style.context(["default", _SETTINGS]):
+        yield
+
+
+def new_figure(height: float) -> Figure:
+    """An empty figure of the common width, ``height`` inches high, that belongs to no window."""
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(WIDTH, height), layout="constrained")
+
+
+def settled(figure: Figure) -> Figure:
+    """The figure laid out for good: laying it out anew at each drawing would move things by a fraction of a pixel."""
+    for _ in range(2):  # the first time, the sizes of labels are not final
+        figure.draw_without_rendering()
+    figure.set_layout_engine("none")
+    return figure
+
+
+def nothing_to_show(text: str) -> Figure:
+    """A small figure that says why it is empty."""
+    figure = new_figure(1.0)
+    figure.text(0.5, 0.5, text, horizontalalignment="center", verticalalignment="center", color=QUIET)
+    return settled(figure)
+
+
+def name_rows(axes: Axes, names: list[str]) -> None:
+    """Give the rows 0, 1, … of a chart their names, the first at the top."""
+    axes.set_yticks(range(len(names)), [shortened(name) for name in names])
+    axes.set_ylim(len(names) - 0.5, -0.5)
+    axes.tick_params(axis="y", length=0)
+    axes.grid(visible=False, axis="y")
+
+
+def shortened(name: str, longest: int = LONGEST) -> str:
+    """A name in one line of so many characters, the middle left out where it is longer."""
+    line = " ".join(name.split())
+    kept = longest - 1
+    return line if len(line) <= longest else f"{line[: kept // 2]}…{line[len(line) - (kept - kept // 2) :]}"
+
+
+def count_text(count: float, unit: str = "") -> str:
+    """A round number at an axis: ``300``, ``20k``, ``1M``; with a unit ``300 B``, ``20 kB``, ``1 MB``."""
+    size, prefix = next((s for s in ((1e9, "G"), (1e6, "M"), (1e3, "k")) if abs(count) >= s[0]), (1.0, ""))
+    return f"{count / size:g}{' ' if unit else ''}{prefix}{unit}"
+
+
+def bytes_text(nbytes: float) -> str:
+    """A size to be read: three digits and a decimal unit.
+
+    >>> bytes_text(7755375)
+    '7.76 MB'
+    >>> bytes_text(999_999)
+    '1.00 MB'
+    >>> bytes_text(12)
+    '12 B'
+    """
+    if abs(nbytes) < 1000:
+        return f"{nbytes:.0f} B"
+    for unit in ("kB", "MB", "GB", "TB"):
+        nbytes /= 1000
+        digits = 2 if abs(nbytes) < 9.995 else 1 if abs(nbytes) < 99.95 else 0
+        if abs(nbytes) < 999.5 or unit == "TB":
+            break
+    return f"{nbytes:.{digits}f} {unit}"
