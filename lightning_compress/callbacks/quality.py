@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from difflib import SequenceMatcher
 from functools import cached_property
 from typing import Any
 
 from lightning_compress.errors import CallbackError
+from lightning_compress.report.words import marked
 from lightning_compress.search import Drop, Score, bleu_score, paired_drop
 
 COLUMNS = ("source", "reference", "exact", "compressed")
@@ -128,8 +128,8 @@ class Translations:
         rows = []
         for sample in self.samples(count):
             exact, compressed = sample["exact"] or "", sample["compressed"]
-            marked = (exact, None) if compressed is None else mark_differences(exact, compressed)
-            rows.append([sample["source"], sample["reference"], *marked])
+            pair = (exact, None) if compressed is None else mark_differences(exact, compressed)
+            rows.append([sample["source"], sample["reference"], *pair])
         return rows
 
     @cached_property
@@ -146,17 +146,12 @@ class Translations:
 
 
 def mark_differences(first: str, second: str) -> tuple[str, str]:
-    """Both texts with ``**`` around each word that the other does not have in its place.
+    """Both texts with ``**`` around the words that the other does not have in their place.
 
     >>> mark_differences("a red bus stops", "a bus stops here")
     ('a **red** bus stops', 'a bus stops **here**')
     """
-    left, right = first.split(), second.split()
-    for kind, a, b, c, d in SequenceMatcher(None, left, right, autojunk=False).get_opcodes():
-        if kind != "equal":
-            left[a:b] = [f"**{word}**" for word in left[a:b]]
-            right[c:d] = [f"**{word}**" for word in right[c:d]]
-    return " ".join(left), " ".join(right)
+    return _marked(first, second), _marked(second, first)
 
 
 def checked_translations(found: Any, sentences: int) -> list[str]:
@@ -170,3 +165,7 @@ def checked_translations(found: Any, sentences: int) -> list[str]:
         given = type(found).__name__ if lines is None else f"{len(lines)} values"
         raise CallbackError(f"translate gave {given}, expected a list of {sentences} texts, one for each source")
     return lines
+
+
+def _marked(text: str, other: str) -> str:
+    return " ".join(f"**{run.text}**" if run.differs else run.text for run in marked(text, other))
