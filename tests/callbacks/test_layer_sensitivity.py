@@ -89,7 +89,9 @@ def written(folder):
 
 
 def errors(caplog):
-    return [r.getMessage() for r in caplog.records if r.name.startswith("lightning_compress") and r.levelno >= 40]
+    """Errors and warnings of ours."""
+    ours = [r for r in caplog.records if r.name.startswith("lightning_compress")]
+    return [r.getMessage() for r in ours if r.levelno >= logging.WARNING]
 
 
 # A training that notices nothing
@@ -166,9 +168,7 @@ def test_the_loss_is_that_of_lightnings_validation(tmp_path):
     assert result.measure == "val_loss"
     assert result.baseline == pytest.approx(float(run.callback_metrics["val_loss"]), rel=1e-5)
     assert result.groups == ("other",)
-    archive_like = module.net[0].weight.detach().abs().max()
     assert result.raw_bytes == (4 * sum(p.numel() for p in module.parameters()),)
-    assert archive_like > 0
     assert set(result.rank_correlation) == {"normalized error", "Fisher error"}
 
 
@@ -313,9 +313,7 @@ def test_scalars_table_and_pictures_are_logged(tmp_path):
         "sensitivity/largest_ratio/net.3.bias",
         "sensitivity/rank_correlation/Fisher_error",
     } <= set(header)
-    assert names(folder / "sensitivity", "") == {
-        "table", "table/3.csv", "heat_map", "heat_map/3.png", "ranking", "ranking/3.png",
-    }  # fmt: skip
+    assert names(folder / "sensitivity", "") == {"table", "table/3.csv"}
 
 
 # Bad input
@@ -401,15 +399,15 @@ def test_weights_are_put_back_before_an_interruption_goes_on(tmp_path):
             raise KeyboardInterrupt
         return 1.0
 
-    module = Small()
-    run = trainer(tmp_path, LayerSensitivity(FEW, when=1, evaluate=evaluate), max_epochs=1)
+    plain, module = Small(), Small()
+    torch.manual_seed(3)
+    trainer(tmp_path, max_epochs=1, enable_checkpointing=False).fit(plain)
+    torch.manual_seed(3)
+    run = trainer(tmp_path, LayerSensitivity(FEW, when=1, evaluate=evaluate), max_epochs=1, enable_checkpointing=False)
     with pytest.raises((KeyboardInterrupt, SystemExit)):
         run.fit(module)
-    plain = Small()
-    torch.manual_seed(0)
-    assert not torch.equal(module.net[0].weight, torch.zeros_like(module.net[0].weight))
-    assert (module.net[0].weight != 0).all()
-    assert plain.net[0].weight.shape == module.net[0].weight.shape
+    assert len(calls) == 2
+    assert all(torch.equal(t, module.state_dict()[name]) for name, t in plain.state_dict().items())
 
 
 def test_it_lives_beside_the_compressing_callback(tmp_path, caplog):

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
 
 import numpy as np
 import pytest
+from one_training import ADVICE
+from PIL import Image
+from pytorch_lightning.loggers import WandbLogger
+from wandb_file import of_kind, records, values
 
 from lightning_compress import Interval
 from lightning_compress.logging import log_sensitivity, sensitivity_scalars
 from lightning_compress.search import LayerSensitivities
 from lightning_compress.search.layers import strengths_of
+
+pytestmark = [pytest.mark.filterwarnings(advice) for advice in ADVICE]
 
 
 class Logger:
@@ -68,6 +75,26 @@ def test_each_logger_gets_what_it_holds_and_a_broken_one_harms_none(result, capl
     assert len(data) == 4
     assert [key for key, _ in good.images] == ["sensitivity/heat_map", "sensitivity/ranking"]
     assert "Logger did not take the sensitivity of layers: ConnectionError('no network')" in caplog.text
+
+
+def test_an_offline_run_of_wandb_holds_it(result, wandb_folder):
+    import wandb
+
+    logger = WandbLogger(project="tests", save_dir=str(wandb_folder), mode="offline")
+    log_sensitivity([logger], result, 7, 0.2)
+    logger.experiment.finish()
+    wandb.teardown()
+    steps = [values(step.item) for step in of_kind(records(wandb_folder), "history")]
+    (logged,) = [step for step in steps if "sensitivity/baseline" in step]
+    assert logged["trainer/global_step"] == 7
+    assert {name: logged[name] for name in sensitivity_scalars(result, 0.2)} == sensitivity_scalars(result, 0.2)
+    (table,) = wandb_folder.rglob("media/table/sensitivity/table_*.table.json")
+    content = json.loads(table.read_text())
+    assert (content["columns"], content["data"]) == (result.columns(), result.rows())
+    for name in ("heat_map", "ranking"):
+        (picture,) = wandb_folder.rglob(f"media/images/sensitivity/{name}_*.png")
+        with Image.open(picture) as image:
+            assert min(image.size) > 100
 
 
 def test_no_logger_is_no_error(result, caplog):
