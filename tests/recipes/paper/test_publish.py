@@ -57,6 +57,12 @@ def test_an_experiment_has_its_pictures_beside_its_results(tmp_path, name, drawn
     assert not caplog.records
 
 
+def test_bits_of_which_none_keeps_bleu_still_have_a_picture(tmp_path, caplog):
+    publish(write(tmp_path, "baseline", "fig7", fig7=TABLES["fig7"][:2]), "fig7", None)
+    assert pictures(tmp_path) == ["fig7.png", "fig7.svg"]
+    assert not caplog.records
+
+
 def test_a_run_takes_rows_and_pictures(tmp_path, runs):
     publish(write(tmp_path / "mine"), "fig8", "paper")
     (run,) = runs
