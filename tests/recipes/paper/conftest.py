@@ -61,6 +61,12 @@ def quick_coding(monkeypatch):
     monkeypatch.setattr(Contexts, "lower_bound", lambda self, statistics: None)
 
 
+@pytest.fixture(autouse=True)
+def unpublished(monkeypatch):
+    """Results are neither drawn nor logged."""
+    monkeypatch.setattr("recipes.paper.run.publish", lambda out, name, logger: None)
+
+
 @pytest.fixture
 def settings(checkpoint, text, tmp_path):
     """Makes settings whose results go to a folder of the test's own."""
@@ -90,5 +96,6 @@ def results(checkpoint, text, choices, tmp_path_factory):
     out = tmp_path_factory.mktemp("results")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Contexts, "lower_bound", lambda self, statistics: None)
+        patch.setattr("recipes.paper.run.publish", lambda out, name, logger: None)
         run(Settings(checkpoint, text, out, beam=1, **choices), "all")
     return out
