@@ -1,4 +1,6 @@
+import shutil
 import sys
+from pathlib import Path
 
 import pytest
 from result_files import TABLES, write
@@ -6,6 +8,7 @@ from result_files import TABLES, write
 from recipes.paper import publish as publishing
 from recipes.paper.publish import publish, table
 from recipes.paper.results import Results
+from recipes.paper.tables import SECTIONS, tables
 
 
 class Run:
@@ -54,6 +57,22 @@ def pictures(folder):
 def test_an_experiment_has_its_pictures_beside_its_results(tmp_path, name, drawn, caplog):
     publish(write(tmp_path), name, None)
     assert pictures(tmp_path) == sorted(f"{picture}.{ending}" for picture in drawn for ending in ("png", "svg"))
+    assert not caplog.records
+
+
+def test_what_the_experiments_write_is_what_is_read_and_drawn(results, tmp_path, caplog):
+    folder = Path(shutil.copytree(results, tmp_path / "transformer"))
+    for file in results.glob("*.csv"):
+        if file.stem != "baseline":
+            publish(folder, file.stem, None)
+    assert not caplog.records
+    assert {path.name for path in folder.glob("*.svg")} == {f"{name}.svg" for name in publishing.PICTURES}
+    assert tables([Results.read(folder)]).count("### ") == len(SECTIONS)
+
+
+def test_bits_of_which_none_keeps_bleu_still_have_a_picture(tmp_path, caplog):
+    publish(write(tmp_path, "baseline", "fig7", fig7=TABLES["fig7"][:2]), "fig7", None)
+    assert pictures(tmp_path) == ["fig7.png", "fig7.svg"]
     assert not caplog.records
 
 
