@@ -79,7 +79,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", required=True, help="folder of train.en, train.de, valid.en, valid.de")
     parser.add_argument("--epochs", type=int, default=10, help="epochs that are counted, an even number")
-    parser.add_argument("--batches", type=int, help="training batches in an epoch (default: all)")
+    parser.add_argument("--batches", type=int, help="batches of training and validation in an epoch (default: all)")
     parser.add_argument("--output", help="folder of the run (default: a temporary one)")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
@@ -100,6 +100,7 @@ def run(options: argparse.Namespace, folder: str) -> Alternating:
     trainer = Trainer(
         max_epochs=options.epochs + 1,
         limit_train_batches=options.batches,
+        limit_val_batches=options.batches,
         precision=config["trainer"]["precision"],
         log_every_n_steps=config["trainer"]["log_every_n_steps"],
         default_root_dir=folder,
