@@ -170,7 +170,8 @@ class _Search:
         goal = FewestBytes(max(wished - noise, 0.0))
         session = Session(self.evaluator, before, goal, self.effort.evaluations, self.tell)
         for later, family in zip(reversed(range(len(families))), families, strict=True):
-            spare = min(later * _FOR_LATER, session.left * later // (later + 1))
+            # Behind a guided family the plain one is no hope but a check, and has what is left.
+            spare = 0 if self.observer is not None else min(later * _FOR_LATER, session.left * later // (later + 1))
             descend(session, family, self.effort, goal.allowed, spare=spare)
         # What later families have left over may take the best, or the most promising, further.
         reached = session.best[0].family if session.best is not None else None

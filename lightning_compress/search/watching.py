@@ -2,8 +2,9 @@
 
 Parameters are known by their memory and operations by what they compute, so every module is served alike: linear maps,
 attention, recurrent layers, embeddings, tied tables, functions of the caller's own. Nothing is changed: the same
-kernels get the same tensors in the same order. What cannot be watched is left out: other processes and threads, copies
-of weights in another type, compiled code, convolutions.
+kernels get the same tensors in the same order. (In inference mode torch multiplies a tensor of three dimensions that is
+not contiguous in another way where operations are watched, which may change its last bit.) What cannot be watched is
+left out: other processes and threads, copies of weights in another type, convolutions.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from lightning_compress.search.watched_layers import LAYERS
 _log = logging.getLogger(__name__)
 _WATCHED = {**OPERATIONS, **LAYERS}
 _WIDEST = 4096  # columns: products of wider inputs would outweigh the matrices
+_ROOM = 1 << 20  # numbers, for all products of a small model
 
 
 class Watching(TorchDispatchMode):  # type: ignore[no-untyped-call]
@@ -43,7 +45,7 @@ class Watching(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._last: tuple[Tensor, Observation] | None = None  # what the last map gave, if it was a whole matrix
         self._with_products: dict[str, bool] = {}
         parameters = [(name, holder.parameter) for name, group in holders.items() for holder in group]
-        self._room = sum(parameter.numel() for _, parameter in parameters)
+        self._room = max(_ROOM, sum(parameter.numel() for _, parameter in parameters))
         for name, parameter in parameters:
             if parameter.ndim == 2 and min(parameter.shape) > 1 and parameter.is_contiguous():
                 self._known.setdefault(_storage(parameter), []).append((name, parameter.detach()))
@@ -104,7 +106,7 @@ class Watching(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return "", None
 
     def _takes_products(self, name: str, columns: int) -> bool:
-        """Whether products of inputs are summed up: all together take no more memory than the weights."""
+        """Whether products of inputs are summed up: all together take no more memory than the weights, or 4 MiB."""
         if name not in self._with_products:
             fits = columns <= _WIDEST and columns**2 <= self._room
             self._with_products[name] = fits
