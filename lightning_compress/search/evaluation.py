@@ -88,8 +88,8 @@ class Evaluator:
     def _watched(self, exact: Mapping[str, Tensor], watch: Watch) -> Score | None:
         try:
             return self._measure(exact, _EXACT, watch)
-        except SearchError as error:
-            _log.debug("evaluate cannot be watched: %s", error)
+        except Exception as error:  # whatever it is, there is an evaluation that nobody watches
+            _log.debug("evaluate cannot be watched: %s: %s", type(error).__name__, error)
             return None
 
     @contextmanager

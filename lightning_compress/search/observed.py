@@ -36,13 +36,15 @@ class Observer:
 
     @contextmanager
     def watching(self) -> Iterator[None]:
-        """A block in which the module may be used as always, with the weights loaded."""
+        """A block in which the module may be used as always, with the weights loaded; if it fails, nothing was seen."""
         try:
             with Watching(holders_of(self.weights, self.module), self.observations):
                 yield
-        finally:
             for observation in self.observations.values():
                 observation.finish()
+        except BaseException:
+            self.observations.clear()
+            raise
 
 
 def observed_families(weights: Weights, observations: Mapping[str, Observation]) -> Sequence[PlanFamily]:
