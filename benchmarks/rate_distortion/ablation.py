@@ -33,7 +33,7 @@ KINDS = ("transformer", "rnn")
 START = -1.5  # strength of the first file
 NEAR = 0.05  # octaves of divergence that are near enough
 
-Families = tuple[PlanFamily, PlanFamily, PlanFamily]  # data-free, calibrated, with recovery
+Families = tuple[PlanFamily, PlanFamily, PlanFamily, PlanFamily]  # data-free, calibrated, with recovery, observed
 
 
 def with_grids(family: PlanFamily, **changes: Any) -> PlanFamily:
@@ -68,6 +68,9 @@ ROWS: dict[str, Callable[[Families], PlanFamily]] = {
     "no trellis": lambda made: with_grids(made[1], trellis=0),
     "rate_weight 0": lambda made: with_grids(made[1], rate_weight=0.0),
     "rate_weight 1": lambda made: with_grids(made[1], rate_weight=1.0),
+    "no data: guided by the evaluation": lambda made: made[3],
+    "no data: its error feedback alone": lambda made: with_guides(made[3], rows=False, feedback=True),
+    "no data: its steps of rows alone": lambda made: with_guides(made[3], rows=True, feedback=False),
     "no data: equal steps": lambda made: made[0],
     "no data, no trellis, rate_weight 0": lambda made: with_grids(made[0], trellis=0, rate_weight=0.0),
 }
@@ -80,7 +83,7 @@ def families(source: Source) -> Families:
     assert isinstance(free, PlanFamily)
     assert isinstance(calibrated, PlanFamily)
     assert isinstance(recovered, PlanFamily)
-    return free, calibrated, recovered
+    return free, calibrated, recovered, ours.while_evaluated(source)
 
 
 @torch.no_grad()

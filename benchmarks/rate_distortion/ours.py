@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from functools import cache, partial
 from pathlib import Path
 
+import torch
 from torch import nn
 
 import lightning_compress as lc
@@ -21,9 +22,10 @@ from benchmarks.rate_distortion.calibration import Text
 from benchmarks.rate_distortion.method import Candidate, Method
 from benchmarks.rate_distortion.source import Source
 from lightning_compress import Archive, Weights
-from lightning_compress.search import Family, uniform_families
+from lightning_compress.search import Family, PlanFamily, uniform_families
 from lightning_compress.search.calibrated import calibrated_families
 from lightning_compress.search.effort import EFFORTS
+from lightning_compress.search.observed import Observer, observed_families
 
 CODE = (Path(lc.__file__).parent, Path(__file__), Path(__file__).with_name("calibration.py"))
 STRENGTHS = tuple(quarter / 4 for quarter in range(-13, 2))
@@ -52,6 +54,11 @@ def data_free(source: Source) -> Iterable[Candidate]:
     return _walk(lambda: uniform_families(weights_of(source))[0], STRENGTHS)
 
 
+def observed(source: Source) -> Iterable[Candidate]:
+    """The same, guided by the inputs that translating the validation text once shows; no labels."""
+    return _walk(lambda: while_evaluated(source), STRENGTHS)
+
+
 def calibrated(source: Source) -> Iterable[Candidate]:
     """Steps by sensitivity and errors fed back: gradients of training text, no training."""
     return _walk(lambda: with_text(source)[0], STRENGTHS)
@@ -74,6 +81,15 @@ def loaded(source: Source) -> Iterator[None]:
     source.yardstick.model.load_state_dict(source.state)
     source.yardstick.model.eval()
     yield
+
+
+def while_evaluated(source: Source) -> PlanFamily:
+    """The family that the search makes without calibration data."""
+    weights = weights_of(source)
+    observer = Observer(weights, source.yardstick.model)
+    with loaded(source), torch.no_grad(), observer.watching():
+        source.bleu(source.state, "val")
+    return observed_families(weights, observer.observations)[0]
 
 
 def with_text(source: Source) -> Sequence[Family]:
@@ -109,6 +125,7 @@ def _searched(source: Source, calibration: Text | None) -> Archive:
 METHODS = [
     Method("presets", presets, CODE),
     Method("data-free", data_free, CODE),
+    Method("observed", observed, CODE),
     Method("calibrated", calibrated, CODE),
     Method("recovered", recovered, CODE),
     Method("auto", auto, CODE),

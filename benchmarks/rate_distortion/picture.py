@@ -31,6 +31,7 @@ STYLES = {
     "auto": Style("auto", "#000000", "*", single=True),
     "recovered": Style("recovered", "#D55E00", "o"),
     "calibrated": Style("calibrated", "#0072B2", "o"),
+    "observed": Style("observed", "#56B4E9", "o"),
     "data-free": Style("data-free", "#009E73", "o"),
     "nncodec": Style("NNCodec 2", "#333333", "D"),
     "bfloat16 + zstd": Style("bfloat16 + zstd", "#777777", "P", below=True),

@@ -26,7 +26,7 @@ KINDS = {  # what a row is chosen from: methods, each with one setting or all; t
     "int4": [("int4", None)],
     "presets": [("presets", None)],
     "NNCodec 2": [("nncodec", None)],
-    "no calibration data": [("data-free", None), ("auto", "no data")],
+    "no calibration data": [("data-free", None), ("observed", None), ("auto", "no data")],
     "calibrated, no retraining": [("calibrated", None)],
     "calibrated, with recovery": [("recovered", None), ("auto", "calibrated")],
 }

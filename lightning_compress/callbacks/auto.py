@@ -20,10 +20,11 @@ Mode = Literal["min", "max"]
 
 @dataclass(frozen=True)
 class _Found:
-    """The plan of a search, and whether its file was recovered."""
+    """The plan of a search, and whether its file was recovered, or guided by the evaluation."""
 
     plan: Plan
     recovered: bool
+    observed: bool
 
     @classmethod
     def of(cls, manifest: Manifest) -> _Found | None:
@@ -31,7 +32,7 @@ class _Found:
         facts = manifest.metrics.get("search", {})
         if not facts or "fallback" in facts:
             return None
-        return cls(Plan.from_config(manifest.plan), bool(facts.get("recovered")))
+        return cls(Plan.from_config(manifest.plan), bool(facts.get("recovered")), bool(facts.get("observed")))
 
 
 class Auto:
@@ -116,6 +117,7 @@ class Auto:
                 weights,
                 calibration=self._calibration,
                 recovered=self._found.recovered,
+                observed=self._found.observed,
                 effort=self._effort,
             )
             if archive is not None:

@@ -21,7 +21,7 @@ from lightning_compress.quantize import GridGuide, feedback_factor, matrix_shape
 from lightning_compress.search.sensitivity import Sensitivity
 from lightning_compress.weights import Weight, Weights
 
-_DAMPING = 0.05  # of the mean curvature
+DAMPING = 0.05  # of the mean curvature
 _BETWEEN_TENSORS = 0.8  # of the way from equal steps to steps by the full formula
 _BETWEEN_ROWS = 0.5
 _ROW_RANGE = 2.0  # octaves around the tensor's step that those of rows keep to
@@ -76,11 +76,11 @@ def _guide(weight: Weight, sensitivity: Sensitivity) -> GridGuide:
     rows, columns = matrix_shape(tuple(weight.tensor.shape))
     if columns == 1 or not bool(sensitivity.rows.any()):
         return GridGuide()
-    factor = None if sensitivity.curvature is None else feedback_factor(sensitivity.curvature, _DAMPING)
-    return GridGuide(_row_exponents(sensitivity.rows) if rows > 1 else None, factor)
+    factor = None if sensitivity.curvature is None else feedback_factor(sensitivity.curvature, DAMPING)
+    return GridGuide(row_exponents(sensitivity.rows) if rows > 1 else None, factor)
 
 
-def _row_exponents(squares: Tensor) -> Tensor:
+def row_exponents(squares: Tensor) -> Tensor:
     """``[rows]`` int32 exponents, in 1/32 octave, by the sensitivity of each row."""
     relative = squares.double() / squares.double().mean()
     octaves = -0.5 * _BETWEEN_ROWS * torch.log2(relative + 4.0**-_ROW_RANGE)
@@ -96,7 +96,7 @@ def _harm(sensitivity: Sensitivity, guide: GridGuide, weights: int) -> float:
     # With error feedback a column's error costs (1 / U[c, c])² of the unscaled factor, on average the scale squared,
     # instead of its place on the damped diagonal D. The last column tells the scale: D = 1 / U².
     diagonal = sensitivity.curvature.diagonal().double()
-    damping = _DAMPING * float(diagonal.mean())
+    damping = DAMPING * float(diagonal.mean())
     left = (float(diagonal[-1]) + damping) * float(guide.factor[-1, -1]) ** 2
     return harm * left / (float(diagonal.mean()) + damping)
 

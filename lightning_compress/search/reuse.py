@@ -15,6 +15,7 @@ from lightning_compress.search.calibration import Calibration, Distillation, che
 from lightning_compress.search.effort import effort_of
 from lightning_compress.search.evaluation import Evaluate, evaluating
 from lightning_compress.search.frontier import Frontier
+from lightning_compress.search.observed import Observer, guides_of
 from lightning_compress.search.record import facts_of, with_record
 from lightning_compress.weights import Weights
 
@@ -28,12 +29,14 @@ def reuse(
     *,
     calibration: Calibration | None = None,
     recovered: bool = False,
+    observed: bool = False,
     effort: str = "default",
 ) -> Archive | None:
     """The file of a plan if it loses at most ``max_drop`` of the score, else None; takes three evaluations.
 
     With calibration data the plan is guided by what they measure of these weights: exponents of rows, and feedback of
-    errors. Arguments, metrics and errors as for :func:`smallest`; the frontier is this one file.
+    errors; without, by what the evaluation shows, if that was so in the search. Arguments, metrics and errors as for
+    :func:`smallest`; the frontier is this one file.
 
     Args:
         plan: as a search found it.
@@ -43,6 +46,7 @@ def reuse(
         weights: see there.
         calibration: that of the search, None where it had none.
         recovered: whether the file found by the search was recovered (``recovered`` in its metrics).
+        observed: whether its grids were guided by the evaluation (``observed`` in its metrics); not with calibration.
         effort: that of the search; how many batches recovery takes.
 
     Raises:
@@ -54,9 +58,11 @@ def reuse(
         if calibration is not None:
             with evaluator.exact():
                 check_calibration(calibration, module)
-        before, noise = evaluator.baseline()
+        observer = Observer(evaluator.weights, module) if observed and calibration is None else None
+        before, noise = evaluator.baseline(None if observer is None else observer.watching)
+        guides = {} if observer is None else guides_of(observer.observations)
         if calibration is None:
-            archive = compress(evaluator.weights, plan)
+            archive = compress(evaluator.weights, plan, guidance=guides)
         else:
             archive = guided_archive(plan, evaluator.weights, module, calibration, batches, loaded=evaluator.exact)
         score = evaluator.score(archive.restore(), "the plan found before")
@@ -66,4 +72,6 @@ def reuse(
         facts = facts_of(before, score, drop, noise, evaluator.count, perf_counter() - began)
         if batches and isinstance(calibration, Distillation):
             facts["recovered"] = True
+        if guides:
+            facts["observed"] = True
         return with_record(archive, facts | {"frontier": Frontier.of([(0.0, archive.nbytes, score.value)]).to_json()})

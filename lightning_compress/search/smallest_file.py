@@ -24,11 +24,11 @@ from lightning_compress.search.evaluation import Evaluate, Evaluator, check_argu
 from lightning_compress.search.family import Family, PlanFamily
 from lightning_compress.search.frontier import Frontier
 from lightning_compress.search.moves import descend, turn
+from lightning_compress.search.observed import Observer, observed_families
 from lightning_compress.search.progress import Tell, telling
 from lightning_compress.search.record import facts_of, record_bytes, with_record
 from lightning_compress.search.score import Score
 from lightning_compress.search.session import BestScore, FewestBytes, Session, Trial
-from lightning_compress.search.uniform import uniform_families
 from lightning_compress.weights import Weights
 
 _log = logging.getLogger(__name__)
@@ -67,8 +67,8 @@ def smallest(
 
     The file's metrics hold under ``search``: ``score_before``, ``score_after``, ``drop``, its 95 % ``interval`` where
     the score has statistics, ``noise`` between two evaluations of the same weights, ``evaluations``, ``seconds``,
-    ``recovered`` where steps and vectors were tuned, and the ``frontier`` of ``[strength, bytes, score]`` that
-    :func:`retarget` makes other sizes from.
+    ``observed`` where the inputs of the evaluation guided the grids, ``recovered`` where steps and vectors were tuned,
+    and the ``frontier`` of ``[strength, bytes, score]`` that :func:`retarget` makes other sizes from.
 
     Args:
         module: a module with the exact weights loaded.
@@ -83,8 +83,8 @@ def smallest(
             unless the effort is ``"quick"``.
         effort: ``"quick"`` (at most 8 evaluations), ``"default"`` (16) or ``"thorough"`` (60).
         progress: whether to show a bar, where the error stream is a terminal.
-        families: weights → the families to search in, the most promising first; by default uniform grids, or with
-            calibration data :func:`calibrated_families`.
+        families: weights → the families to search in, the most promising first; by default
+            :func:`observed_families`, or with calibration data :func:`calibrated_families`.
         weights: the exact weights where they are not those of the module, as with averaged ones.
         exclude: patterns of tensors to leave out; not with ``weights``.
         classes: class name → patterns, over the derived classes; not with ``weights``.
@@ -105,15 +105,20 @@ def smallest(
         if calibration is not None:
             with evaluator.exact():
                 check_calibration(calibration, module)
-        made = families or partial(_families, evaluator, calibration, limits)
-        return _Search(evaluator, max_drop, max_bytes, min_score, limits, tell, began).run(made)
+        observer = Observer(evaluator.weights, module) if calibration is None and families is None else None
+        made = families or partial(_families, evaluator, calibration, observer, limits)
+        return _Search(evaluator, observer, max_drop, max_bytes, min_score, limits, tell, began).run(made)
 
 
 def _families(
-    evaluator: Evaluator, calibration: Calibration | None, effort: Effort, weights: Weights
+    evaluator: Evaluator,
+    calibration: Calibration | None,
+    observer: Observer | None,
+    effort: Effort,
+    weights: Weights,
 ) -> Sequence[Family]:
     if calibration is None:
-        return uniform_families(weights)
+        return observed_families(weights, {} if observer is None else observer.observations)
     return calibrated_families(weights, evaluator.module, calibration, effort.recovery, loaded=evaluator.exact)
 
 
@@ -122,6 +127,7 @@ class _Search:
     """The steps of :func:`smallest`, with its arguments."""
 
     evaluator: Evaluator
+    observer: Observer | None
     max_drop: float
     max_bytes: int | None
     min_score: float | None
@@ -142,7 +148,7 @@ class _Search:
         return with_record(archive, self._record(session, trial, noise), self.max_bytes)
 
     def _baseline(self) -> tuple[Score, float]:
-        before, noise = self.evaluator.baseline()
+        before, noise = self.evaluator.baseline(None if self.observer is None else self.observer.watching)
         self.tell(self.evaluator.count, f"score {before.value:.4g}")
         if noise and noise >= self.max_drop:
             raise SearchError(
@@ -164,7 +170,8 @@ class _Search:
         goal = FewestBytes(max(wished - noise, 0.0))
         session = Session(self.evaluator, before, goal, self.effort.evaluations, self.tell)
         for later, family in zip(reversed(range(len(families))), families, strict=True):
-            spare = min(later * _FOR_LATER, session.left * later // (later + 1))
+            # Behind a guided family the plain one is no hope but a check, and has what is left.
+            spare = 0 if self.observer is not None else min(later * _FOR_LATER, session.left * later // (later + 1))
             descend(session, family, self.effort, goal.allowed, spare=spare)
         # What later families have left over may take the best, or the most promising, further.
         reached = session.best[0].family if session.best is not None else None
@@ -216,6 +223,8 @@ class _Search:
             facts["fallback"] = name
         if isinstance(trial.family, PlanFamily) and trial.family.recover is not None:
             facts["recovered"] = True
+        if self.observer is not None and isinstance(trial.family, PlanFamily) and trial.family.guidance:
+            facts["observed"] = True
         points = ((t.strength, t.nbytes, t.score.value) for t in session.trials if t.family is not None)
         return facts | {"frontier": Frontier.of(points).to_json()}
 

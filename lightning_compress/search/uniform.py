@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from lightning_compress.plan import Plan, Rule
 from lightning_compress.quantize import Grid, Half, Raw
-from lightning_compress.search.family import Family, PlanFamily
+from lightning_compress.search.family import PlanFamily
 from lightning_compress.search.layout import EXACT, Layout, layout_of
 from lightning_compress.weights import Weights
 
@@ -15,7 +15,7 @@ _VECTOR_STEP = 2.0**-5  # standard deviations of a vector; all vectors together 
 _KEPT = Half(rounding="nearest")  # what no grid holds
 
 
-def uniform_families(weights: Weights) -> Sequence[Family]:
+def uniform_families(weights: Weights) -> Sequence[PlanFamily]:
     """One grid for all matrices, in units of their spread; a fine one for vectors."""
     layout = layout_of(weights)
 

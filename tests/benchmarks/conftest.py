@@ -47,6 +47,7 @@ class Yardstick:
         assert {name: tensor.shape for name, tensor in state.items()} == {n: t.shape for n, t in self.weights.items()}
         self.model.load_state_dict({name: tensor.float() for name, tensor in state.items()})
         self.calls.append(split)
+        self.model(torch.arange(1, 13).reshape(3, 4), torch.arange(1, 13).reshape(3, 4))
         error = sum((state[name].float() - weight).square().sum() for name, weight in self.weights.items())
         return 40.0 - float(error) - (split == "test")
 """

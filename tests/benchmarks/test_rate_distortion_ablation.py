@@ -70,6 +70,11 @@ def test_a_row_lacks_what_its_name_says(larger: Source) -> None:
     assert ablation.ROWS["all, with recovery"](made).recover is not None
     assert ablation.ROWS["all, without recovery"](made).recover is None
     assert not ablation.ROWS["no data: equal steps"](made).guidance
+    guided = guides("no data: guided by the evaluation")
+    assert any(guide.exponents is not None for guide in guided)
+    assert any(guide.factor is not None for guide in guided)
+    assert all(guide.exponents is None for guide in guides("no data: its error feedback alone"))
+    assert all(guide.factor is None for guide in guides("no data: its steps of rows alone"))
 
 
 def test_the_command_prints_a_ratio_for_each_row(

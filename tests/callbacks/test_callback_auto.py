@@ -55,13 +55,14 @@ def test_it_searches_once_by_the_trainers_validation_and_uses_the_plan_again(tmp
     run = trainer(tmp_path, compress, by_loss(tmp_path))
     run.fit(Wide())
     assert searches == [1]
-    plans = set()
+    plans, observed = set(), set()
     for epoch in range(3):
         archive, found = searched(tmp_path, f"epoch={epoch}")
+        observed.add(found.get("observed", False))
         assert found["drop"] <= 0.5
         assert archive.report().ratio > 1.5
         plans.add(str(archive.manifest.plan))
-    assert len(plans) == 1
+    assert len(plans) == len(observed) == 1
     assert found["evaluations"] == 3
     assert found["score_before"] == pytest.approx(-float(run.callback_metrics["val_loss"]), abs=1e-5)
 
