@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -57,9 +58,9 @@ def heat_map(rows: Sequence[str], columns: Sequence[str], values: ArrayLike, tit
     axes.spines[:].set_visible(False)
     axes.set_title(title)
     if len(columns) <= _WITH_NUMBERS:
-        bright = _share(table) > 0.55
+        bright, decimals = _share(table) > 0.55, _decimals(table)
         for (row, column), value in np.ndenumerate(table):
-            text = f"{value:.3g}" if np.isfinite(value) else "–"
+            text = f"{round(value, decimals) + 0.0:.{decimals}f}" if np.isfinite(value) else "–"
             dark = bright[row, column] or not np.isfinite(value)
             axes.text(column, row, text, ha="center", va="center", color="black" if dark else "white", fontsize=8)
     return settled(figure)
@@ -72,3 +73,10 @@ def _share(table: NDArray[np.float64]) -> NDArray[np.float64]:
         return np.zeros_like(table)
     low, high = table[finite].min(), table[finite].max()
     return np.where(finite, table - low, 0.0) / ((high - low) or 1.0)
+
+
+def _decimals(table: NDArray[np.float64]) -> int:
+    """Digits behind the point for all fields, by what the values span: 2 from 2 to 20, 3 from 0.2 to 2, and so on."""
+    finite = table[np.isfinite(table)]
+    span = float(np.ptp(finite)) or float(abs(finite[0])) if finite.size else 0.0
+    return max(0, 2 - math.floor(math.log10(span / 2))) if span else 0
