@@ -76,7 +76,10 @@ def _share(table: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _decimals(table: NDArray[np.float64]) -> int:
-    """Digits behind the point for all fields, by what the values span: 2 from 2 to 20, 3 from 0.2 to 2, and so on."""
+    """Digits behind the point for all fields: 2 where values span 2 to 20, 3 from 0.2 to 2, …; fewer if enough."""
     finite = table[np.isfinite(table)]
     span = float(np.ptp(finite)) or float(abs(finite[0])) if finite.size else 0.0
-    return max(0, 2 - math.floor(math.log10(span / 2))) if span else 0
+    decimals = max(0, 2 - math.floor(math.log10(span / 2))) if span else 0
+    while decimals and np.array_equal(finite.round(decimals), finite.round(decimals - 1)):
+        decimals -= 1
+    return decimals
