@@ -128,7 +128,7 @@ class Auto:
             self._max_drop,
             calibration=self._calibration,
             effort=self._effort,
-            progress=False,
+            progress=trainer.progress_bar_callback is not None,
             weights=weights,
         )
         self._found = _Found.of(archive.manifest)

@@ -23,6 +23,7 @@ from lightning_compress.errors import CallbackError, CompressionError
 from lightning_compress.logging import Artifacts
 from lightning_compress.plan import Plan
 from lightning_compress.search import kept_randomness
+from lightning_compress.search.progress import working
 from lightning_compress.weights import Weights
 
 if TYPE_CHECKING:
@@ -233,7 +234,8 @@ class CompressCheckpoint(_Callback):
 
     def _compressed(self, trainer: Any, weights: Weights) -> Archive:
         if self.plan:
-            return compress(weights, self.plan)
+            with working(trainer.progress_bar_callback is not None, "compressing the checkpoint"):
+                return compress(weights, self.plan)
         assert self._auto is not None
         return self._auto.compress(trainer, weights)
 

@@ -26,3 +26,14 @@ def telling(wanted: bool, evaluations: int, title: str = "searching") -> Iterato
     with Progress(*columns, console=console, transient=True, disable=not wanted or not console.is_terminal) as progress:
         task = progress.add_task("", total=evaluations)
         yield lambda done, text: progress.update(task, completed=done, description=text)
+
+
+@contextmanager
+def working(wanted: bool, what: str) -> Iterator[None]:
+    """A sign of life on the error stream, where that is a terminal, for work that does not know its length."""
+    console = Console(stderr=True)
+    if not wanted or not console.is_terminal:
+        yield
+        return
+    with console.status(what):
+        yield

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import random
 
 import numpy as np
@@ -15,6 +16,7 @@ from pytorch_lightning.callbacks import (
     StochasticWeightAveraging,
 )
 from pytorch_lightning.tuner import Tuner
+from rich.console import Console
 from small_trainings import (
     Compiled,
     Recurrent,
@@ -33,6 +35,7 @@ from torchmetrics import MeanMetric
 from lightning_compress import compress, load, load_from_checkpoint
 from lightning_compress.archive import Archive
 from lightning_compress.callbacks import CompressCheckpoint
+from lightning_compress.search import progress
 
 
 def _each_epoch(folder, **options):
@@ -235,3 +238,15 @@ def test_the_callback_keeps_no_state_in_the_checkpoint(tmp_path):
     trainer(tmp_path, CompressCheckpoint("half"), _each_epoch(tmp_path), max_epochs=1).fit(Small())
     checkpoint = torch.load(tmp_path / "epoch=0.ckpt", weights_only=True)
     assert not [key for key in checkpoint["callbacks"] if "Compress" in key]
+
+
+@pytest.mark.parametrize("shown", [True, False])
+def test_a_terminal_shows_that_a_checkpoint_is_compressed_where_the_trainer_shows_progress(
+    tmp_path, monkeypatch, shown
+):
+    out = io.StringIO()
+    monkeypatch.setattr(progress, "Console", lambda **_: Console(file=out, force_terminal=True, width=120))
+    callbacks = (_each_epoch(tmp_path), CompressCheckpoint("half"))
+    trainer(tmp_path, *callbacks, max_epochs=1, enable_progress_bar=shown).fit(Small(), loader())
+    assert ("compressing the checkpoint" in out.getvalue()) == shown
+    expect_partners(tmp_path)

@@ -21,3 +21,15 @@ def test_it_is_shown_on_a_terminal_where_wanted(monkeypatch, wanted, terminal, s
         tell(3, "12,345 bytes, score 34.2 of 35.0")
     assert ("3/16" in out.getvalue() and "12,345 bytes" in out.getvalue()) == shown
     assert shown or not out.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("wanted", "terminal", "shown"), [(True, True, True), (True, False, False), (False, True, False)]
+)
+def test_work_of_unknown_length_shows_what_it_is(monkeypatch, wanted, terminal, shown):
+    out = io.StringIO()
+    monkeypatch.setattr(progress, "Console", lambda **_: Console(file=out, force_terminal=terminal, width=120))
+    with progress.working(wanted, "compressing the checkpoint"):
+        pass
+    assert ("compressing the checkpoint" in out.getvalue()) == shown
+    assert shown or not out.getvalue()
