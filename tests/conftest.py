@@ -1,8 +1,33 @@
-"""Property tests draw the same examples on every run, and take the time that a busy machine needs."""
+"""Settings and fixtures of all tests.
 
+Property tests draw the same examples on every run, and take the time that a busy machine needs.
+"""
+
+import sys
+
+import pytest
 from hypothesis import HealthCheck, settings
 
 settings.register_profile(
     "seeded", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
 )
 settings.load_profile("seeded")
+
+
+@pytest.fixture
+def run(monkeypatch, capsys):
+    """Run the command in this process: status, output, error output."""
+
+    from lightning_compress import cli  # here, since other tests look at what is imported
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["lightning-compress", *map(str, arguments)])
+        try:
+            cli.main()
+            status = 0
+        except SystemExit as exit_:
+            status = exit_.code or 0
+        captured = capsys.readouterr()
+        return status, captured.out, captured.err
+
+    return run

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from lightning_compress import Plan, Raw, Rule, cli, compress, load
+from lightning_compress import Plan, Raw, Rule, compress, load
 
 LONG = ".".join(["a_rather_long_module_name"] * 12) + ".weight"
 
@@ -26,23 +26,6 @@ def folder(tmp_path, monkeypatch):
     torch.save({"state_dict": state, "hyper_parameters": {"size": 20}}, tmp_path / "m.ckpt")
     monkeypatch.chdir(tmp_path)
     return tmp_path
-
-
-@pytest.fixture
-def run(monkeypatch, capsys):
-    """Run the command in this process: status, output, error output."""
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["lightning-compress", *map(str, arguments)])
-        try:
-            cli.main()
-            status = 0
-        except SystemExit as exit_:
-            status = exit_.code or 0
-        captured = capsys.readouterr()
-        return status, captured.out, captured.err
-
-    return run
 
 
 @pytest.fixture

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import io
 import json
-import sys
 
 import pytest
 import torch
 from rich.console import Console
 
-from lightning_compress import Archive, cli, cli_output, compress
+from lightning_compress import Archive, cli_output, compress
 
 
 @pytest.fixture
@@ -25,23 +24,6 @@ def folder(tmp_path, monkeypatch):
     data[-1] ^= 1
     (tmp_path / "run/n [old].safetensors").write_bytes(data)
     return tmp_path
-
-
-@pytest.fixture
-def run(monkeypatch, capsys):
-    """Run the command in this process: status, output, error output."""
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["lightning-compress", *map(str, arguments)])
-        try:
-            cli.main()
-            status = 0
-        except SystemExit as exit_:
-            status = exit_.code or 0
-        captured = capsys.readouterr()
-        return status, captured.out, captured.err
-
-    return run
 
 
 def test_report_of_a_run_names_what_it_left_out(folder, run):

@@ -8,7 +8,7 @@ import sys
 import pytest
 import torch
 
-from lightning_compress import Archive, cli
+from lightning_compress import Archive
 
 PROJECT = """
 import torch
@@ -78,21 +78,6 @@ def folder(tmp_path, monkeypatch):
     state |= {"head.weight": torch.randn(64, 96), "head.bias": torch.randn(64)}
     torch.save({"state_dict": state, "hyper_parameters": {"width": 96, "other": 1}}, "m.ckpt")
     return tmp_path
-
-
-@pytest.fixture
-def run(monkeypatch, capsys):
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["lightning-compress", *map(str, arguments)])
-        try:
-            cli.main()
-            status = 0
-        except SystemExit as exit_:
-            status = exit_.code or 0
-        captured = capsys.readouterr()
-        return status, captured.out, captured.err
-
-    return run
 
 
 TUNE = ("tune", "m.ckpt", "-o", "small.safetensors", "--module", "tuned_project:Net", "--effort", "quick")

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import fsspec
 
 from lightning_compress.archive import Archive, is_archive
-from lightning_compress.archive.storage import becoming, is_remote, local_path
+from lightning_compress.archive.storage import becoming, is_remote, local_path, replace_file
 from lightning_compress.callbacks.naming import PARTIAL_SUFFIX, SUFFIX
 from lightning_compress.errors import ForeignFileError
 
@@ -39,6 +41,28 @@ def make_folder_of(path: str) -> None:
     """Make sure that the local folder of a file is there; an asynchronous save makes it only later."""
     if not is_remote(path):
         local_path(path).parent.mkdir(parents=True, exist_ok=True)
+
+
+def folder_of_checkpoints(trainer: Any) -> str:
+    """Where a trainer's checkpoints are, or where they would be."""
+    folders = (getattr(callback, "dirpath", None) for callback in trainer.checkpoint_callbacks)
+    return str(next(filter(None, folders), None) or trainer.default_root_dir)
+
+
+def write_record(path: str, text: str, is_ours: Callable[[str], bool]) -> None:
+    """Write what was measured beside the checkpoints, in place of an older record alone.
+
+    Args:
+        path: local path or URL; its folder is made.
+        text: the content.
+        is_ours: whether a file is an older record.
+
+    Raises:
+        ForeignFileError: another program's file has the name.
+        OSError: it cannot be written.
+    """
+    make_folder_of(path)
+    replace_file(path, [text.encode()], lambda _: None, is_ours)
 
 
 def listing(folder: str) -> list[str]:

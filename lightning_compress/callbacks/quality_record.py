@@ -6,8 +6,8 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
-from lightning_compress.archive.storage import read_bytes, replace_file
-from lightning_compress.callbacks.files import make_folder_of
+from lightning_compress.archive.storage import read_bytes
+from lightning_compress.callbacks.files import write_record
 from lightning_compress.callbacks.quality import COLUMNS, Comparison, Judge, Translations
 from lightning_compress.logging import configure_runs, log_scalars, log_table
 
@@ -64,26 +64,19 @@ def record_translations(
     names = dict(zip(("bleu_signature", "chrf_signature"), judge.signatures, strict=True))
     configure_runs(loggers, {PREFIX: names})
     drop = None if bleu.drop is None else [bleu.drop.value, bleu.drop.low, bleu.drop.high]
-    _write(
-        f"{folder.rstrip('/')}/{FILE}",
-        {
-            "step": step,
-            "signature": judge.signatures[0],
-            "bleu_exact": bleu.exact.value,
-            "bleu_compressed": None if bleu.compressed is None else bleu.compressed.value,
-            "drop": drop,
-            "chrf_exact": chrf,
-            "chrf_compressed": chrf_compressed,
-            "chrf_signature": judge.signatures[1],
-            "samples": [{k: v or "" for k, v in row.items()} for row in translations.samples(samples)],
-        },
-    )
-
-
-def _write(path: str, record: dict[str, Any]) -> None:
-    make_folder_of(path)
+    record = {
+        "step": step,
+        "signature": judge.signatures[0],
+        "bleu_exact": bleu.exact.value,
+        "bleu_compressed": None if bleu.compressed is None else bleu.compressed.value,
+        "drop": drop,
+        "chrf_exact": chrf,
+        "chrf_compressed": chrf_compressed,
+        "chrf_signature": judge.signatures[1],
+        "samples": [{k: v or "" for k, v in row.items()} for row in translations.samples(samples)],
+    }
     text = json.dumps(record, ensure_ascii=False, indent=1)
-    replace_file(path, [text.encode()], lambda _: None, _is_ours)
+    write_record(f"{folder.rstrip('/')}/{FILE}", text, _is_ours)
 
 
 def _is_ours(path: str) -> bool:

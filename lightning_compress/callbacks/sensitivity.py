@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 
-from lightning_compress.archive.storage import read_bytes, replace_file
+from lightning_compress.archive.storage import read_bytes
 from lightning_compress.callbacks import files, seam
 from lightning_compress.callbacks.base import callback_class
 from lightning_compress.callbacks.collective import is_sharded, on_rank_zero
@@ -182,21 +182,14 @@ class LayerSensitivity(seam.SaveListener, _Callback):
         self.result = replace(result, step=int(trainer.global_step))
         self._newest = (weights.fingerprint, measure.name)
         log_sensitivity(trainer.loggers, self.result, logging_step(trainer), self.tolerance)
-        _write(_folder(trainer), self.result.to_json(self.tolerance))
-
-
-def _folder(trainer: Any) -> str:
-    """Where the checkpoints are, or where they would be."""
-    folders = [str(c.dirpath) for c in trainer.checkpoint_callbacks if getattr(c, "dirpath", None)]
-    return folders[0] if folders else str(trainer.default_root_dir)
+        _write(files.folder_of_checkpoints(trainer), self.result.to_json(self.tolerance))
 
 
 def _write(folder: str, text: str) -> None:
     """Write the file; another program's file of that name stays, and what fails is logged."""
     path = f"{folder.rstrip('/')}/{FILE}"
     try:
-        files.make_folder_of(path)
-        replace_file(path, [text.encode()], lambda _: None, _is_ours)
+        files.write_record(path, text, _is_ours)
     except (CompressionError, OSError) as error:
         _log.error("the sensitivity of layers was not written, the training goes on: %s", error)
 

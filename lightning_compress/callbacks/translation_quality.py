@@ -14,6 +14,7 @@ from lightning_compress.callbacks import seam
 from lightning_compress.callbacks.base import callback_class
 from lightning_compress.callbacks.checkpoint import CompressCheckpoint
 from lightning_compress.callbacks.collective import is_sharded
+from lightning_compress.callbacks.files import folder_of_checkpoints
 from lightning_compress.callbacks.naming import is_temporary
 from lightning_compress.callbacks.quality import Comparison, Judge, Text, Translations, checked_translations
 from lightning_compress.callbacks.quality_record import record_metric, record_translations
@@ -125,12 +126,12 @@ class TranslationQuality(seam.SaveListener, _Callback):
     def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
         """Measure after every n-th epoch."""
         if self.every_n_epochs and (trainer.current_epoch + 1) % self.every_n_epochs == 0:
-            self._try_to_measure(trainer, pl_module.state_dict(), self._folder(trainer))
+            self._try_to_measure(trainer, pl_module.state_dict(), folder_of_checkpoints(trainer))
 
     def on_fit_end(self, trainer: Any, pl_module: Any) -> None:
         """Measure at the end."""
         if self.at_fit_end:
-            self._try_to_measure(trainer, pl_module.state_dict(), self._folder(trainer))
+            self._try_to_measure(trainer, pl_module.state_dict(), folder_of_checkpoints(trainer))
 
     def saving(self, strategy: Any, checkpoint: Mapping[str, Any], path: str) -> Callable[[], None]:
         """Measure the weights of a checkpoint once it and its compressed file are written."""
@@ -230,11 +231,6 @@ class TranslationQuality(seam.SaveListener, _Callback):
             if self._translate is None and not hasattr(module, "translate"):
                 return f"{type(module).__name__} has no translate(sources): give translate=…"
         return None
-
-    def _folder(self, trainer: Any) -> str:
-        """Where the checkpoints are."""
-        folders = (getattr(callback, "dirpath", None) for callback in trainer.checkpoint_callbacks)
-        return str(next(filter(None, folders), None) or trainer.default_root_dir)
 
 
 def _compress_checkpoint(trainer: Any) -> CompressCheckpoint | None:
