@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 from lightning_compress.archive import Archive, Manifest, is_archive
 from lightning_compress.callbacks.collective import is_sharded
+from lightning_compress.callbacks.monitored import Mode, monitored
 from lightning_compress.callbacks.naming import partner_of
 from lightning_compress.callbacks.validation import validated
 from lightning_compress.errors import CallbackError
@@ -14,8 +15,6 @@ from lightning_compress.plan import Plan
 from lightning_compress.search import Calibration, Evaluate, reuse, smallest
 from lightning_compress.search.effort import effort_of
 from lightning_compress.weights import Weights
-
-Mode = Literal["min", "max"]
 
 
 @dataclass(frozen=True)
@@ -142,7 +141,7 @@ class Auto:
         return lambda module: sign * validated(trainer, module, monitor)
 
     def _monitored(self, trainer: Any) -> tuple[str, Mode]:
-        known = {c.monitor: c.mode for c in trainer.checkpoint_callbacks if getattr(c, "monitor", None)}
+        known = monitored(trainer)
         monitor = self._monitor or next(iter(known), None)
         if monitor is None:
             raise CallbackError(

@@ -15,6 +15,7 @@ from lightning_compress.callbacks import evaluation, files, seam
 from lightning_compress.callbacks.auto import Auto
 from lightning_compress.callbacks.base import callback_class
 from lightning_compress.callbacks.collective import gather, on_rank_zero, shape_only
+from lightning_compress.callbacks.monitored import Mode
 from lightning_compress.callbacks.naming import is_temporary, partner_of
 from lightning_compress.callbacks.policy import Policy, When
 from lightning_compress.callbacks.publishing import Publishing
@@ -85,7 +86,7 @@ class CompressCheckpoint(_Callback):
         exclude: Sequence[str] = (),
         evaluate: Callable[[Any], Any] | None = None,
         monitor: str | None = None,
-        mode: Literal["min", "max"] | None = None,
+        mode: Mode | None = None,
         max_drop: float = 0.3,
         calibration: Any = None,
         effort: Literal["quick", "default", "thorough"] = "default",

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 from lightning_compress.callbacks.batch_losses import LoggedLoss, OwnLoss, has_loss, mean_loss
+from lightning_compress.callbacks.monitored import Mode, monitored
 from lightning_compress.callbacks.validation import validated
 from lightning_compress.errors import CallbackError
 from lightning_compress.search import Calibration, Evaluate
 
-Mode = Literal["min", "max"]
 LOSS = "loss"
 
 
@@ -94,24 +94,24 @@ class Wishes:
         Raises:
             CallbackError: no loss is found, or whether more of a metric is better is not known.
         """
-        monitored = {c.monitor: c.mode for c in trainer.checkpoint_callbacks if getattr(c, "monitor", None)}
+        known = monitored(trainer)
         is_alone, loss = trainer.world_size == 1, _logged_loss(trainer)
         calibration = self.calibration
         if calibration is None and has_loss(trainer.lightning_module):
             calibration = OwnLoss(trainer, self.batches)
-        if self.evaluate is None and self._is_loss(monitored, is_over and is_alone) and calibration is not None:
+        if self.evaluate is None and self._is_loss(known, is_over and is_alone) and calibration is not None:
             return Measure(LOSS, False, mean_loss(calibration, self.batches), calibration)
         if calibration is None and loss is not None and is_alone:
             calibration = LoggedLoss(trainer, self.batches, loss)
         if self.evaluate is not None:
             return Measure(self.measure or "score", self.mode != "min", self.evaluate, calibration)
-        name = loss if self._is_loss(monitored, is_over) else self.measure or next(iter(monitored))
+        name = loss if self._is_loss(known, is_over) else self.measure or next(iter(known))
         if name is None:
             raise CallbackError(
                 f"no loss of a validation is logged, only {', '.join(sorted(trainer.callback_metrics)) or 'nothing'}: "
                 "give measure='…', the name of a metric, evaluate=…, or calibration=…"
             )
-        mode = self.mode or monitored.get(name) or ("min" if LOSS in name.lower() else None)
+        mode = self.mode or known.get(name) or ("min" if LOSS in name.lower() else None)
         if mode is None:
             raise CallbackError(
                 f"whether more of {name!r} is better is not known, no ModelCheckpoint monitors it: give mode='max' or "
@@ -120,8 +120,8 @@ class Wishes:
         evaluate = partial(validated, trainer, monitor=name, batches=self.batches)
         return Measure(name, mode == "max", evaluate, calibration)
 
-    def _is_loss(self, monitored: Mapping[str, Any], takes_monitored: bool) -> bool:
-        return self.measure == LOSS or (self.measure is None and not (takes_monitored and monitored))
+    def _is_loss(self, known: Mapping[str, Any], takes_known: bool) -> bool:
+        return self.measure == LOSS or (self.measure is None and not (takes_known and known))
 
 
 def _logged_loss(trainer: Any) -> str | None:

@@ -13,8 +13,9 @@ from lightning_compress.archive.storage import read_bytes
 from lightning_compress.callbacks import files, seam
 from lightning_compress.callbacks.base import callback_class
 from lightning_compress.callbacks.collective import is_sharded, on_rank_zero
-from lightning_compress.callbacks.measure import Measure, Mode, Wishes
+from lightning_compress.callbacks.measure import Measure, Wishes
 from lightning_compress.callbacks.moments import Moments
+from lightning_compress.callbacks.monitored import Mode
 from lightning_compress.callbacks.naming import is_temporary
 from lightning_compress.errors import CallbackError, CompressionError
 from lightning_compress.logging import log_sensitivity, logging_step

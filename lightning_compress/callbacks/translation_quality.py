@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from os import PathLike
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -15,6 +15,7 @@ from lightning_compress.callbacks.base import callback_class
 from lightning_compress.callbacks.checkpoint import CompressCheckpoint
 from lightning_compress.callbacks.collective import is_sharded
 from lightning_compress.callbacks.files import folder_of_checkpoints
+from lightning_compress.callbacks.monitored import Mode, monitored
 from lightning_compress.callbacks.naming import is_temporary
 from lightning_compress.callbacks.quality import Comparison, Judge, Text, Translations, checked_translations
 from lightning_compress.callbacks.quality_record import record_metric, record_translations
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
 else:
     _Callback = callback_class()
 
-Mode = Literal["min", "max"]
 _log = logging.getLogger(__name__)
 
 
@@ -209,7 +209,7 @@ class TranslationQuality(seam.SaveListener, _Callback):
             if self._mode != "min":
                 return name, metric, 1.0
             return name, lambda module: -Score.taken(metric(module)).value, -1.0
-        known = {c.monitor: c.mode for c in trainer.checkpoint_callbacks if getattr(c, "monitor", None)}
+        known = monitored(trainer)
         sign = -1.0 if (self._mode or known.get(metric)) == "min" else 1.0
         return metric, lambda module: sign * validated(trainer, module, metric), sign
 
