@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from os import PathLike, fspath
 from typing import Any
 
@@ -49,7 +50,7 @@ class Archive:
         data = read_bytes(fspath(path))
         return cls(*reader.parse(data, fspath(path), max_bytes), opened_bytes=len(data))
 
-    @property
+    @cached_property
     def nbytes(self) -> int:
         """Bytes of the file, header and assets included: of that it was opened from, else of that ``save`` writes."""
         if self.opened_bytes is not None:

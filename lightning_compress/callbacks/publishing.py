@@ -19,11 +19,11 @@ from lightning_compress.logging import (
     runs_of,
 )
 from lightning_compress.logging.environment import git_commit
-from lightning_compress.logging.pictures import SHARE
 from lightning_compress.logging.sparing import Sparing
 from lightning_compress.search import kept_randomness
 from lightning_compress.weights import Weights
 
+SHARE = 0.005  # of the time, that drawing charts may take
 _log = logging.getLogger(__name__)
 
 
@@ -32,14 +32,14 @@ class Publishing:
 
     Args:
         artifacts: what is uploaded to Weights & Biases; True for its defaults, False for nothing.
-        pictures: whether charts are drawn for the loggers that hold pictures; histograms of all weights only as often
-            as a share of the time allows.
+        pictures: whether charts are drawn for the loggers that hold pictures: of the first file, of each whose plan is
+            another, and otherwise as often as a share of the time allows.
     """
 
     def __init__(self, artifacts: Artifacts | bool, pictures: bool) -> None:
         options = Artifacts() if artifacts is True else artifacts
         self._uploads = Uploads(options) if options else None
-        self._pictures, self._histograms = pictures, Sparing(SHARE)
+        self._pictures, self._drawing = pictures, Sparing(SHARE)
         self._plan: Mapping[str, Any] | None = None
         self._commit: str | None = None
         self._uploaded = ("", frozenset[str]())  # fingerprint of the weights uploaded last, and their aliases
@@ -71,11 +71,13 @@ class Publishing:
         step, scores = logging_step(trainer), archive.manifest.metrics.get("search", {})
         with _harmless("logging a compressed file"):
             log_report(trainer.loggers, archive.report(), seconds=seconds, step=step, scores=scores, measure=measure)
-            if archive.manifest.plan != self._plan:
+            is_planned_anew = archive.manifest.plan != self._plan
+            if is_planned_anew:
                 self._plan = archive.manifest.plan
                 describe_runs(trainer.loggers, archive.manifest.plan)
-            if self._pictures:
-                log_pictures(trainer.loggers, archive, weights, step, self._histograms)
+            if self._pictures and (is_planned_anew or self._drawing.is_due):
+                with self._drawing.working():
+                    log_pictures(trainer.loggers, archive, weights, step)
 
     def upload(self, trainer: Any, archive: Archive, file: str, checkpoint: str) -> None:
         """Upload the file that stands beside this checkpoint.

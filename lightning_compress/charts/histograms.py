@@ -10,11 +10,11 @@ from lightning_compress.charts.style import (
     PALE,
     QUIET,
     SECOND,
+    WIDTH,
     count_text,
     drawing,
     new_figure,
     nothing_to_show,
-    settled,
     shortened,
 )
 
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 _COLUMNS = 2
 _FLOOR = 0.6  # where bars begin: below one weight, which a logarithmic axis can show
+# The labels are short whatever the weights are, so there is no need to measure them, which takes most of the drawing.
+_LEFT, _RIGHT, _TOP, _BOTTOM = 0.72, 0.1, 0.62, 0.62  # inches around all panels
+_PANEL, _BETWEEN_ROWS, _BETWEEN_COLUMNS = 1.0, 0.5, 0.55  # inches: height of a panel, gaps
 
 
 @drawing()
@@ -43,20 +46,37 @@ def weight_histograms(before: Mapping[str, Histogram], after: Mapping[str, Histo
     if not names:
         return nothing_to_show("no weights")
     rows = -(-len(names) // _COLUMNS)
-    figure = new_figure(0.9 + 1.5 * rows)
-    panels = figure.subplots(rows, _COLUMNS, squeeze=False).ravel().tolist()
+    figure, panels = _panels(rows)
     for panel, name in zip(panels, names, strict=False):
         _draw(panel, before.get(name), after.get(name))
         panel.set_title(shortened(name, 24), fontsize=9.5)
     for panel in panels[len(names) :]:
         panel.set_axis_off()
-    figure.suptitle("Weights by value", fontsize=11, fontweight="bold", x=0.02, horizontalalignment="left")
-    figure.supylabel("weights in a bin", color=QUIET, fontsize=9.5)
+    height = figure.get_figheight()
+    figure.suptitle("Weights by value", fontsize=11, fontweight="bold", x=0.02, y=1 - 0.1 / height, ha="left", va="top")
+    figure.supylabel("weights in a bin", color=QUIET, fontsize=9.5, x=0.1 / WIDTH, ha="left")
     known = {
         label: artist for panel in panels for artist, label in zip(*panel.get_legend_handles_labels(), strict=True)
     }
-    figure.legend(known.values(), known.keys(), loc="outside lower center", ncols=2)
-    return settled(figure)
+    figure.legend(known.values(), known.keys(), loc="lower center", ncols=2)
+    return figure
+
+
+def _panels(rows: int) -> tuple[Figure, list[Axes]]:
+    inner = rows * _PANEL + (rows - 1) * _BETWEEN_ROWS
+    height = _TOP + inner + _BOTTOM
+    figure = new_figure(height)
+    figure.set_layout_engine("none")
+    width = (WIDTH - _LEFT - _RIGHT - (_COLUMNS - 1) * _BETWEEN_COLUMNS) / _COLUMNS
+    around = {
+        "left": _LEFT / WIDTH,
+        "right": 1 - _RIGHT / WIDTH,
+        "top": 1 - _TOP / height,
+        "bottom": _BOTTOM / height,
+        "hspace": _BETWEEN_ROWS / _PANEL,
+        "wspace": _BETWEEN_COLUMNS / width,
+    }
+    return figure, figure.subplots(rows, _COLUMNS, squeeze=False, gridspec_kw=around).ravel().tolist()
 
 
 def _draw(axes: Axes, before: Histogram | None, after: Histogram | None) -> None:

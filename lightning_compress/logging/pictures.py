@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Iterator
-from contextlib import nullcontext
 from typing import Any
 
 from torch import Tensor
@@ -13,17 +12,13 @@ from lightning_compress.archive import Archive
 from lightning_compress.logging.media import log_figure
 from lightning_compress.logging.report import PREFIX
 from lightning_compress.logging.sinks import takes_pictures
-from lightning_compress.logging.sparing import Sparing
 from lightning_compress.search import Frontier, kept_randomness
 from lightning_compress.weights import Weights
 
-SHARE = 0.005  # of the time, that drawing histograms may take: they are dear
 _log = logging.getLogger(__name__)
 
 
-def log_pictures(
-    loggers: Iterable[Any], archive: Archive, weights: Weights, step: int, histograms: Sparing | None = None
-) -> None:
+def log_pictures(loggers: Iterable[Any], archive: Archive, weights: Weights, step: int) -> None:
     """Log the bytes of each class, the frontier where a search left one, and the weights before and after.
 
     The keys are ``compression/bytes_by_class``, ``compression/histograms`` and ``compression/frontier``. A chart that
@@ -34,23 +29,19 @@ def log_pictures(
         archive: of the file.
         weights: those it was made of.
         step: as :func:`logging_step` gives it.
-        histograms: when to count and draw all weights; each time where it is None.
     """
     takers = [logger for logger in loggers if takes_pictures(logger)]
     if not takers:
         return
     try:
         with kept_randomness():
-            for key, figure in _figures(archive):
+            for key, figure in _figures(archive, weights):
                 log_figure(takers, key, figure, step)
-            if histograms is None or histograms.is_due:
-                with histograms.working() if histograms else nullcontext():
-                    log_figure(takers, f"{PREFIX}/histograms", _histograms(archive, weights), step)
     except Exception as error:
         _log.error("the charts of a compression were not drawn, the training goes on: %s", error)
 
 
-def _figures(archive: Archive) -> Iterator[tuple[str, Any]]:
+def _figures(archive: Archive, weights: Weights) -> Iterator[tuple[str, Any]]:
     from lightning_compress import charts
 
     yield f"{PREFIX}/bytes_by_class", charts.bytes_by_class(archive.report().by_class())
@@ -58,6 +49,7 @@ def _figures(archive: Archive) -> Iterator[tuple[str, Any]]:
     if "frontier" in facts:
         points = [("", nbytes, score) for _, nbytes, score in Frontier.from_metrics(archive.manifest.metrics).points]
         yield f"{PREFIX}/frontier", charts.frontier(points, facts.get("score_before"))
+    yield f"{PREFIX}/histograms", _histograms(archive, weights)
 
 
 def _histograms(archive: Archive, weights: Weights) -> Any:

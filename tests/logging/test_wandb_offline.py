@@ -68,9 +68,9 @@ def _expect_table_and_pictures(told, files, folder):
     tables = sorted(folder.rglob("media/table/compression/classes_*.table.json"))
     contents = [json.loads(table.read_text()) for table in tables]
     assert class_table(Archive.open(files[0]).report()) in [content["data"] for content in contents]
-    for name, least in (("bytes_by_class", 3), ("frontier", 3), ("histograms", 1)):
+    for name in ("bytes_by_class", "frontier", "histograms"):
         pictures = sorted(folder.rglob(f"media/images/compression/{name}_*.png"))
-        assert least <= len(pictures) <= 3
+        assert 1 <= len(pictures) <= 3  # as many as their share of the time allows, the first always
         with Image.open(pictures[0]) as picture:
             assert min(picture.size) > 100
 
