@@ -1,38 +1,74 @@
 """How the drop in score grows as a file shrinks, from few and noisy points.
 
 A quantizer's squared error grows fourfold with each doubling of its step, and the drop follows the error; so the drop
-grows as a power of the file's size. One curve ``drop ∝ bytes⁻ʳᵃᵗᵉ`` is fitted to all points of a family, which a single
-lucky or unlucky score moves little, where a secant through two points would follow it.
+grows as a power of the file's size. Around the curve ``drop ∝ bytes⁻ʳᵃᵗᵉ`` single drops scatter: greedy search turns
+words over that were nearly even, whatever the size of the error. How much is not known either, and is learned from the
+points as rate and place of the curve are: all three by Bayes' rule on a grid of them.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
-import numpy as np
+import torch
+from torch import Tensor
 
-# Translation models, quantized on uniform grids to an eighth and less, lose with the 2.5th to 6th power.
-USUAL_RATE, _SPREAD = 4.0, 0.5
-_RATES = np.geomspace(0.5, 20.0, 40)
-_BEYOND, _PLACES = 1.5, 600
-_UNEVENNESS = 0.15  # relative distance of a drop from the curve that is nothing unusual
+# Translation models, quantized on uniform grids to an eighth and less, lose with the 2nd to 6th power.
+_RATES = torch.logspace(math.log10(0.5), math.log10(20.0), 20, dtype=torch.float64)
+_USUAL_RATE, _RATE_SPREAD = 4.0, 0.5
+# Multiples of the expected scatter, and how far from it is nothing unusual, in the logarithm.
+_SCATTERS = torch.tensor([0.03, 0.15, 0.5, 1.0, 2.0, 4.0], dtype=torch.float64)
+_SCATTER_SPREAD = 0.7
+_USUAL_SCATTER = 0.15  # of the allowed drop, where the score does not tell its noise
+_SHARED = 0.5  # of its noise: the rest lies in the choice of sentences, which is the same for every file
+_UNEVENNESS = 0.1  # of a drop, by which the true curve may part from a power: large drops tell little of small ones
+_BEYOND, _PLACES = 1.5, 160
+_SATURATION = 20.0  # drops of so many times what is allowed, and larger ones, tell only that it is too far
+_TAILS = 8  # degrees of freedom
+_NEGLIGIBLE = 1e-4  # weight of a curve, relative to the likeliest
 
 
-def crossing(points: Sequence[tuple[float, float]], drop: float, deviation: float) -> float:
-    """The size at which the likeliest curve through all points has this drop.
+def chances(points: Sequence[tuple[float, float]], sizes: Tensor, allowed: float, deviation: float = 0.0) -> Tensor:
+    """How probable it is that a file of each size loses no more than allowed.
 
     Args:
-        points: ``(size, drop)``, at least one; sizes are logarithms of bytes, drops finite.
-        drop: positive.
-        deviation: standard deviation of a measured drop, positive.
+        points: ``(size, drop)`` of what was measured, at least one; sizes are logarithms of bytes.
+        sizes: ``[n]`` float64.
+        allowed: drop, at least 0.
+        deviation: standard deviation of a drop as the score tells it, 0 where it does not.
+
+    Returns:
+        ``[n]`` float64, between 0 and 1.
     """
-    sizes, drops = np.array(points, np.float64).T
-    places = np.linspace(sizes.min() - _BEYOND, sizes.max() + _BEYOND, _PLACES)
-    exponents = -_RATES[:, None, None] * (sizes - places[None, :, None])  # [rates, places, points]
-    fitted = drop * np.exp(exponents.clip(-60, 60))
-    variance = deviation**2 + (_UNEVENNESS * fitted) ** 2
-    # Student's distribution, not Gauss's: one score far off says that it is unlucky, not that the curve is wrong.
-    surprise = (np.log(variance) / 2 + 2 * np.log1p((drops - fitted) ** 2 / (3 * variance))).sum(-1)
-    unusual = (np.log(_RATES / USUAL_RATE) / _SPREAD) ** 2 / 2
-    likeliest = (surprise + unusual[:, None]).argmin()
-    return float(places[likeliest % _PLACES])
+    known = torch.tensor(points, dtype=torch.float64)
+    unit = _unit(known[:, 1], allowed, deviation)
+    usual = _SHARED * deviation or _USUAL_SCATTER * unit
+    reach = torch.cat([known[:, 0], sizes])
+    places = torch.linspace(float(reach.min()) - _BEYOND, float(reach.max()) + _BEYOND, _PLACES, dtype=torch.float64)
+    scatter, rate, place = (axis.reshape(-1) for axis in torch.meshgrid(_SCATTERS, _RATES, places, indexing="ij"))
+
+    fitted = unit * _powers(rate, place, known[:, 0])
+    variance = (usual * scatter[:, None]) ** 2 + (_UNEVENNESS * fitted) ** 2
+    errors = known[:, 1].clamp(max=_SATURATION * unit) - fitted.clamp(max=_SATURATION * unit)
+    # Student's distribution, not Gauss's: one score far off says that it is lucky, not that the curve is wrong.
+    surprise = (variance.log() / 2 + (_TAILS + 1) / 2 * torch.log1p(errors**2 / (_TAILS * variance))).sum(-1)
+    surprise += ((rate / _USUAL_RATE).log() / _RATE_SPREAD) ** 2 / 2 + (scatter.log() / _SCATTER_SPREAD) ** 2 / 2
+
+    weight = (surprise.min() - surprise).exp()
+    likely = weight > _NEGLIGIBLE
+    scatter, rate, place, weight = scatter[likely], rate[likely], place[likely], weight[likely]
+    room = (allowed - unit * _powers(rate, place, sizes)) / (usual * scatter[:, None])
+    found: Tensor = weight @ torch.special.ndtr(room) / weight.sum()
+    return found
+
+
+def _unit(drops: Tensor, allowed: float, deviation: float) -> float:
+    """A drop of the size that matters, above 0."""
+    positive = drops[(drops > 0) & drops.isfinite()]
+    return max(allowed, deviation) or (float(positive.min()) if len(positive) else 1.0)
+
+
+def _powers(rate: Tensor, place: Tensor, sizes: Tensor) -> Tensor:
+    """``[curves, sizes]``: 1 at the place of a curve, and more for what is smaller."""
+    return (rate[:, None] * (place[:, None] - sizes)).clamp(-60, 60).exp()

@@ -5,14 +5,12 @@ from __future__ import annotations
 import math
 
 from lightning_compress.search.bootstrap import paired_drop
-from lightning_compress.search.bracket import Bracket
 from lightning_compress.search.budget import fit_budget, strength_at
-from lightning_compress.search.curve import USUAL_RATE
 from lightning_compress.search.effort import Effort
 from lightning_compress.search.family import Family
+from lightning_compress.search.prospect import Prospect
 from lightning_compress.search.session import BestScore, FewestBytes, Session, Trial, size_of
 
-_COARSEST = 0.04  # relative difference in bytes that is worth an evaluation whatever the noise
 _START_BITS = 3.0  # for each weight, in the first file of a family that predicts no drop
 _GAIN = 0.03  # of the bytes, hoped for from a family after another
 _FOR_DESCENT = 2  # evaluations kept to turn a better score into fewer bytes
@@ -29,17 +27,16 @@ def descend(session: Session, family: Family, effort: Effort, allowed: float, *,
         known = session.of(family)
         bias = session.bias(family)
         to_beat = math.inf if session.best is None or session.best[0].family is family else session.best[0].nbytes
-        deviation = max((t.drop.deviation for t in known), default=0.0)
-        bracket = Bracket(
+        prospect = Prospect(
             points=[(size_of(t.nbytes), t.drop.value) for t in known],
             smallest=size_of(family.predict_bytes(family.strongest) * bias),
             largest=size_of(family.predict_bytes(family.weakest) * bias),
             allowed=allowed,
-            deviation=deviation,
-            tolerance=max(effort.tolerance, _noise_in_bytes(deviation, allowed)),
+            deviation=max((t.drop.deviation for t in known), default=0.0),
+            tolerance=effort.tolerance,
             to_beat=size_of(to_beat),
         )
-        size = bracket.next_size(start)
+        size = prospect.next_size(start)
         if size is None:
             return
         strength = strength_at(family, math.exp(size) / bias)
@@ -49,11 +46,6 @@ def descend(session: Session, family: Family, effort: Effort, allowed: float, *,
         if any(t.nbytes == archive.nbytes for t in known):
             return
         session.measure(archive, family, strength)
-
-
-def _noise_in_bytes(deviation: float, allowed: float) -> float:
-    """The relative difference in bytes below which two drops differ by a tenth of their noise only."""
-    return min(0.1 * deviation / (USUAL_RATE * allowed), _COARSEST) if allowed else 0.0
 
 
 def turn(session: Session, effort: Effort, goal: FewestBytes | BestScore) -> None:
