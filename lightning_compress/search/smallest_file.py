@@ -81,7 +81,7 @@ def smallest(
         calibration: batches and their loss: steps follow what the loss feels, and rounding errors are fed back. Where
             it tells the module's ``outputs`` too (:class:`Distillation`), steps and vectors are then tuned by them,
             unless the effort is ``"quick"``.
-        effort: ``"quick"`` (at most 8 evaluations), ``"default"`` (16) or ``"thorough"`` (60).
+        effort: ``"quick"`` (at most 8 evaluations), ``"default"`` (20) or ``"thorough"`` (60).
         progress: whether to show a bar, where the error stream is a terminal.
         families: weights → the families to search in, the most promising first; by default
             :func:`observed_families`, or with calibration data :func:`calibrated_families`.
