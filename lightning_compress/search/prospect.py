@@ -16,7 +16,7 @@ import torch
 from lightning_compress.search.curve import chances
 
 _REACH = 0.5  # farthest step beyond everything measured, in the logarithm of bytes
-_WORTH = 0.5  # of the tolerance: what an evaluation must promise
+_WORTH = 0.25  # of the tolerance: what an evaluation must promise
 _CANDIDATES = 200
 
 
