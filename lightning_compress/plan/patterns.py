@@ -14,8 +14,11 @@ def is_covered(pattern: str, by: Sequence[str]) -> bool:
 
     Patterns as in :func:`lightning_compress.weights.matches`: ``*`` is any run of characters, ``?`` any one. Both sides
     are run as automata over all names at once; a name that only ``pattern`` selects would show as a reachable state.
-    Patterns can be written that need exponentially many states: after ``_MOST_STATES`` nothing is shown.
+    Patterns can be written that need exponentially many states: after ``_MOST_STATES`` nothing is shown. A pattern that
+    is one name, as in the plans of a search, is run alone.
     """
+    if not set(pattern) & set("*?"):
+        return any(_selects(other, pattern) for other in by)
     alphabet = {c for text in (pattern, *by) for c in text if c not in "*?"} | {_ANY_OTHER}
     patterns = (pattern, *by)
     start = tuple(_closure(text, [0]) for text in patterns)
@@ -31,6 +34,15 @@ def is_covered(pattern: str, by: Sequence[str]) -> bool:
                 seen.add(after)
                 open_states.append(after)
     return not open_states
+
+
+def _selects(pattern: str, name: str) -> bool:
+    states = _closure(pattern, [0])
+    for character in name:
+        states = _step(pattern, states, character)
+        if not states:
+            return False
+    return _accepts(pattern, states)
 
 
 def _closure(pattern: str, positions: Iterable[int]) -> States:

@@ -2,30 +2,25 @@
 
 With fine grids a weight takes one bit more when its step is halved, and the harm of its error shrinks to a quarter. So
 bytes are spent best where every step is inversely proportional to the square root of its sensitivity: one Lagrangian
-over all weights (Shoham and Gersho 1988, "Efficient bit allocation for an arbitrary set of quantizers"). Sensitivities
-are estimates, and grids are not that fine; so between tensors, and between rows still more, steps follow them part of
-the way. Rows of embeddings and of the vocabulary projection so get bits by how frequent their words are (Chung et al.
-2020, "Extremely low bit Transformer quantization for on-device neural machine translation").
+over all weights (Shoham and Gersho 1988, "Efficient bit allocation for an arbitrary set of quantizers"). Rows have steps
+of their own (:mod:`lightning_compress.search.rows`), and a tensor counts by the harm that these do to data which did
+not choose them.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 from lightning_compress.quantize import GridGuide, feedback_factor, matrix_shape
+from lightning_compress.search.rows import row_steps, tellers
 from lightning_compress.search.sensitivity import Sensitivity
 from lightning_compress.weights import Weight, Weights
 
 DAMPING = 0.05  # of the mean curvature
-_BETWEEN_TENSORS = 0.8  # of the way from equal steps to steps by the full formula
-_BETWEEN_ROWS = 0.5
-_ROW_RANGE = 2.0  # octaves around the tensor's step that those of rows keep to
-_ROW_STEP = 8  # of 1/32 octave: exponents are multiples of it, and so cost few bits
 _LEAST = 1e-4  # of the typical sensitivity: what hardly shows in the batches is not thrown away
 
 
@@ -53,16 +48,17 @@ def allocate(weights: Weights, sensitivities: Mapping[str, Sensitivity]) -> dict
         sensitivities: name → sensitivity, of matching shapes; others are ignored.
     """
     known = {w.name: (w, sensitivities[w.name]) for w in weights if _fits(w, sensitivities.get(w.name))}
-    guides = {name: _guide(weight, sensitivity) for name, (weight, sensitivity) in known.items()}
-    harms = {name: _harm(known[name][1], guide, known[name][0].tensor.numel()) for name, guide in guides.items()}
+    others = tellers({name: sensitivity.halves for name, (_, sensitivity) in known.items()})
+    found = {name: _guide(*pair, others.get(name, ())) for name, pair in known.items()}
+    harms = {name: harm for name, (_, harm) in found.items()}
     sizes = {name: weight.tensor.numel() for name, (weight, _) in known.items()}
     typical = _median(harms, sizes)
     floored = {name: max(harm, _LEAST * typical) for name, harm in harms.items()}
-    steps = {name: harm ** (-0.5 * _BETWEEN_TENSORS) for name, harm in floored.items()}
+    steps = {name: harm**-0.5 for name, harm in floored.items()}
     spreads = {name: float(weight.tensor.double().std(correction=0)) for name, (weight, _) in known.items()}
     relative = {name: spreads[name] / step for name, step in steps.items() if spreads[name] > 0}
     unit = math.exp(_mean_logarithm(relative, sizes))
-    return {name: Allocation(step * unit, guides[name]) for name, step in steps.items()}
+    return {name: Allocation(step * unit, found[name][0]) for name, step in steps.items()}
 
 
 def _fits(weight: Weight, sensitivity: Sensitivity | None) -> bool:
@@ -72,33 +68,29 @@ def _fits(weight: Weight, sensitivity: Sensitivity | None) -> bool:
     return sensitivity.curvature is None or len(sensitivity.curvature) == columns
 
 
-def _guide(weight: Weight, sensitivity: Sensitivity) -> GridGuide:
+def _guide(weight: Weight, sensitivity: Sensitivity, others: Sequence[Tensor]) -> tuple[GridGuide, float]:
+    """The guide of a tensor, and what an error of one squared step in every weight does to the loss, for each weight."""
     rows, columns = matrix_shape(tuple(weight.tensor.shape))
-    if columns == 1 or not bool(sensitivity.rows.any()):
-        return GridGuide()
-    factor = None if sensitivity.curvature is None else feedback_factor(sensitivity.curvature, DAMPING)
-    return GridGuide(row_exponents(sensitivity.rows) if rows > 1 else None, factor)
+    factor = None
+    if columns > 1 and sensitivity.curvature is not None:
+        factor = feedback_factor(sensitivity.curvature, DAMPING)
+    if columns == 1 or rows == 1:
+        exponents, harm = None, float(sensitivity.rows.double().sum())
+    else:
+        found = row_steps(sensitivity.halves, others)
+        exponents, harm = found.exponents, found.harm
+    return GridGuide(exponents, factor), harm * _left(sensitivity, factor) / weight.tensor.numel()
 
 
-def row_exponents(squares: Tensor) -> Tensor:
-    """``[rows]`` int32 exponents, in 1/32 octave, by the sensitivity of each row."""
-    relative = squares.double() / squares.double().mean()
-    octaves = -0.5 * _BETWEEN_ROWS * torch.log2(relative + 4.0**-_ROW_RANGE)
-    return torch.round(octaves.clamp(-_ROW_RANGE, _ROW_RANGE) * 32 / _ROW_STEP).int() * _ROW_STEP
-
-
-def _harm(sensitivity: Sensitivity, guide: GridGuide, weights: int) -> float:
-    """What an error of one squared step in every weight does to the loss, for each weight."""
-    steps = torch.ones(1) if guide.exponents is None else torch.exp2(guide.exponents.double() / 32)
-    harm = float((sensitivity.rows.double() * steps.square()).sum()) / weights
-    if guide.factor is None or sensitivity.curvature is None:
-        return harm
-    # With error feedback a column's error costs (1 / U[c, c])² of the unscaled factor, on average the scale squared,
-    # instead of its place on the damped diagonal D. The last column tells the scale: D = 1 / U².
+def _left(sensitivity: Sensitivity, factor: Tensor | None) -> float:
+    """The part of the harm that error feedback leaves."""
+    if factor is None or sensitivity.curvature is None:
+        return 1.0
+    # A column's error costs (1 / U[c, c])² of the unscaled factor, on average the scale squared, instead of its place
+    # on the damped diagonal D. The last column tells the scale: D = 1 / U².
     diagonal = sensitivity.curvature.diagonal().double()
     damping = DAMPING * float(diagonal.mean())
-    left = (float(diagonal[-1]) + damping) * float(guide.factor[-1, -1]) ** 2
-    return harm * left / (float(diagonal.mean()) + damping)
+    return (float(diagonal[-1]) + damping) * float(factor[-1, -1]) ** 2 / (float(diagonal.mean()) + damping)
 
 
 def _median(values: Mapping[str, float], sizes: Mapping[str, int]) -> float:

@@ -9,10 +9,11 @@ from dataclasses import replace
 from torch import Tensor, nn
 
 from lightning_compress.quantize import GridGuide, feedback_factor
-from lightning_compress.search.allocation import DAMPING, row_exponents
+from lightning_compress.search.allocation import DAMPING
 from lightning_compress.search.family import PlanFamily
 from lightning_compress.search.holders import holders_of
 from lightning_compress.search.observation import Observation
+from lightning_compress.search.rows import row_steps, tellers
 from lightning_compress.search.uniform import uniform_families
 from lightning_compress.search.watching import Watching
 from lightning_compress.weights import Weights
@@ -56,16 +57,18 @@ def observed_families(weights: Weights, observations: Mapping[str, Observation])
 
 def guides_of(observations: Mapping[str, Observation]) -> dict[str, GridGuide]:
     """What observations say of the grid of each tensor."""
+    uses = {name: found for name, seen in observations.items() if (found := _uses(seen)) is not None}
+    others = tellers(uses)
     guides = {}
     for name, seen in observations.items():
-        rows = _uses(seen)
+        steps = row_steps(uses[name], others.get(name, ())) if name in uses else None
         factor = None if seen.products is None else feedback_factor(seen.products, DAMPING)
-        if rows is not None or factor is not None:
-            guides[name] = GridGuide(None if rows is None else row_exponents(rows), factor)
+        if steps is not None or factor is not None:
+            guides[name] = GridGuide(None if steps is None else steps.exponents, factor)
     return guides
 
 
 def _uses(seen: Observation) -> Tensor | None:
-    """``[rows]``: how often rows are looked up or answer, relative to the mean; None where neither is."""
-    known = [uses / uses.mean() for uses in (seen.lookups, seen.answers) if uses is not None and bool(uses.any())]
+    """``[2, rows]``: how often rows are looked up or answer, relative to the mean; None where neither is."""
+    known = [uses / uses.sum(0).mean() for uses in (seen.lookups, seen.answers) if uses is not None and bool(uses.any())]
     return sum(known[1:], start=known[0]) if known else None

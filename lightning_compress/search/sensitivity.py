@@ -20,10 +20,12 @@ from torch import Tensor, nn
 
 from lightning_compress.errors import SearchError
 from lightning_compress.quantize import matrix_shape
-from lightning_compress.search.calibration import Calibration, batches_of
+from lightning_compress.search.calibration import Calibration, Distillation, batches_of
 from lightning_compress.search.holders import holders_of, parameters_of, summed
+from lightning_compress.search.probing import probe
 from lightning_compress.weights import Weights
 
+_PROBES = 32  # at least: batches are gone through again where they are fewer
 _WIDEST = 4096  # columns: the curvature of wider matrices would outweigh them; their columns are treated apart
 
 
@@ -32,24 +34,29 @@ class Sensitivity:
     """Of one parameter, seen as the matrix ``[rows, columns]`` that a grid sees; sums over batches.
 
     Attributes:
-        rows: ``[rows]``: squares of the gradient, summed over each row.
+        halves: ``[2, rows]``: squares of the gradient, summed over each row, of every other batch and of the rest.
         curvature: ``[columns, columns]``: products of the gradients of two columns, summed over the rows; None where
             there is one column, or too many.
     """
 
-    rows: Tensor
+    halves: Tensor
     curvature: Tensor | None
+
+    @property
+    def rows(self) -> Tensor:
+        """``[rows]``: squares of the gradient, summed over each row and all batches."""
+        return self.halves.sum(0)
 
     @classmethod
     def zero(cls, rows: int, columns: int) -> Sensitivity:
         """That of a parameter before the first batch."""
         curvature = torch.zeros(columns, columns) if 1 < columns <= _WIDEST else None
-        return cls(torch.zeros(rows), curvature)
+        return cls(torch.zeros(2, rows), curvature)
 
-    def add(self, gradient: Tensor) -> None:
-        """Count one more gradient ``[rows, columns]``."""
+    def add(self, gradient: Tensor, batch: int) -> None:
+        """Count one more gradient ``[rows, columns]``, of the batch of this number."""
         squares = gradient.square().sum(1)
-        self.rows += squares
+        self.halves[batch % 2] += squares
         if self.curvature is not None:
             touched = gradient[squares > 0]
             self.curvature.addmm_(touched.T, touched)
@@ -74,17 +81,35 @@ def measure_sensitivity(weights: Weights, module: nn.Module, calibration: Calibr
         SearchError: a batch fails, or its loss or a gradient is not finite.
     """
     found: dict[str, Sensitivity] = {}
-    for name, gradient in stored_gradients(weights, module, batches_of(calibration), calibration.loss):
-        matrix = gradient.reshape(matrix_shape(gradient.shape))
-        if name not in found:
-            found[name] = Sensitivity.zero(*matrix.shape)
-        found[name].add(matrix)
+    scalar = _Probing(calibration) if isinstance(calibration, Distillation) else calibration.loss
+    drawn = batches = 0
+    while not drawn or (isinstance(scalar, _Probing) and drawn < _PROBES):
+        for batch, name, gradient in stored_gradients(weights, module, batches_of(calibration), scalar):
+            batches = batch + 1
+            matrix = gradient.reshape(matrix_shape(gradient.shape))
+            if name not in found:
+                found[name] = Sensitivity.zero(*matrix.shape)
+            found[name].add(matrix, batch)
+        drawn += max(batches, 1)
     return {name: sensitivity for name, sensitivity in found.items() if bool(sensitivity.rows.any())}
+
+
+class _Probing:
+    """Draws a probe of the answers to each batch, always the same ones."""
+
+    __name__ = "outputs"
+
+    def __init__(self, calibration: Distillation) -> None:
+        self._calibration = calibration
+        self._generator = torch.Generator().manual_seed(0)
+
+    def __call__(self, module: nn.Module, batch: Any) -> Tensor:
+        return probe(self._calibration.outputs(module, batch), self._generator)
 
 
 def stored_gradients(
     weights: Weights, module: nn.Module, batches: Iterable[Any], loss: Callable[[nn.Module, Any], Tensor]
-) -> Iterator[tuple[str, Tensor]]:
+) -> Iterator[tuple[int, str, Tensor]]:
     """The gradients of the stored tensors, batch by batch, at the module's present weights.
 
     The module and its parameters as for :func:`measure_sensitivity`.
@@ -96,8 +121,8 @@ def stored_gradients(
         loss: module and batch → a scalar.
 
     Yields:
-        Name of a stored floating-point tensor and its gradient for one batch, in main memory; tensors that the loss of
-        the batch does not reach are left out.
+        Number of the batch, name of a stored floating-point tensor, and its gradient for that batch, in main memory;
+        tensors that the loss of the batch does not reach are left out.
 
     Raises:
         SearchError: a batch fails, or its loss or a gradient is not finite.
@@ -118,7 +143,7 @@ def stored_gradients(
                     f"calibration batch {number} gives {name!r} a gradient that is not finite, or too large: leave the "
                     "batch out, or check it. The module is as it was."
                 )
-            yield name, found
+            yield number, name, found
 
 
 def _gradients(
@@ -136,7 +161,7 @@ def _gradients(
             gradients = torch.autograd.grad(loss, list(parameters), allow_unused=True)
     except Exception as error:
         raise SearchError(
-            f"calibration.loss failed on batch {number} with {type(error).__name__}: {error}. Give batches that fit "
+            f"calibration.{loss_of.__name__} failed on batch {number} with {type(error).__name__}: {error}. Give batches that fit "
             "the module, on its device. The module is as it was."
         ) from error
     return {id(parameter): gradient for parameter, gradient in zip(parameters, gradients, strict=True)}

@@ -37,7 +37,7 @@ def squared_gradients(weights: Weights, module: nn.Module, calibration: Calibrat
     """
     found: dict[str, Tensor] = {}
     taken = list(islice(batches_of(calibration), batches))
-    for name, gradient in stored_gradients(weights, module, taken, calibration.loss):
+    for _, name, gradient in stored_gradients(weights, module, taken, calibration.loss):
         squares = gradient.square()
         found[name] = found[name].add_(squares) if name in found else squares
     return {name: squares.div_(len(taken)) for name, squares in found.items()}
