@@ -29,7 +29,7 @@ from lightning_compress.search.observed import Observer, observed_families
 
 CODE = (Path(lc.__file__).parent, Path(__file__), Path(__file__).with_name("calibration.py"))
 STRENGTHS = tuple(quarter / 4 for quarter in range(-13, 2))
-COARSE = STRENGTHS[-8:]  # where there is something to recover
+COARSE = STRENGTHS[-7::2]  # where there is something to recover
 MAX_DROP = 0.3
 
 

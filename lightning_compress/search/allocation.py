@@ -2,9 +2,9 @@
 
 With fine grids a weight takes one bit more when its step is halved, and the harm of its error shrinks to a quarter. So
 bytes are spent best where every step is inversely proportional to the square root of its sensitivity: one Lagrangian
-over all weights (Shoham and Gersho 1988, "Efficient bit allocation for an arbitrary set of quantizers"). Rows have steps
-of their own (:mod:`lightning_compress.search.rows`), and a tensor counts by the harm that these do to data which did
-not choose them.
+over all weights (Shoham and Gersho 1988, "Efficient bit allocation for an arbitrary set of quantizers"). Rows have
+steps of their own (:mod:`lightning_compress.search.rows`), and a tensor counts by the harm that these do to data which
+did not choose them.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ def _fits(weight: Weight, sensitivity: Sensitivity | None) -> bool:
 
 
 def _guide(weight: Weight, sensitivity: Sensitivity, others: Sequence[Tensor]) -> tuple[GridGuide, float]:
-    """The guide of a tensor, and what an error of one squared step in every weight does to the loss, for each weight."""
+    """The guide of a tensor, and for each weight what errors of one squared step do to the loss."""
     rows, columns = matrix_shape(tuple(weight.tensor.shape))
     factor = None
     if columns > 1 and sensitivity.curvature is not None:

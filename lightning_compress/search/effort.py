@@ -26,7 +26,7 @@ class Effort:
 
 EFFORTS = {
     "quick": Effort(evaluations=8, tolerance=0.03, rounds=0, recovery=0),
-    "default": Effort(evaluations=20, tolerance=0.01, rounds=1, recovery=60),
+    "default": Effort(evaluations=20, tolerance=0.01, rounds=1, recovery=30),
     "thorough": Effort(evaluations=60, tolerance=0.005, rounds=3, recovery=200),
 }
 

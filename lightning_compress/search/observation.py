@@ -34,10 +34,9 @@ class Observation:
         products: ``[columns, columns]`` float32: XᵀX of sampled inputs, those of a part of the rows counted by that
             part; None where there were none.
         inputs: how many inputs that is.
-        lookups: ``[2, rows]`` float64: how often each row was looked up, by every other call and by the rest; None for
-            never.
-        answers: ``[2, rows]`` float64: p (1 − p) of sampled outputs, likewise, where these were compared with each
-            other; None where they were not.
+        lookups: ``[rows]`` float64: how often each row was looked up; None for never.
+        answers: ``[rows]`` float64: p (1 − p) of sampled outputs, where these were compared with each other; None where
+            they were not.
     """
 
     rows: int
@@ -48,8 +47,6 @@ class Observation:
     answers: Tensor | None = None
     _allowed: float = field(init=False)  # inputs that may be taken
     _calls: int = field(default=0, init=False)
-    _looked: int = field(default=0, init=False)  # calls
-    _answered: int = field(default=0, init=False)
     _waiting: dict[int, list[Tensor]] = field(default_factory=dict, init=False)  # number of rows → inputs
 
     def __post_init__(self) -> None:
@@ -77,20 +74,14 @@ class Observation:
     def see_lookups(self, places: Tensor) -> None:
         """Count the numbers of rows that were looked up."""
         counts = torch.bincount(places.reshape(-1).cpu(), minlength=self.rows).double()
-        if self.lookups is None:
-            self.lookups = torch.zeros(2, self.rows, dtype=torch.float64)
-        self.lookups[self._looked % 2] += counts
-        self._looked += 1
+        self.lookups = counts if self.lookups is None else self.lookups + counts
 
     def see_answers(self, scores: Tensor) -> None:
         """Count some of the outputs ``[…, rows]``."""
         scores = scores.reshape(-1, self.rows)
         likely = scores[:: math.ceil(len(scores) / _ANSWERS)].float().softmax(-1)
         felt = (likely * (1 - likely)).sum(0).double().cpu()
-        if self.answers is None:
-            self.answers = torch.zeros(2, self.rows, dtype=torch.float64)
-        self.answers[self._answered % 2] += felt
-        self._answered += 1
+        self.answers = felt if self.answers is None else self.answers + felt
 
     def finish(self) -> None:
         """Count what still waits, and keep sums that are finite, in main memory."""

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 
+import torch
 from torch import Tensor, nn
 
 from lightning_compress.quantize import GridGuide, feedback_factor
@@ -13,10 +14,13 @@ from lightning_compress.search.allocation import DAMPING
 from lightning_compress.search.family import PlanFamily
 from lightning_compress.search.holders import holders_of
 from lightning_compress.search.observation import Observation
-from lightning_compress.search.rows import row_steps, tellers
 from lightning_compress.search.uniform import uniform_families
 from lightning_compress.search.watching import Watching
 from lightning_compress.weights import Weights
+
+_PART = 0.5  # of the way from equal steps to those by the full formula: how often a row is used says only how often
+_RANGE = 2.0  # octaves around the tensor's step that those of rows keep to; rows never seen get at most twice the step
+_ROW_STEP = 8  # of 1/32 octave: exponents are multiples of it, and so cost few bits
 
 
 class Observer:
@@ -57,18 +61,22 @@ def observed_families(weights: Weights, observations: Mapping[str, Observation])
 
 def guides_of(observations: Mapping[str, Observation]) -> dict[str, GridGuide]:
     """What observations say of the grid of each tensor."""
-    uses = {name: found for name, seen in observations.items() if (found := _uses(seen)) is not None}
-    others = tellers(uses)
     guides = {}
     for name, seen in observations.items():
-        steps = row_steps(uses[name], others.get(name, ())) if name in uses else None
+        rows = _uses(seen)
         factor = None if seen.products is None else feedback_factor(seen.products, DAMPING)
-        if steps is not None or factor is not None:
-            guides[name] = GridGuide(None if steps is None else steps.exponents, factor)
+        if rows is not None or factor is not None:
+            guides[name] = GridGuide(None if rows is None else _exponents(rows), factor)
     return guides
 
 
 def _uses(seen: Observation) -> Tensor | None:
-    """``[2, rows]``: how often rows are looked up or answer, relative to the mean; None where neither is."""
-    known = [uses / uses.sum(0).mean() for uses in (seen.lookups, seen.answers) if uses is not None and bool(uses.any())]
+    """``[rows]``: how often rows are looked up or answer, relative to the mean; None where neither is."""
+    known = [uses / uses.mean() for uses in (seen.lookups, seen.answers) if uses is not None and bool(uses.any())]
     return sum(known[1:], start=known[0]) if known else None
+
+
+def _exponents(uses: Tensor) -> Tensor:
+    """``[rows]`` int32, in 1/32 octave, by how often each row is used."""
+    octaves = -0.5 * _PART * torch.log2(uses.double() / uses.double().mean() + 4.0**-_RANGE)
+    return torch.round(octaves.clamp(-_RANGE, _RANGE) * 32 / _ROW_STEP).int() * _ROW_STEP

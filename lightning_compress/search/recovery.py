@@ -27,7 +27,7 @@ from lightning_compress.search.calibration import Distillation, batches_of
 from lightning_compress.search.holders import Holder, holders_of, summed
 from lightning_compress.weights import Weights
 
-_RATE = 1e-3  # of Adam; for steps it is relative, since their logarithm is tuned
+_RATE = 3e-3  # of Adam; for steps it is relative, since their logarithm is tuned
 _BETAS = (0.9, 0.99)
 _WARM_UP = 10  # batches
 

@@ -1,9 +1,10 @@
-"""How the loss reacts to each weight: second moments of its gradients over calibration batches.
+"""How answers react to each weight: second moments of gradients over calibration batches.
 
-Near a minimum the loss grows by half of δ F δᵀ when the weights move by δ, F being the Fisher information, the second
-moment of the gradient. Of F we keep what rounding needs: its trace, row by row, and for each matrix the block that the
-columns of a row share, summed over the rows. Gradients alone are needed, so any parameter of any module is served
-alike: linear maps, attention, recurrent cells, embeddings.
+When the weights move by δ, answers move by half of δ F δᵀ, F being the Fisher information. Where calibration tells the
+answers, its gradients are drawn to have F as their second moment (:mod:`lightning_compress.search.probing`); else they
+are those of the loss, which near a minimum have about that. Of F we keep what rounding needs: its trace, row by row,
+and for each matrix the block that the columns of a row share, summed over the rows. Gradients alone are needed, so any
+parameter of any module is served alike: linear maps, attention, recurrent cells, embeddings.
 
 Sources: LeCun et al. 1990, "Optimal brain damage"; Martens 2020, "New insights and perspectives on the natural gradient
 method" (Fisher information as curvature); Kim et al. 2025, "GuidedQuant" (gradients in the curvature of layers).
@@ -11,6 +12,7 @@ method" (Fisher information as curvature); Kim et al. 2025, "GuidedQuant" (gradi
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -24,6 +26,8 @@ from lightning_compress.search.calibration import Calibration, Distillation, bat
 from lightning_compress.search.holders import holders_of, parameters_of, summed
 from lightning_compress.search.probing import probe
 from lightning_compress.weights import Weights
+
+_log = logging.getLogger(__name__)
 
 _PROBES = 32  # at least: batches are gone through again where they are fewer
 _WIDEST = 4096  # columns: the curvature of wider matrices would outweigh them; their columns are treated apart
@@ -63,7 +67,7 @@ class Sensitivity:
 
 
 def measure_sensitivity(weights: Weights, module: nn.Module, calibration: Calibration) -> dict[str, Sensitivity]:
-    """Gradients of the loss at the module's present weights, batch by batch.
+    """Gradients at the module's present weights, batch by batch: of its answers where these are told, else of the loss.
 
     The module is in evaluation mode when this is called. Which parameters want gradients is changed, and is the
     caller's to put back.
@@ -71,26 +75,41 @@ def measure_sensitivity(weights: Weights, module: nn.Module, calibration: Calibr
     Args:
         weights: the stored tensors; what is tied counts with the tensor it is a view of.
         module: which holds them.
-        calibration: batches and their loss.
+        calibration: batches and their loss, or the module's answers to them too (:class:`Distillation`).
 
     Returns:
-        Name of a stored floating-point tensor → its sensitivity, in main memory. Tensors that the loss does not feel,
-        because it does not reach them or their gradients are all 0, are left out.
+        Name of a stored floating-point tensor → its sensitivity, in main memory. Tensors that are not felt, because
+        answers do not depend on them or their gradients are all 0, are left out.
 
     Raises:
         SearchError: a batch fails, or its loss or a gradient is not finite.
     """
+    if isinstance(calibration, Distillation):
+        found = _summed(weights, module, calibration, _Probing(calibration), _PROBES)
+        if found:
+            return found
+        _log.warning("the answers of the module depend on no weight, or are of one class: its loss is taken instead")
+    return _summed(weights, module, calibration, calibration.loss, 1)
+
+
+def _summed(
+    weights: Weights,
+    module: nn.Module,
+    calibration: Calibration,
+    scalar: Callable[[nn.Module, Any], Tensor],
+    least: int,
+) -> dict[str, Sensitivity]:
+    """Over all batches, which are gone through again until there were at least so many."""
     found: dict[str, Sensitivity] = {}
-    scalar = _Probing(calibration) if isinstance(calibration, Distillation) else calibration.loss
-    drawn = batches = 0
-    while not drawn or (isinstance(scalar, _Probing) and drawn < _PROBES):
-        for batch, name, gradient in stored_gradients(weights, module, batches_of(calibration), scalar):
-            batches = batch + 1
+    passed = 0
+    while passed < least:
+        last = 0
+        for last, name, gradient in stored_gradients(weights, module, batches_of(calibration), scalar):
             matrix = gradient.reshape(matrix_shape(gradient.shape))
             if name not in found:
                 found[name] = Sensitivity.zero(*matrix.shape)
-            found[name].add(matrix, batch)
-        drawn += max(batches, 1)
+            found[name].add(matrix, last)
+        passed += last + 1
     return {name: sensitivity for name, sensitivity in found.items() if bool(sensitivity.rows.any())}
 
 
@@ -161,7 +180,7 @@ def _gradients(
             gradients = torch.autograd.grad(loss, list(parameters), allow_unused=True)
     except Exception as error:
         raise SearchError(
-            f"calibration.{loss_of.__name__} failed on batch {number} with {type(error).__name__}: {error}. Give batches that fit "
-            "the module, on its device. The module is as it was."
+            f"calibration.{getattr(loss_of, '__name__', 'loss')} failed on batch {number} with {type(error).__name__}: "
+            f"{error}. Give batches that fit the module, on its device. The module is as it was."
         ) from error
     return {id(parameter): gradient for parameter, gradient in zip(parameters, gradients, strict=True)}

@@ -85,9 +85,7 @@ def test_what_feedback_saves_makes_the_step_larger():
     related = inputs.T @ inputs
     alike = torch.eye(32) * related.diagonal().mean()
     rows = torch.full((32,), float(related.trace()) / 32)
-    found = allocate(
-        Weights.from_state_dict(tensors), {"a": sensitivity(rows, related), "b": sensitivity(rows, alike)}
-    )
+    found = allocate(Weights.from_state_dict(tensors), {"a": sensitivity(rows, related), "b": sensitivity(rows, alike)})
     assert found["a"].step > 1.2 * found["b"].step
 
 

@@ -115,12 +115,8 @@ def test_an_evaluation_that_fails_always_is_an_error():
     expect_same(net, before)
 
 
-def halves(*uses):
-    return torch.tensor([uses, uses], dtype=torch.float64)
-
-
 def test_guides_have_rows_by_use_and_feedback_by_inputs():
-    table = Observation(4, 2, lookups=halves(100, 1, 1, 0))
+    table = Observation(4, 2, lookups=torch.tensor([100.0, 1, 1, 0], dtype=torch.float64))
     linear = Observation(4, 2, products=torch.tensor([[2.0, 1], [1, 3]]), inputs=9)
     guides = guides_of({"table": table, "linear": linear, "unseen": Observation(4, 2)})
     assert guides.keys() == {"table", "linear"}
@@ -129,7 +125,7 @@ def test_guides_have_rows_by_use_and_feedback_by_inputs():
     assert guides["table"].factor is None
     assert guides["linear"].exponents is None
     assert guides["linear"].factor.equal(feedback_factor(linear.products, 0.05))
-    both = replace(table, products=linear.products, answers=halves(0, 0, 100, 0))
+    both = replace(table, products=linear.products, answers=torch.tensor([0.0, 0, 100, 0], dtype=torch.float64))
     tied = guides_of({"both": both})["both"]
     assert tied.factor is not None
     assert tied.exponents[0] == tied.exponents[2] < tied.exponents[1]
