@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 
 import torch
 from torch import Tensor, nn
@@ -46,10 +47,32 @@ class LstmLayer(nn.Module):
     def forward(self, words: Tensor, before: LayerState) -> tuple[Tensor, LayerState]:
         """``words: [b, n, r]`` → ``[b, n, d]``, and the state after them."""
         given = (before.hidden[None].contiguous(), before.cell[None].contiguous())
-        out, (hidden, cell) = self.lstm(self.dropout(words), given)
+        words = self.dropout(words)
+        if (
+            words.device.type == "cpu"
+            and torch.is_autocast_enabled("cpu")
+            and not _runs_on_cpu(torch.get_autocast_dtype("cpu"))
+        ):
+            with torch.autocast("cpu", enabled=False):
+                out, (hidden, cell) = self.lstm(words.float(), (given[0].float(), given[1].float()))
+        else:
+            out, (hidden, cell) = self.lstm(words, given)
         # torch returns a transposed view, on which a linear map in bfloat16 is hundreds of times slower on a CPU.
         out = out.flatten(0, 1).unflatten(0, words.shape[:2])
         return out, LayerState(hidden[0], cell[0])
+
+
+@cache
+def _runs_on_cpu(dtype: torch.dtype) -> bool:
+    """Whether this processor has an LSTM of this type for autocast; some have none, and torch fails on them."""
+    with torch.random.fork_rng(devices=[]):
+        lstm, word = nn.LSTM(8, 8), torch.zeros(1, 1, 8)
+    try:
+        with torch.autocast("cpu", dtype), torch.enable_grad():
+            lstm(word)
+    except RuntimeError:
+        return False
+    return True
 
 
 class BidirectionalLayer(nn.Module):
