@@ -101,7 +101,8 @@ def divergence(source: Source, state: Mapping[str, Tensor], text: Text) -> float
 
 
 def bytes_at(measure: Callable[[float], tuple[int, float]], nats: float, files: int = 4) -> float:
-    """Bytes at which the divergence is ``nats``, on the line through the two nearest files in logarithms.
+    """Bytes at which the divergence is ``nats``, on the line through two files in logarithms: the nearest, and the
+    nearest on the other side of it, where there is one.
 
     Args:
         measure: strength → bytes and divergence; the divergence grows fourfold with each unit, about.
@@ -112,11 +113,12 @@ def bytes_at(measure: Callable[[float], tuple[int, float]], nats: float, files: 
     for _ in range(files):
         nbytes, found = measure(strength)
         gap = math.log2(nats / max(found, 1e-9))
-        points.append((abs(gap), gap, math.log2(nbytes)))
+        points.append((gap, math.log2(nbytes)))
         if abs(gap) < NEAR and len(points) > 1:
             break
         strength += gap / 2 if abs(gap) > NEAR else 0.25
-    (_, near, size), (_, far, other) = sorted(points)[:2]
+    (near, size), *others = sorted(points, key=lambda point: abs(point[0]))
+    far, other = next((point for point in others if point[0] * near < 0), others[0])
     slope = (size - other) / (near - far) if near != far else 0.0
     return 2.0 ** (size - slope * near)
 

@@ -14,13 +14,13 @@ from lightning_compress.search.allocation import DAMPING
 from lightning_compress.search.family import PlanFamily
 from lightning_compress.search.holders import holders_of
 from lightning_compress.search.observation import Observation
+from lightning_compress.search.rows import rounded_exponents
 from lightning_compress.search.uniform import uniform_families
 from lightning_compress.search.watching import Watching
 from lightning_compress.weights import Weights
 
 _PART = 0.5  # of the way from equal steps to those by the full formula: how often a row is used says only how often
 _RANGE = 2.0  # octaves around the tensor's step that those of rows keep to; rows never seen get at most twice the step
-_ROW_STEP = 8  # of 1/32 octave: exponents are multiples of it, and so cost few bits
 
 
 class Observer:
@@ -79,4 +79,4 @@ def _uses(seen: Observation) -> Tensor | None:
 def _exponents(uses: Tensor) -> Tensor:
     """``[rows]`` int32, in 1/32 octave, by how often each row is used."""
     octaves = -0.5 * _PART * torch.log2(uses.double() / uses.double().mean() + 4.0**-_RANGE)
-    return torch.round(octaves.clamp(-_RANGE, _RANGE) * 32 / _ROW_STEP).int() * _ROW_STEP
+    return rounded_exponents(octaves, _RANGE)

@@ -62,6 +62,11 @@ def row_steps(halves: Tensor, others: Iterable[Tensor] = ()) -> RowSteps:
     return RowSteps(exponents, harm * float(_squares(exponents).log().mean().exp()))
 
 
+def rounded_exponents(octaves: Tensor, reach: float) -> Tensor:
+    """``[rows]`` int32 exponents, in 1/32 octave, of steps that are kept within ``reach`` octaves of the matrix's."""
+    return torch.round(octaves.clamp(-reach, reach) * 32 / _ROW_STEP).int() * _ROW_STEP
+
+
 def tellers(halves: Mapping[str, Tensor]) -> dict[str, list[Tensor]]:
     """Name of each table, some of whose rows were not seen → the matrices of as many rows, all of which were.
 
@@ -97,7 +102,7 @@ def _harm_to_the_other(told: Tensor, seen: Tensor, prior: float) -> float:
 def _exponents(sensitivities: Tensor, prior: float) -> Tensor:
     """``[rows]`` int32."""
     octaves = -0.5 * torch.log2((sensitivities / sensitivities.mean() + prior) / (1 + prior))
-    return torch.round(octaves.clamp(-_RANGE, _RANGE) * 32 / _ROW_STEP).int() * _ROW_STEP
+    return rounded_exponents(octaves, _RANGE)
 
 
 def _squares(exponents: Tensor) -> Tensor:

@@ -85,7 +85,12 @@ def measure_sensitivity(weights: Weights, module: nn.Module, calibration: Calibr
         SearchError: a batch fails, or its loss or a gradient is not finite.
     """
     if isinstance(calibration, Distillation):
-        found = _summed(weights, module, calibration, _Probing(calibration), _PROBES)
+        generator = torch.Generator().manual_seed(0)
+
+        def outputs(module: nn.Module, batch: Any) -> Tensor:
+            return probe(calibration.outputs(module, batch), generator)
+
+        found = _summed(weights, module, calibration, outputs, _PROBES)
         if found:
             return found
         _log.warning("the answers of the module depend on no weight, or are of one class: its loss is taken instead")
@@ -109,21 +114,10 @@ def _summed(
             if name not in found:
                 found[name] = Sensitivity.zero(*matrix.shape)
             found[name].add(matrix, last)
+        if not found:
+            break
         passed += last + 1
     return {name: sensitivity for name, sensitivity in found.items() if bool(sensitivity.rows.any())}
-
-
-class _Probing:
-    """Draws a probe of the answers to each batch, always the same ones."""
-
-    __name__ = "outputs"
-
-    def __init__(self, calibration: Distillation) -> None:
-        self._calibration = calibration
-        self._generator = torch.Generator().manual_seed(0)
-
-    def __call__(self, module: nn.Module, batch: Any) -> Tensor:
-        return probe(self._calibration.outputs(module, batch), self._generator)
 
 
 def stored_gradients(

@@ -48,12 +48,9 @@ class LstmLayer(nn.Module):
         """``words: [b, n, r]`` → ``[b, n, d]``, and the state after them."""
         given = (before.hidden[None].contiguous(), before.cell[None].contiguous())
         words = self.dropout(words)
-        if (
-            words.device.type == "cpu"
-            and torch.is_autocast_enabled("cpu")
-            and not _runs_on_cpu(torch.get_autocast_dtype("cpu"))
-        ):
-            with torch.autocast("cpu", enabled=False):
+        kind = words.device.type
+        if kind == "cpu" and torch.is_autocast_enabled(kind) and not _runs_on_cpu(torch.get_autocast_dtype(kind)):
+            with torch.autocast(kind, enabled=False):
                 out, (hidden, cell) = self.lstm(words.float(), (given[0].float(), given[1].float()))
         else:
             out, (hidden, cell) = self.lstm(words, given)

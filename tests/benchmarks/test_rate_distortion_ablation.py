@@ -83,10 +83,9 @@ def test_the_command_prints_a_ratio_for_each_row(
     yardstick = models / "yardstick.py"
     yardstick.write_text(yardstick.read_text().replace("WORDS, DEVIATION = 32,", "WORDS, DEVIATION = 500,"))
     rows = ["--row", "all, without recovery", "--row", "neither"]
-    arguments = ["ablation", "--models", str(models), "--model", "rnn", "--nats", "0.03", *rows]
+    arguments = ["ablation", "--models", str(models), "--model", "rnn", "--nats", "0.001", *rows]
     monkeypatch.setattr(sys, "argv", arguments)
     ablation.main()
     lines = [line.split("|")[1:3] for line in capsys.readouterr().out.splitlines()[2:]]
     assert [name.strip() for name, _ in lines] == ["rnn: all, without recovery", "rnn: neither"]
-
     assert all(1 < float(ratio.strip().removesuffix("×")) < 64 for _, ratio in lines)
