@@ -49,7 +49,7 @@ def test_reading_imports_neither_lightning_nor_wandb():
     )
     loaded = modules_after(code)
     assert "lightning_compress" in loaded
-    assert not loaded & {"lightning", "pytorch_lightning", "wandb", "torchmetrics", "typer", "rich", "recipes"}
+    assert not loaded & {"lightning", "pytorch_lightning", "wandb", "torchmetrics", "typer", "rich", "recipes", "numba"}
 
 
 def test_the_package_alone_imports_nothing_heavy():

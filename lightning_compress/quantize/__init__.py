@@ -19,6 +19,7 @@ from lightning_compress.quantize.low_rank import LowRank
 from lightning_compress.quantize.payload import DTYPES, FLOATS, Payload, StreamSpec, Words
 from lightning_compress.quantize.quantizer import FittedQuantizer, Quantizer, Storage
 from lightning_compress.quantize.raw import Raw, RawPayload
+from lightning_compress.quantize.row_feedback import row_spread
 from lightning_compress.quantize.sparse import SparsePayload
 from lightning_compress.quantize.sparse_forms import sparse_forms
 from lightning_compress.quantize.ternary import Ternary
@@ -63,5 +64,6 @@ __all__ = [
     "feedback_factor",
     "index_pruned",
     "matrix_shape",
+    "row_spread",
     "sparse_forms",
 ]

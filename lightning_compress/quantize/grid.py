@@ -22,6 +22,7 @@ from lightning_compress.quantize.grid_points import choose_points
 from lightning_compress.quantize.indexing import index_pruned
 from lightning_compress.quantize.payload import Payload
 from lightning_compress.quantize.quantizer import Storage
+from lightning_compress.quantize.row_feedback import spread_in_steps
 from lightning_compress.quantize.scope import Scope, check_scope, group_key
 from lightning_compress.quantize.trellis import TRELLISES
 from lightning_compress.weights import standard_deviation
@@ -100,10 +101,13 @@ class GridGuide:
             equal steps.
         factor: ``[columns, columns]`` of :func:`feedback_factor`: errors are fed back to later columns, except where
             weights are pruned as well. None for no feedback.
+        spread: ``[rows, rows]`` of :func:`row_spread`: errors are fed back to later rows too; only with a factor. None
+            for no such feedback.
     """
 
     exponents: Tensor | None = None
     factor: Tensor | None = None
+    spread: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -143,7 +147,14 @@ class FittedGrid:
         if offsets is not None:
             shifted = _in_steps(tensor.detach().reshape(rows, columns), scales, offsets)
             offsets, weights = (offsets, shifted) if _within(shifted) else (None, weights)
-        points = choose_points(weights, states, self.method.rate_weight, zeros=zeros, factor=guide.factor)
+        points = choose_points(
+            weights,
+            states,
+            self.method.rate_weight,
+            zeros=zeros,
+            factor=guide.factor,
+            spread=None if guide.spread is None else spread_in_steps(guide.spread, scales),
+        )
         points.masked_fill_(~weights.any(1)[:, None], 0)
         if not holds(points, scales, tensor.dtype, None if offsets is None else offsets.values()):
             return None

@@ -19,7 +19,13 @@ _SAMPLE = 1 << 19
 
 
 def choose_points(
-    weights: Tensor, states: int, rate_weight: float, *, zeros: Tensor | None = None, factor: Tensor | None = None
+    weights: Tensor,
+    states: int,
+    rate_weight: float,
+    *,
+    zeros: Tensor | None = None,
+    factor: Tensor | None = None,
+    spread: Tensor | None = None,
 ) -> Tensor:
     """Points that make squared error + rate_weight · 2 ln 2 · (error of the nearest points) · bits small.
 
@@ -33,6 +39,7 @@ def choose_points(
         rate_weight: what bits count, 0 for nothing.
         zeros: ``[rows, columns]`` bool, weights whose point is to be 0; None where there are none.
         factor: ``[columns, columns]`` of :func:`feedback_factor`, to feed errors back; None, or with zeros, for none.
+        spread: ``[rows, rows]`` of ``spread_in_steps``, to feed errors back between rows too; only with a factor.
 
     Returns:
         ``[rows, columns]`` int16.
@@ -41,7 +48,7 @@ def choose_points(
     def final(rates: Rates | None) -> Tensor:
         if factor is None or zeros is not None:
             return _points(weights, states, rates, zeros)
-        return feedback_points(weights, factor, TRELLISES[states] if states else None, rates)
+        return feedback_points(weights, factor, TRELLISES[states] if states else None, rates, spread)
 
     if not rate_weight:
         return final(None)

@@ -29,6 +29,11 @@ class Rates:
     weight: float
     sums: Bytes | None = None
 
+    @classmethod
+    def none(cls) -> Rates:
+        """Bits cost nothing."""
+        return cls(np.zeros((1, 2, 1), np.float32), 0.0)
+
     def of_rows(self, part: slice) -> Rates:
         """The rates of some rows."""
         return self if self.sums is None else replace(self, sums=self.sums[:, part])
@@ -38,10 +43,14 @@ class Rates:
         return self if self.sums is None else replace(self, sums=self.sums[part])
 
     @cached_property
-    def _table(self) -> Floats:
+    def table(self) -> Floats:
         """``[sums · quantizers · n]``: weight · bits."""
         table: Floats = np.float32(self.weight) * self.bits.reshape(-1)
         return table
+
+    def sums_of_rows(self, rows: int, columns: int) -> Bytes:
+        """``[rows, columns]``: ``sums`` the other way round, 0 where there is one class."""
+        return np.zeros((rows, columns), np.uint8) if self.sums is None else np.ascontiguousarray(self.sums.T)
 
     def starts(self, quantizers: Bytes | np.uint8) -> NDArray[np.intp]:
         """Where the table of each weight begins; as large as ``sums`` and the quantizers broadcast to."""
@@ -53,12 +62,12 @@ class Rates:
         """``[columns, rows]``: weight · bits of indices with these |k|, rounded down, of tables that start there."""
         cells = np.minimum(sizes, np.float32(self.bits.shape[2] - 1)).astype(np.intp)
         cells += starts
-        costs: Floats = self._table.take(cells, mode="clip")
+        costs: Floats = self.table.take(cells, mode="clip")
         return costs
 
 
-def nearest_whole(magnitudes: Floats, rates: Rates | None = None, scale: float = 1.0) -> Floats:
-    """For magnitudes ``[columns, rows]`` the best whole number, by (error / scale)² + weight · bits on a plain grid.
+def nearest_whole(magnitudes: Floats, rates: Rates | None = None) -> Floats:
+    """For magnitudes ``[columns, rows]`` the best whole number, by error² + weight · bits on a plain grid.
 
     With ``rates`` the nearest number and the next towards 0 are compared.
     """
@@ -66,9 +75,7 @@ def nearest_whole(magnitudes: Floats, rates: Rates | None = None, scale: float =
     if rates is None:
         return near
     below, starts = np.maximum(near - 1, 0), rates.starts(np.uint8(0))
-    near_cost, below_cost = (
-        np.square((magnitudes - sizes) / scale) + rates.costs(sizes, starts) for sizes in (near, below)
-    )
+    near_cost, below_cost = (np.square(magnitudes - sizes) + rates.costs(sizes, starts) for sizes in (near, below))
     return np.where(below_cost < near_cost, below, near)
 
 

@@ -150,12 +150,11 @@ def label_points(weights: Floats, labels: Bytes, rates: Rates | None = None) -> 
     return np.copysign(nearest_points(np.abs(weights), labels, rates)[0], weights)
 
 
-def nearest_points(
-    magnitudes: Floats, labels: Bytes | np.uint8, rates: Rates | None = None, scale: float = 1.0
-) -> tuple[Floats, Floats]:
-    """For magnitudes the best point with these labels, and its cost (error / scale)² + weight · bits.
+def nearest_points(magnitudes: Floats, labels: Bytes | np.uint8, rates: Rates | None = None) -> tuple[Floats, Floats]:
+    """For magnitudes the best point with these labels, and its cost error² + weight · bits.
 
-    The arrays are as large as they broadcast to. With ``rates`` the nearest point and the next towards 0 are compared.
+    The arrays are as large as they broadcast to. Of points 4 apart the nearest and the next towards 0
+    are compared: 0 may be less than 4 from its neighbour.
     """
     offset, least = _OFFSETS[labels], _LEAST[labels]
     near = magnitudes - offset
@@ -163,24 +162,20 @@ def nearest_points(
     np.rint(near, out=near)
     near *= np.float32(4)
     near += offset
-    inverse = np.float32(1 / scale)
-    if rates is None:
-        np.maximum(near, least, out=near)
-        return near, _squares(magnitudes, near, inverse)
     below = near - np.float32(4)
     np.maximum(below, least, out=below)
     np.maximum(near, least, out=near)
-    starts = rates.starts(labels // np.uint8(2))
-    costs, below_costs = _squares(magnitudes, near, inverse), _squares(magnitudes, below, inverse)
-    costs += rates.costs(_sizes(near), starts)
-    below_costs += rates.costs(_sizes(below), starts)
+    costs, below_costs = _squares(magnitudes, near), _squares(magnitudes, below)
+    if rates is not None:
+        starts = rates.starts(labels // np.uint8(2))
+        costs += rates.costs(_sizes(near), starts)
+        below_costs += rates.costs(_sizes(below), starts)
     np.copyto(near, below, where=below_costs < costs)
     return near, np.minimum(costs, below_costs, out=costs)
 
 
-def _squares(magnitudes: Floats, points: Floats, inverse: np.float32) -> Floats:
+def _squares(magnitudes: Floats, points: Floats) -> Floats:
     errors: Floats = magnitudes - points
-    errors *= inverse
     errors *= errors
     return errors
 

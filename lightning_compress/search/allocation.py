@@ -3,7 +3,8 @@
 With fine grids a weight takes one bit more when its step is halved, and the harm of its error shrinks to a quarter. So
 bytes are spent best where every step is inversely proportional to the square root of its sensitivity: one Lagrangian
 over all weights (Shoham and Gersho 1988, "Efficient bit allocation for an arbitrary set of quantizers"). Rows have
-steps of their own (:mod:`lightning_compress.search.rows`), and a tensor counts by the harm that these do to data which
+steps of their own (:mod:`lightning_compress.search.rows`, and where they make up for each other's errors
+:mod:`lightning_compress.search.coupled_rows`), and a tensor counts by the harm that these do to data which
 did not choose them.
 """
 
@@ -16,6 +17,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from lightning_compress.quantize import GridGuide, feedback_factor, matrix_shape
+from lightning_compress.search.coupled_rows import coupled_rows
 from lightning_compress.search.rows import row_steps, tellers
 from lightning_compress.search.sensitivity import Sensitivity
 from lightning_compress.weights import Weight, Weights
@@ -30,7 +32,7 @@ class Allocation:
 
     Attributes:
         step: its step, relative to those of the others; in the unit of the weights, at strength 0.
-        guide: exponents of its rows and the factor for error feedback.
+        guide: exponents of its rows, and what error feedback needs.
     """
 
     step: float
@@ -71,15 +73,14 @@ def _fits(weight: Weight, sensitivity: Sensitivity | None) -> bool:
 def _guide(weight: Weight, sensitivity: Sensitivity, others: Sequence[Tensor]) -> tuple[GridGuide, float]:
     """The guide of a tensor, and for each weight what errors of one squared step do to the loss."""
     rows, columns = matrix_shape(tuple(weight.tensor.shape))
-    factor = None
-    if columns > 1 and sensitivity.curvature is not None:
-        factor = feedback_factor(sensitivity.curvature, DAMPING)
+    size = weight.tensor.numel()
     if columns == 1 or rows == 1:
-        exponents, harm = None, float(sensitivity.rows.double().sum())
-    else:
-        found = row_steps(sensitivity.halves, others)
-        exponents, harm = found.exponents, found.harm
-    return GridGuide(exponents, factor), harm * _left(sensitivity, factor) / weight.tensor.numel()
+        return GridGuide(), float(sensitivity.rows.double().sum()) / size
+    factor = None if sensitivity.curvature is None else feedback_factor(sensitivity.curvature, DAMPING)
+    steps, spread = row_steps(sensitivity.halves, others), None
+    if factor is not None and sensitivity.products is not None:
+        steps, spread = coupled_rows(sensitivity.products, steps)
+    return GridGuide(steps.exponents, factor, spread), steps.harm * _left(sensitivity, factor) / size
 
 
 def _left(sensitivity: Sensitivity, factor: Tensor | None) -> float:

@@ -59,12 +59,23 @@ def row_steps(halves: Tensor, others: Iterable[Tensor] = ()) -> RowSteps:
     harm, prior, told = min(tried, key=lambda one: one[0])
     # Twice the data show twice as much of a row, so that the prior counts for half as much.
     exponents = _exponents(told.sum(0), prior / 2)
-    return RowSteps(exponents, harm * float(_squares(exponents).log().mean().exp()))
+    return RowSteps(exponents, harm * mean_square(exponents))
 
 
 def rounded_exponents(octaves: Tensor, reach: float) -> Tensor:
     """``[rows]`` int32 exponents, in 1/32 octave, of steps that are kept within ``reach`` octaves of the matrix's."""
     return torch.round(octaves.clamp(-reach, reach) * 32 / _ROW_STEP).int() * _ROW_STEP
+
+
+def row_exponents(sensitivities: Tensor) -> Tensor:
+    """``[rows]`` int32 exponents of steps that are inversely proportional to the roots of sensitivities above 0."""
+    octaves = -0.5 * torch.log2(sensitivities)
+    return rounded_exponents(octaves - octaves.mean(), _RANGE)
+
+
+def mean_square(exponents: Tensor) -> float:
+    """Geometric mean of the squared steps."""
+    return float(_squares(exponents).log().mean().exp())
 
 
 def tellers(halves: Mapping[str, Tensor]) -> dict[str, list[Tensor]]:
@@ -94,8 +105,8 @@ def _harm_to_the_other(told: Tensor, seen: Tensor, prior: float) -> float:
     """What steps by one half do to the other, both ways added up; the geometric mean of the squared steps is 1."""
     harm = 0.0
     for one, other in zip(told, seen.flip(0), strict=True):
-        squares = _squares(_exponents(one, prior))
-        harm += float((other * squares).sum() / squares.log().mean().exp())
+        exponents = _exponents(one, prior)
+        harm += float((other * _squares(exponents)).sum()) / mean_square(exponents)
     return harm
 
 

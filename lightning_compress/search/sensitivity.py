@@ -3,11 +3,13 @@
 When the weights move by δ, answers move by half of δ F δᵀ, F being the Fisher information. Where calibration tells the
 answers, its gradients are drawn to have F as their second moment (:mod:`lightning_compress.search.probing`); else they
 are those of the loss, which near a minimum have about that. Of F we keep what rounding needs: its trace, row by row,
-and for each matrix the block that the columns of a row share, summed over the rows. Gradients alone are needed, so any
+and for each matrix the block that the columns of a row share, summed over the rows, and that which the rows of a column
+share, summed over the columns (Kronecker factors of F). Gradients alone are needed, so any
 parameter of any module is served alike: linear maps, attention, recurrent cells, embeddings.
 
 Sources: LeCun et al. 1990, "Optimal brain damage"; Martens 2020, "New insights and perspectives on the natural gradient
-method" (Fisher information as curvature); Kim et al. 2025, "GuidedQuant" (gradients in the curvature of layers).
+method" (Fisher information as curvature); Kim et al. 2025, "GuidedQuant" (gradients in the curvature of layers); Tseng
+et al. 2025, "Model-preserving adaptive rounding" (both factors).
 """
 
 from __future__ import annotations
@@ -31,6 +33,7 @@ _log = logging.getLogger(__name__)
 
 _PROBES = 32  # at least: batches are gone through again where they are fewer
 _WIDEST = 4096  # columns: the curvature of wider matrices would outweigh them; their columns are treated apart
+_TALLEST = 2048  # rows, likewise
 
 
 @dataclass(eq=False)
@@ -41,10 +44,13 @@ class Sensitivity:
         halves: ``[2, rows]``: squares of the gradient, summed over each row, of every other batch and of the rest.
         curvature: ``[columns, columns]``: products of the gradients of two columns, summed over the rows; None where
             there is one column, or too many.
+        products: ``[2, rows, rows]``: products of the gradients of two rows, summed over the columns, of every other
+            batch and of the rest; None where there is one column or row, or too many.
     """
 
     halves: Tensor
     curvature: Tensor | None
+    products: Tensor | None = None
 
     @property
     def rows(self) -> Tensor:
@@ -55,7 +61,8 @@ class Sensitivity:
     def zero(cls, rows: int, columns: int) -> Sensitivity:
         """That of a parameter before the first batch."""
         curvature = torch.zeros(columns, columns) if 1 < columns <= _WIDEST else None
-        return cls(torch.zeros(2, rows), curvature)
+        coupled = curvature is not None and 1 < rows <= _TALLEST
+        return cls(torch.zeros(2, rows), curvature, torch.zeros(2, rows, rows) if coupled else None)
 
     def add(self, gradient: Tensor, batch: int) -> None:
         """Count one more gradient ``[rows, columns]``, of the batch of this number."""
@@ -64,6 +71,8 @@ class Sensitivity:
         if self.curvature is not None:
             touched = gradient[squares > 0]
             self.curvature.addmm_(touched.T, touched)
+        if self.products is not None:
+            self.products[batch % 2].addmm_(gradient, gradient.T)
 
 
 def measure_sensitivity(weights: Weights, module: nn.Module, calibration: Calibration) -> dict[str, Sensitivity]:

@@ -31,7 +31,7 @@ def measured(module, calibration, weights=None):
 
 
 def expected(module, calibration, parameters):
-    """By name, the squares by rows and the products of columns, from plain backward passes in evaluation mode."""
+    """By name, squares by rows, products of columns, and of rows, from plain backward passes in evaluation mode."""
     training = module.training
     module.eval()
     result = {}
@@ -39,20 +39,27 @@ def expected(module, calibration, parameters):
         gradients = torch.autograd.grad(calibration.loss(module, batch), list(parameters.values()))
         for name, gradient in zip(parameters, gradients, strict=True):
             matrix = gradient.to_dense().double().reshape(matrix_shape(tuple(gradient.shape)))
-            rows, curvature = result.get(name, (0.0, 0.0))
-            result[name] = rows + matrix.square().sum(1), curvature + matrix.T @ matrix
+            parts = matrix.square().sum(1), matrix.T @ matrix, matrix @ matrix.T
+            result[name] = tuple(a + b for a, b in zip(result.get(name, (0.0, 0.0, 0.0)), parts, strict=True))
     module.train(training)
     return result
 
 
 def expect_close(found, wanted):
     assert found.keys() == wanted.keys()
-    for name, (rows, curvature) in wanted.items():
+    for name, (rows, curvature, products) in wanted.items():
         torch.testing.assert_close(found[name].rows.double(), rows, rtol=1e-3, atol=1e-9, msg=name)
         if found[name].curvature is None:
             assert len(curvature) in {1} or len(curvature) > 4096
         else:
             torch.testing.assert_close(found[name].curvature.double(), curvature, rtol=1e-3, atol=1e-7, msg=name)
+        if found[name].products is None:
+            assert len(curvature) == 1 or len(curvature) > 4096 or len(rows) == 1 or len(rows) > 2048
+        else:
+            both = found[name].products.double().sum(0)
+            torch.testing.assert_close(both, products, rtol=1e-3, atol=1e-7, msg=name)
+            halves = found[name].products.diagonal(dim1=1, dim2=2)
+            torch.testing.assert_close(halves, found[name].halves, rtol=1e-3, atol=1e-9, msg=name)
 
 
 class Recurrent(nn.Module):

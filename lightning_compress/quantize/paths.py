@@ -1,0 +1,187 @@
+"""Points of rows, one after the other, errors fed back: compiled loops.
+
+What a weight becomes depends on every weight before it, in its row and in the rows above; there is nothing that arrays
+as a whole could do at once. So this is the one module that is compiled (by numba, when it is first called in an
+environment; later calls find it on disk). All floating-point arrays are float32.
+
+A label is 2 · quantizer + parity of an index, see :mod:`lightning_compress.quantize.trellis_search`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import numba
+import numpy as np
+from numpy import float32, int32
+from numpy.typing import NDArray
+
+from lightning_compress.quantize.trellis import Bytes, Floats, Trellis
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_BLOCK = 64  # columns after which only the best path of a row goes on
+_MOST = float32(32760)
+_NEVER = float32(1e30)
+_OFFSETS = np.array([0, 2, -1, 1], np.float32)  # by label
+_LEAST = np.array([0, 2, 0, 1], np.float32)
+
+Machine = tuple[NDArray[np.int32], NDArray[np.int32], Floats, Floats, NDArray[np.int32]]
+
+
+def _compiled(function: F) -> F:
+    """Compiled at the first call, for later processes too."""
+    compiled: Any = numba.njit(cache=True, error_model="numpy", fastmath={"contract"})(function)
+    done: F = compiled
+    return done
+
+
+def machine_of(trellis: Trellis, symbols: int) -> Machine:
+    """A trellis as the loops read it.
+
+    Args:
+        trellis: the machine.
+        symbols: how many costs a table has for each quantizer.
+
+    Returns:
+        ``[2, states]`` the two states before each, and where among the choices ``parity · states + state`` the way from
+        them is; and ``[2 · states]`` each, for every choice: the offset of its points, the least of them, and where its
+        costs begin.
+    """
+    before, labels = trellis.arrivals
+    ways = before + trellis.states * (labels & 1)
+    quantizers = np.array(trellis.quantizer)
+    label = np.concatenate([2 * quantizers, 2 * quantizers + 1])
+    starts = symbols * (label >> 1)
+    return before.astype(np.int32), ways.astype(np.int32), _OFFSETS[label], _LEAST[label], starts.astype(np.int32)
+
+
+@_compiled
+def round_rows(
+    rest: Floats, upper: Floats, spread: Floats, costs: Floats, symbols: int, sums: Bytes, points: Floats
+) -> None:
+    """Whole numbers for some rows, errors fed back.
+
+    Args:
+        rest: ``[rows, columns]`` weights in units of the step; becomes their errors.
+        upper: ``[columns, columns]``, the factor of feedback between columns.
+        spread: ``[rows, rows]``, that between these rows.
+        costs: weight · bits of each size, one table of two times ``symbols`` after the other.
+        symbols: sizes of a table; the last stands for all beyond.
+        sums: ``[rows, columns]``, which table.
+        points: ``[rows, columns]``, the result.
+    """
+    columns = rest.shape[1]
+    value = np.empty(columns, float32)
+    for row in range(len(rest)):
+        value[:] = rest[row]
+        for column in range(columns):
+            inverse = float32(1) / upper[column, column]
+            magnitude = min(abs(value[column]), _MOST)
+            near = np.rint(magnitude)
+            below = max(near - float32(1), float32(0))
+            table = 2 * symbols * int32(sums[row, column])
+            near_cost = ((magnitude - near) * inverse) ** 2 + costs[table + min(int32(near), symbols - 1)]
+            below_cost = ((magnitude - below) * inverse) ** 2 + costs[table + min(int32(below), symbols - 1)]
+            if below_cost < near_cost:
+                near = below
+            point = near if value[column] >= 0 else -near
+            points[row, column] = point
+            error = (value[column] - point) * inverse
+            for later in range(column + 1, columns):
+                value[later] -= error * upper[column, later]
+        _spread_errors(rest, spread, points, row)
+
+
+@_compiled
+def follow_rows(
+    rest: Floats,
+    upper: Floats,
+    spread: Floats,
+    costs: Floats,
+    symbols: int,
+    sums: Bytes,
+    points: Floats,
+    machine: Machine,
+) -> None:
+    """The same along a trellis: every state's best path carries the errors that it has made itself.
+
+    After a block of columns the best path is kept, and the rest of the row moves with its errors.
+    """
+    before, ways, offsets, least, starts = machine
+    states, columns = before.shape[1], rest.shape[1]
+    last = int32(symbols - 1)
+    value = np.empty(columns, float32)
+    total, new_total = np.empty(states, float32), np.empty(states, float32)
+    values, new_values = np.empty((states, _BLOCK), float32), np.empty((states, _BLOCK), float32)
+    found, step = np.empty(2 * states, float32), np.empty(2 * states, float32)
+    chosen, errors = np.empty((_BLOCK, states), float32), np.empty((_BLOCK, states), float32)
+    origins = np.empty((_BLOCK, states), int32)
+    for row in range(len(rest)):
+        value[:] = rest[row]
+        total[:] = _NEVER
+        total[0] = 0
+        for start in range(0, columns, _BLOCK):
+            width = min(_BLOCK, columns - start)
+            for state in range(states):
+                for place in range(width):
+                    values[state, place] = value[start + place]
+            for place in range(width):
+                column = start + place
+                inverse = float32(1) / upper[column, column]
+                table = int32(2 * symbols * int32(sums[row, column]))
+                for state in range(states):
+                    magnitude = min(abs(values[state, place]), _MOST)
+                    for parity in range(2):
+                        choice = parity * states + state
+                        whole = int32((magnitude - offsets[choice]) * float32(0.25) + float32(0.5))
+                        size = 2 * whole + int32(parity)
+                        near = max(float32(4 * whole) + offsets[choice], least[choice])
+                        below = max(near - float32(4), least[choice])
+                        begin = table + starts[choice]
+                        near_error, below_error = (magnitude - near) * inverse, (magnitude - below) * inverse
+                        near_cost = near_error * near_error + costs[begin + min(size, last)]
+                        below_size = min(max(size - int32(2), int32(parity)), last)
+                        below_cost = below_error * below_error + costs[begin + below_size]
+                        if below_cost < near_cost:
+                            near, near_cost = below, below_cost
+                        found[choice] = near
+                        step[choice] = near_cost + total[state]
+                for state in range(states):
+                    way, origin = ways[0, state], before[0, state]
+                    if step[ways[1, state]] < step[way]:
+                        way, origin = ways[1, state], before[1, state]
+                    new_total[state] = step[way]
+                    here = values[origin, place]
+                    point = found[way] if here >= 0 else -found[way]
+                    error = (here - point) * inverse
+                    chosen[place, state], errors[place, state], origins[place, state] = point, error, origin
+                    for later in range(place + 1, width):
+                        new_values[state, later] = values[origin, later] - error * upper[column, start + later]
+                total, new_total = new_total, total
+                values, new_values = new_values, values
+            best = 0
+            for state in range(1, states):
+                if total[state] < total[best]:
+                    best = state
+            total[:] = _NEVER
+            total[best] = 0
+            for place in range(width - 1, -1, -1):
+                points[row, start + place] = chosen[place, best]
+                for later in range(start + width, columns):
+                    value[later] -= errors[place, best] * upper[start + place, later]
+                best = origins[place, best]
+        _spread_errors(rest, spread, points, row)
+
+
+@_compiled
+def _spread_errors(rest: Floats, spread: Floats, points: Floats, row: int) -> None:
+    """Turn a row's weights into its errors, and move the rows after it."""
+    columns = rest.shape[1]
+    for column in range(columns):
+        rest[row, column] -= points[row, column]
+    for later in range(row + 1, len(spread)):
+        part = spread[row, later]
+        for column in range(columns):
+            rest[later, column] -= part * rest[row, column]
