@@ -3,7 +3,10 @@
 A quantizer's squared error grows fourfold with each doubling of its step, and the drop follows the error; so the drop
 grows as a power of the file's size. Around the curve ``drop ∝ bytes⁻ʳᵃᵗᵉ`` single drops scatter: greedy search turns
 words over that were nearly even, whatever the size of the error. How much is not known either, and is learned from the
-points as rate and place of the curve are: all three by Bayes' rule on a grid of them.
+points as rate and place of the curve are, by Bayes' rule on a grid of them.
+
+The score of the exact weights is such a draw too. Where it was lucky, every file seems to lose something, however large
+it is, and where it was not, too little. So this luck, which all drops share, is learned as well.
 """
 
 from __future__ import annotations
@@ -15,15 +18,16 @@ import torch
 from torch import Tensor
 
 # Translation models, quantized on uniform grids to an eighth and less, lose with the 2nd to 6th power.
-_RATES = torch.logspace(math.log10(0.5), math.log10(20.0), 20, dtype=torch.float64)
+_RATES = torch.logspace(math.log10(0.5), math.log10(20.0), 12, dtype=torch.float64)
 _USUAL_RATE, _RATE_SPREAD = 4.0, 0.5
 # Multiples of the expected scatter, and how far from it is nothing unusual, in the logarithm.
 _SCATTERS = torch.tensor([0.03, 0.15, 0.5, 1.0, 2.0, 4.0], dtype=torch.float64)
 _SCATTER_SPREAD = 0.7
 _USUAL_SCATTER = 0.15  # of the allowed drop, where the score does not tell its noise
+_LUCK = torch.linspace(-2.0, 2.0, 9, dtype=torch.float64)  # multiples of the scatter, which is their deviation too
 _SHARED = 0.5  # of its noise: the rest lies in the choice of sentences, which is the same for every file
 _UNEVENNESS = 0.1  # of a drop, by which the true curve may part from a power: large drops tell little of small ones
-_BEYOND, _PLACES = 1.5, 160
+_BEYOND, _PLACES = 1.5, 100
 _SATURATION = 20.0  # drops of so many times what is allowed, and larger ones, tell only that it is too far
 _TAILS = 8  # degrees of freedom
 _NEGLIGIBLE = 1e-4  # weight of a curve, relative to the likeliest
@@ -46,19 +50,23 @@ def chances(points: Sequence[tuple[float, float]], sizes: Tensor, allowed: float
     usual = _SHARED * deviation or _USUAL_SCATTER * unit
     reach = torch.cat([known[:, 0], sizes])
     places = torch.linspace(float(reach.min()) - _BEYOND, float(reach.max()) + _BEYOND, _PLACES, dtype=torch.float64)
-    scatter, rate, place = (axis.reshape(-1) for axis in torch.meshgrid(_SCATTERS, _RATES, places, indexing="ij"))
+    grid = torch.meshgrid(_SCATTERS, _LUCK, _RATES, places, indexing="ij")
+    scatter, luck, rate, place = (axis.reshape(-1) for axis in grid)
+    shift = (usual * scatter * luck)[:, None]
 
-    fitted = unit * _powers(rate, place, known[:, 0])
-    variance = (usual * scatter[:, None]) ** 2 + (_UNEVENNESS * fitted) ** 2
+    curve = unit * _powers(rate, place, known[:, 0])
+    variance = (usual * scatter[:, None]) ** 2 + (_UNEVENNESS * curve) ** 2
+    fitted = curve + shift
     errors = known[:, 1].clamp(max=_SATURATION * unit) - fitted.clamp(max=_SATURATION * unit)
     # Student's distribution, not Gauss's: one score far off says that it is lucky, not that the curve is wrong.
     surprise = (variance.log() / 2 + (_TAILS + 1) / 2 * torch.log1p(errors**2 / (_TAILS * variance))).sum(-1)
     surprise += ((rate / _USUAL_RATE).log() / _RATE_SPREAD) ** 2 / 2 + (scatter.log() / _SCATTER_SPREAD) ** 2 / 2
+    surprise += luck**2 / 2
 
     weight = (surprise.min() - surprise).exp()
     likely = weight > _NEGLIGIBLE
-    scatter, rate, place, weight = scatter[likely], rate[likely], place[likely], weight[likely]
-    room = (allowed - unit * _powers(rate, place, sizes)) / (usual * scatter[:, None])
+    scatter, rate, place, shift, weight = scatter[likely], rate[likely], place[likely], shift[likely], weight[likely]
+    room = (allowed - shift - unit * _powers(rate, place, sizes)) / (usual * scatter[:, None])
     found: Tensor = weight @ torch.special.ndtr(room) / weight.sum()
     return found
 

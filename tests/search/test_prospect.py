@@ -67,7 +67,7 @@ def test_what_is_smaller_is_never_likelier_to_hold():
     points = [(12.0, 0.1), (11.8, 0.5), (11.5, 0.2), (11.0, math.inf)]
     found = chances(points, torch.linspace(10.0, 14.0, 50, dtype=torch.float64), 0.3)
     assert bool((found.diff() >= -1e-9).all())
-    assert 0 <= float(found.min()) < 0.1 < 0.9 < float(found.max()) <= 1
+    assert 0 <= float(found.min()) < 0.1 < 0.8 < float(found.max()) <= 1
 
 
 def test_a_lucky_score_moves_the_curve_little():
@@ -148,11 +148,20 @@ def test_it_stays_inside_and_measures_nothing_twice_whatever_the_noise(crossing,
 
 def test_one_unlucky_score_does_not_hide_what_is_smaller():
     """A flat loss, as of the translation models here: 0.25 at 12.0, and 0.3 only at 11.6."""
-    unlucky = iter([0.2] + 20 * [0.0])
+    unlucky = iter([0.2] + 25 * [0.0])
     points = run(lambda size: 0.25 * math.exp(-0.45 * (size - 12.0)) + next(unlucky), deviation=0.3, tolerance=0.02)
     assert points[0][1] > ALLOWED
     assert smallest_that_holds(points) <= 11.75
-    assert len(points) <= 20
+    assert len(points) <= 22
+
+
+def test_a_lucky_score_of_the_exact_weights_is_told_from_a_loss():
+    """Where files of all sizes read alike below it, much smaller ones may hold as well; where drops rise, not."""
+    sizes, smaller = (12.5, 12.4, 12.3, 12.2), torch.tensor([11.8], dtype=torch.float64)
+    flat = list(zip(sizes, (0.26, 0.34, 0.1, 0.4), strict=True))
+    rising = list(zip(sizes, (0.1, 0.26, 0.34, 0.4), strict=True))
+    assert float(chances(flat, smaller, ALLOWED)) > 0.15
+    assert float(chances(rising, smaller, ALLOWED)) < 0.05
 
 
 def _noisy(luck, size):
