@@ -49,12 +49,16 @@ def with_grids(family: PlanFamily, **changes: Any) -> PlanFamily:
     return replace(family, plan_at=plan_at)
 
 
-def with_guides(family: PlanFamily, *, rows: bool, feedback: bool) -> PlanFamily:
-    """The family with a part of its guides."""
+def with_guides(family: PlanFamily, *, rows: bool, feedback: bool, between_rows: bool = True) -> PlanFamily:
+    """The family with a part of its guides; feedback between rows is never without that between columns."""
 
     def kept(guide: object) -> GridGuide:
         assert isinstance(guide, GridGuide)
-        return GridGuide(guide.exponents if rows else None, guide.factor if feedback else None)
+        return GridGuide(
+            guide.exponents if rows else None,
+            guide.factor if feedback else None,
+            guide.spread if feedback and between_rows else None,
+        )
 
     return replace(family, guidance={name: kept(guide) for name, guide in family.guidance.items()})
 
@@ -63,6 +67,7 @@ ROWS: dict[str, Callable[[Families], PlanFamily]] = {
     "all, with recovery": lambda made: made[2],
     "all, without recovery": lambda made: made[1],
     "no steps of rows": lambda made: with_guides(made[1], rows=False, feedback=True),
+    "no feedback between rows": lambda made: with_guides(made[1], rows=True, feedback=True, between_rows=False),
     "no error feedback": lambda made: with_guides(made[1], rows=True, feedback=False),
     "neither": lambda made: with_guides(made[1], rows=False, feedback=False),
     "no trellis": lambda made: with_grids(made[1], trellis=0),

@@ -31,8 +31,12 @@ Machine = tuple[NDArray[np.int32], NDArray[np.int32], Floats, Floats, NDArray[np
 
 
 def _compiled(function: F) -> F:
-    """Compiled at the first call, for later processes too."""
-    compiled: Any = numba.njit(cache=True, error_model="numpy", fastmath={"contract"})(function)
+    """Compiled at the first call, for later processes too where there is a folder to keep it in."""
+    options: dict[str, Any] = {"error_model": "numpy", "fastmath": {"contract"}}
+    try:
+        compiled: Any = numba.njit(cache=True, **options)(function)
+    except RuntimeError:  # neither the package's folder nor the user's can be written
+        compiled = numba.njit(**options)(function)
     done: F = compiled
     return done
 

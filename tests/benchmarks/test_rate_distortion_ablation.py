@@ -60,7 +60,11 @@ def test_a_row_lacks_what_its_name_says(larger: Source) -> None:
     assert any(guide.exponents is not None for guide in full)
     assert any(guide.factor is not None for guide in full)
     assert all(guide.exponents is None for guide in guides("no steps of rows"))
-    assert all(guide.factor is None for guide in guides("no error feedback"))
+    assert any(guide.spread is not None for guide in full)
+    assert all(guide.factor is None and guide.spread is None for guide in guides("no error feedback"))
+    alone = guides("no feedback between rows")
+    assert any(guide.factor is not None for guide in alone)
+    assert all(guide.spread is None for guide in alone)
     assert all(guide.exponents is None and guide.factor is None for guide in guides("neither"))
     assert grid("all, without recovery").trellis == 8
     assert grid("no trellis").trellis == 0
