@@ -80,14 +80,15 @@ def feedback_points(
     points = np.empty_like(rest)
     free = rates or Rates.none()
     costs, symbols, sums = free.table, free.bits.shape[2], free.sums_of_rows(*rest.shape)
+    machine = None if trellis is None else machine_of(trellis, symbols)
     for start in range(0, len(rest), _ROWS):
         part, later = slice(start, start + _ROWS), slice(start + _ROWS, None)
         near = np.empty((0, 0), np.float32) if spread is None else np.ascontiguousarray(spread[part, part].numpy())
         shared = rest[part], upper, near, costs, symbols, sums[part], points[part]
-        if trellis is None:
+        if machine is None:
             round_rows(*shared)
         else:
-            follow_rows(*shared, machine_of(trellis, symbols))
+            follow_rows(*shared, machine)
         if spread is not None:
             rest[later] -= spread[part, later].numpy().T @ rest[part]
     return torch.from_numpy(points.astype(np.int16))

@@ -18,14 +18,13 @@ from numpy import float32, int32
 from numpy.typing import NDArray
 
 from lightning_compress.quantize.trellis import Bytes, Floats, Trellis
+from lightning_compress.quantize.trellis_search import LEAST, OFFSETS
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 _BLOCK = 64  # columns after which only the best path of a row goes on
 _MOST = float32(32760)
 _NEVER = float32(1e30)
-_OFFSETS = np.array([0, 2, -1, 1], np.float32)  # by label
-_LEAST = np.array([0, 2, 0, 1], np.float32)
 
 Machine = tuple[NDArray[np.int32], NDArray[np.int32], Floats, Floats, NDArray[np.int32]]
 
@@ -58,7 +57,7 @@ def machine_of(trellis: Trellis, symbols: int) -> Machine:
     quantizers = np.array(trellis.quantizer)
     label = np.concatenate([2 * quantizers, 2 * quantizers + 1])
     starts = symbols * (label >> 1)
-    return before.astype(np.int32), ways.astype(np.int32), _OFFSETS[label], _LEAST[label], starts.astype(np.int32)
+    return before.astype(np.int32), ways.astype(np.int32), OFFSETS[label], LEAST[label], starts.astype(np.int32)
 
 
 @_compiled

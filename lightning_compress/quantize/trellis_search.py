@@ -22,8 +22,8 @@ _CHOICES = 1 << 26  # bytes kept of the paths
 _FORBIDDEN = np.float32(1e12)
 # A label is 2 · quantizer + parity of the index. The magnitudes it allows are 0, 4, 8 …; 2, 6, 10 …; 0, 3, 7 …;
 # 1, 5, 9 …: an offset plus multiples of 4, and none less than the least.
-_OFFSETS = np.array([0, 2, -1, 1], np.float32)
-_LEAST = np.array([0, 2, 0, 1], np.float32)
+OFFSETS = np.array([0, 2, -1, 1], np.float32)
+LEAST = np.array([0, 2, 0, 1], np.float32)
 
 
 @dataclass(frozen=True, eq=False)
@@ -156,7 +156,7 @@ def nearest_points(magnitudes: Floats, labels: Bytes | np.uint8, rates: Rates | 
     The arrays are as large as they broadcast to. Of points 4 apart the nearest and the next towards 0
     are compared: 0 may be less than 4 from its neighbour.
     """
-    offset, least = _OFFSETS[labels], _LEAST[labels]
+    offset, least = OFFSETS[labels], LEAST[labels]
     near = magnitudes - offset
     near *= np.float32(0.25)
     np.rint(near, out=near)

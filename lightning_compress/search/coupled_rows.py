@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from lightning_compress.quantize.row_feedback import row_spread
-from lightning_compress.search.rows import RowSteps, mean_square, row_exponents
+from lightning_compress.search.rows import RowSteps, mean_square, row_exponents, squared_steps
 
 _SHARES = (0.1, 0.3, 0.6)  # taken off the products of different rows
 _PRIOR = 1 / 4  # of that share of the mean sensitivity is added to each
@@ -52,7 +52,7 @@ def _harm_to_the_other(products: Tensor, share: float) -> float:
         spread, exponents = coupled
         moved = spread + torch.eye(len(spread))
         felt = ((moved @ other) * moved).sum(1).double()
-        harm += float((felt * torch.exp2(exponents.double() / 16)).sum()) / mean_square(exponents)
+        harm += float((felt * squared_steps(exponents)).sum()) / mean_square(exponents)
     return harm
 
 

@@ -54,7 +54,7 @@ def row_steps(halves: Tensor, others: Iterable[Tensor] = ()) -> RowSteps:
     seen = halves.double()
     if not bool(seen.any(1).all()):
         exponents = _exponents(seen.sum(0), _USUAL_PRIOR)
-        return RowSteps(exponents, float((seen.sum(0) * _squares(exponents)).sum()))
+        return RowSteps(exponents, float((seen.sum(0) * squared_steps(exponents)).sum()))
     tried = [(_harm_to_the_other(told, seen, prior), prior, told) for told in _told(seen, others) for prior in _PRIORS]
     harm, prior, told = min(tried, key=lambda one: one[0])
     # Twice the data show twice as much of a row, so that the prior counts for half as much.
@@ -75,7 +75,7 @@ def row_exponents(sensitivities: Tensor) -> Tensor:
 
 def mean_square(exponents: Tensor) -> float:
     """Geometric mean of the squared steps."""
-    return float(_squares(exponents).log().mean().exp())
+    return float(squared_steps(exponents).log().mean().exp())
 
 
 def tellers(halves: Mapping[str, Tensor]) -> dict[str, list[Tensor]]:
@@ -106,7 +106,7 @@ def _harm_to_the_other(told: Tensor, seen: Tensor, prior: float) -> float:
     harm = 0.0
     for one, other in zip(told, seen.flip(0), strict=True):
         exponents = _exponents(one, prior)
-        harm += float((other * _squares(exponents)).sum()) / mean_square(exponents)
+        harm += float((other * squared_steps(exponents)).sum()) / mean_square(exponents)
     return harm
 
 
@@ -116,6 +116,6 @@ def _exponents(sensitivities: Tensor, prior: float) -> Tensor:
     return rounded_exponents(octaves, _RANGE)
 
 
-def _squares(exponents: Tensor) -> Tensor:
+def squared_steps(exponents: Tensor) -> Tensor:
     """``[rows]`` float64: squared steps."""
     return torch.exp2(exponents.double() / 16)
