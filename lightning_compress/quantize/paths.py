@@ -23,6 +23,7 @@ from lightning_compress.quantize.trellis_search import LEAST, OFFSETS
 F = TypeVar("F", bound=Callable[..., Any])
 
 _BLOCK = 64  # columns after which only the best path of a row goes on
+_GROUP = 8  # columns whose errors reach the rest of the block together
 _MOST = float32(32760)
 _NEVER = float32(1e30)
 
@@ -110,7 +111,8 @@ def follow_rows(
 ) -> None:
     """The same along a trellis: every state's best path carries the errors that it has made itself.
 
-    After a block of columns the best path is kept, and the rest of the row moves with its errors.
+    After a block of columns the best path is kept, and the rest of the row moves with its errors. Within a block the
+    errors of a path move a few columns at once, and the others when these are done: so loops are long, and fast.
     """
     before, ways, offsets, least, starts = machine
     states, columns = before.shape[1], rest.shape[1]
@@ -118,52 +120,64 @@ def follow_rows(
     value = np.empty(columns, float32)
     total, new_total = np.empty(states, float32), np.empty(states, float32)
     values, new_values = np.empty((states, _BLOCK), float32), np.empty((states, _BLOCK), float32)
+    near, new_near = np.empty((states, _GROUP), float32), np.empty((states, _GROUP), float32)
     found, step = np.empty(2 * states, float32), np.empty(2 * states, float32)
     chosen, errors = np.empty((_BLOCK, states), float32), np.empty((_BLOCK, states), float32)
-    origins = np.empty((_BLOCK, states), int32)
+    origins, made = np.empty((_BLOCK, states), int32), np.empty(_BLOCK, float32)
     for row in range(len(rest)):
         value[:] = rest[row]
         total[:] = _NEVER
         total[0] = 0
         for start in range(0, columns, _BLOCK):
             width = min(_BLOCK, columns - start)
-            for state in range(states):
-                for place in range(width):
-                    values[state, place] = value[start + place]
-            for place in range(width):
-                column = start + place
-                inverse = float32(1) / upper[column, column]
-                table = int32(2 * symbols * int32(sums[row, column]))
-                for state in range(states):
-                    magnitude = min(abs(values[state, place]), _MOST)
-                    for parity in range(2):
-                        choice = parity * states + state
-                        whole = int32((magnitude - offsets[choice]) * float32(0.25) + float32(0.5))
-                        size = 2 * whole + int32(parity)
-                        near = max(float32(4 * whole) + offsets[choice], least[choice])
-                        below = max(near - float32(4), least[choice])
-                        begin = table + starts[choice]
-                        near_error, below_error = (magnitude - near) * inverse, (magnitude - below) * inverse
-                        near_cost = near_error * near_error + costs[begin + min(size, last)]
-                        below_size = min(max(size - int32(2), int32(parity)), last)
-                        below_cost = below_error * below_error + costs[begin + below_size]
-                        if below_cost < near_cost:
-                            near, near_cost = below, below_cost
-                        found[choice] = near
-                        step[choice] = near_cost + total[state]
-                for state in range(states):
-                    way, origin = ways[0, state], before[0, state]
-                    if step[ways[1, state]] < step[way]:
-                        way, origin = ways[1, state], before[1, state]
-                    new_total[state] = step[way]
-                    here = values[origin, place]
-                    point = found[way] if here >= 0 else -found[way]
-                    error = (here - point) * inverse
-                    chosen[place, state], errors[place, state], origins[place, state] = point, error, origin
-                    for later in range(place + 1, width):
-                        new_values[state, later] = values[origin, later] - error * upper[column, start + later]
-                total, new_total = new_total, total
-                values, new_values = new_values, values
+            values[:, :width] = value[start : start + width]
+            for first in range(0, width, _GROUP):
+                end = min(first + _GROUP, width)
+                near[:, : end - first] = values[:, first:end]
+                for place in range(first, end):
+                    column = start + place
+                    inverse = float32(1) / upper[column, column]
+                    table = int32(2 * symbols * int32(sums[row, column]))
+                    for state in range(states):
+                        magnitude = min(abs(near[state, place - first]), _MOST)
+                        for parity in range(2):
+                            choice = parity * states + state
+                            whole = int32((magnitude - offsets[choice]) * float32(0.25) + float32(0.5))
+                            size = 2 * whole + int32(parity)
+                            nearest = max(float32(4 * whole) + offsets[choice], least[choice])
+                            below = max(nearest - float32(4), least[choice])
+                            begin = table + starts[choice]
+                            nearest_error, below_error = (magnitude - nearest) * inverse, (magnitude - below) * inverse
+                            nearest_cost = nearest_error * nearest_error + costs[begin + min(size, last)]
+                            below_size = min(max(size - int32(2), int32(parity)), last)
+                            below_cost = below_error * below_error + costs[begin + below_size]
+                            if below_cost < nearest_cost:
+                                nearest, nearest_cost = below, below_cost
+                            found[choice] = nearest
+                            step[choice] = nearest_cost + total[state]
+                    for state in range(states):
+                        way, origin = ways[0, state], before[0, state]
+                        if step[ways[1, state]] < step[way]:
+                            way, origin = ways[1, state], before[1, state]
+                        new_total[state] = step[way]
+                        here = near[origin, place - first]
+                        point = found[way] if here >= 0 else -found[way]
+                        error = (here - point) * inverse
+                        chosen[place, state], errors[place, state], origins[place, state] = point, error, origin
+                        for later in range(place + 1, end):
+                            moved = near[origin, later - first] - error * upper[column, start + later]
+                            new_near[state, later - first] = moved
+                    total, new_total = new_total, total
+                    near, new_near = new_near, near
+                if end < width:
+                    for state in range(states):
+                        origin = state
+                        for place in range(end - 1, first - 1, -1):
+                            made[place - first] = errors[place, origin]
+                            origin = origins[place, origin]
+                        new_values[state, end:] = values[origin, end:]
+                        _move(new_values[state, end:width], made[:_GROUP], upper, start + first, start + end)
+                    values, new_values = new_values, values
             best = 0
             for state in range(1, states):
                 if total[state] < total[best]:
@@ -171,11 +185,24 @@ def follow_rows(
             total[:] = _NEVER
             total[best] = 0
             for place in range(width - 1, -1, -1):
-                points[row, start + place] = chosen[place, best]
-                for later in range(start + width, columns):
-                    value[later] -= errors[place, best] * upper[start + place, later]
+                points[row, start + place], made[place] = chosen[place, best], errors[place, best]
                 best = origins[place, best]
+            if start + width < columns:
+                _move(value[start + width :], made, upper, start, start + width)
         _spread_errors(rest, spread, points, row)
+
+
+@_compiled
+def _move(values: Floats, errors: Floats, upper: Floats, top: int, first: int) -> None:
+    """Move the weights of the columns from ``first`` on by errors, a multiple of four, of those from ``top`` on."""
+    end = first + len(values)
+    for part in range(0, len(errors), 4):
+        # Each row of the factor on its own, or the compiler does not see that it may take many columns at once.
+        one, two = upper[top + part][first:end], upper[top + part + 1][first:end]
+        three, four = upper[top + part + 2][first:end], upper[top + part + 3][first:end]
+        by_one, by_two, by_three, by_four = errors[part], errors[part + 1], errors[part + 2], errors[part + 3]
+        for k in range(len(values)):
+            values[k] = values[k] - by_one * one[k] - by_two * two[k] - by_three * three[k] - by_four * four[k]
 
 
 @_compiled
