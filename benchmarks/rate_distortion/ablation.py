@@ -1,6 +1,7 @@
-"""What each part of the calibrated family is worth: the ratio at which the model's answers have moved by so much.
+r"""What each part of the calibrated family is worth: the ratio at which the model's answers have moved by so much.
 
-    python -m benchmarks.rate_distortion.ablation --models DIR [--model rnn] [--nats 0.02] [--row NAME …]
+    python -m benchmarks.rate_distortion.ablation --models DIR [--model rnn] [--nats 0.02] [--sentences 8000] \
+        [--row NAME …]
 
 DIR holds ``yardstick.py``. For each row one part is taken away or changed, and the step is found at which the answers
 to the validation text diverge by ``--nats`` from those of the trained weights (Kullback–Leibler divergence for each
@@ -22,7 +23,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.rate_distortion import ours
-from benchmarks.rate_distortion.calibration import Text
+from benchmarks.rate_distortion.calibration import SENTENCES, Text
 from benchmarks.rate_distortion.source import Source
 from benchmarks.yardstick import yardstick_class
 from lightning_compress import Grid, Plan, Rule
@@ -81,10 +82,10 @@ ROWS: dict[str, Callable[[Families], PlanFamily]] = {
 }
 
 
-def families(source: Source) -> Families:
-    """The families that rows are made of."""
+def families(source: Source, sentences: int) -> Families:
+    """The families that rows are made of, calibrated by so many sentences."""
     (free,) = uniform_families(ours.weights_of(source))
-    calibrated, recovered = ours.with_text(source)
+    calibrated, recovered = ours.with_text(source, sentences)
     assert isinstance(free, PlanFamily)
     assert isinstance(calibrated, PlanFamily)
     assert isinstance(recovered, PlanFamily)
@@ -139,13 +140,14 @@ def main() -> None:
     parser.add_argument("--models", type=Path, required=True, help="folder with yardstick.py")
     parser.add_argument("--model", action="append", choices=KINDS, help="default: both")
     parser.add_argument("--nats", type=float, default=0.02, help="divergence for each word; default 0.02")
+    parser.add_argument("--sentences", type=int, default=SENTENCES, help=f"for calibration; default {SENTENCES}")
     parser.add_argument("--row", action="append", choices=list(ROWS), help="default: all")
     options = parser.parse_args()
     torch.set_num_threads(1)
     print(f"| | ratio at {options.nats:g} nats a word |\n|---|---|")
     for kind in options.model or KINDS:
         source = Source(kind, yardstick_class(options.models)(kind))
-        text, made = Text(source, "valid"), families(source)
+        text, made = Text(source, "valid"), families(source, options.sentences)
         for name in options.row or ROWS:
             size = bytes_at(partial(measured, source, ROWS[name](made), text), options.nats)
             print(f"| {kind}: {name} | {source.raw_bytes / size:.1f}× |", flush=True)

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from benchmarks.rate_distortion.source import Source
 
-SENTENCES, BATCH = 2000, 32
+SENTENCES, BATCH = 8000, 64
 PAD = 0  # the number of the word that fills sentences up
 
 Batch = tuple[Tensor, Tensor, Tensor]
@@ -21,10 +21,11 @@ class Text:
     Args:
         source: the model; its yardstick has ``batches(sentences, size, split=…)``.
         split: name of the text; ``train`` is what calibration takes.
+        sentences: how many, where there are so many.
     """
 
-    def __init__(self, source: Source, split: str = "train") -> None:
-        self._batches: list[Batch] = list(source.yardstick.batches(SENTENCES, BATCH, split=split))
+    def __init__(self, source: Source, split: str = "train", sentences: int = SENTENCES) -> None:
+        self._batches: list[Batch] = list(source.yardstick.batches(sentences, BATCH, split=split))
 
     def __iter__(self) -> Iterator[Batch]:
         return iter(self._batches)

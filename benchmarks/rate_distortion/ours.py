@@ -18,7 +18,7 @@ import torch
 from torch import nn
 
 import lightning_compress as lc
-from benchmarks.rate_distortion.calibration import Text
+from benchmarks.rate_distortion.calibration import SENTENCES, Text
 from benchmarks.rate_distortion.method import Candidate, Method
 from benchmarks.rate_distortion.source import Source
 from lightning_compress import Archive, Weights
@@ -92,9 +92,9 @@ def while_evaluated(source: Source) -> PlanFamily:
     return observed_families(weights, observer.observations)[0]
 
 
-def with_text(source: Source) -> Sequence[Family]:
-    """The calibrated family and the one with recovery, as the search makes them."""
-    weights, text, batches = weights_of(source), Text(source), EFFORTS["default"].recovery
+def with_text(source: Source, sentences: int = SENTENCES) -> Sequence[Family]:
+    """The calibrated family and the one with recovery, as the search makes them, by so many sentences."""
+    weights, text, batches = weights_of(source), Text(source, sentences=sentences), EFFORTS["default"].recovery
     return calibrated_families(weights, source.yardstick.model, text, batches, loaded=partial(loaded, source))
 
 

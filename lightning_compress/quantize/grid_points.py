@@ -15,7 +15,7 @@ from lightning_compress.quantize.trellis import TRELLISES, Bytes, indices_of
 from lightning_compress.quantize.trellis_search import trellis_points
 
 _ROUNDS = 3
-_SAMPLE = 1 << 19
+_SAMPLE = 1 << 17
 
 
 def choose_points(

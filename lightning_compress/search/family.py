@@ -104,6 +104,17 @@ class PlanFamily:
         """The family with another offset for one group."""
         return replace(self, offsets={**self.offsets, group: self.offsets.get(group, 0.0) + by})
 
+    def is_like(self, other: Family | None) -> bool:
+        """Whether the other makes files of the same plans, be it with recovery or without.
+
+        Recovery hardly changes bytes or score, so that what is measured of one tells of the other.
+        """
+        return (
+            isinstance(other, PlanFamily)
+            and (self.plan_at, self.offsets) == (other.plan_at, other.offsets)
+            and self.guidance is other.guidance
+        )
+
     def _at_knot(self, knot: int) -> float:
         if knot not in self._predicted:
             plan = self.plan_at(knot / _KNOTS, self.offsets)

@@ -24,7 +24,7 @@ def descend(session: Session, family: Family, effort: Effort, allowed: float, *,
     """
     start = _start(session, family, allowed)
     while session.left > max(spare, session.best is None):
-        known = session.of(family)
+        known = session.like(family)
         bias = session.bias(family)
         to_beat = math.inf if session.best is None or session.best[0].family is family else session.best[0].nbytes
         prospect = Prospect(
@@ -40,10 +40,11 @@ def descend(session: Session, family: Family, effort: Effort, allowed: float, *,
         if size is None:
             return
         strength = strength_at(family, math.exp(size) / bias)
-        if any(t.strength == strength for t in known):
+        own = session.of(family)
+        if any(t.strength == strength for t in own):
             return
         archive = family.archive(strength)
-        if any(t.nbytes == archive.nbytes for t in known):
+        if any(t.nbytes == archive.nbytes for t in own):
             return
         session.measure(archive, family, strength)
 

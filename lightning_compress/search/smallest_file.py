@@ -33,7 +33,7 @@ from lightning_compress.weights import Weights
 
 _log = logging.getLogger(__name__)
 _NEGLIGIBLE = 1e-3  # of the allowed drop: noise that is not worth a word
-_FOR_LATER = 5  # evaluations at most that a family leaves to each one after it
+_FOR_LATER = 3  # evaluations at most that a family leaves to each one after it
 _POINTS = 8  # of the frontier, that a budget leaves room for
 _WORTH_TRYING = 4  # a budget of a fourth of the raw bytes or more may hold the weights exactly, or in half precision
 _PLAIN = {

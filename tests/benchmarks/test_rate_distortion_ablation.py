@@ -44,7 +44,7 @@ def test_exact_weights_do_not_diverge_and_others_do(larger: Source) -> None:
 
 
 def test_a_row_lacks_what_its_name_says(larger: Source) -> None:
-    made = ablation.families(larger)
+    made = ablation.families(larger, 32)
 
     def guides(name: str) -> list[GridGuide]:
         found = [guide for guide in ablation.ROWS[name](made).guidance.values() if isinstance(guide, GridGuide)]

@@ -18,6 +18,8 @@ from lightning_compress.search import PlanFamily, evaluating, reuse
 from lightning_compress.search.budget import fit_budget
 from lightning_compress.search.calibrated import calibrated_families, guided_archive
 from lightning_compress.search.effort import EFFORTS
+from lightning_compress.search.moves import descend
+from lightning_compress.search.session import FewestBytes, Session
 
 MATRICES = {"embedding.weight", "head.weight"}
 
@@ -62,6 +64,29 @@ def test_its_families_are_rounding_and_then_recovery():
     assert first.manifest.plan == second.manifest.plan
     assert first.streams != second.streams
     assert second.nbytes == pytest.approx(first.nbytes, rel=0.05)
+
+
+def test_what_is_measured_of_rounding_tells_of_recovery():
+    """The second family goes on where the first one stopped, and does not look for the place anew."""
+    (rounded, recovered), _ = families(net := Net(), ids(cls=Answers), 5)
+    assert rounded.is_like(recovered)
+    assert recovered.is_like(rounded)
+    assert not rounded.is_like(rounded.scaled("embedding", 0.5))
+    assert not rounded.is_like(replace(rounded, guidance={}))
+    assert not rounded.is_like(None)
+    agreement = Agreement(net)
+    with evaluating(net, agreement, Weights.from_module(net)) as evaluator:
+        before, _ = evaluator.baseline()
+        session = Session(evaluator, before, FewestBytes(10.0), 20, lambda *_: None)
+        descend(session, rounded, EFFORTS["default"], 10.0, spare=15)
+        assert session.best is not None
+        reached = session.best[0].nbytes
+        descend(session, recovered, EFFORTS["default"], 10.0)
+        assert session.like(rounded) == session.like(recovered) == session.trials
+        own = session.of(recovered)
+        assert session.trials == session.of(rounded) + own
+        assert own
+        assert all(trial.nbytes < reached for trial in own)
 
 
 def test_strength_is_the_logarithm_of_all_steps():
