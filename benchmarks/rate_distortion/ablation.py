@@ -108,7 +108,7 @@ def divergence(source: Source, state: Mapping[str, Tensor], text: Text) -> float
 
 def bytes_at(measure: Callable[[float], tuple[int, float]], nats: float, files: int = 4) -> float:
     """Bytes at which the divergence is ``nats``, on the line through two files in logarithms: the nearest, and the
-    nearest on the other side of it, where there is one.
+    nearest on the other side of it, or where there is none the farthest. Two that are close tell no slope.
 
     Args:
         measure: strength → bytes and divergence; the divergence grows fourfold with each unit, about.
@@ -124,7 +124,7 @@ def bytes_at(measure: Callable[[float], tuple[int, float]], nats: float, files: 
             break
         strength += gap / 2 if abs(gap) > NEAR else 0.25
     (near, size), *others = sorted(points, key=lambda point: abs(point[0]))
-    far, other = next((point for point in others if point[0] * near < 0), others[0])
+    far, other = next((point for point in others if point[0] * near < 0), others[-1])
     slope = (size - other) / (near - far) if near != far else 0.0
     return 2.0 ** (size - slope * near)
 

@@ -28,6 +28,17 @@ def test_bytes_are_those_at_the_wanted_divergence(start: float, nats: float, mon
     assert 2 <= len(asked) <= 4
 
 
+def test_two_files_of_like_divergence_tell_no_slope() -> None:
+    """As measured: 13.6 at 0.0065, and then 18.5 and 18.7 both just below the 0.02 that is wanted."""
+    files = iter([(1e6 / 13.59, 0.006516), (1e6 / 18.49, 0.019228), (1e6 / 18.71, 0.019342)])
+
+    def measure(strength: float) -> tuple[int, float]:
+        nbytes, nats = next(files)
+        return int(nbytes), nats
+
+    assert 18.7 < 1e6 / ablation.bytes_at(measure, 0.02) < 19.0
+
+
 def test_exact_weights_do_not_diverge_and_others_do(larger: Source) -> None:
     text = Text(larger, "valid")
     assert ablation.divergence(larger, larger.state, text) == 0.0
