@@ -4,7 +4,7 @@ What a weight becomes depends on every weight before it, in its row and in the r
 as a whole could do at once. So this is the one module that is compiled (by numba, when it is first called in an
 environment; later calls find it on disk). All floating-point arrays are float32.
 
-A label is 2 · quantizer + parity of an index, see :mod:`lightning_compress.quantize.trellis_search`.
+A label is 2 · quantizer + parity of an index, see :mod:`lightning_compress.quantize.trellis`.
 """
 
 from __future__ import annotations
@@ -14,11 +14,10 @@ from typing import Any, TypeVar
 
 import numba
 import numpy as np
-from numpy import float32, int32
+from numpy import float32, float64, int32, uint8
 from numpy.typing import NDArray
 
 from lightning_compress.quantize.trellis import Bytes, Floats, Trellis
-from lightning_compress.quantize.trellis_search import LEAST, OFFSETS
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -26,7 +25,12 @@ _BLOCK = 64  # columns after which only the best path of a row goes on
 _GROUP = 8  # columns whose errors reach the rest of the block together
 _MOST = float32(32760)
 _NEVER = float32(1e30)
+# What the points of a label are: an offset plus multiples of 4, and none less than the least. The magnitudes are 0, 4,
+# 8 …; 2, 6, 10 …; 0, 3, 7 …; 1, 5, 9 ….
+_OFFSETS = np.array([0, 2, -1, 1], np.float32)
+_LEAST = np.array([0, 2, 0, 1], np.float32)
 
+Flags = NDArray[np.bool_]
 Machine = tuple[NDArray[np.int32], NDArray[np.int32], Floats, Floats, NDArray[np.int32]]
 
 
@@ -58,7 +62,7 @@ def machine_of(trellis: Trellis, symbols: int) -> Machine:
     quantizers = np.array(trellis.quantizer)
     label = np.concatenate([2 * quantizers, 2 * quantizers + 1])
     starts = symbols * (label >> 1)
-    return before.astype(np.int32), ways.astype(np.int32), OFFSETS[label], LEAST[label], starts.astype(np.int32)
+    return before.astype(np.int32), ways.astype(np.int32), _OFFSETS[label], _LEAST[label], starts.astype(np.int32)
 
 
 @_compiled
@@ -96,6 +100,73 @@ def round_rows(
             for later in range(column + 1, columns):
                 value[later] -= error * upper[column, later]
         _spread_errors(rest, spread, points, row)
+
+
+@_compiled
+def _point(
+    magnitude: float, inverse: float, offset: float, least: float, costs: Floats, begin: int, last: int
+) -> tuple[float, float]:
+    """Of the points of a label the nearest to a magnitude or the next towards 0, whichever costs less; and its cost.
+
+    Points are 4 apart, but 0 may be less than 4 from its neighbour. ``begin`` is where the label's costs begin.
+    """
+    nearest = max(float32(4 * int32((magnitude - offset) * float32(0.25) + float32(0.5))) + offset, least)
+    below = max(nearest - float32(4), least)
+    nearest_error, below_error = (magnitude - nearest) * inverse, (magnitude - below) * inverse
+    nearest_size, below_size = int32(nearest + float32(1)) >> 1, int32(below + float32(1)) >> 1
+    nearest_cost = nearest_error * nearest_error + costs[begin + min(nearest_size, last)]
+    below_cost = below_error * below_error + costs[begin + min(below_size, last)]
+    if below_cost < nearest_cost:
+        return below, below_cost
+    return nearest, nearest_cost
+
+
+@_compiled
+def walk_rows(
+    weights: Floats, zeros: Flags, costs: Floats, symbols: int, sums: Bytes, points: Floats, machine: Machine
+) -> None:
+    """Points along a trellis, each row's on its best path from state 0: the Viterbi algorithm, without feedback.
+
+    Args:
+        weights: ``[rows, columns]`` in units of the step.
+        zeros: ``[rows, columns]``, weights of 0 whose points are to be even, and so 0; ``[0, 0]`` for none.
+        costs: and the others as for :func:`follow_rows`.
+    """
+    before, ways, offsets, least, starts = machine
+    states, columns = before.shape[1], weights.shape[1]
+    half, last = states // 2, int32(symbols - 1)
+    total, new_total = np.empty(states, float64), np.empty(states, float64)
+    found, step = np.empty((columns, 4), float32), np.empty(2 * states, float64)
+    came = np.empty((columns, states), uint8)
+    for row in range(len(weights)):
+        total[:] = _NEVER
+        total[0] = 0
+        for column in range(columns):
+            magnitude = min(abs(weights[row, column]), _MOST)
+            table = int32(2 * symbols * int32(sums[row, column]))
+            odd = float64(_NEVER) if len(zeros) and zeros[row, column] else float64(0)
+            for label in range(4):
+                # The states of a quantizer lie side by side, and share its points.
+                first = (label & 1) * states + (label >> 1) * half
+                point, cost = _point(
+                    magnitude, float32(1), offsets[first], least[first], costs, table + starts[first], last
+                )
+                found[column, label] = point
+                more = cost + (odd if label & 1 else float64(0))
+                for choice in range(first, first + half):
+                    step[choice] = more + total[choice & (states - 1)]
+            for state in range(states):
+                one, two = step[ways[0, state]], step[ways[1, state]]
+                came[column, state] = two < one
+                new_total[state] = min(one, two)
+            total, new_total = new_total, total
+        best = np.argmin(total)
+        for column in range(columns - 1, -1, -1):
+            origin = before[came[column, best], best]
+            label = 2 * (origin // half) + ways[came[column, best], best] // states
+            point = found[column, label]
+            points[row, column] = point if weights[row, column] >= 0 else -point
+            best = origin
 
 
 @_compiled
@@ -140,21 +211,11 @@ def follow_rows(
                     table = int32(2 * symbols * int32(sums[row, column]))
                     for state in range(states):
                         magnitude = min(abs(near[state, place - first]), _MOST)
-                        for parity in range(2):
-                            choice = parity * states + state
-                            whole = int32((magnitude - offsets[choice]) * float32(0.25) + float32(0.5))
-                            size = 2 * whole + int32(parity)
-                            nearest = max(float32(4 * whole) + offsets[choice], least[choice])
-                            below = max(nearest - float32(4), least[choice])
-                            begin = table + starts[choice]
-                            nearest_error, below_error = (magnitude - nearest) * inverse, (magnitude - below) * inverse
-                            nearest_cost = nearest_error * nearest_error + costs[begin + min(size, last)]
-                            below_size = min(max(size - int32(2), int32(parity)), last)
-                            below_cost = below_error * below_error + costs[begin + below_size]
-                            if below_cost < nearest_cost:
-                                nearest, nearest_cost = below, below_cost
-                            found[choice] = nearest
-                            step[choice] = nearest_cost + total[state]
+                        for choice in (state, states + state):
+                            point, cost = _point(
+                                magnitude, inverse, offsets[choice], least[choice], costs, table + starts[choice], last
+                            )
+                            found[choice], step[choice] = point, cost + total[state]
                     for state in range(states):
                         way, origin = ways[0, state], before[0, state]
                         if step[ways[1, state]] < step[way]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
@@ -33,14 +33,6 @@ class Rates:
     def none(cls) -> Rates:
         """Bits cost nothing."""
         return cls(np.zeros((1, 2, 1), np.float32), 0.0)
-
-    def of_rows(self, part: slice) -> Rates:
-        """The rates of some rows."""
-        return self if self.sums is None else replace(self, sums=self.sums[:, part])
-
-    def of_columns(self, part: slice) -> Rates:
-        """The rates of some columns."""
-        return self if self.sums is None else replace(self, sums=self.sums[part])
 
     @cached_property
     def table(self) -> Floats:
