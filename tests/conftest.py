@@ -1,12 +1,17 @@
 """Settings and fixtures of all tests.
 
-Property tests draw the same examples on every run, and take the time that a busy machine needs.
+Property tests draw the same examples on every run, and take the time that a busy machine needs. Each worker computes on
+one core, and so does each process that it starts: with more, they wait for each other.
 """
 
+import os
 import sys
 
-import pytest
-from hypothesis import HealthCheck, settings
+for library in ("OMP", "OPENBLAS"):  # before they are loaded
+    os.environ.setdefault(f"{library}_NUM_THREADS", "1")
+
+import pytest  # noqa: E402
+from hypothesis import HealthCheck, settings  # noqa: E402
 
 settings.register_profile(
     "seeded", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]

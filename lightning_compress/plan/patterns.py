@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from lightning_compress.weights import matches
+
 States = frozenset[int]
 _MOST_STATES = 20_000
 _ANY_OTHER = "\0"  # stands for every character that no pattern names
@@ -14,11 +16,13 @@ def is_covered(pattern: str, by: Sequence[str]) -> bool:
 
     Patterns as in :func:`lightning_compress.weights.matches`: ``*`` is any run of characters, ``?`` any one. Both sides
     are run as automata over all names at once; a name that only ``pattern`` selects would show as a reachable state.
-    Patterns can be written that need exponentially many states: after ``_MOST_STATES`` nothing is shown. A pattern that
-    is one name, as in the plans of a search, is run alone.
+    Patterns can be written that need exponentially many states: after ``_MOST_STATES`` nothing is shown. What is one
+    name, as in the plans of a search, or every name needs no automaton.
     """
     if not set(pattern) & set("*?"):
-        return any(_selects(other, pattern) for other in by)
+        return any(matches(other, pattern) for other in by)
+    if any(selects_all(other) for other in by):
+        return True
     alphabet = {c for text in (pattern, *by) for c in text if c not in "*?"} | {_ANY_OTHER}
     patterns = (pattern, *by)
     start = tuple(_closure(text, [0]) for text in patterns)
@@ -36,13 +40,9 @@ def is_covered(pattern: str, by: Sequence[str]) -> bool:
     return not open_states
 
 
-def _selects(pattern: str, name: str) -> bool:
-    states = _closure(pattern, [0])
-    for character in name:
-        states = _step(pattern, states, character)
-        if not states:
-            return False
-    return _accepts(pattern, states)
+def selects_all(pattern: str) -> bool:
+    """Whether a pattern selects every name that is not empty."""
+    return "*" in pattern and not pattern.strip("*?") and pattern.count("?") <= 1
 
 
 def _closure(pattern: str, positions: Iterable[int]) -> States:

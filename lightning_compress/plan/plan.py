@@ -12,7 +12,7 @@ import yaml
 
 from lightning_compress.errors import PlanError
 from lightning_compress.plan.methods import Method, check_keys, did_you_mean
-from lightning_compress.plan.patterns import is_covered
+from lightning_compress.plan.patterns import is_covered, selects_all
 from lightning_compress.plan.rule import Rule
 from lightning_compress.prune import Prune
 from lightning_compress.quantize import Half, Interval, Raw
@@ -133,7 +133,7 @@ class Plan:
 
 def _check_reachable(rule: Rule, earlier: Sequence[Rule]) -> None:
     same_kind = [other.pattern for other in earlier if other.by == rule.by]
-    everything = [other.pattern for other in earlier if is_covered("*", [other.pattern])]
+    everything = [other.pattern for other in earlier if selects_all(other.pattern)]
     if earlier and is_covered(rule.pattern, same_kind + everything):
         raise PlanError(
             f"rule {rule.pattern!r} can never apply: the rules before it take every {rule.by} it selects. "

@@ -1,8 +1,9 @@
-"""Points of rows, one after the other, errors fed back: compiled loops.
+"""Points of rows, one after the other: compiled loops.
 
-What a weight becomes depends on every weight before it, in its row and in the rows above; there is nothing that arrays
-as a whole could do at once. So this is the one module that is compiled (by numba, when it is first called in an
-environment; later calls find it on disk). All floating-point arrays are float32.
+Where errors are fed back, what a weight becomes depends on every weight before it, in its row and in the rows above;
+there is nothing that arrays as a whole could do at once. Without feedback they could take all rows, but the loop is
+faster. So this is the one module that is compiled (by numba, when it is first called in an environment; later calls
+find it on disk). All arrays of floating-point numbers that come and go are float32.
 
 A label is 2 · quantizer + parity of an index, see :mod:`lightning_compress.quantize.trellis`.
 """
@@ -103,73 +104,6 @@ def round_rows(
 
 
 @_compiled
-def _point(
-    magnitude: float, inverse: float, offset: float, least: float, costs: Floats, begin: int, last: int
-) -> tuple[float, float]:
-    """Of the points of a label the nearest to a magnitude or the next towards 0, whichever costs less; and its cost.
-
-    Points are 4 apart, but 0 may be less than 4 from its neighbour. ``begin`` is where the label's costs begin.
-    """
-    nearest = max(float32(4 * int32((magnitude - offset) * float32(0.25) + float32(0.5))) + offset, least)
-    below = max(nearest - float32(4), least)
-    nearest_error, below_error = (magnitude - nearest) * inverse, (magnitude - below) * inverse
-    nearest_size, below_size = int32(nearest + float32(1)) >> 1, int32(below + float32(1)) >> 1
-    nearest_cost = nearest_error * nearest_error + costs[begin + min(nearest_size, last)]
-    below_cost = below_error * below_error + costs[begin + min(below_size, last)]
-    if below_cost < nearest_cost:
-        return below, below_cost
-    return nearest, nearest_cost
-
-
-@_compiled
-def walk_rows(
-    weights: Floats, zeros: Flags, costs: Floats, symbols: int, sums: Bytes, points: Floats, machine: Machine
-) -> None:
-    """Points along a trellis, each row's on its best path from state 0: the Viterbi algorithm, without feedback.
-
-    Args:
-        weights: ``[rows, columns]`` in units of the step.
-        zeros: ``[rows, columns]``, weights of 0 whose points are to be even, and so 0; ``[0, 0]`` for none.
-        costs: and the others as for :func:`follow_rows`.
-    """
-    before, ways, offsets, least, starts = machine
-    states, columns = before.shape[1], weights.shape[1]
-    half, last = states // 2, int32(symbols - 1)
-    total, new_total = np.empty(states, float64), np.empty(states, float64)
-    found, step = np.empty((columns, 4), float32), np.empty(2 * states, float64)
-    came = np.empty((columns, states), uint8)
-    for row in range(len(weights)):
-        total[:] = _NEVER
-        total[0] = 0
-        for column in range(columns):
-            magnitude = min(abs(weights[row, column]), _MOST)
-            table = int32(2 * symbols * int32(sums[row, column]))
-            odd = float64(_NEVER) if len(zeros) and zeros[row, column] else float64(0)
-            for label in range(4):
-                # The states of a quantizer lie side by side, and share its points.
-                first = (label & 1) * states + (label >> 1) * half
-                point, cost = _point(
-                    magnitude, float32(1), offsets[first], least[first], costs, table + starts[first], last
-                )
-                found[column, label] = point
-                more = cost + (odd if label & 1 else float64(0))
-                for choice in range(first, first + half):
-                    step[choice] = more + total[choice & (states - 1)]
-            for state in range(states):
-                one, two = step[ways[0, state]], step[ways[1, state]]
-                came[column, state] = two < one
-                new_total[state] = min(one, two)
-            total, new_total = new_total, total
-        best = np.argmin(total)
-        for column in range(columns - 1, -1, -1):
-            origin = before[came[column, best], best]
-            label = 2 * (origin // half) + ways[came[column, best], best] // states
-            point = found[column, label]
-            points[row, column] = point if weights[row, column] >= 0 else -point
-            best = origin
-
-
-@_compiled
 def follow_rows(
     rest: Floats,
     upper: Floats,
@@ -251,6 +185,75 @@ def follow_rows(
             if start + width < columns:
                 _move(value[start + width :], made, upper, start, start + width)
         _spread_errors(rest, spread, points, row)
+
+
+@_compiled
+def walk_rows(
+    weights: Floats, zeros: Flags, costs: Floats, symbols: int, sums: Bytes, points: Floats, machine: Machine
+) -> None:
+    """Points along a trellis, each row's on its best path from state 0: the Viterbi algorithm, without feedback.
+
+    Args:
+        weights: ``[rows, columns]`` in units of the step.
+        zeros: ``[rows, columns]``, weights that are 0 and whose points are to be; ``[0, 0]`` where there are none.
+        costs: and those after it as for :func:`round_rows`.
+        machine: see :func:`machine_of`.
+    """
+    before, ways, offsets, least, starts = machine
+    states, columns = before.shape[1], weights.shape[1]
+    half, last = states // 2, int32(symbols - 1)
+    total, new_total = np.empty(states, float64), np.empty(states, float64)
+    found, step = np.empty((columns, 4), float32), np.empty(2 * states, float64)
+    came = np.empty((columns, states), uint8)
+    for row in range(len(weights)):
+        total[:] = _NEVER
+        total[0] = 0
+        for column in range(columns):
+            magnitude = min(abs(weights[row, column]), _MOST)
+            table = int32(2 * symbols * int32(sums[row, column]))
+            # Of even points, and only of these, one is 0.
+            odd = float64(_NEVER) if len(zeros) and zeros[row, column] else float64(0)
+            for label in range(4):
+                # The states of a quantizer lie side by side, and share its points.
+                first = (label & 1) * states + (label >> 1) * half
+                point, cost = _point(
+                    magnitude, float32(1), offsets[first], least[first], costs, table + starts[first], last
+                )
+                found[column, label] = point
+                more = cost + (odd if label & 1 else float64(0))
+                for choice in range(first, first + half):
+                    step[choice] = more + total[choice & (states - 1)]
+            for state in range(states):
+                one, two = step[ways[0, state]], step[ways[1, state]]
+                came[column, state] = two < one
+                new_total[state] = min(one, two)
+            total, new_total = new_total, total
+        best = np.argmin(total)
+        for column in range(columns - 1, -1, -1):
+            origin = before[came[column, best], best]
+            label = 2 * (origin // half) + ways[came[column, best], best] // states
+            point = found[column, label]
+            points[row, column] = point if weights[row, column] >= 0 else -point
+            best = origin
+
+
+@_compiled
+def _point(
+    magnitude: float, inverse: float, offset: float, least: float, costs: Floats, begin: int, last: int
+) -> tuple[float, float]:
+    """Of the points of a label the nearest to a magnitude or the next towards 0, whichever costs less; and its cost.
+
+    Points are 4 apart, but 0 may be less than 4 from its neighbour. ``begin`` is where the label's costs begin.
+    """
+    nearest = max(float32(4 * int32((magnitude - offset) * float32(0.25) + float32(0.5))) + offset, least)
+    below = max(nearest - float32(4), least)
+    nearest_error, below_error = (magnitude - nearest) * inverse, (magnitude - below) * inverse
+    nearest_size, below_size = int32(nearest + float32(1)) >> 1, int32(below + float32(1)) >> 1
+    nearest_cost = nearest_error * nearest_error + costs[begin + min(nearest_size, last)]
+    below_cost = below_error * below_error + costs[begin + min(below_size, last)]
+    if below_cost < nearest_cost:
+        return below, below_cost
+    return nearest, nearest_cost
 
 
 @_compiled

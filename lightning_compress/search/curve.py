@@ -50,23 +50,24 @@ def chances(points: Sequence[tuple[float, float]], sizes: Tensor, allowed: float
     usual = _SHARED * deviation or _USUAL_SCATTER * unit
     reach = torch.cat([known[:, 0], sizes])
     places = torch.linspace(float(reach.min()) - _BEYOND, float(reach.max()) + _BEYOND, _PLACES, dtype=torch.float64)
-    grid = torch.meshgrid(_SCATTERS, _LUCK, _RATES, places, indexing="ij")
-    scatter, luck, rate, place = (axis.reshape(-1) for axis in grid)
-    shift = (usual * scatter * luck)[:, None]
-
+    rate, place = (axis.reshape(-1) for axis in torch.meshgrid(_RATES, places, indexing="ij"))
+    # Axes: scatter, luck, rate and place, points. What does not depend on the second is not spread over it.
+    spread, bound = usual * _SCATTERS[:, None], _SATURATION * unit
+    shift = spread * _LUCK
     curve = unit * _powers(rate, place, known[:, 0])
-    variance = (usual * scatter[:, None]) ** 2 + (_UNEVENNESS * curve) ** 2
-    fitted = curve + shift
-    errors = known[:, 1].clamp(max=_SATURATION * unit) - fitted.clamp(max=_SATURATION * unit)
+    variance = spread[..., None] ** 2 + (_UNEVENNESS * curve) ** 2
+    errors = (curve + shift[:, :, None, None]).clamp_(max=bound).sub_(known[:, 1].clamp(max=bound))
     # Student's distribution, not Gauss's: one score far off says that it is lucky, not that the curve is wrong.
-    surprise = (variance.log() / 2 + (_TAILS + 1) / 2 * torch.log1p(errors**2 / (_TAILS * variance))).sum(-1)
-    surprise += ((rate / _USUAL_RATE).log() / _RATE_SPREAD) ** 2 / 2 + (scatter.log() / _SCATTER_SPREAD) ** 2 / 2
-    surprise += luck**2 / 2
+    surprise = (_TAILS + 1) / 2 * errors.square_().div_(_TAILS * variance[:, None]).log1p_().sum(-1)
+    surprise += variance.log().sum(-1)[:, None] / 2
+    surprise += ((rate / _USUAL_RATE).log() / _RATE_SPREAD) ** 2 / 2
+    surprise += ((_SCATTERS.log() / _SCATTER_SPREAD) ** 2 / 2)[:, None, None] + (_LUCK**2 / 2)[:, None]
 
     weight = (surprise.min() - surprise).exp()
-    likely = weight > _NEGLIGIBLE
-    scatter, rate, place, shift, weight = scatter[likely], rate[likely], place[likely], shift[likely], weight[likely]
-    room = (allowed - shift - unit * _powers(rate, place, sizes)) / (usual * scatter[:, None])
+    scatters, lucks, curves = (weight > _NEGLIGIBLE).nonzero(as_tuple=True)
+    weight = weight[scatters, lucks, curves]
+    room = ((allowed - shift) / spread)[scatters, lucks][:, None]
+    room = room - (unit * _powers(rate, place, sizes))[curves] / spread[scatters]
     found: Tensor = weight @ torch.special.ndtr(room) / weight.sum()
     return found
 

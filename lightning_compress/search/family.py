@@ -43,12 +43,12 @@ class Family(Protocol):
         """About how many bytes it will have; cheap, and hardly ever rising with strength."""
         ...
 
-    def predict_drop(self, strength: float) -> float | None:
-        """About how much score it will lose, where that can be told without an evaluation."""
-        ...
-
     def scaled(self, group: str, by: float) -> Family:
         """The family whose part ``group`` is this much stronger than it is here."""
+        ...
+
+    def is_like(self, other: Family | None) -> bool:
+        """Whether what is measured of the other tells of this one, which is so at least where they are the same."""
         ...
 
 
@@ -95,10 +95,6 @@ class PlanFamily:
         part = place - below
         first = self._at_knot(below)
         return first * (self._at_knot(below + 1) / first) ** part if part else first
-
-    def predict_drop(self, strength: float) -> float | None:
-        """None: a plan alone does not tell."""
-        return None
 
     def scaled(self, group: str, by: float) -> PlanFamily:
         """The family with another offset for one group."""

@@ -11,7 +11,7 @@ from lightning_compress.search.family import Family
 from lightning_compress.search.prospect import Prospect
 from lightning_compress.search.session import BestScore, FewestBytes, Session, Trial, size_of
 
-_START_BITS = 3.0  # for each weight, in the first file of a family that predicts no drop
+_START_BITS = 3.0  # for each weight, in the first file
 _GAIN = 0.03  # of the bytes, hoped for from a family after another
 _FOR_DESCENT = 2  # evaluations kept to turn a better score into fewer bytes
 _TURN = 0.5  # of the strength, by which one part of the model is set apart from the others
@@ -22,7 +22,7 @@ def descend(session: Session, family: Family, effort: Effort, allowed: float, *,
 
     ``spare`` evaluations are left over, and one as long as nothing holds.
     """
-    start = _start(session, family, allowed)
+    start = _start(session)
     while session.left > max(spare, session.best is None):
         known = session.like(family)
         bias = session.bias(family)
@@ -100,16 +100,9 @@ def _is_better(trial: Trial, than: Trial, goal: FewestBytes | BestScore) -> bool
     return trial.score.value > than.score.value + least
 
 
-def _start(session: Session, family: Family, allowed: float) -> float:
-    """Size of the first file: by what other families reached, the drop that the family predicts, or the usual bits."""
+def _start(session: Session) -> float:
+    """Size of the first file of a family: by what other families reached, or the usual bits."""
     if session.best is not None and session.best[0].family is not None:
         return size_of(session.best[0].nbytes * (1 - _GAIN))
-    low, high = family.weakest, family.strongest
-    if family.predict_drop(low) is None:
-        weights = sum(weight.tensor.numel() for weight in session.evaluator.weights)
-        return size_of(_START_BITS * max(weights, 1) / 8)
-    while high - low > 1e-3 * (1 + abs(high)):
-        middle = (low + high) / 2
-        drop = family.predict_drop(middle)
-        low, high = (low, middle) if drop is None or drop > allowed else (middle, high)
-    return size_of(family.predict_bytes(low))
+    weights = sum(weight.tensor.numel() for weight in session.evaluator.weights)
+    return size_of(_START_BITS * max(weights, 1) / 8)

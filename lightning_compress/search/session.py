@@ -10,7 +10,7 @@ from typing import Protocol
 from lightning_compress.archive import Archive
 from lightning_compress.search.bootstrap import Drop, paired_drop
 from lightning_compress.search.evaluation import Evaluator
-from lightning_compress.search.family import Family, PlanFamily
+from lightning_compress.search.family import Family
 from lightning_compress.search.score import Score
 
 
@@ -114,9 +114,8 @@ class Session:
         return [trial for trial in self.trials if trial.family is family]
 
     def like(self, family: Family) -> list[Trial]:
-        """What was measured of a family and of those that differ from it in recovery alone."""
-        alike = family.is_like if isinstance(family, PlanFamily) else lambda other: other is family
-        return [trial for trial in self.trials if alike(trial.family)]
+        """What was measured of a family and of those that are like it."""
+        return [trial for trial in self.trials if family.is_like(trial.family)]
 
     def bias(self, family: Family) -> float:
         """Measured over predicted bytes, of the last measurement that tells of a family."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -58,7 +59,7 @@ class Rounded:
     strongest: float = 3.0
     groups: tuple[str, ...] = ()
     offsets: dict[str, float] = field(default_factory=dict)
-    predicted: dict[float, int] = field(default_factory=dict, init=False)
+    predicted: dict[int, int] = field(default_factory=dict, init=False)
 
     def archive(self, strength: float) -> Archive:
         def rounded(weight):
@@ -70,16 +71,21 @@ class Rounded:
         return compress(replace(self.weights, weights=tuple(map(rounded, self.weights))), Plan(Rule("*", Raw())))
 
     def predict_bytes(self, strength: float) -> float:
-        near = round(strength, 1)
-        if near not in self.predicted:
-            self.predicted[near] = self.archive(near).nbytes
-        return 1.1 * self.predicted[near]
+        """Between the archives of two whole strengths, and a tenth too much."""
+        below = math.floor(strength)
+        part = strength - below
+        return 1.1 * self._measured(below) ** (1 - part) * self._measured(below + 1) ** part
 
-    def predict_drop(self, strength: float) -> float | None:
-        return None
+    def _measured(self, strength: int) -> int:
+        if strength not in self.predicted:
+            self.predicted[strength] = self.archive(strength).nbytes
+        return self.predicted[strength]
 
     def scaled(self, group: str, by: float):
         return replace(self, offsets={**self.offsets, group: self.offsets.get(group, 0.0) + by})
+
+    def is_like(self, other) -> bool:
+        return other is self
 
 
 def state_of(module: nn.Module) -> dict[str, torch.Tensor]:

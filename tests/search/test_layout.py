@@ -57,7 +57,6 @@ def test_every_model_has_a_family_that_shrinks_with_strength(make):
     sizes = [family.archive(strength).nbytes for strength in (family.weakest, middle, family.strongest)]
     assert sizes == sorted(sizes, reverse=True)
     assert [round(family.predict_bytes(s)) for s in (family.weakest, middle)] == sizes[:2]
-    assert family.predict_drop(0.0) is None
     for group in family.groups:
         stronger, weaker = family.scaled(group, 2.0), family.scaled(group, -2.0)
         assert stronger.archive(middle).nbytes < weaker.archive(middle).nbytes
