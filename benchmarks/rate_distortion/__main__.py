@@ -41,6 +41,7 @@ def arguments(names: list[str]) -> argparse.ArgumentParser:
     parser.add_argument("--docs", type=Path, help="folder that takes copies of the CSV and the pictures")
     parser.add_argument("--model", action="append", choices=KINDS, help="default: both")
     parser.add_argument("--method", action="append", choices=names, help="default: all")
+    parser.add_argument("--threads", type=int, default=1, help="of torch; default: 1, so that two runs go side by side")
     parser.add_argument("--test", action="store_true", help="measure on the test text too: only for what gets reported")
     return parser
 
@@ -50,7 +51,7 @@ def main() -> None:
     options = arguments(names).parse_args()
     if find_spec("matplotlib") is None:
         raise SystemExit("matplotlib, which draws the picture, is not installed: pip install -e '.[charts]'")
-    torch.set_num_threads(1)
+    torch.set_num_threads(options.threads)
     options.out.mkdir(parents=True, exist_ok=True)
     store = Store(options.out / RESULTS[0])
     splits = ["val", "test"] if options.test else ["val"]

@@ -8,7 +8,7 @@ from lightning_compress.search.bootstrap import paired_drop
 from lightning_compress.search.budget import fit_budget, strength_at
 from lightning_compress.search.effort import Effort
 from lightning_compress.search.family import Family
-from lightning_compress.search.prospect import Prospect
+from lightning_compress.search.prospect import WORTH, Prospect
 from lightning_compress.search.session import BestScore, FewestBytes, Session, Trial, size_of
 
 _START_BITS = 3.0  # for each weight, in the first file
@@ -17,16 +17,18 @@ _FOR_DESCENT = 2  # evaluations kept to turn a better score into fewer bytes
 _TURN = 0.5  # of the strength, by which one part of the model is set apart from the others
 
 
-def descend(session: Session, family: Family, effort: Effort, allowed: float, *, spare: int = 0) -> None:
+def descend(
+    session: Session, family: Family, effort: Effort, allowed: float, *, spare: int = 0, worth: float = WORTH
+) -> None:
     """Measure a family where it may beat the best so far, until its smallest file that holds is known.
 
-    ``spare`` evaluations are left over, and one as long as nothing holds.
+    ``spare`` evaluations are left over, and one as long as nothing holds. Each must promise ``worth`` of the tolerance.
     """
     start = _start(session)
     while session.left > max(spare, session.best is None):
         known = session.like(family)
         bias = session.bias(family)
-        to_beat = math.inf if session.best is None or session.best[0].family is family else session.best[0].nbytes
+        to_beat = math.inf if session.best is None or session.best_family is family else session.best[0].nbytes
         prospect = Prospect(
             points=[(size_of(t.nbytes), t.drop.value) for t in known],
             smallest=size_of(family.predict_bytes(family.strongest) * bias),
@@ -35,6 +37,7 @@ def descend(session: Session, family: Family, effort: Effort, allowed: float, *,
             deviation=max((t.drop.deviation for t in known), default=0.0),
             tolerance=effort.tolerance,
             to_beat=size_of(to_beat),
+            worth=worth,
         )
         size = prospect.next_size(start)
         if size is None:
@@ -55,7 +58,7 @@ def turn(session: Session, effort: Effort, goal: FewestBytes | BestScore) -> Non
     What is gained in score is turned into bytes, where bytes are the goal.
     """
     for _ in range(effort.rounds):
-        if session.best is None or session.best[0].family is None:
+        if session.best is None or session.best_family is None:
             return
         begin = session.best[0]
         after = _turned(session, begin, goal)
@@ -102,7 +105,7 @@ def _is_better(trial: Trial, than: Trial, goal: FewestBytes | BestScore) -> bool
 
 def _start(session: Session) -> float:
     """Size of the first file of a family: by what other families reached, or the usual bits."""
-    if session.best is not None and session.best[0].family is not None:
+    if session.best is not None and session.best_family is not None:
         return size_of(session.best[0].nbytes * (1 - _GAIN))
     weights = sum(weight.tensor.numel() for weight in session.evaluator.weights)
     return size_of(_START_BITS * max(weights, 1) / 8)

@@ -16,7 +16,7 @@ import torch
 from lightning_compress.search.curve import chances
 
 _REACH = 0.5  # farthest step beyond everything measured, in the logarithm of bytes
-_WORTH = 0.25  # of the tolerance: what an evaluation must promise
+WORTH = 0.25  # of the tolerance: what an evaluation must promise, as long as something else may promise more
 _CANDIDATES = 200
 
 
@@ -31,6 +31,7 @@ class Prospect:
         deviation: standard deviation of a drop, as far as the score tells it.
         tolerance: difference in size that is not worth a measurement.
         to_beat: a size that is reached by other means already.
+        worth: share of the tolerance that a measurement must promise.
     """
 
     points: Sequence[tuple[float, float]]
@@ -40,6 +41,7 @@ class Prospect:
     deviation: float
     tolerance: float
     to_beat: float = math.inf
+    worth: float = WORTH
 
     def next_size(self, start: float) -> float | None:
         """The size to measure next, ``start`` if it is the first; None where too little is to be gained."""
@@ -59,4 +61,4 @@ class Prospect:
         for known, _ in self.points:
             gains[(sizes - known).abs() < self.tolerance] = 0
         promising = int(gains.argmax())
-        return float(sizes[promising]) if float(gains[promising]) > _WORTH * self.tolerance else None
+        return float(sizes[promising]) if float(gains[promising]) > self.worth * self.tolerance else None

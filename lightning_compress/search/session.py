@@ -94,6 +94,11 @@ class Session:
         """Evaluations left."""
         return self.limit - self.evaluator.count
 
+    @property
+    def best_family(self) -> Family | None:
+        """The family of the best so far; None where there is none, or it is of no family."""
+        return None if self.best is None else self.best[0].family
+
     def measure(self, archive: Archive, family: Family | None = None, strength: float = 0.0) -> Trial:
         """Score an archive, and keep it if it is the best so far.
 

@@ -34,6 +34,7 @@ from lightning_compress.weights import Weights
 _log = logging.getLogger(__name__)
 _NEGLIGIBLE = 1e-3  # of the allowed drop: noise that is not worth a word
 _FOR_LATER = 3  # evaluations at most that a family leaves to each one after it
+_LAST_WORTH = 0.1  # of the tolerance: what the last evaluations must promise
 _POINTS = 8  # of the frontier, that a budget leaves room for
 _WORTH_TRYING = 4  # a budget of a fourth of the raw bytes or more may hold the weights exactly, or in half precision
 _PLAIN = {
@@ -174,9 +175,10 @@ class _Search:
             spare = 0 if self.observer is not None else min(later * _FOR_LATER, session.left * later // (later + 1))
             descend(session, family, self.effort, goal.allowed, spare=spare)
         # What later families have left over may take the best, or the most promising, further.
-        reached = session.best[0].family if session.best is not None else None
-        descend(session, reached or families[0], self.effort, goal.allowed)
+        descend(session, session.best_family or families[0], self.effort, goal.allowed)
         turn(session, self.effort, goal)
+        # Nothing else is waiting for the evaluations that are left: less is worth one.
+        descend(session, session.best_family or families[0], self.effort, goal.allowed, worth=_LAST_WORTH)
         if session.best is None:
             self._fall_back(session)
         return session
@@ -231,7 +233,7 @@ class _Search:
 
 def _plain_name(session: Session) -> str | None:
     """Which of the plain plans the best archive was made by, if any."""
-    if session.best is None or session.best[0].family is not None:
+    if session.best is None or session.best_family is not None:
         return None
     plan = session.best[1].manifest.plan
     return next(name for name, plain in _PLAIN.items() if plain.to_config() == plan)
