@@ -178,5 +178,13 @@ def test_noise_costs_few_bytes():
     assert max(reached) < 12.2
 
 
+def test_what_promises_too_little_is_measured_where_less_is_worth_it():
+    points = run(partial(_noisy, random.Random(0)), deviation=0.0)
+    assert prospect(points, deviation=0.0).next_size(12.0) is None
+    size = prospect(points, deviation=0.0, worth=0.01).next_size(12.0)
+    assert size is not None
+    assert size < smallest_that_holds(points)
+
+
 def test_one_score_far_off_is_enough_where_little_is_to_be_gained():
     assert prospect([(12.0, 0.1), (11.5, ALLOWED + 0.31)], deviation=0.3).next_size(12.0) > 11.5

@@ -13,6 +13,7 @@ from torch import nn
 
 from lightning_compress import Archive, Plan, Score, Weights, smallest
 from lightning_compress.errors import SearchError
+from lightning_compress.search import smallest_file
 from lightning_compress.search.effort import EFFORTS
 
 
@@ -148,6 +149,16 @@ def test_minus_infinity_is_a_candidate_that_lost_everything(net):
 
     archive = smallest(net, evaluate, 8.0, families=rounded, progress=False)
     assert archive.manifest.metrics["search"]["score_after"] >= 92
+
+
+def test_evaluations_that_nothing_waits_for_are_spent_on_less(net, monkeypatch):
+    usual = Agreement(net)
+    before = smallest(net, usual, 5.0, families=rounded, progress=False)
+    monkeypatch.setattr(smallest_file, "_LAST_WORTH", 0.0)
+    all_spent = Agreement(net)
+    after = smallest(net, all_spent, 5.0, families=rounded, progress=False)
+    assert sum(map(len, after.streams.values())) <= sum(map(len, before.streams.values()))
+    assert usual.calls < all_spent.calls <= EFFORTS["default"].evaluations
 
 
 def test_a_better_family_wins_and_a_worse_one_costs_one_evaluation(net):
