@@ -7,11 +7,11 @@ one core, and so does each process that it starts: with more, they wait for each
 import os
 import sys
 
-for library in ("OMP", "OPENBLAS"):  # before they are loaded
-    os.environ.setdefault(f"{library}_NUM_THREADS", "1")
+import pytest
+from hypothesis import HealthCheck, settings
 
-import pytest  # noqa: E402
-from hypothesis import HealthCheck, settings  # noqa: E402
+for library in ("OMP", "OPENBLAS"):  # which are loaded with torch and numpy, later
+    os.environ.setdefault(f"{library}_NUM_THREADS", "1")
 
 settings.register_profile(
     "seeded", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]

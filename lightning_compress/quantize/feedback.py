@@ -78,8 +78,7 @@ def feedback_points(
     rest = weights.float().numpy(force=True).copy(order="C")
     upper = np.ascontiguousarray(factor.numpy(), np.float32)
     points = np.empty_like(rest)
-    free = rates or Rates.none()
-    costs, symbols, sums = free.table, free.bits.shape[2], free.sums_of_rows(*rest.shape)
+    costs, symbols, sums = (rates or Rates.none()).for_loops(*rest.shape)
     machine = None if trellis is None else machine_of(trellis, symbols)
     for start in range(0, len(rest), _ROWS):
         part, later = slice(start, start + _ROWS), slice(start + _ROWS, None)

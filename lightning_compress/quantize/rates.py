@@ -40,9 +40,10 @@ class Rates:
         table: Floats = np.float32(self.weight) * self.bits.reshape(-1)
         return table
 
-    def sums_of_rows(self, rows: int, columns: int) -> Bytes:
-        """``[rows, columns]``: ``sums`` the other way round, 0 where there is one class."""
-        return np.zeros((rows, columns), np.uint8) if self.sums is None else np.ascontiguousarray(self.sums.T)
+    def for_loops(self, rows: int, columns: int) -> tuple[Floats, int, Bytes]:
+        """As compiled loops take them: the tables, how many sizes each has, and ``[rows, columns]`` sums."""
+        sums = np.zeros((rows, columns), np.uint8) if self.sums is None else np.ascontiguousarray(self.sums.T)
+        return self.table, self.bits.shape[2], sums
 
     def starts(self, quantizers: Bytes | np.uint8) -> NDArray[np.intp]:
         """Where the table of each weight begins; as large as ``sums`` and the quantizers broadcast to."""

@@ -34,7 +34,6 @@ def trellis_points(
     rows = np.ascontiguousarray(weights.numpy(force=True), np.float32)
     even = np.empty((0, 0), np.bool_) if zeros is None else np.ascontiguousarray(zeros.numpy(force=True))
     points = np.empty_like(rows)
-    free = rates or Rates.none()
-    symbols = free.bits.shape[2]
-    walk_rows(rows, even, free.table, symbols, free.sums_of_rows(*rows.shape), points, machine_of(trellis, symbols))
+    costs, symbols, sums = (rates or Rates.none()).for_loops(*rows.shape)
+    walk_rows(rows, even, costs, symbols, sums, points, machine_of(trellis, symbols))
     return torch.from_numpy(points.astype(np.int16))

@@ -28,7 +28,7 @@ def descend(
     while session.left > max(spare, session.best is None):
         known = session.like(family)
         bias = session.bias(family)
-        to_beat = math.inf if session.best is None or session.best_family is family else session.best[0].nbytes
+        to_beat = math.inf if session.best is None or session.best[0].family is family else session.best[0].nbytes
         prospect = Prospect(
             points=[(size_of(t.nbytes), t.drop.value) for t in known],
             smallest=size_of(family.predict_bytes(family.strongest) * bias),
@@ -58,7 +58,7 @@ def turn(session: Session, effort: Effort, goal: FewestBytes | BestScore) -> Non
     What is gained in score is turned into bytes, where bytes are the goal.
     """
     for _ in range(effort.rounds):
-        if session.best is None or session.best_family is None:
+        if session.best is None or session.best[0].family is None:
             return
         begin = session.best[0]
         after = _turned(session, begin, goal)
@@ -105,7 +105,7 @@ def _is_better(trial: Trial, than: Trial, goal: FewestBytes | BestScore) -> bool
 
 def _start(session: Session) -> float:
     """Size of the first file of a family: by what other families reached, or the usual bits."""
-    if session.best is not None and session.best_family is not None:
+    if session.best is not None and session.best[0].family is not None:
         return size_of(session.best[0].nbytes * (1 - _GAIN))
     weights = sum(weight.tensor.numel() for weight in session.evaluator.weights)
     return size_of(_START_BITS * max(weights, 1) / 8)

@@ -233,7 +233,7 @@ class _Search:
 
 def _plain_name(session: Session) -> str | None:
     """Which of the plain plans the best archive was made by, if any."""
-    if session.best is None or session.best_family is not None:
+    if session.best is None or session.best[0].family is not None:
         return None
     plan = session.best[1].manifest.plan
     return next(name for name, plain in _PLAIN.items() if plain.to_config() == plan)
