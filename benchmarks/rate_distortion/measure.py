@@ -58,7 +58,7 @@ def _measured(
         candidate.write(path)
         seconds = time.perf_counter() - began
         state = candidate.read(path)
-        size, evaluations = path.stat().st_size, candidate.evaluations(path)
+        size, search = path.stat().st_size, candidate.search(path)
         content = digest_of_tensors(state)
         if files is not None:
             files.mkdir(exist_ok=True)
@@ -79,7 +79,8 @@ def _measured(
             round(seconds, 2),
             inputs,
             content,
-            evaluations,
+            search.evaluations,
+            search.recovered,
         )
         store.add(point)
         yield point

@@ -14,6 +14,19 @@ State = Mapping[str, Tensor]
 
 
 @dataclass(frozen=True)
+class Search:
+    """How a search made a file.
+
+    Attributes:
+        evaluations: how often it took the score of a candidate; 0 where no search made the file.
+        recovered: 1 where steps and vectors were then tuned, else 0.
+    """
+
+    evaluations: int = 0
+    recovered: int = 0
+
+
+@dataclass(frozen=True)
 class Candidate:
     """One setting of a method.
 
@@ -21,13 +34,13 @@ class Candidate:
         setting: unique within the method; stands in the CSV.
         write: makes the file at a path. Its size is what counts.
         read: the state dict out of that file and nothing else.
-        evaluations: the file → how often it took the score of a candidate to make it.
+        search: the file → what the search that made it says.
     """
 
     setting: str
     write: Callable[[Path], object]
     read: Callable[[Path], State]
-    evaluations: Callable[[Path], int] = lambda path: 0
+    search: Callable[[Path], Search] = lambda path: Search()
 
 
 @dataclass(frozen=True)

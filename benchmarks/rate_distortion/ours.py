@@ -19,7 +19,7 @@ from torch import nn
 
 import lightning_compress as lc
 from benchmarks.rate_distortion.calibration import SENTENCES, Text
-from benchmarks.rate_distortion.method import Candidate, Method
+from benchmarks.rate_distortion.method import Candidate, Method, Search
 from benchmarks.rate_distortion.source import Source
 from lightning_compress import Archive, Weights
 from lightning_compress.search import Family, PlanFamily, uniform_families
@@ -35,12 +35,13 @@ MAX_DROP = 0.3
 
 def saved(setting: str, archive: Callable[[], Archive]) -> Candidate:
     """The file of an archive, which is made when the file is wanted."""
-    return Candidate(setting, lambda path: archive().save(path), lc.load, evaluations_of)
+    return Candidate(setting, lambda path: archive().save(path), lc.load, search_of)
 
 
-def evaluations_of(path: Path) -> int:
-    """How often the search that made a file scored a candidate; 0 where no search did."""
-    return int(Archive.open(path).manifest.metrics.get("search", {}).get("evaluations", 0))
+def search_of(path: Path) -> Search:
+    """What a file says of the search that made it, if one did."""
+    facts = Archive.open(path).manifest.metrics.get("search", {})
+    return Search(int(facts.get("evaluations", 0)), int(facts.get("recovered", False)))
 
 
 def presets(source: Source) -> Iterable[Candidate]:
@@ -71,8 +72,13 @@ def recovered(source: Source) -> Iterable[Candidate]:
 
 def auto(source: Source) -> Iterable[Candidate]:
     """The smallest file that the search finds within ``MAX_DROP``."""
-    yield saved("no data", lambda: _searched(source, None))
-    yield saved("calibrated", lambda: _searched(source, Text(source)))
+    yield saved("no data", lambda: _searched(source, None, "default"))
+    yield saved("calibrated", lambda: _searched(source, Text(source), "default"))
+
+
+def thorough(source: Source) -> Iterable[Candidate]:
+    """The same, with three times the evaluations."""
+    yield saved("calibrated", lambda: _searched(source, Text(source), "thorough"))
 
 
 @contextmanager
@@ -114,12 +120,12 @@ def _walk(make: Callable[[], Family], strengths: Iterable[float]) -> Iterable[Ca
         yield saved(f"strength={strength:g}", partial(archive, strength))
 
 
-def _searched(source: Source, calibration: Text | None) -> Archive:
+def _searched(source: Source, calibration: Text | None, effort: str) -> Archive:
     def bleu(module: nn.Module) -> float:
         return source.bleu(module.state_dict(), "val")
 
     with loaded(source):
-        return lc.smallest(source.yardstick.model, bleu, MAX_DROP, calibration=calibration)
+        return lc.smallest(source.yardstick.model, bleu, MAX_DROP, calibration=calibration, effort=effort)
 
 
 METHODS = [
@@ -129,4 +135,5 @@ METHODS = [
     Method("calibrated", calibrated, CODE),
     Method("recovered", recovered, CODE),
     Method("auto", auto, CODE),
+    Method("thorough", thorough, CODE),
 ]

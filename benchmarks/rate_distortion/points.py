@@ -22,6 +22,7 @@ class Point:
         inputs: digest of the weights and of the code that made the file.
         content: digest of the weights read back.
         evaluations: how often the score of a candidate was taken to make the file.
+        recovered: 1 where a search then tuned steps and vectors, else 0.
     """
 
     model: str
@@ -36,6 +37,7 @@ class Point:
     inputs: str
     content: str
     evaluations: int = 0
+    recovered: int = 0
 
     @property
     def place(self) -> tuple[str, str, str, str]:
@@ -45,7 +47,8 @@ class Point:
 
 COLUMNS = [field.name for field in fields(Point)]
 _NEEDED = [field.name for field in fields(Point) if field.default is MISSING]
-_NUMBERS = {"bytes": int, "ratio": float, "bleu": float, "change": float, "seconds": float, "evaluations": int}
+_TYPES = {int: ("bytes", "evaluations", "recovered"), float: ("ratio", "bleu", "change", "seconds")}
+_NUMBERS = {name: number for number, names in _TYPES.items() for name in names}
 
 
 def read_points(path: Path) -> list[Point]:

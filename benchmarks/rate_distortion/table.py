@@ -21,14 +21,15 @@ from benchmarks.rate_distortion.source import Source
 from benchmarks.yardstick import yardstick_class
 
 BASELINE = "fp32"
+UNTUNED = "calibrated, no retraining"
 KINDS = {  # what a row is chosen from: methods, each with one setting or all; the baseline comes first
     "fp32": [(BASELINE, None)],
     "int4": [("int4", None)],
     "presets": [("presets", None)],
     "NNCodec 2": [("nncodec", None)],
     "no calibration data": [("data-free", None), ("observed", None), ("auto", "no data")],
-    "calibrated, no retraining": [("calibrated", None)],
-    "calibrated, with recovery": [("recovered", None), ("auto", "calibrated")],
+    UNTUNED: [("calibrated", None), ("auto", "calibrated"), ("thorough", "calibrated")],
+    "calibrated, with recovery": [("recovered", None), ("auto", "calibrated"), ("thorough", "calibrated")],
 }
 FILES = "files"
 
@@ -44,6 +45,8 @@ def smallest_files(points: Iterable[Point], max_drop: float) -> dict[str, Point]
     found = {}
     for kind, sources in KINDS.items():
         own = [p for p in holds if (p.method, p.setting) in sources or (p.method, None) in sources]
+        if kind == UNTUNED:
+            own = [point for point in own if not point.recovered]
         if own:
             found[kind] = max(own, key=lambda point: (point.ratio, point.bleu))
     return found

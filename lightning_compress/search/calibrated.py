@@ -15,7 +15,7 @@ from lightning_compress.quantize import Grid, Half, Raw
 from lightning_compress.search.allocation import Allocation, allocate
 from lightning_compress.search.calibration import Calibration, Distillation
 from lightning_compress.search.family import Family, PlanFamily
-from lightning_compress.search.layout import EXACT
+from lightning_compress.search.layout import EXACT, parts_of
 from lightning_compress.search.recovery import Recovery
 from lightning_compress.search.sensitivity import measure_sensitivity
 from lightning_compress.weights import Weights, matches_any
@@ -59,7 +59,8 @@ def calibrated_families(
         return calibrated_plan(allocations, {name: octaves(name) for name in allocations})
 
     guides = {name: allocation.guide for name, allocation in allocations.items()}
-    rounded = PlanFamily(weights, plan_at, WEAKEST, STRONGEST, guidance=guides)
+    parts = parts_of(weight for weight in weights if weight.name in allocations)
+    rounded = PlanFamily(weights, plan_at, WEAKEST, STRONGEST, parts, guidance=guides)
     recover = _recovery(weights, module, calibration, recovery, loaded)
     return (rounded,) if recover is None else (rounded, replace(rounded, recover=recover))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Protocol
 
 from lightning_compress.archive import Archive
@@ -14,6 +15,7 @@ from lightning_compress.quantize import Payload
 from lightning_compress.search.sample import sampled_bytes
 from lightning_compress.weights import Weights, one_thread
 
+_REST = ""  # what is of no part
 _KNOTS = 2  # strengths at which bytes are predicted, for each unit; between them they are interpolated
 
 
@@ -31,8 +33,16 @@ class Family(Protocol):
         ...
 
     @property
-    def groups(self) -> Sequence[str]:
-        """Parts of the model that can be made stronger or weaker apart; largest first."""
+    def shares(self) -> Mapping[str, float]:
+        """Part of the model that can be made stronger or weaker apart → its share of their weights; largest first.
+
+        Empty where there is no such part.
+        """
+        ...
+
+    @property
+    def offsets(self) -> Mapping[str, float]:
+        """Part → how much stronger it is than the rest, where it is."""
         ...
 
     def archive(self, strength: float) -> Archive:
@@ -43,12 +53,12 @@ class Family(Protocol):
         """About how many bytes it will have; cheap, and hardly ever rising with strength."""
         ...
 
-    def scaled(self, group: str, by: float) -> Family:
-        """The family whose part ``group`` is this much stronger than it is here."""
+    def with_offsets(self, offsets: Mapping[str, float]) -> Family:
+        """The same family with these offsets instead; :meth:`predict_bytes` of hundreds of them is asked for."""
         ...
 
     def is_like(self, other: Family | None) -> bool:
-        """Whether what is measured of the other tells of this one, which is so at least where they are the same."""
+        """Whether what is measured of the other tells of this one, which is so at least with other offsets."""
         ...
 
 
@@ -58,11 +68,11 @@ class PlanFamily:
 
     Args:
         weights: the exact weights.
-        plan_at: strength, and for some groups what is added to it → plan.
+        plan_at: strength, and for some parts what is added to it → plan.
         weakest: as in :class:`Family`.
         strongest: as in :class:`Family`.
-        groups: as in :class:`Family`.
-        offsets: group → what is added to its strength.
+        parts: part of the model that can be made stronger or weaker apart → its tensors; largest first.
+        offsets: part → what is added to its strength.
         guidance: what calibration measured, as for :func:`compress`.
         recover: the plan and its payloads → better payloads; None leaves them.
     """
@@ -71,11 +81,19 @@ class PlanFamily:
     plan_at: Callable[[float, Mapping[str, float]], Plan]
     weakest: float
     strongest: float
-    groups: Sequence[str] = ()
+    parts: Mapping[str, Sequence[str]] = field(default_factory=dict)
     offsets: Mapping[str, float] = field(default_factory=dict)
     guidance: Mapping[str, object] = field(default_factory=dict)
     recover: Callable[[Plan, Sequence[Payload]], Sequence[Payload]] | None = None
-    _predicted: dict[int, float] = field(default_factory=dict, init=False)
+    _predicted: dict[object, Mapping[str, float]] = field(default_factory=dict, repr=False)
+
+    @cached_property
+    def shares(self) -> Mapping[str, float]:
+        """Part → its share of the weights of all parts."""
+        sizes = {weight.name: weight.tensor.numel() for weight in self.weights}
+        of_parts = {part: sum(sizes[name] for name in names) for part, names in self.parts.items()}
+        total = sum(of_parts.values())
+        return {part: size / total for part, size in of_parts.items()}
 
     def archive(self, strength: float) -> Archive:
         """The archive of the plan at this strength."""
@@ -89,30 +107,35 @@ class PlanFamily:
             return assemble(self.weights, plan, payloads)
 
     def predict_bytes(self, strength: float) -> float:
-        """Bytes by what a sample of the weights takes under the plans of two neighbouring strengths."""
-        place = min(max(strength, self.weakest), self.strongest) * _KNOTS
-        below = math.floor(place)
-        part = place - below
-        first = self._at_knot(below)
-        return first * (self._at_knot(below + 1) / first) ** part if part else first
+        """Bytes by what a sample of each part takes under the plans of two neighbouring strengths."""
+        of_parts = (self._between(part, strength + self.offsets.get(part, 0.0)) for part in self.parts)
+        return self._between(_REST, strength) + sum(of_parts)
 
-    def scaled(self, group: str, by: float) -> PlanFamily:
-        """The family with another offset for one group."""
-        return replace(self, offsets={**self.offsets, group: self.offsets.get(group, 0.0) + by})
+    def with_offsets(self, offsets: Mapping[str, float]) -> PlanFamily:
+        """The family with these offsets, which shares what is predicted."""
+        return replace(self, offsets=offsets)
 
     def is_like(self, other: Family | None) -> bool:
-        """Whether the other makes files of the same plans, be it with recovery or without.
+        """Whether the other makes files of the same plans, be it with other offsets, with recovery or without.
 
         Recovery hardly changes bytes or score, so that what is measured of one tells of the other.
         """
-        return (
-            isinstance(other, PlanFamily)
-            and (self.plan_at, self.offsets) == (other.plan_at, other.offsets)
-            and self.guidance is other.guidance
-        )
+        return isinstance(other, PlanFamily) and self.plan_at == other.plan_at and self.guidance is other.guidance
 
-    def _at_knot(self, knot: int) -> float:
-        if knot not in self._predicted:
-            plan = self.plan_at(knot / _KNOTS, self.offsets)
-            self._predicted[knot] = float(sampled_bytes(self.weights, plan))
-        return self._predicted[knot]
+    def _between(self, part: str, strength: float) -> float:
+        place = min(max(strength, self.weakest), self.strongest) * _KNOTS
+        below = math.floor(place)
+        first, beyond = self._at_knot(below)[part], place - below
+        if not first or not beyond:
+            return first
+        ratio: float = (self._at_knot(below + 1)[part] / first) ** beyond
+        return first * ratio
+
+    def _at_knot(self, knot: int) -> Mapping[str, float]:
+        """Part → its bytes with no offsets, and ``_REST`` → those of everything else."""
+        key = self.plan_at, knot
+        if key not in self._predicted:
+            tensors = sampled_bytes(self.weights, self.plan_at(knot / _KNOTS, {}))
+            found = {part: sum(tensors[name] for name in names) for part, names in self.parts.items()}
+            self._predicted[key] = {**found, _REST: sum(tensors.values()) - sum(found.values())}
+        return self._predicted[key]

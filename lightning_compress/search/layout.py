@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from lightning_compress.weights import Weight, Weights, matches, matches_any, strip_wrappers
@@ -33,6 +33,17 @@ def layout_of(weights: Weights) -> Layout:
     return Layout(_patterns(vectors, others), _parts([w for w in weights if not is_vector(w)]))
 
 
+def parts_of(weights: Iterable[Weight]) -> dict[str, tuple[str, ...]]:
+    """Name of a part of the model → its tensors, largest part first; empty where there is one part alone."""
+    members: dict[str, list[Weight]] = {}
+    for weight in weights:
+        members.setdefault(weight.class_name.partition(".")[0], []).append(weight)
+    if len(members) < 2:
+        return {}
+    largest_first = sorted(members, key=lambda head: -sum(weight.tensor.numel() for weight in members[head]))
+    return {head: tuple(weight.name for weight in members[head]) for head in largest_first}
+
+
 def is_vector(weight: Weight) -> bool:
     """Whether a tensor is one of the many small ones that hardly count in bytes and much in score."""
     return weight.tensor.is_floating_point() and weight.tensor.squeeze().ndim < 2 and weight.tensor.numel() <= _SMALL
@@ -52,13 +63,5 @@ def _patterns(wanted: Sequence[str], unwanted: Sequence[str]) -> tuple[str, ...]
 
 
 def _parts(weights: Sequence[Weight]) -> dict[str, str]:
-    sizes: dict[str, int] = {}
-    nested: set[str] = set()
-    for weight in weights:
-        head, dot, _ = weight.class_name.partition(".")
-        sizes[head] = sizes.get(head, 0) + weight.tensor.numel()
-        nested |= {head} if dot else set()
-    if len(sizes) < 2:
-        return {}
-    largest_first = sorted(sizes, key=lambda head: -sizes[head])
-    return {head: f"{head}.*" if head in nested else head for head in largest_first}
+    nested = {head for head, dot, _ in (weight.class_name.partition(".") for weight in weights) if dot}
+    return {head: f"{head}.*" if head in nested else head for head in parts_of(weights)}

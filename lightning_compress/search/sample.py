@@ -14,8 +14,8 @@ _WHOLE = 32_768  # weights of a tensor that is not sampled
 _SHARE = 16  # of the rows of a larger one, every 16th
 
 
-def sampled_bytes(weights: Weights, plan: Plan) -> int:
-    """About the bytes of the archive that a plan makes: every sixteenth row of each large tensor is compressed.
+def sampled_bytes(weights: Weights, plan: Plan) -> dict[str, float]:
+    """About the bytes of each tensor under a plan: every sixteenth row of each large one is compressed.
 
     All methods and coders of the plan are at work, so whatever they gain is counted; tables and class numbers weigh
     more in a sample than in the whole, a few percent.
@@ -23,17 +23,22 @@ def sampled_bytes(weights: Weights, plan: Plan) -> int:
     Args:
         weights: the exact weights.
         plan: which must not depend on the shapes of tensors.
+
+    Returns:
+        Name of a tensor → its coded bytes, and ``""`` → those of the archive besides.
     """
     rows = {weight.name: _rows(weight.tensor) for weight in weights}
     sample = tuple(Weight(w.name, rows[w.name], w.class_name) for w in weights)
     archive = compress(replace(weights, weights=sample), plan)
     whole = {weight.name: weight.tensor.numel() for weight in weights}
-    missing = sum(
-        entry.coded_bytes * (whole[entry.name] - entry.elements) / entry.elements
-        for entry in archive.manifest.entries
-        if entry.elements
-    )
-    return round(archive.nbytes + missing)
+    entries = archive.manifest.entries
+    besides = float(archive.nbytes - sum(entry.coded_bytes for entry in entries))
+    coded = {entry.name: entry.coded_bytes * _times(whole[entry.name], entry.elements) for entry in entries}
+    return {**coded, "": besides}
+
+
+def _times(whole: int, sampled: int) -> float:
+    return whole / sampled if sampled else 1.0
 
 
 def _rows(tensor: Tensor) -> Tensor:

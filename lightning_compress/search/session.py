@@ -114,18 +114,9 @@ class Session:
         self.tell(self.evaluator.count, self._told())
         return trial
 
-    def of(self, family: Family) -> list[Trial]:
-        """What was measured of one family."""
-        return [trial for trial in self.trials if trial.family is family]
-
     def like(self, family: Family) -> list[Trial]:
         """What was measured of a family and of those that are like it."""
         return [trial for trial in self.trials if family.is_like(trial.family)]
-
-    def bias(self, family: Family) -> float:
-        """Measured over predicted bytes, of the last measurement that tells of a family."""
-        known = self.like(family)
-        return known[-1].nbytes / family.predict_bytes(known[-1].strength) if known else 1.0
 
     def _told(self) -> str:
         if self.best is None:

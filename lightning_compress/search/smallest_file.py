@@ -175,9 +175,7 @@ class _Search:
             spare = 0 if self.observer is not None else min(later * _FOR_LATER, session.left * later // (later + 1))
             descend(session, family, self.effort, goal.allowed, spare=spare)
         # What later families have left over may take the best, or the most promising, further.
-        descend(session, session.best_family or families[0], self.effort, goal.allowed)
-        turn(session, self.effort, goal)
-        # Nothing else is waiting for the evaluations that are left: less is worth one.
+        # Nothing else is waiting for them: less is worth one.
         descend(session, session.best_family or families[0], self.effort, goal.allowed, worth=_LAST_WORTH)
         if session.best is None:
             self._fall_back(session)

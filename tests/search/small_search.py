@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -57,9 +58,14 @@ class Rounded:
     weights: Weights
     weakest: float = -8.0
     strongest: float = 3.0
-    groups: tuple[str, ...] = ()
-    offsets: dict[str, float] = field(default_factory=dict)
-    predicted: dict[int, int] = field(default_factory=dict, init=False)
+    parts: tuple[str, ...] = ()
+    offsets: Mapping[str, float] = field(default_factory=dict)
+    predicted: dict[int, dict[str, int]] = field(default_factory=dict)
+
+    @property
+    def shares(self) -> dict[str, float]:
+        sizes = {part: sum(w.tensor.numel() for w in self.weights if w.class_name == part) for part in self.parts}
+        return {part: size / sum(sizes.values()) for part, size in sizes.items()}
 
     def archive(self, strength: float) -> Archive:
         def rounded(weight):
@@ -71,21 +77,27 @@ class Rounded:
         return compress(replace(self.weights, weights=tuple(map(rounded, self.weights))), Plan(Rule("*", Raw())))
 
     def predict_bytes(self, strength: float) -> float:
-        """Between the archives of two whole strengths, and a tenth too much."""
-        below = math.floor(strength)
-        part = strength - below
-        return 1.1 * self._measured(below) ** (1 - part) * self._measured(below + 1) ** part
+        """For each part between the archives of two whole strengths, and a tenth too much."""
+        return 1.1 * sum(self._between(part, strength + self.offsets.get(part, 0.0)) for part in ("", *self.parts))
 
-    def _measured(self, strength: int) -> int:
+    def _between(self, part: str, strength: float) -> float:
+        below = math.floor(strength)
+        beyond = strength - below
+        return self._measured(below)[part] ** (1 - beyond) * self._measured(below + 1)[part] ** beyond
+
+    def _measured(self, strength: int) -> dict[str, int]:
         if strength not in self.predicted:
-            self.predicted[strength] = self.archive(strength).nbytes
+            archive = self.with_offsets({}).archive(strength)
+            entries = archive.manifest.entries
+            found = {part: sum(e.coded_bytes for e in entries if e.class_name == part) for part in self.parts}
+            self.predicted[strength] = {**found, "": archive.nbytes - sum(found.values())}
         return self.predicted[strength]
 
-    def scaled(self, group: str, by: float):
-        return replace(self, offsets={**self.offsets, group: self.offsets.get(group, 0.0) + by})
+    def with_offsets(self, offsets: Mapping[str, float]):
+        return replace(self, offsets=offsets)
 
     def is_like(self, other) -> bool:
-        return other is self
+        return isinstance(other, Rounded) and other.predicted is self.predicted
 
 
 def state_of(module: nn.Module) -> dict[str, torch.Tensor]:

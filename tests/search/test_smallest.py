@@ -179,7 +179,7 @@ def test_a_part_that_bears_more_is_made_stronger(net):
         return agreement(module)
 
     def parted(weights):
-        return (Rounded(weights, groups=("embedding", "other")),)
+        return (Rounded(weights, parts=("embedding", "other")),)
 
     plain = smallest(net, evaluate, 5.0, families=rounded, progress=False)
     apart = smallest(net, evaluate, 5.0, families=parted, effort="thorough", progress=False)
