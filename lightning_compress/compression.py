@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib import metadata
 from os import PathLike, fspath
 from pathlib import Path
@@ -13,20 +12,12 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from lightning_compress.archive import Archive, Asset, Entry, Manifest, encode_asset, encode_tensor, is_archive
+from lightning_compress.archive import Archive, Asset, Entry, Manifest, encode_asset, is_archive
 from lightning_compress.archive.storage import becoming
 from lightning_compress.errors import ForeignFileError, WeightsError
-from lightning_compress.fitting import Fitted, fit, is_lossy, pruned_mask
-from lightning_compress.plan import Plan, Rule
-from lightning_compress.quantize import (
-    FactoredPayload,
-    FittedQuantizer,
-    Payload,
-    RawPayload,
-    Storage,
-    index_pruned,
-    sparse_forms,
-)
+from lightning_compress.payloads import CodedTensor, CodedTensors, fewest_bytes, payloads_of
+from lightning_compress.plan import Plan
+from lightning_compress.quantize import Payload
 from lightning_compress.weights import Weight, Weights, one_thread
 
 Source = Weights | Mapping[str, Tensor] | nn.Module | str | PathLike[str]
@@ -38,6 +29,7 @@ def compress(
     *,
     guidance: Mapping[str, object] | None = None,
     on_tensor: Callable[[Weight], None] | None = None,
+    known: CodedTensors | None = None,
 ) -> Archive:
     """Compress a model in memory.
 
@@ -49,6 +41,7 @@ def compress(
         guidance: name of a stored tensor → what calibration measured for it, for the quantizers that use it; tensors
             without are treated by their weights alone.
         on_tensor: called after each tensor, for progress.
+        known: tensors of this model as they were coded before, with this guidance; it learns of those that are new.
 
     Raises:
         WeightsError: the source cannot be taken.
@@ -57,7 +50,9 @@ def compress(
     with one_thread():
         weights = read_weights(source) if isinstance(source, (str, PathLike)) else Weights.of(source)
         resolved = Plan.resolve(plan)
-        return assemble(weights, resolved, payloads_of(weights, resolved, guidance or {}), on_tensor)
+        if known is None:
+            return assemble(weights, resolved, payloads_of(weights, resolved, guidance or {}), on_tensor)
+        return _archive(weights, resolved, known.coded(weights, resolved, guidance or {}), on_tensor)
 
 
 def read_weights(path: str | PathLike[str], *, exclude: Sequence[str] = ()) -> Weights:
@@ -74,28 +69,22 @@ def read_weights(path: str | PathLike[str], *, exclude: Sequence[str] = ()) -> W
     return Weights.from_checkpoint(path, exclude=exclude)
 
 
-def payloads_of(weights: Weights, plan: Plan, guidance: Mapping[str, object]) -> Iterator[Payload]:
-    """The payload of each tensor, in order, made when it is asked for.
-
-    Raises:
-        PlanError: the plan does not fit the model.
-    """
-    rules = plan.assign(weights)
-    fitted = fit(weights, rules)
-    for weight, rule in zip(weights, rules, strict=True):
-        yield _payload(weight, rule, fitted, guidance.get(weight.name))
-
-
 def assemble(
     weights: Weights, plan: Plan, payloads: Iterable[Payload], on_tensor: Callable[[Weight], None] | None = None
 ) -> Archive:
     """The archive of payloads, one for each tensor in order, each coded in the fewest bytes."""
+    coded = (fewest_bytes(weight, payload) for weight, payload in zip(weights, payloads, strict=True))
+    return _archive(weights, plan, coded, on_tensor)
+
+
+def _archive(
+    weights: Weights, plan: Plan, coded: Iterable[CodedTensor], on_tensor: Callable[[Weight], None] | None
+) -> Archive:
     entries: list[Entry] = []
     streams: dict[str, bytes] = {}
-    for weight, payload in zip(weights, payloads, strict=True):
-        entry, coded = _fewest_bytes(weight, payload)
+    for weight, (entry, data) in zip(weights, coded, strict=True):
         entries.append(entry)
-        streams[entry.key] = coded
+        streams[entry.key] = data
         if on_tensor is not None:
             on_tensor(weight)
     assets: list[Asset] = []
@@ -187,30 +176,3 @@ def _lightning_version() -> str:
     with contextlib.suppress(metadata.PackageNotFoundError):
         return metadata.version("lightning")
     return "2.0.0"
-
-
-def _fewest_bytes(weight: Weight, payload: Payload) -> tuple[Entry, bytes]:
-    """A payload coded as it is, or with its zeros apart."""
-    forms = (encode_tensor(weight.name, weight.class_name, form) for form in (payload, *sparse_forms(payload)))
-    return min(forms, key=lambda form: form[0].coded_bytes + len(json.dumps(form[0].payload)))
-
-
-def _payload(weight: Weight, rule: Rule | None, fitted: Fitted, guide: object) -> Payload:
-    """The payload of one tensor."""
-    tensor = weight.tensor.detach().cpu()
-    if rule is None or not is_lossy(weight):
-        return RawPayload(tensor)
-    quantizer = fitted.quantizer_of(weight, rule)
-    if weight.name in fitted.factors:
-        left, right = (_store(f, rule.storage, quantizer, None, None) for f in fitted.factors[weight.name])
-        return FactoredPayload(left, right, fitted.factors[weight.name][0].shape[1], tuple(tensor.shape))
-    cut = fitted.cuts.get(weight.name)
-    return _store(tensor, rule.storage, quantizer, None if cut is None else pruned_mask(tensor, cut), guide)
-
-
-def _store(
-    tensor: Tensor, storage: Storage, quantizer: FittedQuantizer | None, pruned: Tensor | None, guide: object
-) -> Payload:
-    if quantizer is not None:
-        return quantizer.store(tensor, storage, pruned=pruned, guide=guide)
-    return storage.store(tensor) if pruned is None else index_pruned(tensor, storage, pruned)

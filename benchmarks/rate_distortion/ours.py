@@ -72,13 +72,8 @@ def recovered(source: Source) -> Iterable[Candidate]:
 
 def auto(source: Source) -> Iterable[Candidate]:
     """The smallest file that the search finds within ``MAX_DROP``."""
-    yield saved("no data", lambda: _searched(source, None, "default"))
-    yield saved("calibrated", lambda: _searched(source, Text(source), "default"))
-
-
-def thorough(source: Source) -> Iterable[Candidate]:
-    """The same, with three times the evaluations."""
-    yield saved("calibrated", lambda: _searched(source, Text(source), "thorough"))
+    yield saved("no data", lambda: _searched(source, None))
+    yield saved("calibrated", lambda: _searched(source, Text(source)))
 
 
 @contextmanager
@@ -120,12 +115,12 @@ def _walk(make: Callable[[], Family], strengths: Iterable[float]) -> Iterable[Ca
         yield saved(f"strength={strength:g}", partial(archive, strength))
 
 
-def _searched(source: Source, calibration: Text | None, effort: str) -> Archive:
+def _searched(source: Source, calibration: Text | None) -> Archive:
     def bleu(module: nn.Module) -> float:
         return source.bleu(module.state_dict(), "val")
 
     with loaded(source):
-        return lc.smallest(source.yardstick.model, bleu, MAX_DROP, calibration=calibration, effort=effort)
+        return lc.smallest(source.yardstick.model, bleu, MAX_DROP, calibration=calibration)
 
 
 METHODS = [
@@ -135,5 +130,4 @@ METHODS = [
     Method("calibrated", calibrated, CODE),
     Method("recovered", recovered, CODE),
     Method("auto", auto, CODE),
-    Method("thorough", thorough, CODE),
 ]

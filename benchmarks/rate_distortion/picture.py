@@ -29,7 +29,6 @@ class Style:
 # Okabe and Ito's colours, which colour-blind readers can tell apart; greys for others' methods.
 STYLES = {
     "auto": Style("auto", "#000000", "*", single=True),
-    "thorough": Style("thorough", "#000000", "P", single=True),
     "recovered": Style("recovered", "#D55E00", "o"),
     "calibrated": Style("calibrated", "#0072B2", "o"),
     "observed": Style("observed", "#56B4E9", "o"),

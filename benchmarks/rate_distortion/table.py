@@ -28,8 +28,8 @@ KINDS = {  # what a row is chosen from: methods, each with one setting or all; t
     "presets": [("presets", None)],
     "NNCodec 2": [("nncodec", None)],
     "no calibration data": [("data-free", None), ("observed", None), ("auto", "no data")],
-    UNTUNED: [("calibrated", None), ("auto", "calibrated"), ("thorough", "calibrated")],
-    "calibrated, with recovery": [("recovered", None), ("auto", "calibrated"), ("thorough", "calibrated")],
+    UNTUNED: [("calibrated", None), ("auto", "calibrated")],
+    "calibrated, with recovery": [("recovered", None), ("auto", "calibrated")],
 }
 FILES = "files"
 

@@ -14,7 +14,7 @@ class Effort:
     Attributes:
         evaluations: calls of ``evaluate`` at most, the two of the exact weights included.
         tolerance: relative difference in bytes that is not worth an evaluation.
-        rounds: how often each part of the model is made stronger and weaker than the others.
+        rounds: how often each part of the model is made stronger and weaker than the others, in a budget of bytes.
         recovery: batches of calibration data that each candidate of recovery is trained on; 0 for no recovery.
     """
 

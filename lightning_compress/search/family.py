@@ -9,7 +9,8 @@ from functools import cached_property
 from typing import Protocol
 
 from lightning_compress.archive import Archive
-from lightning_compress.compression import assemble, compress, payloads_of
+from lightning_compress.compression import assemble, compress
+from lightning_compress.payloads import CodedTensors, payloads_of
 from lightning_compress.plan import Plan
 from lightning_compress.quantize import Payload
 from lightning_compress.search.sample import sampled_bytes
@@ -85,7 +86,8 @@ class PlanFamily:
     offsets: Mapping[str, float] = field(default_factory=dict)
     guidance: Mapping[str, object] = field(default_factory=dict)
     recover: Callable[[Plan, Sequence[Payload]], Sequence[Payload]] | None = None
-    _predicted: dict[object, Mapping[str, float]] = field(default_factory=dict, repr=False)
+    _predicted: dict[int, Mapping[str, float]] = field(default_factory=dict, init=False, repr=False)
+    _coded: CodedTensors = field(default_factory=CodedTensors, init=False, repr=False)
 
     @cached_property
     def shares(self) -> Mapping[str, float]:
@@ -99,7 +101,7 @@ class PlanFamily:
         """The archive of the plan at this strength."""
         plan = self.plan_at(strength, self.offsets)
         if self.recover is None:
-            return compress(self.weights, plan, guidance=self.guidance)
+            return compress(self.weights, plan, guidance=self.guidance, known=self._coded)
         with one_thread():
             payloads = list(payloads_of(self.weights, plan, self.guidance))
         payloads = list(self.recover(plan, payloads))
@@ -112,8 +114,11 @@ class PlanFamily:
         return self._between(_REST, strength) + sum(of_parts)
 
     def with_offsets(self, offsets: Mapping[str, float]) -> PlanFamily:
-        """The family with these offsets, which shares what is predicted."""
-        return replace(self, offsets=offsets)
+        """The family with these offsets, which shares what was predicted and coded."""
+        other = replace(self, offsets=offsets)
+        object.__setattr__(other, "_predicted", self._predicted)
+        object.__setattr__(other, "_coded", self._coded)
+        return other
 
     def is_like(self, other: Family | None) -> bool:
         """Whether the other makes files of the same plans, be it with other offsets, with recovery or without.
@@ -133,9 +138,8 @@ class PlanFamily:
 
     def _at_knot(self, knot: int) -> Mapping[str, float]:
         """Part → its bytes with no offsets, and ``_REST`` → those of everything else."""
-        key = self.plan_at, knot
-        if key not in self._predicted:
+        if knot not in self._predicted:
             tensors = sampled_bytes(self.weights, self.plan_at(knot / _KNOTS, {}))
             found = {part: sum(tensors[name] for name in names) for part, names in self.parts.items()}
-            self._predicted[key] = {**found, _REST: sum(tensors.values()) - sum(found.values())}
-        return self._predicted[key]
+            self._predicted[knot] = {**found, _REST: sum(tensors.values()) - sum(found.values())}
+        return self._predicted[knot]

@@ -19,8 +19,8 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
-from lightning_compress.compression import payloads_of
 from lightning_compress.errors import SearchError
+from lightning_compress.payloads import payloads_of
 from lightning_compress.plan import Plan, Rule
 from lightning_compress.quantize import GridPayload, Payload
 from lightning_compress.search.calibration import Distillation, batches_of

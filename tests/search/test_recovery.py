@@ -13,8 +13,9 @@ from small_search import Net, expect_same, state_of
 from torch import nn
 
 from lightning_compress import Half, Plan, Rule, Weights
-from lightning_compress.compression import assemble, payloads_of
+from lightning_compress.compression import assemble
 from lightning_compress.errors import SearchError
+from lightning_compress.payloads import payloads_of
 from lightning_compress.quantize import Grid, GridPayload, HalfPayload
 from lightning_compress.search import evaluating
 from lightning_compress.search.evaluation import exact_tensors

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lightning_compress.compression import assemble, payloads_of
+from lightning_compress.compression import assemble
+from lightning_compress.payloads import payloads_of
 from lightning_compress.search.layers.strengths import Strength
 from lightning_compress.weights import Weight, Weights, one_thread
 
