@@ -36,11 +36,10 @@ def descend(
             if option is None:
                 return
             offsets, strength = option.offsets, option.strength
-        candidate = family.with_offsets(offsets)
-        archive = candidate.archive(strength)
-        if any(trial.nbytes == archive.nbytes for trial in known):
+        candidate, left = family.with_offsets(offsets), session.left
+        session.measure(candidate.archive(strength), candidate, strength)
+        if session.left == left:  # the weights were scored before: strength changes nothing any more
             return
-        session.measure(archive, candidate, strength)
 
 
 def turn(session: Session, effort: Effort, goal: BestScore) -> None:
