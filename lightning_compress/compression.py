@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from lightning_compress.archive import Archive, Asset, Entry, Manifest, encode_asset, is_archive
 from lightning_compress.archive.storage import becoming
 from lightning_compress.errors import ForeignFileError, WeightsError
-from lightning_compress.payloads import CodedTensor, CodedTensors, fewest_bytes, payloads_of
+from lightning_compress.payloads import CodedTensor, CodedTensors, fewest_bytes
 from lightning_compress.plan import Plan
 from lightning_compress.quantize import Payload
 from lightning_compress.weights import Weight, Weights, one_thread
@@ -50,9 +50,8 @@ def compress(
     with one_thread():
         weights = read_weights(source) if isinstance(source, (str, PathLike)) else Weights.of(source)
         resolved = Plan.resolve(plan)
-        if known is None:
-            return assemble(weights, resolved, payloads_of(weights, resolved, guidance or {}), on_tensor)
-        return _archive(weights, resolved, known.coded(weights, resolved, guidance or {}), on_tensor)
+        coded = (known or CodedTensors()).coded(weights, resolved, guidance or {})
+        return _archive(weights, resolved, coded, on_tensor)
 
 
 def read_weights(path: str | PathLike[str], *, exclude: Sequence[str] = ()) -> Weights:

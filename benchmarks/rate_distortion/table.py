@@ -21,15 +21,15 @@ from benchmarks.rate_distortion.source import Source
 from benchmarks.yardstick import yardstick_class
 
 BASELINE = "fp32"
-UNTUNED = "calibrated, no retraining"
-KINDS = {  # what a row is chosen from: methods, each with one setting or all; the baseline comes first
-    "fp32": [(BASELINE, None)],
-    "int4": [("int4", None)],
-    "presets": [("presets", None)],
-    "NNCodec 2": [("nncodec", None)],
-    "no calibration data": [("data-free", None), ("observed", None), ("auto", "no data")],
-    UNTUNED: [("calibrated", None), ("auto", "calibrated")],
-    "calibrated, with recovery": [("recovered", None), ("auto", "calibrated")],
+# What a row is chosen from: the first columns ``method, setting, recovered`` of a point. The baseline comes first.
+KINDS: dict[str, list[tuple[str | int, ...]]] = {
+    "fp32": [(BASELINE,)],
+    "int4": [("int4",)],
+    "presets": [("presets",)],
+    "NNCodec 2": [("nncodec",)],
+    "no calibration data": [("data-free",), ("observed",), ("auto", "no data")],
+    "calibrated, no retraining": [("calibrated",), ("auto", "calibrated", 0)],
+    "calibrated, with recovery": [("recovered",), ("auto", "calibrated")],
 }
 FILES = "files"
 
@@ -44,9 +44,7 @@ def smallest_files(points: Iterable[Point], max_drop: float) -> dict[str, Point]
     holds = [point for point in points if point.change >= -max_drop]
     found = {}
     for kind, sources in KINDS.items():
-        own = [p for p in holds if (p.method, p.setting) in sources or (p.method, None) in sources]
-        if kind == UNTUNED:
-            own = [point for point in own if not point.recovered]
+        own = [p for p in holds if any((p.method, p.setting, p.recovered)[: len(s)] == s for s in sources)]
         if own:
             found[kind] = max(own, key=lambda point: (point.ratio, point.bleu))
     return found

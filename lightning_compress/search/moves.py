@@ -32,7 +32,7 @@ def descend(
         else:
             space = Space(family, known, allowed)
             to_beat = space.largest + REACH if session.best is None else size_of(session.best[0].nbytes)
-            option = most_promising(space.measured(), space.options(to_beat), to_beat, effort.tolerance, worth)
+            option = most_promising(space.measured, space.options(to_beat), to_beat, effort.tolerance, worth)
             if option is None:
                 return
             offsets, strength = option.offsets, option.strength

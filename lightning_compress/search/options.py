@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import combinations
 
 import torch
@@ -42,6 +43,10 @@ class Option:
     place: Place
     size: float
 
+    def level(self, part: str) -> float:
+        """The strength of a part."""
+        return self.strength + self.offsets.get(part, 0.0)
+
 
 class Space:
     """The files of a family, with whatever offsets.
@@ -59,12 +64,15 @@ class Space:
         self._whole = family.with_offsets({})
         self._levels: dict[float, float] = {}
         self._options = [self._at(t.strength, _offsets_of(t), size_of(t.nbytes)) for t in known]
+        # Logarithms of the measured over the predicted bytes of each known file; the last one tells of new ones.
+        self._biases = [option.size - self._predicted(option.strength, option.offsets) for option in self._options]
 
     @property
     def largest(self) -> float:
         """Logarithm of the most bytes to expect."""
-        return self._predicted(self.family.weakest, self.family.offsets) + self._bias
+        return self._predicted(self.family.weakest, self.family.offsets) + self._biases[-1]
 
+    @cached_property
     def measured(self) -> Measured:
         """What is known, as chances are computed from."""
         places = torch.tensor([option.place for option in self._options], dtype=torch.float64)
@@ -80,21 +88,12 @@ class Space:
             found.pop(option.place, None)
         return [option for option in found.values() if option.size < to_beat]
 
-    @property
-    def _bias(self) -> float:
-        return self._bias_of(len(self._known) - 1)
-
-    def _bias_of(self, number: int) -> float:
-        """Logarithm of the measured over the predicted bytes of a known file."""
-        option = self._options[number]
-        return option.size - self._predicted(option.strength, option.offsets)
-
     def _predicted(self, strength: float, offsets: Mapping[str, float]) -> float:
         return size_of(self.family.with_offsets(offsets).predict_bytes(strength))
 
     def _line(self, to_beat: float) -> Iterator[Option]:
         """All parts stronger or weaker together."""
-        family, bias = self.family, self._bias
+        family, bias = self.family, self._biases[-1]
         smallest = min(option.size for option in self._options) - REACH
         weakest, strongest = (strength_at(family, math.exp(size - bias)) for size in (to_beat, smallest))
         for strength in torch.linspace(weakest, strongest, _LINE, dtype=torch.float64).tolist():
@@ -103,20 +102,20 @@ class Space:
     def _around(self, number: int) -> Iterator[Option]:
         """One or two parts of a known file made smaller, or one as it is in another file."""
         known = self._options[number]
-        levels = {part: self._level(known, part) for part in self.family.shares}
+        levels = {part: known.level(part) for part in self.family.shares}
         for step in _STEPS:
             smaller = {part: self._stronger(level, step) for part, level in levels.items()}
             for one, other in [(part, part) for part in levels] + list(combinations(levels, 2)):
                 yield self._moved(number, {one: smaller[one], other: smaller[other]})
         for file in self._options:
             for part in levels:
-                yield self._moved(number, {part: self._level(file, part)})
+                yield self._moved(number, {part: file.level(part)})
 
     def _starts(self) -> set[int]:
         """Numbers of the known files that others are made from."""
         sizes = [option.size for option in self._options]
         drops = [trial.drop.value for trial in self._known]
-        unit = self.measured().unit
+        unit = self.measured.unit
         holding = (number for number, drop in enumerate(drops) if drop <= self.allowed)
         by_size = sorted(holding, key=lambda number: sizes[number])
         # Drops as they would be at one size, by the usual curve.
@@ -126,14 +125,11 @@ class Space:
     def _moved(self, number: int, levels: Mapping[str, float]) -> Option:
         known = self._options[number]
         offsets = {**known.offsets, **{part: level - known.strength for part, level in levels.items()}}
-        return self._at(known.strength, offsets, self._predicted(known.strength, offsets) + self._bias_of(number))
+        return self._at(known.strength, offsets, self._predicted(known.strength, offsets) + self._biases[number])
 
     def _at(self, strength: float, offsets: Mapping[str, float], size: float) -> Option:
         levels = [strength + offsets.get(part, 0.0) for part in self.family.shares] or [strength]
         return Option(strength, offsets, tuple(map(self._size_at, levels)), size)
-
-    def _level(self, option: Option, part: str) -> float:
-        return option.strength + option.offsets.get(part, 0.0)
 
     def _stronger(self, level: float, step: float) -> float:
         """The strength at which the whole would be smaller by a step."""

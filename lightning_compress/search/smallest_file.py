@@ -174,8 +174,7 @@ class _Search:
             # Behind a guided family the plain one is no hope but a check, and has what is left.
             spare = 0 if self.observer is not None else min(later * _FOR_LATER, session.left * later // (later + 1))
             descend(session, family, self.effort, goal.allowed, spare=spare)
-        # What later families have left over may take the best, or the most promising, further.
-        # Nothing else is waiting for them: less is worth one.
+        # What is left over may take the best, or the most promising, further; less is worth it, for nothing else waits.
         descend(session, session.best_family or families[0], self.effort, goal.allowed, worth=_LAST_WORTH)
         if session.best is None:
             self._fall_back(session)

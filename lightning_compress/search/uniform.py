@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cache
 
 from lightning_compress.plan import Plan, Rule
 from lightning_compress.quantize import Grid, Half, Raw
 from lightning_compress.search.family import PlanFamily
 from lightning_compress.search.layout import EXACT, Layout, is_vector, layout_of, parts_of
-from lightning_compress.weights import Weight, Weights, matches_any, standard_deviation
+from lightning_compress.weights import Weights, matches_any, standard_deviation
 
 WEAKEST, STRONGEST = -8.0, 2.0  # binary logarithms of the step in standard deviations
 _VECTOR_STEP = 2.0**-5  # standard deviations of a vector; all vectors together are a hundredth of a model
@@ -24,10 +25,13 @@ def uniform_families(weights: Weights) -> Sequence[PlanFamily]:
     ]
     parts = parts_of(matrices)
 
+    @cache
+    def spread(names: frozenset[str]) -> float:
+        return standard_deviation([weight.tensor for weight in matrices if weight.name in names])
+
     def plan_at(strength: float, offsets: Mapping[str, float]) -> Plan:
         apart = {part: offset for part, offset in offsets.items() if offset}
-        units = _units(matrices, {part: parts[part] for part in apart}) if apart else {}
-        return uniform_plan(layout, strength, apart, units)
+        return uniform_plan(layout, strength, apart, _units(spread, parts, apart) if apart else {})
 
     return (PlanFamily(weights, plan_at, WEAKEST, STRONGEST, parts),)
 
@@ -52,20 +56,18 @@ def uniform_plan(layout: Layout, strength: float, apart: Mapping[str, float], un
     return Plan(*exact, *vectors, *of_parts, rest)
 
 
-def _units(matrices: Sequence[Weight], apart: Mapping[str, Sequence[str]]) -> dict[str, float]:
+def _units(
+    spread: Callable[[frozenset[str]], float], parts: Mapping[str, Sequence[str]], apart: Iterable[str]
+) -> dict[str, float]:
     """How often the spread of each part apart, and of the rest, goes into that of all.
 
     A step counts standard deviations of the weights of its rule. These factors make it count those of all weights, so
     that it stays what it was when a part is set apart.
     """
-    names = {name for part in apart.values() for name in part}
-    members = {**apart, _REST: [weight.name for weight in matrices if weight.name not in names]}
-    whole = standard_deviation([weight.tensor for weight in matrices])
-    spreads = {
-        part: standard_deviation([weight.tensor for weight in matrices if weight.name in set(those)])
-        for part, those in members.items()
-    }
-    return {part: whole / spread for part, spread in spreads.items() if spread > 0}
+    members = {part: frozenset(parts[part]) for part in apart}
+    whole = frozenset(name for names in parts.values() for name in names)
+    members[_REST] = whole.difference(*members.values())
+    return {part: spread(whole) / spread(names) for part, names in members.items() if spread(names) > 0}
 
 
 def _grid(strength: float, unit: float) -> Grid:

@@ -18,7 +18,7 @@ PARTS = {"body": 0.4, "head": 0.25, "tail": 0.2, "rest": 0.15}
 
 
 class World:
-    """Weights of a bit more or less than two bits, and scores as of a translation model: the judge and its files.
+    """Scores as of a translation model, in place of one.
 
     A strength of 0 has 32 bits; the drop grows with the fourth power of the ratio, and each part adds its own luck.
     """

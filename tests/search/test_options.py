@@ -46,11 +46,11 @@ def space(*known, shares=SHARES):
 
 
 def levels(option):
-    return {part: round(option.strength + option.offsets.get(part, 0.0), 3) for part in SHARES}
+    return {part: round(option.level(part), 3) for part in SHARES}
 
 
 def test_a_place_tells_the_size_that_the_whole_would_have():
-    known = space(({}, 0.0, 0.1), ({"head": 0.5}, 1.0, 0.4)).measured()
+    known = space(({}, 0.0, 0.1), ({"head": 0.5}, 1.0, 0.4)).measured
     assert known.places.tolist() == [pytest.approx([10.0] * 3), pytest.approx([9.0, 8.5, 9.0])]
     assert known.drops.tolist() == pytest.approx([0.1, 0.4])
     assert known.shares.tolist() == [0.5, 0.3, 0.2]
@@ -60,7 +60,7 @@ def test_a_place_tells_the_size_that_the_whole_would_have():
 def test_options_are_smaller_than_what_they_must_beat_and_none_was_measured(shares):
     held = space(({}, 0.0, 0.1), ({}, 1.0, 0.6), shares=shares)
     options = held.options(10.0)
-    measured = held.measured().places.tolist()
+    measured = held.measured.places.tolist()
     assert len(options) > 50
     assert all(option.size < 10.0 for option in options)
     assert all(list(option.place) not in measured for option in options)
@@ -101,6 +101,6 @@ def test_sizes_follow_what_was_measured_of_the_file_that_is_changed():
 
 def test_a_family_without_parts_has_a_line_alone():
     alone = space(({}, 0.0, 0.1), shares={})
-    assert alone.measured().shares.tolist() == [1.0]
-    assert torch.equal(alone.measured().places, torch.full((1, 1), 10.0, dtype=torch.float64))
+    assert alone.measured.shares.tolist() == [1.0]
+    assert torch.equal(alone.measured.places, torch.full((1, 1), 10.0, dtype=torch.float64))
     assert all(option.offsets == {} for option in alone.options(10.0))
