@@ -15,10 +15,10 @@ from lightning_compress.archive.encode import decode_streams
 from lightning_compress.archive.envelope import canonical, to_envelope
 from lightning_compress.archive.report import Report, report
 from lightning_compress.archive.spec import Entry, Manifest
-from lightning_compress.archive.storage import read_bytes, replace_file
 from lightning_compress.errors import FormatError, VerificationError
+from lightning_compress.files import read_bytes, replace_file
 from lightning_compress.quantize import Words
-from lightning_compress.weights import one_thread
+from lightning_compress.runtime import one_thread
 
 
 @dataclass(frozen=True, eq=False)

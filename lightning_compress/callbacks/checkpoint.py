@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import torch
 
+from lightning_compress import files
 from lightning_compress.archive import Archive, is_archive
-from lightning_compress.callbacks import evaluation, files, seam
+from lightning_compress.callbacks import companion_files, evaluation, seam
 from lightning_compress.callbacks.auto import Auto
 from lightning_compress.callbacks.base import callback_class
 from lightning_compress.callbacks.collective import gather, on_rank_zero, shape_only
@@ -19,12 +20,12 @@ from lightning_compress.callbacks.monitored import Mode
 from lightning_compress.callbacks.naming import is_temporary, partner_of
 from lightning_compress.callbacks.policy import Policy, When
 from lightning_compress.callbacks.publishing import Publishing
-from lightning_compress.compression import compress
 from lightning_compress.errors import CallbackError, CompressionError
 from lightning_compress.logging import Artifacts
+from lightning_compress.pipeline.compression import compress
 from lightning_compress.plan import Plan
-from lightning_compress.search import kept_randomness
-from lightning_compress.search.progress import working
+from lightning_compress.runtime import preserved_random_state
+from lightning_compress.runtime.progress import spinner
 from lightning_compress.weights import Weights
 
 if TYPE_CHECKING:
@@ -131,7 +132,7 @@ class CompressCheckpoint(_Callback):
         if shapes is None:
             return
         try:
-            with kept_randomness():
+            with preserved_random_state():
                 weights = self.weights_of(pl_module, shapes)
                 if self.plan:
                     self.plan.assign(weights)
@@ -195,7 +196,7 @@ class CompressCheckpoint(_Callback):
 
         def follow() -> None:
             if is_archive(source):
-                files.link(source, partner)
+                companion_files.link(source, partner)
             else:
                 _discard(partner)
 
@@ -235,7 +236,7 @@ class CompressCheckpoint(_Callback):
 
     def _compressed(self, trainer: Any, weights: Weights) -> Archive:
         if self.plan:
-            with working(trainer.progress_bar_callback is not None, "compressing the checkpoint"):
+            with spinner(trainer.progress_bar_callback is not None, "compressing the checkpoint"):
                 return compress(weights, self.plan)
         assert self._auto is not None
         return self._auto.compress(trainer, weights)
@@ -262,7 +263,7 @@ class CompressCheckpoint(_Callback):
 def _cleanly(target: str, work: Callable[[], None]) -> None:
     """Do the work; if it fails leave nothing at ``target``, not even what an earlier save left there."""
     try:
-        with kept_randomness(), torch.no_grad():
+        with preserved_random_state(), torch.no_grad():
             work()
     except Exception as error:
         _discard(target)
@@ -274,7 +275,7 @@ def _cleanly(target: str, work: Callable[[], None]) -> None:
 def _discard(path: str) -> None:
     """Delete a compressed file; a failure is logged, not raised, since every other file is still good."""
     try:
-        files.discard(path)
+        companion_files.discard(path)
     except Exception as error:
         _log.error("the compressed file %s is not needed any more and cannot be deleted: %s", path, error)
 

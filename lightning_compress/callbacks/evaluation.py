@@ -9,11 +9,11 @@ from torch.distributed.checkpoint.state_dict import StateDictOptions, set_model_
 
 from lightning_compress.archive import Archive, is_archive
 from lightning_compress.callbacks.collective import on_rank_zero, whole_state
-from lightning_compress.callbacks.files import exists
 from lightning_compress.callbacks.naming import CHECKPOINT_SUFFIX, SUFFIX, checkpoints_of
-from lightning_compress.compression import as_checkpoint
 from lightning_compress.errors import CallbackError
-from lightning_compress.loading import load_into, match_state
+from lightning_compress.files import exists
+from lightning_compress.loading import as_checkpoint
+from lightning_compress.weights import load_into, match_state
 
 # Marks the dictionaries that come from a compressed file, on their way through Lightning's hooks.
 _ORIGIN = "lightning_compress"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from os import PathLike, fspath
 
-from lightning_compress.archive.storage import PARTIAL
+from lightning_compress.files import PARTIAL
 
 CHECKPOINT_SUFFIX = ".ckpt"
 SUFFIX = ".safetensors"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Literal, get_args
 
-from lightning_compress.callbacks.files import is_inside, same_place
 from lightning_compress.errors import CallbackError
+from lightning_compress.files import is_inside, same_place
 
 When = Literal["all", "best", "last"]
 

@@ -19,8 +19,8 @@ from lightning_compress.logging import (
     runs_of,
 )
 from lightning_compress.logging.environment import git_commit
-from lightning_compress.logging.sparing import Sparing
-from lightning_compress.search import kept_randomness
+from lightning_compress.logging.throttle import Sparing
+from lightning_compress.runtime import preserved_random_state
 from lightning_compress.weights import Weights
 
 SHARE = 0.005  # of the time, that drawing charts may take
@@ -49,7 +49,7 @@ class Publishing:
         if not trainer.is_global_zero:
             return
         self._plan = plan
-        with _harmless("describing the run"), kept_randomness():
+        with _harmless("describing the run"), preserved_random_state():
             self._commit = git_commit() if self._uploads else None
             describe_runs(trainer.loggers, plan)
         if self._uploads and not runs_of(trainer.loggers):

@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import Any
 
 from lightning_compress.errors import CallbackError
-from lightning_compress.report.words import marked
+from lightning_compress.report.word_differences import marked
 from lightning_compress.search import Drop, Score, bleu_score, paired_drop
 
 COLUMNS = ("source", "reference", "exact", "compressed")

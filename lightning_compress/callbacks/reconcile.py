@@ -8,8 +8,9 @@ from functools import partial
 from os import PathLike, fspath
 from pathlib import Path
 
+from lightning_compress import files
 from lightning_compress.archive import Archive, is_archive
-from lightning_compress.callbacks import files
+from lightning_compress.callbacks import companion_files
 from lightning_compress.callbacks.naming import (
     CHECKPOINT_SUFFIX,
     PARTIAL_SUFFIX,
@@ -18,8 +19,8 @@ from lightning_compress.callbacks.naming import (
     is_temporary,
     partner_of,
 )
-from lightning_compress.compression import compress
 from lightning_compress.errors import CompressionError
+from lightning_compress.pipeline.compression import compress
 from lightning_compress.plan import Plan
 from lightning_compress.weights import Weights
 
@@ -74,7 +75,7 @@ def reconcile(
     supply = partial(_supply, plan=plan, classes=classes, exclude=exclude)
     supplied = [path for path in files_first if _is_checkpoint(path) and _succeeds(supply, path, failed)]
     left_over = [path for path in reversed(files_first) if _is_left_over(path)]
-    deleted = sorted(path for path in left_over if _succeeds(files.discard, path, failed))
+    deleted = sorted(path for path in left_over if _succeeds(companion_files.discard, path, failed))
     return Reconciled(tuple(map(partner_of, supplied)), tuple(deleted), failed)
 
 
@@ -95,7 +96,7 @@ def _supply(
         return False
     linked = partner_of(Path(checkpoint).resolve()) if Path(checkpoint).is_symlink() else partner
     if linked != partner and is_archive(linked):
-        files.link(linked, partner)
+        companion_files.link(linked, partner)
     else:
         compress(Weights.from_checkpoint(checkpoint, classes=classes, exclude=exclude), plan).save(partner)
     return True

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 
-from lightning_compress.archive.storage import read_bytes
-from lightning_compress.callbacks import files, seam
+from lightning_compress import files
+from lightning_compress.callbacks import companion_files, seam
 from lightning_compress.callbacks.base import callback_class
 from lightning_compress.callbacks.collective import is_sharded, on_rank_zero
 from lightning_compress.callbacks.measure import Measure, Wishes
@@ -18,16 +18,17 @@ from lightning_compress.callbacks.moments import Moments
 from lightning_compress.callbacks.monitored import Mode
 from lightning_compress.callbacks.naming import is_temporary
 from lightning_compress.errors import CallbackError, CompressionError
+from lightning_compress.files import read_bytes
 from lightning_compress.logging import log_sensitivity, logging_step
+from lightning_compress.runtime import preserved_random_state
 from lightning_compress.search import (
     Calibration,
     Evaluate,
     LayerSensitivities,
     Strength,
-    kept_randomness,
     layer_sensitivities,
 )
-from lightning_compress.search.layers import STRENGTHS, GroupBy, check_groups, strengths_of
+from lightning_compress.search.sensitivity.layers import STRENGTHS, GroupBy, check_groups, strengths_of
 from lightning_compress.weights import Weights
 
 if TYPE_CHECKING:
@@ -154,7 +155,7 @@ class LayerSensitivity(seam.SaveListener, _Callback):
 
         def attempt() -> None:
             try:
-                with kept_randomness():
+                with preserved_random_state():
                     self._measure(trainer, state(), self.wishes.resolve(trainer, is_over=is_over))
             except CompressionError as error:
                 _log.error("the sensitivity of layers was not measured, the training goes on: %s", error)
@@ -183,7 +184,7 @@ class LayerSensitivity(seam.SaveListener, _Callback):
         self.result = replace(result, step=int(trainer.global_step))
         self._newest = (weights.fingerprint, measure.name)
         log_sensitivity(trainer.loggers, self.result, logging_step(trainer), self.tolerance)
-        _write(files.folder_of_checkpoints(trainer), self.result.to_json(self.tolerance))
+        _write(companion_files.folder_of_checkpoints(trainer), self.result.to_json(self.tolerance))
 
 
 def _write(folder: str, text: str) -> None:

@@ -14,19 +14,20 @@ from lightning_compress.callbacks import seam
 from lightning_compress.callbacks.base import callback_class
 from lightning_compress.callbacks.checkpoint import CompressCheckpoint
 from lightning_compress.callbacks.collective import is_sharded
-from lightning_compress.callbacks.files import folder_of_checkpoints
+from lightning_compress.callbacks.companion_files import folder_of_checkpoints
 from lightning_compress.callbacks.monitored import Mode, monitored
 from lightning_compress.callbacks.naming import is_temporary
 from lightning_compress.callbacks.quality import Comparison, Judge, Text, Translations, checked_translations
 from lightning_compress.callbacks.quality_record import record_metric, record_translations
 from lightning_compress.callbacks.validation import validated
-from lightning_compress.compression import compress
 from lightning_compress.errors import CallbackError
 from lightning_compress.logging import logging_step
+from lightning_compress.pipeline.compression import compress
 from lightning_compress.plan import Plan
-from lightning_compress.search import Evaluate, Score, evaluating, kept_randomness
-from lightning_compress.search.evaluation import exact_tensors
-from lightning_compress.search.progress import telling
+from lightning_compress.runtime import preserved_random_state
+from lightning_compress.runtime.progress import progress_bar
+from lightning_compress.search import Evaluate, Score, evaluating
+from lightning_compress.search.evaluate.evaluation import exact_tensors
 from lightning_compress.weights import Weights
 
 if TYPE_CHECKING:
@@ -147,7 +148,7 @@ class TranslationQuality(seam.SaveListener, _Callback):
         if not (self._usable and trainer.is_global_zero):
             return
         try:
-            with kept_randomness(), torch.no_grad():
+            with preserved_random_state(), torch.no_grad():
                 self._measure(trainer, state, folder)
         except Exception as error:
             _log.error("quality was not measured at step %d, the training goes on: %s", trainer.global_step, error)
@@ -181,7 +182,7 @@ class TranslationQuality(seam.SaveListener, _Callback):
     def _compare(self, trainer: Any, evaluate: Evaluate, weights: Weights, archive: Archive | None) -> Comparison:
         wanted = trainer.progress_bar_callback is not None
         with (
-            telling(wanted, 1 if archive is None else 2, "measuring") as tell,
+            progress_bar(wanted, 1 if archive is None else 2, "measuring") as tell,
             evaluating(trainer.lightning_module, evaluate, weights) as evaluator,
         ):
             tell(0, "exact weights")

@@ -7,14 +7,14 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from lightning_compress.logging.sinks import Rows, Sink, sink_of
-from lightning_compress.search import kept_randomness
+from lightning_compress.runtime import preserved_random_state
 
 _log = logging.getLogger(__name__)
 
 
 def log_scalars(loggers: Iterable[Any], values: Mapping[str, float], step: int) -> None:
     """Log numbers to every logger; otherwise as :func:`log_table`."""
-    with kept_randomness():
+    with preserved_random_state():
         for logger in loggers:
             _try(logger, ", ".join(values), lambda logger: logger.log_metrics(dict(values), step=step))
 
@@ -57,7 +57,7 @@ def _tell(loggers: Iterable[Any], what: str, put: Callable[[Sink], None]) -> Non
         if sink is not None:
             put(sink)
 
-    with kept_randomness():
+    with preserved_random_state():
         for logger in loggers:
             _try(logger, what, put_into)
 

@@ -12,7 +12,8 @@ from lightning_compress.archive import Archive
 from lightning_compress.logging.media import log_figure
 from lightning_compress.logging.report import PREFIX
 from lightning_compress.logging.sinks import takes_pictures
-from lightning_compress.search import Frontier, kept_randomness
+from lightning_compress.runtime import preserved_random_state
+from lightning_compress.search import Frontier
 from lightning_compress.weights import Weights
 
 _log = logging.getLogger(__name__)
@@ -34,7 +35,7 @@ def log_pictures(loggers: Iterable[Any], archive: Archive, weights: Weights, ste
     if not takers:
         return
     try:
-        with kept_randomness():
+        with preserved_random_state():
             for key, figure in _figures(archive, weights):
                 log_figure(takers, key, figure, step)
     except Exception as error:

@@ -10,7 +10,8 @@ from typing import Any
 
 from lightning_compress.logging.media import log_figure, log_table
 from lightning_compress.logging.sinks import takes_pictures
-from lightning_compress.search import LayerSensitivities, kept_randomness
+from lightning_compress.runtime import preserved_random_state
+from lightning_compress.search import LayerSensitivities
 
 PREFIX = "sensitivity"
 _log = logging.getLogger(__name__)
@@ -48,7 +49,7 @@ def log_sensitivity(loggers: Iterable[Any], result: LayerSensitivities, step: in
     """
     given = list(loggers)
     scalars = sensitivity_scalars(result, tolerance)
-    with kept_randomness():
+    with preserved_random_state():
         for logger in given:
             _log_scalars(logger, scalars, step)
     log_table(given, f"{PREFIX}/table", result.columns(), result.rows(), step)
@@ -70,7 +71,7 @@ def _log_scalars(logger: Any, scalars: Mapping[str, float], step: int) -> None:
 def _log_pictures(loggers: list[Any], result: LayerSensitivities, step: int) -> None:
     from lightning_compress import charts
 
-    with kept_randomness():
+    with preserved_random_state():
         labels = [strength.label for strength in result.strengths]
         unit = f"drop of {result.measure}" if result.higher_is_better else f"rise of {result.measure}"
         picture = charts.heat_map(result.groups, labels, result.drops, "One class compressed alone", unit)

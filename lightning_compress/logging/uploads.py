@@ -10,7 +10,7 @@ from threading import Lock, Thread
 from time import monotonic
 from typing import Any
 
-from lightning_compress.archive.storage import read_bytes
+from lightning_compress.files import read_bytes
 from lightning_compress.logging.artifacts import FILE, TYPE, Artifacts, prune_artifacts
 
 _log = logging.getLogger(__name__)

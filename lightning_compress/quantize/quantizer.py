@@ -7,9 +7,9 @@ from typing import ClassVar, Protocol
 
 from torch import Tensor
 
-from lightning_compress.quantize.half import HalfPayload
 from lightning_compress.quantize.payload import Payload
-from lightning_compress.quantize.raw import RawPayload
+from lightning_compress.quantize.plain.half import HalfPayload
+from lightning_compress.quantize.plain.raw import RawPayload
 
 
 class Storage(Protocol):

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from lightning_compress.archive import Archive, Entry, Manifest, Report
 from lightning_compress.charts import Histogram, central_range, histogram_of
-from lightning_compress.report.exact import exact_beside
+from lightning_compress.report.exact_weights import exact_beside
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from lightning_compress.report.values import items, mapping, number, read_object, text
-from lightning_compress.report.words import Run, marked
+from lightning_compress.report.word_differences import Run, marked
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ from os import PathLike, fspath
 from pathlib import Path
 
 from lightning_compress.archive import Entry
-from lightning_compress.archive.storage import read_start, refuse_foreign, replace_file
 from lightning_compress.charts.style import drawing
+from lightning_compress.files.storage import read_start, refuse_foreign, replace_file
 from lightning_compress.report.collect import Findings, find
 from lightning_compress.report.page import MARK, environment, page
 

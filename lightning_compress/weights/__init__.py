@@ -1,28 +1,35 @@
 """What decoding needs of a trained model: classed, tie-free weights."""
 
+from lightning_compress.weights.bindings import Binding, bindings_of, parameters_of, summed_gradient
 from lightning_compress.weights.classes import classify
 from lightning_compress.weights.magnitude import Cut, chunks, smallest, true_positions
+from lightning_compress.weights.matching import counterparts, load_into, match_state
 from lightning_compress.weights.module import is_metric
 from lightning_compress.weights.names import matches, matches_any, strip_wrappers
 from lightning_compress.weights.spread import standard_deviation
 from lightning_compress.weights.state import Weight, Weights, as_bytes
-from lightning_compress.weights.threads import one_thread
 from lightning_compress.weights.ties import Tie
 
 __all__ = [
+    "Binding",
     "Cut",
     "Tie",
     "Weight",
     "Weights",
     "as_bytes",
+    "bindings_of",
     "chunks",
     "classify",
+    "counterparts",
     "is_metric",
+    "load_into",
+    "match_state",
     "matches",
     "matches_any",
-    "one_thread",
+    "parameters_of",
     "smallest",
     "standard_deviation",
     "strip_wrappers",
+    "summed_gradient",
     "true_positions",
 ]

@@ -25,7 +25,7 @@ from lightning_compress import (
 )
 from lightning_compress.archive import Archive
 from lightning_compress.quantize import GridGuide
-from lightning_compress.quantize.trellis import TRELLISES
+from lightning_compress.quantize.grid.trellis.trellis import TRELLISES
 from lightning_compress.weights import Tie, Weight
 
 FOLDER = Path(__file__).parent / "golden"

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from lightning_compress.archive import Archive, Entry
 from lightning_compress.quantize import PAYLOADS
-from lightning_compress.quantize.trellis import TRELLISES
+from lightning_compress.quantize.grid.trellis.trellis import TRELLISES
 from lightning_compress.weights import as_bytes
 
 # What the libraries of the golden files made of one text. Another build of zlib or Zstandard may code differently, as

@@ -14,8 +14,8 @@ from reference_grid import grid_streams, grid_values, rows_and_columns
 
 from lightning_compress.errors import FormatError
 from lightning_compress.quantize import Grid, GridGuide, GridPayload, Raw
-from lightning_compress.quantize.grid_matrix import matrix_shape
-from lightning_compress.quantize.trellis import TRELLISES
+from lightning_compress.quantize.grid.matrix import matrix_shape
+from lightning_compress.quantize.grid.trellis.trellis import TRELLISES
 
 SHAPES = [(), (9,), (1, 9), (30, 20), (1, 1, 30, 20), (6, 5, 2, 3), (40, 1)]
 

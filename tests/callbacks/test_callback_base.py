@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from lightning_compress.callbacks import base
-from lightning_compress.search.randomness import kept_randomness
+from lightning_compress.runtime.random_state import preserved_random_state
 
 
 def test_the_lightning_already_imported_is_taken(monkeypatch):
@@ -47,7 +47,7 @@ def test_importing_the_callback_imports_neither_wandb_nor_a_second_lightning():
 
 
 def test_loading_imports_no_lightning():
-    script = "import sys, lightning_compress.loading; print('pytorch_lightning' in sys.modules)"
+    script = "import sys, lightning_compress.loading.modules; print('pytorch_lightning' in sys.modules)"
     result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert result.stdout.split() == ["False"]
 
@@ -63,7 +63,7 @@ def test_random_numbers_go_on_as_if_nothing_had_been_drawn():
     random.seed(1)
     np.random.seed(1)  # noqa: NPY002
     torch.manual_seed(1)
-    with suppress(ZeroDivisionError), kept_randomness():
+    with suppress(ZeroDivisionError), preserved_random_state():
         draw()
         raise ZeroDivisionError
     assert draw() == expected

@@ -16,7 +16,7 @@ from wandb_file import of_kind, records, values
 from lightning_compress import Interval
 from lightning_compress.logging import log_sensitivity, sensitivity_scalars
 from lightning_compress.search import LayerSensitivities
-from lightning_compress.search.layers import strengths_of
+from lightning_compress.search.sensitivity.layers import strengths_of
 
 pytestmark = [pytest.mark.filterwarnings(advice) for advice in ADVICE]
 

@@ -16,7 +16,7 @@ from lightning_compress.report.sensitivity import Sensitivity
 from lightning_compress.report.training import Training
 from lightning_compress.report.translations import Translations
 from lightning_compress.report.values import MAX_BYTES, number, read_object
-from lightning_compress.report.words import Run, marked
+from lightning_compress.report.word_differences import Run, marked
 
 
 def training(tmp_path, content):

@@ -101,7 +101,7 @@ class Rounded:
 
 
 def state_of(module: nn.Module) -> dict[str, torch.Tensor]:
-    """Copies of everything in the state dict, and of the buffers that are not saved."""
+    """TensorCopies of everything in the state dict, and of the buffers that are not saved."""
     return {name: tensor.clone() for name, tensor in [*module.state_dict().items(), *module.named_buffers()]}
 
 

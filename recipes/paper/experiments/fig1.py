@@ -10,7 +10,7 @@ import numpy as np
 from torch import Tensor
 
 from lightning_compress import Prune
-from lightning_compress.search.evaluation import exact_tensors
+from lightning_compress.search.evaluate.evaluation import exact_tensors
 from lightning_compress.weights import Weights
 from lightning_compress.weights.magnitude import smallest
 from recipes.paper.combination import combination_of

@@ -1,0 +1,76 @@
+"""The compressed file beside a checkpoint: linked and deleted with it, never mistaken for another program's file."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import fsspec
+
+from lightning_compress.archive import Archive, is_archive
+from lightning_compress.callbacks.naming import PARTIAL_SUFFIX, SUFFIX
+from lightning_compress.errors import ForeignFileError
+from lightning_compress.files import becoming, exists, is_remote, local_path
+
+
+def folder_of_checkpoints(trainer: Any) -> str:
+    """Where a trainer's checkpoints are, or where they would be."""
+    folders = (getattr(callback, "dirpath", None) for callback in trainer.checkpoint_callbacks)
+    return str(next(filter(None, folders), None) or trainer.default_root_dir)
+
+
+def discard(path: str) -> bool:
+    """Delete the compressed file, or the link to one, and say whether one was there.
+
+    The links to it in its folder go with it. Whatever this package did not write stays. A link without a target counts
+    as ours: only a compressed file is linked under such a name.
+
+    Raises:
+        OSError: it is there and cannot be deleted.
+    """
+    if not (is_archive(path) or _dangles(path) or _is_partial(path)):
+        return False
+    if is_remote(path):
+        system, inner = fsspec.core.url_to_fs(path)
+        system.rm_file(inner)
+    else:
+        local_path(path).unlink()
+        _discard_links_to(local_path(path))
+    return True
+
+
+def link(target: str, path: str) -> None:
+    """Make ``path`` a relative link to the compressed file ``target``; a copy where links are not allowed.
+
+    Raises:
+        ForeignFileError: another program's file stands at ``path``.
+        OSError: the folder cannot be written to.
+    """
+    if exists(path) and not is_archive(path):
+        raise ForeignFileError(
+            f"{path} was not written by this package and is left alone: move it away, or save the checkpoint elsewhere"
+        )
+    place = local_path(path)
+    try:
+        with becoming(place) as fresh:
+            fresh.symlink_to(os.path.relpath(local_path(target), place.parent))
+    except OSError:
+        # Windows grants links to administrators only; Lightning copies its checkpoint then, too.
+        Archive.open(target).save(path)
+
+
+def _discard_links_to(place: Path) -> None:
+    for other in place.parent.glob(f"*{SUFFIX}"):
+        if other.is_symlink() and str(other.readlink()) == place.name:
+            other.unlink()
+
+
+def _is_partial(path: str) -> bool:
+    """Whether it is what a writer leaves that is killed before it can rename its file."""
+    place = local_path(path)
+    return not is_remote(path) and place.match(f".*{PARTIAL_SUFFIX}") and place.is_file()
+
+
+def _dangles(path: str) -> bool:
+    return not is_remote(path) and local_path(path).is_symlink() and not local_path(path).exists()

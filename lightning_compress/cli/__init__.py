@@ -1,0 +1,5 @@
+"""The command line: ``lightning-compress``."""
+
+from lightning_compress.cli.app import main
+
+__all__ = ["main"]

@@ -1,0 +1,122 @@
+"""The ``lightning-compress`` command."""
+
+from __future__ import annotations
+
+import sys
+from importlib import metadata
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from lightning_compress.archive import Archive
+from lightning_compress.cli.output import ERRORS, File, Json, escaped, progress, save, say, show
+from lightning_compress.cli.report import report
+from lightning_compress.cli.search import retarget, tune
+from lightning_compress.errors import CompressionError, WeightsError
+from lightning_compress.loading import expand as expand_file
+from lightning_compress.pipeline.compression import compress as compress_weights
+from lightning_compress.pipeline.compression import read_weights
+from lightning_compress.plan import PRESETS, Plan
+
+app = typer.Typer(
+    help="Small, verified, pickle-free files from PyTorch Lightning checkpoints.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+def main() -> None:
+    """Run the command line; errors of this package and of the file system end it with one sentence and status 1."""
+    try:
+        app(prog_name="lightning-compress")
+    except (CompressionError, OSError) as error:
+        told = f"{error.filename}: {error.strerror}" if isinstance(error, OSError) and error.strerror else str(error)
+        ERRORS.print(f"[bold red]error:[/] {escaped(told)}", highlight=False, soft_wrap=True)
+        sys.exit(1)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(metadata.version("lightning-compress"))
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Options before the verb."""
+
+
+@app.command()
+def compress(
+    source: Annotated[Path, typer.Argument(help="A Lightning checkpoint or a saved state dict.", show_default=False)],
+    out: Annotated[Path, typer.Argument(help="The file to write (.safetensors).", show_default=False)],
+    plan: Annotated[
+        str, typer.Option(help=f"A preset ({', '.join(PRESETS)}) or the path of a YAML plan.")
+    ] = "paper-transformer",
+    exclude: Annotated[list[str] | None, typer.Option(help="Pattern of tensors to leave out; repeatable.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Compress a checkpoint, read the file back, and print its sizes."""
+    resolved = Plan.resolve(plan)
+    if not out.parent.is_dir():
+        raise FileNotFoundError(f"the folder {out.parent} does not exist: create it, or write elsewhere")
+    weights = read_weights(source, exclude=exclude or ())
+    with progress("compressing", sum(weight.tensor.numel() for weight in weights), as_json) as advance:
+        archive = compress_weights(weights, resolved, on_tensor=lambda weight: advance(weight.tensor.numel()))
+    save(archive, out, as_json)
+    show(out, archive, as_json, rows=archive.report().by_class())
+
+
+@app.command()
+def expand(
+    file: File,
+    out: Annotated[
+        Path,
+        typer.Argument(help="A Lightning checkpoint (.ckpt) or plain safetensors file to write.", show_default=False),
+    ],
+    as_json: Json = False,
+) -> None:
+    """Write the restored weights as a Lightning checkpoint or as plain safetensors, by the ending of OUT."""
+    if out.suffix not in (".ckpt", ".safetensors"):
+        raise WeightsError(f"{out} ends in {out.suffix!r}; write .ckpt for a Lightning checkpoint, or .safetensors")
+    total = sum(entry.elements for entry in Archive.open(file).manifest.entries)
+    with progress("expanding", total, as_json) as advance:
+        expand_file(file, out, on_tensor=lambda entry: advance(entry.elements))
+    say({"file": str(out), "bytes": out.stat().st_size}, as_json, f"{out}: {out.stat().st_size:,} bytes")
+
+
+@app.command()
+def inspect(
+    file: File,
+    classes: Annotated[bool, typer.Option("--classes", help="One row per class instead of per tensor.")] = False,
+    as_json: Json = False,
+) -> None:
+    """List what a file holds: for each tensor shape, class, payload, coders, bytes, bits per weight, sparsity."""
+    archive = Archive.open(file)
+    sizes = archive.report()
+    show(file, archive, as_json, rows=sizes.by_class() if classes else sizes.rows)
+
+
+@app.command()
+def verify(file: File, as_json: Json = False) -> None:
+    """Check structure and every checksum of a file by decoding all of it; status 1 where something does not hold."""
+    archive = Archive.open(file)
+    with progress("verifying", sum(entry.elements for entry in archive.manifest.entries), as_json) as advance:
+        archive.verify(on_tensor=lambda entry: advance(entry.elements))
+    tensors = len(archive.manifest.names)
+    say(
+        {"file": str(file), "sound": True, "tensors": tensors, "bytes": archive.nbytes},
+        as_json,
+        f"{file} is sound: {tensors} tensors, {archive.nbytes:,} bytes",
+    )
+
+
+app.command()(tune)
+app.command()(retarget)
+app.command()(report)

@@ -1,0 +1,86 @@
+"""The verbs that search: ``tune`` and ``retarget``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from lightning_compress.archive import Archive
+from lightning_compress.cli.imports import named_by_user
+from lightning_compress.cli.output import File, Json, progress, save, show
+from lightning_compress.loading import build
+from lightning_compress.pipeline.compression import read_weights
+from lightning_compress.search import retarget as retarget_file
+from lightning_compress.search import smallest
+from lightning_compress.search.evaluate.evaluation import exact_tensors
+from lightning_compress.weights import Weights
+
+Checkpoint = Annotated[Path, typer.Argument(help="A Lightning checkpoint or a saved state dict.", show_default=False)]
+Output = Annotated[Path, typer.Option("--output", "-o", help="The file to write (.safetensors).", show_default=False)]
+
+
+def tune(
+    checkpoint: Checkpoint,
+    output: Output,
+    module: Annotated[
+        str, typer.Option(help="package.module:name of the module's class, or of a function that builds one.")
+    ],
+    evaluate: Annotated[str, typer.Option(help="package.module:name of a function: module → score, higher is better.")],
+    max_drop: Annotated[float, typer.Option(help="The largest loss of score allowed.")] = 0.3,
+    max_bytes: Annotated[
+        int | None, typer.Option(help="A size instead: the best score in a file of no more bytes.", show_default=False)
+    ] = None,
+    calibration: Annotated[
+        str | None,
+        typer.Option(help="package.module:name of an object with batches and loss(module, batch).", show_default=False),
+    ] = None,
+    effort: Annotated[str, typer.Option(help="quick, default or thorough.")] = "default",
+    exclude: Annotated[list[str] | None, typer.Option(help="Pattern of tensors to leave out; repeatable.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Search the smallest file whose score is at most --max-drop below that of the checkpoint, and write it."""
+    _check_folder(output)
+    factory, score = named_by_user("--module", module), named_by_user("--evaluate", evaluate)
+    data = None if calibration is None else named_by_user("--calibration", calibration)
+    if isinstance(data, type) or (callable(data) and not hasattr(data, "loss")):
+        data = data()
+    read = read_weights(checkpoint, exclude=exclude or ())
+    tensors = exact_tensors(read)
+    built = build(factory, tensors, read.hyper_parameters, excluded=read.excluded, source=str(checkpoint))
+    weights = Weights.from_state_dict(
+        tensors, module=built, hyper_parameters={**read.hyper_parameters, **dict(getattr(built, "hparams", {}))}
+    )
+    archive = smallest(
+        built,
+        score,
+        max_drop,
+        max_bytes=max_bytes,
+        calibration=data,
+        effort=effort,
+        progress=not as_json,
+        weights=weights,
+    )
+    save(archive, output, as_json)
+    show(output, archive, as_json, rows=archive.report().by_class())
+
+
+def retarget(
+    checkpoint: Checkpoint,
+    file: File,
+    output: Output,
+    max_bytes: Annotated[int, typer.Option(help="Bytes of the new file at most.", show_default=False)],
+    as_json: Json = False,
+) -> None:
+    """Make another size of a file that was tuned: its plan made coarser or finer, without data or a search."""
+    _check_folder(output)
+    with progress("searching the steps", None, as_json):
+        archive = retarget_file(checkpoint, Archive.open(file), max_bytes)
+    save(archive, output, as_json)
+    show(output, archive, as_json, rows=archive.report().by_class())
+
+
+def _check_folder(output: Path) -> None:
+    if not output.parent.is_dir():
+        raise FileNotFoundError(f"the folder {output.parent} does not exist: create it, or write elsewhere")

@@ -1,0 +1,89 @@
+"""The tensors of a compressed file, and the file expanded to a checkpoint or to plain safetensors."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from importlib import metadata
+from os import PathLike, fspath
+from pathlib import Path
+
+import safetensors.torch
+import torch
+from torch import Tensor
+
+from lightning_compress.archive import Archive, Entry
+from lightning_compress.errors import ForeignFileError, WeightsError
+from lightning_compress.files import becoming
+
+
+def load(path: str | PathLike[str], *, max_bytes: int | None = None) -> dict[str, Tensor]:
+    """Every tensor of a compressed file, in its original dtype, tied ones sharing memory.
+
+    Args and errors as for :meth:`Archive.open` and :meth:`Archive.restore`.
+    """
+    return Archive.open(path, max_bytes=max_bytes).restore()
+
+
+def expand(
+    path: str | PathLike[str], out: str | PathLike[str], *, on_tensor: Callable[[Entry], None] | None = None
+) -> None:
+    """Write a compressed file as a Lightning checkpoint (``out`` ends in ``.ckpt``) or as plain safetensors.
+
+    Args:
+        path: a compressed file.
+        out: a path where nothing stands yet.
+        on_tensor: called after each restored tensor, for progress.
+
+    Raises:
+        ForeignFileError: ``out`` exists.
+        FormatError: ``path`` is not a sound compressed file.
+        WeightsError: it holds a dtype that safetensors cannot.
+        OSError: one of them cannot be read or written; no partial file is left.
+    """
+    target = Path(fspath(out))
+    if target.exists():
+        raise ForeignFileError(f"{target} exists and is not replaced: remove it, or write elsewhere")
+    if not target.parent.is_dir():
+        raise FileNotFoundError(f"the folder {target.parent} does not exist: create it, or write elsewhere")
+    archive = Archive.open(path)
+    if target.suffix == ".ckpt":
+        checkpoint = as_checkpoint(archive, on_tensor=on_tensor)
+        _write_whole(target, lambda partial: _save_checkpoint(checkpoint, partial))
+        return
+    # Untied, since safetensors holds no shared memory; other tools ask for the format.
+    tensors = {name: t.clone().contiguous() for name, t in archive.restore(on_tensor=on_tensor).items()}
+    _write_whole(target, lambda partial: safetensors.torch.save_file(tensors, partial, metadata={"format": "pt"}))
+
+
+def as_checkpoint(archive: Archive, *, on_tensor: Callable[[Entry], None] | None = None) -> dict[str, object]:
+    """The dictionary that Lightning expects of a ``.ckpt``, with weights and hyper-parameters alone."""
+    return {
+        "state_dict": archive.restore(on_tensor=on_tensor),
+        "hyper_parameters": dict(archive.manifest.hyper_parameters),
+        "pytorch-lightning_version": _lightning_version(),
+    }
+
+
+def _save_checkpoint(checkpoint: dict[str, object], path: Path) -> None:
+    with path.open("wb") as file:  # given a path, torch writes the name of the file into it
+        torch.save(checkpoint, file)
+
+
+def _write_whole(target: Path, write: Callable[[Path], None]) -> None:
+    """Let ``write`` fill a file beside ``target``, and give it that name once it is whole."""
+    try:
+        with becoming(target) as partial:
+            write(partial)
+    except KeyError as error:
+        raise WeightsError(f"safetensors cannot hold {error}: expand to a .ckpt instead") from error
+    except (RuntimeError, safetensors.SafetensorError) as error:
+        raise OSError(f"cannot write {target}: {error}") from error
+
+
+def _lightning_version() -> str:
+    with contextlib.suppress(metadata.PackageNotFoundError):
+        return metadata.version("pytorch-lightning")
+    with contextlib.suppress(metadata.PackageNotFoundError):
+        return metadata.version("lightning")
+    return "2.0.0"

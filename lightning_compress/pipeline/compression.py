@@ -1,0 +1,100 @@
+"""Weights and a plan → an archive, one tensor at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from os import PathLike
+
+from torch import Tensor, nn
+
+from lightning_compress.archive import Archive, Asset, Entry, Manifest, encode_asset, is_archive
+from lightning_compress.errors import WeightsError
+from lightning_compress.pipeline.payloads import CodedTensor, CodedTensors, fewest_bytes
+from lightning_compress.plan import Plan
+from lightning_compress.quantize import Payload
+from lightning_compress.runtime import one_thread
+from lightning_compress.weights import Weight, Weights
+
+Source = Weights | Mapping[str, Tensor] | nn.Module | str | PathLike[str]
+
+
+def compress(
+    source: Source,
+    plan: Plan | str | PathLike[str],
+    *,
+    guidance: Mapping[str, object] | None = None,
+    on_tensor: Callable[[Weight], None] | None = None,
+    known: CodedTensors | None = None,
+) -> Archive:
+    """Compress a model in memory.
+
+    Memory beyond the weights is a few times the largest tensor, and the archive itself.
+
+    Args:
+        source: weights, a state dict, a module, or the path of a checkpoint.
+        plan: a plan, the name of a preset, or the path of a YAML file.
+        guidance: name of a stored tensor → what calibration measured for it, for the quantizers that use it; tensors
+            without are treated by their weights alone.
+        on_tensor: called after each tensor, for progress.
+        known: tensors of this model as they were coded before, with this guidance; it learns of those that are new.
+
+    Raises:
+        WeightsError: the source cannot be taken.
+        PlanError: the plan is wrong or does not fit the model.
+    """
+    with one_thread():
+        weights = read_weights(source) if isinstance(source, (str, PathLike)) else Weights.of(source)
+        resolved = Plan.resolve(plan)
+        coded = (known or CodedTensors()).coded(weights, resolved, guidance or {})
+        return _archive(weights, resolved, coded, on_tensor)
+
+
+def read_weights(path: str | PathLike[str], *, exclude: Sequence[str] = ()) -> Weights:
+    """The weights of a checkpoint that is not compressed yet.
+
+    Raises:
+        WeightsError: it is compressed already, or cannot be taken (see :meth:`Weights.from_checkpoint`).
+    """
+    if is_archive(path):
+        raise WeightsError(
+            f"{path} is a compressed file already. To compress its weights once more, expand it first; better compress "
+            "the checkpoint it was made from."
+        )
+    return Weights.from_checkpoint(path, exclude=exclude)
+
+
+def assemble(
+    weights: Weights, plan: Plan, payloads: Iterable[Payload], on_tensor: Callable[[Weight], None] | None = None
+) -> Archive:
+    """The archive of payloads, one for each tensor in order, each coded in the fewest bytes."""
+    coded = (fewest_bytes(weight, payload) for weight, payload in zip(weights, payloads, strict=True))
+    return _archive(weights, plan, coded, on_tensor)
+
+
+def _archive(
+    weights: Weights, plan: Plan, coded: Iterable[CodedTensor], on_tensor: Callable[[Weight], None] | None
+) -> Archive:
+    entries: list[Entry] = []
+    streams: dict[str, bytes] = {}
+    for weight, (entry, data) in zip(weights, coded, strict=True):
+        entries.append(entry)
+        streams[entry.key] = data
+        if on_tensor is not None:
+            on_tensor(weight)
+    assets: list[Asset] = []
+    for name, content in sorted(weights.assets.items()):
+        asset, data = encode_asset(name, content)
+        assets.append(asset)
+        streams[asset.key] = data
+    manifest = Manifest(
+        entries=tuple(entries),
+        ties=dict(weights.ties),
+        excluded=weights.excluded,
+        class_path=weights.class_path,
+        hyper_parameters=weights.hyper_parameters,
+        hyper_parameters_left_out=weights.hyper_parameters_left_out,
+        plan=plan.to_config(),
+        fingerprint=weights.fingerprint,
+        assets=tuple(assets),
+    )
+    return Archive(manifest, streams)

@@ -1,0 +1,170 @@
+"""Indices into any list of values, with scales for groups of weights where wanted, and outliers apart."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lightning_compress.errors import FormatError
+from lightning_compress.quantize.nesting import inner_parameters, inner_streams, marked_outliers, outliers_layout
+from lightning_compress.quantize.payload import (
+    FLOATS,
+    WORD_DTYPES,
+    StreamSpec,
+    Words,
+    count_of,
+    from_words,
+    to_words,
+)
+from lightning_compress.quantize.plain.half import HalfPayload
+from lightning_compress.quantize.plain.raw import RawPayload
+from lightning_compress.weights import true_positions
+
+MAX_VALUES = (1 << 16) - 1
+_CHUNK = 1 << 18
+
+
+@dataclass(frozen=True, eq=False)
+class Scales:
+    """Factors of the groups: each row of a tensor is cut into groups of equal size, the last one maybe smaller.
+
+    Attributes:
+        words: ``[groups]``, of 1 or 2 bytes, row by row.
+        unit: the factor of a group is ``unit`` times its word.
+        row: elements in a row.
+        size: elements in a group, at most ``row``.
+    """
+
+    words: Words
+    unit: float
+    row: int
+    size: int
+
+    def factors(self) -> Tensor:
+        """``[groups]``, float64."""
+        return torch.from_numpy(self.words.astype(np.float64)) * self.unit
+
+    def spread(self, start: int, rows: int) -> Tensor:
+        """``[rows · row]``, float64: the factor of each element of some rows."""
+        in_row = -(-self.row // self.size)
+        words = self.words[start * in_row : (start + rows) * in_row]
+        factors = replace(self, words=words).factors().reshape(-1, in_row)
+        return factors.repeat_interleave(self.size, 1)[:, : self.row].reshape(-1)
+
+
+@dataclass(frozen=True, eq=False)
+class CodebookPayload:
+    """Indices into a codebook, and the outliers in the order in which they occur.
+
+    Attributes:
+        indices: ``[n]``, uint8, or uint16 from 256 values on; the number of the values itself marks an outlier.
+        values: ``[L]``, in the tensor's dtype, L up to 65535: what the indices stand for.
+        scales: factors of the values, by group of weights; None where there are none.
+        outliers: payload of the ``[m]`` outliers.
+        shape: sizes of the tensor.
+    """
+
+    kind: ClassVar[str] = "codebook"
+
+    indices: Tensor
+    values: Tensor
+    scales: Scales | None
+    outliers: RawPayload | HalfPayload
+    shape: tuple[int, ...]
+
+    def parameters(self) -> dict[str, Any]:
+        """The number of values; kind, number and parameters of the outliers; how the scales lie, if there are any."""
+        outliers = {"count": self.outliers.count, **inner_parameters(self.outliers)}
+        parameters = {"levels": len(self.values), "outliers": outliers}
+        if self.scales is None:
+            return parameters
+        scales = {"unit": self.scales.unit, "width": self.scales.words.dtype.itemsize}
+        return parameters | {"scales": scales | {"row": self.scales.row, "size": self.scales.size}}
+
+    def streams(self) -> dict[str, Words]:
+        """``indices``, ``codebook`` (the values), ``scales``, and the streams of the outliers under ``outlier_…``."""
+        own = {"indices": to_words(self.indices), "codebook": to_words(self.values)}
+        if self.scales is not None:
+            own["scales"] = self.scales.words
+        return {name: words for name, words in own.items() if len(words)} | inner_streams(self.outliers, "outlier")
+
+    def restore(self) -> Tensor:
+        """The tensor: values times the factors of their groups, and outliers."""
+        dtype, scales = self.values.dtype, self.scales
+        row = _CHUNK if scales is None else scales.row
+        piece = row * max(_CHUNK // row, 1)
+        table = torch.cat([self.values, self.values.new_zeros(1)])
+        table = table if scales is None else table.double()
+        flat = torch.empty(len(self.indices), dtype=dtype)
+        outliers = self.outliers.restore().reshape(-1)
+        used = 0
+        for start in range(0, len(flat), piece):
+            wide, target = self.indices[start : start + piece].to(torch.int32), flat[start : start + piece]
+            part = torch.index_select(table, 0, wide)
+            target.copy_(part if scales is None else part * scales.spread(start // row, len(part) // row))
+            if len(outliers):
+                places = true_positions(wide == len(self.values))
+                target[places] = outliers[used : used + len(places)]
+                used += len(places)
+        return flat.reshape(self.shape)
+
+    @classmethod
+    def layout(cls, parameters: Mapping[str, Any], count: int, dtype: torch.dtype) -> dict[str, StreamSpec]:
+        """See :class:`Payload`."""
+        if dtype not in FLOATS:
+            raise FormatError(f"codebook payload of {dtype}, expected a floating-point tensor of 16 to 64 bits")
+        levels = count_of(parameters, "levels", MAX_VALUES)
+        own = {
+            "indices": StreamSpec(count, index_dtype(levels).itemsize),
+            "codebook": StreamSpec(levels, dtype.itemsize),
+        }
+        if "scales" in parameters:
+            own["scales"] = _scales_spec(parameters["scales"], count)
+        own = {name: spec for name, spec in own.items() if spec.count}
+        return own | outliers_layout(parameters.get("outliers"), count, dtype)
+
+    @classmethod
+    def from_streams(
+        cls,
+        parameters: Mapping[str, Any],
+        shape: tuple[int, ...],
+        dtype: torch.dtype,
+        streams: Mapping[str, Words],
+    ) -> CodebookPayload:
+        """See :class:`Payload`."""
+        levels = parameters["levels"]
+        words = streams.get("indices", np.empty(0, np.uint8))
+        if int(words.max(initial=0)) > levels:
+            raise FormatError(f"index {int(words.max())} stands in a codebook of {levels} values")
+        outliers = marked_outliers(words, levels, parameters["outliers"], dtype, streams)
+        scales = None
+        if "scales" in parameters:
+            own = parameters["scales"]
+            factors = streams.get("scales", np.empty(0, WORD_DTYPES[own["width"]]))
+            scales = Scales(factors, own["unit"], own["row"], own["size"])
+        values = from_words(streams.get("codebook", np.empty(0, np.uint8)), dtype)
+        return cls(from_words(words, index_dtype(levels)), values, scales, outliers, shape)
+
+
+def index_dtype(levels: int) -> torch.dtype:
+    """The narrowest type that holds the numbers 0 to ``levels``."""
+    return torch.uint8 if levels < 1 << 8 else torch.uint16
+
+
+def _scales_spec(scales: Any, count: int) -> StreamSpec:
+    """The stream of the factors of a tensor of ``count`` elements."""
+    if not isinstance(scales, Mapping):
+        raise FormatError(f"scales of a codebook payload are {scales!r}, expected unit, width, row and size")
+    unit, width = scales.get("unit"), count_of(scales, "width", 2)
+    row, size = count_of(scales, "row", count), count_of(scales, "size", count)
+    if not isinstance(unit, float) or not math.isfinite(unit) or unit < 0:
+        raise FormatError(f"the unit of scales is {unit!r}, expected a finite float of at least 0")
+    if not width or not 0 < size <= row or count % row:
+        raise FormatError(f"scales of {width} bytes in groups of {size} do not fit {count} elements in rows of {row}")
+    return StreamSpec(count // row * -(-row // size), width)

@@ -1,0 +1,148 @@
+"""Contexts: symbols of one matrix put into groups of like size, each of which is coded with a distribution of its own.
+
+Rows and columns have classes; a weight belongs to the context that the sum of its two classes numbers. With a trellis
+each context is two, one of each quantizer, since the two give their indices different frequencies.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lightning_compress.errors import FormatError
+from lightning_compress.quantize.grid.trellis.trellis import Bytes, Trellis
+from lightning_compress.quantize.payload import Words
+
+MAX_CONTEXTS = 256
+
+
+@dataclass(frozen=True, eq=False)
+class Classes:
+    """Scale classes of the rows and columns of a matrix, small numbers from 0.
+
+    Attributes:
+        rows: ``[rows]`` uint8; None where all are of class 0.
+        columns: ``[columns]`` uint8; None where all are of class 0.
+    """
+
+    rows: Bytes | None = None
+    columns: Bytes | None = None
+
+    @property
+    def sums(self) -> int:
+        """How many values the sum of a row's and a column's class can have."""
+        return 1 + sum(int(part.max(initial=0)) for part in (self.rows, self.columns) if part is not None)
+
+    def contexts(self, quantizers: int) -> int:
+        """How many contexts there are: one for each sum and each of the quantizers (1, or 2 with a trellis)."""
+        return quantizers * self.sums
+
+    def map(self, rows: int, columns: int, quantizers: Bytes | None = None) -> Bytes:
+        """The context of every weight: row class + column class; with quantizers, twice that + quantizer.
+
+        Args:
+            rows: how many.
+            columns: how many.
+            quantizers: ``[columns, rows]``, 0 or 1; None without a trellis.
+
+        Returns:
+            ``[columns, rows]``.
+        """
+        of_rows = np.zeros(rows, np.uint8) if self.rows is None else self.rows
+        of_columns = np.zeros(columns, np.uint8) if self.columns is None else self.columns
+        sums = of_columns[:, None] + of_rows[None, :]
+        return sums if quantizers is None else 2 * sums + quantizers
+
+
+def group(words: Words, contexts: Bytes, count: int) -> tuple[Words, tuple[int, ...]]:
+    """Words in the order of their contexts, and how many each context has.
+
+    Args:
+        words: ``[columns, rows]``.
+        contexts: ``[columns, rows]``, below ``count``.
+        count: how many contexts.
+    """
+    if count == 1:
+        return words.reshape(-1), (words.size,)
+    groups = [words[contexts == context] for context in range(count)]
+    return np.concatenate(groups), tuple(len(members) for members in groups)
+
+
+def ungroup(words: Words, groups: Sequence[int], contexts: Bytes) -> Words:
+    """``[columns, rows]`` words whose contexts are known beforehand; the inverse of :func:`group`.
+
+    Raises:
+        FormatError: another number of words in a context than the classes give it.
+    """
+    if len(groups) == 1:
+        return words.reshape(contexts.shape)
+    _check(groups, np.bincount(contexts.reshape(-1), minlength=len(groups)))
+    result = np.empty(contexts.shape, words.dtype)
+    for context, members in enumerate(np.split(words, np.cumsum(groups)[:-1])):
+        result[contexts == context] = members
+    return result
+
+
+def walk(
+    words: Words, groups: Sequence[int], classes: Classes, shape: tuple[int, int], trellis: Trellis
+) -> tuple[Words, Bytes]:
+    """Put grouped words back along a trellis, where each word tells the contexts of those after it.
+
+    Column by column, all rows at once: rows of one class stand together, so a row's place in the queue of its context
+    is the number of rows before it, in its class, with the same quantizer.
+
+    Args:
+        words: ``[n]`` zigzag indices, grouped.
+        groups: how many each context has.
+        classes: of the rows and columns.
+        shape: rows and columns.
+        trellis: the machine.
+
+    Returns:
+        ``[columns, rows]`` words, and ``[columns, rows]`` the quantizer of each.
+
+    Raises:
+        FormatError: another number of words in a context than the path takes.
+    """
+    rows, columns = shape
+    of_rows = np.zeros(rows, np.uint8) if classes.rows is None else classes.rows
+    of_columns = np.zeros(columns, np.uint8) if classes.columns is None else classes.columns
+    order = np.argsort(of_rows, kind="stable")
+    present, sizes = np.unique(of_rows, return_counts=True)
+    ends = np.cumsum(sizes)
+    within = np.arange(rows) - np.repeat(ends - sizes, sizes)
+    lengths = np.array(groups, np.int64)
+    starts = np.cumsum(lengths) - lengths
+    next_word = starts.copy()
+    taken, quantizers = np.empty((columns, rows), words.dtype), np.empty((columns, rows), np.uint8)
+    memory = max(trellis.lags)
+    history = [np.zeros(rows, np.uint8)] * (memory + 1)
+    for column in range(columns):
+        quantizer = history[0]
+        ones = np.cumsum(quantizer, dtype=np.int64)
+        context = 2 * (present.astype(np.int64) + of_columns[column])
+        up_to = ones[ends - 1]
+        of_class = np.diff(up_to, prepend=0)
+        earlier = up_to - of_class
+        from_0 = np.repeat(next_word[context] + earlier, sizes) + within - ones
+        from_1 = np.repeat(next_word[context + 1] - earlier - 1, sizes) + ones
+        words.take(np.where(quantizer, from_1, from_0), mode="clip", out=taken[column])
+        next_word[context] += sizes - of_class
+        next_word[context + 1] += of_class
+        quantizers[column] = quantizer
+        odd = ((taken[column] + 1) >> 1).astype(np.uint8) & 1
+        history = [trellis.next_quantizers(odd, history[1:]), *history[:-1]]
+    _check(groups, next_word - starts)
+    back = np.empty_like(order)
+    back[order] = np.arange(rows)
+    return taken[:, back], quantizers[:, back]
+
+
+def _check(groups: Sequence[int], found: NDArray[np.integer[Any]]) -> None:
+    for context, (told, met) in enumerate(zip(groups, found.tolist(), strict=True)):
+        if told != met:
+            raise FormatError(f"context {context} is said to have {told} weights, and the matrix has {met} of it")

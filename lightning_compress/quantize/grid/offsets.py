@@ -1,0 +1,93 @@
+"""Column offsets: what all rows of a matrix have in common is stored once.
+
+A softmax does not change when one vector is added to all rows of its weights, so training lets that vector drift: the
+columns get means of about their own standard deviation, which a grid around 0 pays for in every weight.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from lightning_compress.quantize.grid.matrix import unzigzag, zigzag
+from lightning_compress.quantize.grid.trellis.trellis import Integers
+from lightning_compress.quantize.payload import Words
+
+_LARGEST = 32767
+_ROUNDS = 2
+_OFFSET_BYTES = 1.25
+_PAYLOAD_BYTES = 24.0
+_ROUNDING = 1 / 4  # squared steps, about the error of a grid: smaller deviations take hardly fewer bits
+
+
+@dataclass(frozen=True, eq=False)
+class Offsets:
+    """What is added to the elements of each column: unit · number.
+
+    Attributes:
+        numbers: ``[columns]`` int16.
+        unit: a positive float; a power of two where :func:`choose_offsets` made it.
+    """
+
+    numbers: Integers
+    unit: float
+
+    def values(self) -> Tensor:
+        """``[columns]`` float64."""
+        return self.unit * torch.from_numpy(self.numbers).double()
+
+    def words(self) -> Words:
+        """``[columns]`` 2-byte words, zigzag: 0, −1, 1, −2 … → 0, 1, 2, 3 …."""
+        return zigzag(self.numbers).astype(np.uint16)
+
+    @classmethod
+    def from_words(cls, words: Words, unit: float) -> Offsets:
+        """The inverse of :meth:`words`."""
+        return cls(unzigzag(words), unit)
+
+
+def choose_offsets(weights: Tensor, scales: Tensor) -> Offsets | None:
+    """Weighted means of the columns, where taking them away saves more bytes than they take.
+
+    A weight of standard deviation σ takes log₂ σ bits more than one of 1; σ is modelled as a product of one of the row
+    and one of the column, and a row counts by the inverse of its variance. Offsets are as exact as is worth its bits:
+    one bit fewer in a mean of n weights costs about what it saves (Rissanen 1978, "Modeling by shortest data
+    description").
+
+    Args:
+        weights: ``[rows, columns]`` float32, in units of the row's scale.
+        scales: ``[rows]`` float64, positive, at most 2^8 apart.
+
+    Returns:
+        None where offsets do not pay, for vectors, and for matrices with rows that are wholly 0 and must stay so.
+    """
+    rows, columns = weights.shape
+    if min(rows, columns) < 2 or not bool(weights.any(1).all()):
+        return None
+    base = float(scales.min())
+    relative = (scales / base).float()
+    means, shifted, spread = torch.zeros(columns), weights, torch.ones(rows)
+    for _ in range(_ROUNDS):
+        importance = 1 / (relative.square() * spread)
+        means += (importance * relative) @ shifted / importance.sum()
+        shifted = weights - means / relative[:, None]
+        spread = shifted.square().mean(1) + _ROUNDING
+    before, after = ((part.square() + _ROUNDING).T @ (1 / spread) for part in (weights, shifted))
+    if rows / 16 * float((before / after).log2().sum()) < _OFFSET_BYTES * columns + _PAYLOAD_BYTES:
+        return None
+    return _rounded(means.double() * base, base * math.sqrt(12 / float(importance.sum())))
+
+
+def _rounded(values: Tensor, unit: float) -> Offsets | None:
+    """Multiples of the largest power of two up to ``unit``, or of the smallest that int16 multiples reach with."""
+    least = max(unit, 2 * float(values.abs().max()) / _LARGEST)
+    if not 0 < least < math.inf:
+        return None
+    unit = 2.0 ** math.floor(math.log2(least))
+    numbers: NDArray[np.int16] = (values / unit).round().numpy().astype(np.int16)
+    return Offsets(numbers, unit)

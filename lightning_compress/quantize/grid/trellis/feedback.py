@@ -1,0 +1,93 @@
+"""Error feedback: what rounding one column does to the loss is made up for in the columns that follow.
+
+A weight matrix meets the loss through an average square, the curvature H ``[columns, columns]``: moving a row by δ
+costs δ H δᵀ. So an error made in one column is cheapest when later columns move with it. With U the upper Cholesky
+factor of H⁻¹, the error e of column c, over U[c, c], times U[c, c+1:] is taken off the columns after c, before they are
+rounded; what the error then still costs is (e / U[c, c])². Rows may make up for each other besides
+(:mod:`row_feedback`).
+
+Along a trellis every state's best path has made errors of its own. Each path carries them along for a block of columns;
+at its end the best path of each row is kept, and the rest of the matrix moves with its errors.
+
+Sources: Hassibi and Stork 1993, "Second order derivatives for network pruning: optimal brain surgeon"; Frantar et al.
+2023, "GPTQ"; Raheli et al. 1995, "Per-survivor processing: a general approach to MLSE in uncertain environments".
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lightning_compress.quantize.grid.trellis.rates import Rates
+from lightning_compress.quantize.grid.trellis.trellis import Trellis
+
+_ROWS = 64  # at a time: between these errors are spread one by one
+
+
+def feedback_factor(curvature: Tensor, damping: float) -> Tensor | None:
+    """U, upper triangular ``[columns, columns]`` float32, with UᵀU = (H + damping · mean(diag H) · 1)⁻¹, scaled.
+
+    The scale makes the mean of 1 / U[c, c]² one, so that costs stay in squared steps.
+
+    Args:
+        curvature: H ``[columns, columns]``, symmetric, not negative.
+        damping: share of the mean diagonal added to the diagonal, above 0.
+
+    Returns:
+        None where H is 0, not finite, or cannot be inverted.
+    """
+    matrix = curvature.double()
+    mean = float(matrix.diagonal().mean())
+    if not 0 < mean < float("inf"):
+        return None
+    matrix = matrix + damping * mean * torch.eye(len(matrix), dtype=torch.float64)
+    lower, failed = torch.linalg.cholesky_ex(matrix)
+    if int(failed):
+        return None
+    upper, failed = torch.linalg.cholesky_ex(torch.cholesky_inverse(lower), upper=True)
+    if int(failed) or not bool(torch.isfinite(upper).all()):
+        return None
+    factor: Tensor = (upper * upper.diagonal().pow(-2).mean().sqrt()).float()
+    return factor
+
+
+def feedback_points(
+    weights: Tensor,
+    factor: Tensor,
+    trellis: Trellis | None,
+    rates: Rates | None = None,
+    spread: Tensor | None = None,
+) -> Tensor:
+    """Points of the grid for a matrix, errors fed back from column to column, and from row to row.
+
+    Args:
+        weights: ``[rows, columns]`` in units of the (row's) step.
+        factor: see :func:`feedback_factor`.
+        trellis: the machine; None for the plain grid.
+        rates: bits of the indices, to minimize cost + weight · bits; None for the cost alone.
+        spread: ``[rows, rows]``, see :func:`spread_in_steps`; None where rows
+            do not make up for each other.
+
+    Returns:
+        ``[rows, columns]`` int16. Where feedback would carry a weight beyond what int16 holds, it is held there.
+    """
+    # Imported here, since reading files needs no compiler.
+    from lightning_compress.quantize.grid.trellis.compiled_paths import follow_rows, machine_of, round_rows
+
+    rest = weights.float().numpy(force=True).copy(order="C")
+    upper = np.ascontiguousarray(factor.numpy(), np.float32)
+    points = np.empty_like(rest)
+    costs, symbols, sums = (rates or Rates.none()).for_loops(*rest.shape)
+    machine = None if trellis is None else machine_of(trellis, symbols)
+    for start in range(0, len(rest), _ROWS):
+        part, later = slice(start, start + _ROWS), slice(start + _ROWS, None)
+        near = np.empty((0, 0), np.float32) if spread is None else np.ascontiguousarray(spread[part, part].numpy())
+        shared = rest[part], upper, near, costs, symbols, sums[part], points[part]
+        if machine is None:
+            round_rows(*shared)
+        else:
+            follow_rows(*shared, machine)
+        if spread is not None:
+            rest[later] -= spread[part, later].numpy().T @ rest[part]
+    return torch.from_numpy(points.astype(np.int16))

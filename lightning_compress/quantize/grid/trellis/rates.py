@@ -1,0 +1,94 @@
+"""What an index costs in the file, so that a quantizer can weigh bits against error."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lightning_compress.quantize.grid.trellis.trellis import Bytes, Floats, Integers
+
+_SYMBOLS = 64
+_UNSEEN = 0.5  # added to every count
+
+
+@dataclass(frozen=True, eq=False)
+class Rates:
+    """Bits of every index.
+
+    Attributes:
+        bits: ``[sums, quantizers, n]``: bits of each |k|, by the sum of the classes of its row and column and by
+            quantizer; the last stands for all beyond.
+        weight: squared error, in units of the step, that one bit is worth.
+        sums: ``[columns, rows]`` sums of the classes; None where there is one.
+    """
+
+    bits: Floats
+    weight: float
+    sums: Bytes | None = None
+
+    @classmethod
+    def none(cls) -> Rates:
+        """Bits cost nothing."""
+        return cls(np.zeros((1, 2, 1), np.float32), 0.0)
+
+    @cached_property
+    def table(self) -> Floats:
+        """``[sums · quantizers · n]``: weight · bits."""
+        table: Floats = np.float32(self.weight) * self.bits.reshape(-1)
+        return table
+
+    def for_loops(self, rows: int, columns: int) -> tuple[Floats, int, Bytes]:
+        """As compiled loops take them: the tables, how many sizes each has, and ``[rows, columns]`` sums."""
+        sums = np.zeros((rows, columns), np.uint8) if self.sums is None else np.ascontiguousarray(self.sums.T)
+        return self.table, self.bits.shape[2], sums
+
+    def starts(self, quantizers: Bytes | np.uint8) -> NDArray[np.intp]:
+        """Where the table of each weight begins; as large as ``sums`` and the quantizers broadcast to."""
+        symbols = self.bits.shape[2]
+        starts: NDArray[np.intp] = symbols * np.asarray(quantizers, np.intp)
+        return starts if self.sums is None else 2 * symbols * self.sums.astype(np.intp) + starts
+
+    def costs(self, sizes: Floats, starts: NDArray[np.intp]) -> Floats:
+        """``[columns, rows]``: weight · bits of indices with these |k|, rounded down, of tables that start there."""
+        cells = np.minimum(sizes, np.float32(self.bits.shape[2] - 1)).astype(np.intp)
+        cells += starts
+        costs: Floats = self.table.take(cells, mode="clip")
+        return costs
+
+
+def nearest_whole(magnitudes: Floats, rates: Rates | None = None) -> Floats:
+    """For magnitudes ``[columns, rows]`` the best whole number, by error² + weight · bits on a plain grid.
+
+    With ``rates`` the nearest number and the next towards 0 are compared.
+    """
+    near: Floats = np.rint(magnitudes)
+    if rates is None:
+        return near
+    below, starts = np.maximum(near - 1, 0), rates.starts(np.uint8(0))
+    near_cost, below_cost = (np.square(magnitudes - sizes) + rates.costs(sizes, starts) for sizes in (near, below))
+    return np.where(below_cost < near_cost, below, near)
+
+
+def measured_rates(
+    indices: Integers, quantizers: Bytes | None, weight: float, sums: Bytes | None = None, count: int = 1
+) -> Rates:
+    """The rates of indices like these: −log₂ of how often each |k| occurs, and a bit for the sign.
+
+    Args:
+        indices: ``[columns, rows]``.
+        quantizers: ``[columns, rows]``, 0 or 1; None where all are 0.
+        weight: see :class:`Rates`.
+        sums: ``[columns, rows]``, see :class:`Rates`.
+        count: how many values the sums have.
+    """
+    sizes = np.minimum(np.abs(indices), _SYMBOLS - 1).astype(np.int32)
+    cells = sizes if quantizers is None else sizes + _SYMBOLS * quantizers
+    if sums is not None:
+        cells = cells + 2 * _SYMBOLS * sums.astype(np.int32)
+    counts = np.bincount(cells.reshape(-1), minlength=2 * _SYMBOLS * count).reshape(count, 2, _SYMBOLS) + _UNSEEN
+    bits = np.log2(counts.sum(-1, keepdims=True) / counts)
+    bits[..., 1:] += 1
+    return Rates(bits.astype(np.float32), weight, sums)

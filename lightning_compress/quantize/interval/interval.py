@@ -1,0 +1,120 @@
+"""n-bit interval quantization (reference paper, section 3.2).
+
+An interval centred on 0 covers a chosen share of the weights. It is cut into 2ⁿ pieces of equal length; a weight inside
+becomes the number of its piece, a weight outside stays what it is. A number is read back as the left, middle or right
+value of its piece::
+
+        −T        0         T
+    ····|──┬──┬──┼──┬──┬──|····      step = 2·T / 2ⁿ,  index = ⌊(w + T) / step⌋
+      outliers  2ⁿ pieces   outliers
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import ClassVar, Literal, get_args
+
+import torch
+from torch import Tensor
+
+from lightning_compress.errors import PlanError
+from lightning_compress.quantize.interval.indexing import index
+from lightning_compress.quantize.interval.payload import Codebook, IndexedPayload
+from lightning_compress.quantize.quantizer import Storage
+from lightning_compress.quantize.scope import Scope, check_scope, group_key
+from lightning_compress.weights.magnitude import smallest, true_positions
+
+Restore = Literal["left", "middle", "right"]
+_WIDEST = 2.0**1022  # twice this is still a float64
+_POSITION = {"left": 0.0, "middle": 0.5, "right": 1.0}
+
+
+@dataclass(frozen=True)
+class Interval:
+    """Quantize the weights of a zero-centred interval to 2ⁿ values.
+
+    Attributes:
+        bits: n, from 1 to 16.
+        coverage: share of the weights inside the interval, 0 to 1; pruned weights count, as the zeros they are.
+        restore: which value of its piece an index stands for.
+        scope: one interval for all weights of the rule (``model``, as in the paper), per class or per tensor.
+
+    Raises:
+        PlanError: a value out of range.
+    """
+
+    id: ClassVar[str] = "interval"
+    lossy: ClassVar[bool] = True
+    holds_zero: ClassVar[bool] = True
+
+    bits: int
+    coverage: float = 0.98
+    restore: Restore = "middle"
+    scope: Scope = "model"
+
+    def __post_init__(self) -> None:
+        if type(self.bits) is not int or not 1 <= self.bits <= 16:
+            raise PlanError(f"Interval: bits is {self.bits!r}, expected a whole number from 1 to 16")
+        if isinstance(self.coverage, bool) or not isinstance(self.coverage, (int, float)):
+            raise PlanError(f"Interval: coverage is {self.coverage!r}, expected a fraction such as 0.98")
+        object.__setattr__(self, "coverage", float(self.coverage))
+        if not 0 <= self.coverage <= 1:
+            raise PlanError(
+                f"Interval: coverage is {self.coverage}, expected a fraction from 0 to 1; for 98 % write 0.98"
+            )
+        if self.restore not in get_args(Restore):
+            raise PlanError(
+                f"Interval: restore {self.restore!r} is unknown; write one of {', '.join(get_args(Restore))}"
+            )
+        check_scope("Interval", self.scope)
+
+    def group(self, name: str, class_name: str) -> str:
+        """Key of the weights that share an interval with this tensor."""
+        return group_key(self.scope, name, class_name)
+
+    def fit(self, tensors: Sequence[Tensor]) -> FittedInterval:
+        """The narrowest interval that covers the share of one group of tensors, rounded up to whole weights.
+
+        It never reaches to NaN or infinity, and reaches nowhere (its width is negative) where it is to cover nothing
+        or there is nothing finite.
+        """
+        weights = sum(tensor.numel() for tensor in tensors)
+        cut = smallest(tensors, [math.ceil(Fraction(repr(self.coverage)) * weights)])[0]
+        return FittedInterval(self, min(cut.magnitude, _WIDEST) if cut.ties else -1.0)
+
+
+@dataclass(frozen=True)
+class FittedInterval:
+    """An interval of known width: ``[−half_width, half_width]``."""
+
+    method: Interval
+    half_width: float
+
+    @property
+    def step(self) -> float:
+        """Length of a piece."""
+        return max(2 * self.half_width / (1 << self.method.bits), 0.0)
+
+    @property
+    def codebook(self) -> Codebook:
+        """The values that the indices stand for."""
+        first = (_POSITION[self.method.restore] * self.step) - max(self.half_width, 0.0)
+        return Codebook(first, self.step, 1 << self.method.bits)
+
+    def indices(self, weights: Tensor) -> Tensor:
+        """``[n]`` floating-point weights → ``[n]`` int32 indices, OUTLIER for those outside (NaN too)."""
+        pieces = weights.to(torch.float64, copy=True).add_(self.half_width).div_(self.step or 1.0)
+        indices = pieces.clamp_(0, (1 << self.method.bits) - 1).to(torch.int32)
+        is_exact = float(torch.tensor(self.half_width, dtype=weights.dtype)) == self.half_width
+        sizes = (weights if is_exact else weights.double()).abs()
+        indices[true_positions(~(sizes <= self.half_width))] = self.codebook.outlier
+        return indices
+
+    def store(
+        self, tensor: Tensor, storage: Storage, *, pruned: Tensor | None = None, guide: object = None
+    ) -> IndexedPayload:
+        """See :class:`FittedQuantizer`."""
+        return index(tensor, self.codebook, self.indices, storage, pruned)

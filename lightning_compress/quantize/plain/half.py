@@ -1,0 +1,146 @@
+"""Half precision: 16 bits a weight.
+
+The reference paper (section 3.3) drops the low 16 bits of the float32 word: bfloat16 by truncation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, get_args
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lightning_compress.errors import FormatError, PlanError
+from lightning_compress.quantize.payload import StreamSpec, Words, count_of, from_words, to_words
+from lightning_compress.quantize.plain.raw import RawPayload
+
+Format = Literal["bfloat16", "float16"]
+Rounding = Literal["truncate", "nearest"]
+_DTYPES: dict[str, torch.dtype] = {"bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+@dataclass(frozen=True)
+class Half:
+    """Keep 16 bits of every weight.
+
+    Attributes:
+        format: ``bfloat16`` (8 exponent bits) or ``float16`` (5).
+        rounding: ``truncate`` (the paper; bfloat16 only) or ``nearest`` (ties to even).
+
+    Values that the format cannot hold stay bit-exact: NaN, infinity, what would overflow, what would underflow to 0.
+    Tensors of 16 bits or less, and those that are not floating-point, are kept raw.
+
+    Raises:
+        PlanError: an unknown format or rounding, or truncation to float16.
+    """
+
+    id: ClassVar[str] = "half"
+    lossy: ClassVar[bool] = True
+
+    format: Format = "bfloat16"
+    rounding: Rounding = "truncate"
+
+    def __post_init__(self) -> None:
+        if self.format not in get_args(Format):
+            raise PlanError(f"Half: format {self.format!r} is unknown; write one of {', '.join(get_args(Format))}")
+        if self.rounding not in get_args(Rounding):
+            raise PlanError(
+                f"Half: rounding {self.rounding!r} is unknown; write one of {', '.join(get_args(Rounding))}"
+            )
+        if self.format == "float16" and self.rounding == "truncate":
+            raise PlanError("Half: float16 is rounded to nearest; write rounding='nearest'")
+
+    def store(self, values: Tensor) -> RawPayload | HalfPayload:
+        """The payload of a tensor of any dtype."""
+        if values.dtype not in (torch.float32, torch.float64):
+            return RawPayload(values.detach())
+        flat = values.detach().reshape(-1)
+        halves = flat.to(_DTYPES[self.format]) if self.rounding == "nearest" else _truncate(flat)
+        back = halves.to(flat.dtype)
+        lost = ~(torch.isfinite(flat) & torch.isfinite(back)) | ((back == 0) & (flat != 0))
+        escapes = lost.nonzero().flatten()
+        return HalfPayload(halves, escapes, flat[escapes], tuple(values.shape))
+
+
+def _truncate(flat: Tensor) -> Tensor:
+    """bfloat16 by dropping the low 16 bits of the float32 word."""
+    return (flat.float().view(torch.int32) >> 16).to(torch.int16).view(torch.bfloat16)
+
+
+@dataclass(frozen=True, eq=False)
+class HalfPayload:
+    """16-bit words for every element, and exact values for the few they cannot hold.
+
+    Attributes:
+        halves: ``[n]``, bfloat16 or float16.
+        escapes: ``[m]``, int64, ascending positions of the exact values.
+        exact: ``[m]``, in the tensor's own dtype.
+        shape: sizes of the tensor.
+    """
+
+    kind: ClassVar[str] = "half"
+
+    halves: Tensor
+    escapes: Tensor
+    exact: Tensor
+    shape: tuple[int, ...]
+
+    @property
+    def count(self) -> int:
+        """How many elements."""
+        return len(self.halves)
+
+    def parameters(self) -> dict[str, Any]:
+        """The 16-bit format and the number of exact values."""
+        return {"format": str(self.halves.dtype).removeprefix("torch."), "escapes": len(self.escapes)}
+
+    def streams(self) -> dict[str, Words]:
+        """``values`` (16 bits), ``escape_gaps`` (elements skipped before each escape), ``escape_values``."""
+        streams: dict[str, Words] = {"values": to_words(self.halves)} if len(self.halves) else {}
+        if len(self.escapes):
+            gaps = np.diff(self.escapes.numpy(), prepend=-1) - 1
+            streams["escape_gaps"] = gaps.astype("<u8")
+            streams["escape_values"] = to_words(self.exact)
+        return streams
+
+    def restore(self) -> Tensor:
+        """The tensor, its values those of the 16-bit words, its escapes exact."""
+        flat = self.halves.to(self.exact.dtype)
+        flat[self.escapes] = self.exact
+        return flat.reshape(self.shape)
+
+    @classmethod
+    def layout(cls, parameters: Mapping[str, Any], count: int, dtype: torch.dtype) -> dict[str, StreamSpec]:
+        """See :class:`Payload`."""
+        if parameters.get("format") not in _DTYPES or dtype not in (torch.float32, torch.float64):
+            raise FormatError(f"half payload of {dtype} in format {parameters.get('format')!r} is unknown")
+        escapes = count_of(parameters, "escapes", count)
+        specs = {
+            "values": StreamSpec(count, 2),
+            "escape_gaps": StreamSpec(escapes, 8),
+            "escape_values": StreamSpec(escapes, dtype.itemsize),
+        }
+        return {name: spec for name, spec in specs.items() if spec.count}
+
+    @classmethod
+    def from_streams(
+        cls,
+        parameters: Mapping[str, Any],
+        shape: tuple[int, ...],
+        dtype: torch.dtype,
+        streams: Mapping[str, Words],
+    ) -> HalfPayload:
+        """See :class:`Payload`."""
+        empty = np.empty(0, "<u8")
+        halves = from_words(streams.get("values", empty), _DTYPES[parameters["format"]])
+        gaps = streams.get("escape_gaps", empty)
+        if len(gaps) and int(gaps.max()) >= len(halves):
+            raise FormatError(f"an escape lies {int(gaps.max())} elements on, in a tensor of {len(halves)}")
+        positions = np.cumsum(gaps.astype(np.int64) + 1) - 1
+        if len(positions) and positions[-1] >= len(halves):
+            raise FormatError(f"an escape lies at element {positions[-1]}, in a tensor of {len(halves)}")
+        exact = from_words(streams.get("escape_values", empty), dtype)
+        return cls(halves, torch.from_numpy(positions), exact, shape)

@@ -1,0 +1,36 @@
+"""The exact weights a file was made from, where their checkpoint lies beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from torch import Tensor
+
+from lightning_compress.archive import Manifest
+from lightning_compress.errors import WeightsError
+from lightning_compress.search.evaluate.evaluation import exact_tensors
+from lightning_compress.weights import Weight, Weights
+
+
+def exact_beside(file: Path, manifest: Manifest) -> tuple[Mapping[str, Tensor] | None, str]:
+    """Name → exact tensor, and a sentence that says where they are from or why there are none.
+
+    They count only if their fingerprint is the one in the file: a checkpoint of the same name may be of another step.
+
+    Args:
+        file: the compressed file; ``run/last.safetensors`` belongs to ``run/last.ckpt`` or ``run/last``.
+        manifest: what it says of itself.
+    """
+    checkpoint = next((path for path in (file.with_suffix(".ckpt"), file.with_suffix("")) if path.exists()), None)
+    if checkpoint is None:
+        return None, "The exact checkpoint does not lie beside the file."
+    try:
+        tensors = exact_tensors(Weights.from_checkpoint(checkpoint))
+    except WeightsError as error:
+        return None, f"The exact checkpoint was not taken: {error}"
+    if all(entry.name in tensors for entry in manifest.entries):
+        own = tuple(Weight(entry.name, tensors[entry.name], entry.class_name) for entry in manifest.entries)
+        if Weights(own, ties=manifest.ties).fingerprint == manifest.fingerprint:
+            return {weight.name: weight.tensor for weight in own}, f"Exact weights: {checkpoint.name}."
+    return None, f"{checkpoint.name} holds other weights than those the file was made from."

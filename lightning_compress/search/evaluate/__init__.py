@@ -1,0 +1,28 @@
+"""Scores of a module under candidate weights, and how certain a difference between two scores is."""
+
+from lightning_compress.search.evaluate.bleu import bleu_score
+from lightning_compress.search.evaluate.bootstrap import Drop, paired_drop
+from lightning_compress.search.evaluate.evaluation import (
+    Evaluate,
+    Evaluator,
+    check_arguments,
+    evaluating,
+    exact_tensors,
+)
+from lightning_compress.search.evaluate.score import Score, Statistics
+from lightning_compress.search.evaluate.swapper import Swapper, swapping
+
+__all__ = [
+    "Drop",
+    "Evaluate",
+    "Evaluator",
+    "Score",
+    "Statistics",
+    "Swapper",
+    "bleu_score",
+    "check_arguments",
+    "evaluating",
+    "exact_tensors",
+    "paired_drop",
+    "swapping",
+]

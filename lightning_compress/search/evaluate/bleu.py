@@ -1,0 +1,61 @@
+"""BLEU as a score with statistics of each sentence, by sacrebleu."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from lightning_compress.errors import SearchError
+from lightning_compress.search.evaluate.score import Score, Statistics
+
+
+def bleu_score(hypotheses: Sequence[str], references: Sequence[str] | Sequence[Sequence[str]], **options: Any) -> Score:
+    """Corpus BLEU (0 to 100) by sacrebleu, with the statistics of each sentence.
+
+    Args:
+        hypotheses: one translation per sentence.
+        references: one reference per sentence; or, as sacrebleu takes several, a list of such lists.
+        options: of ``sacrebleu.metrics.BLEU``, such as ``tokenize="none"``.
+
+    Raises:
+        SearchError: sacrebleu is not installed, or the numbers of sentences differ.
+    """
+    try:
+        from sacrebleu.metrics.bleu import BLEU
+    except ModuleNotFoundError as error:
+        raise SearchError("bleu_score needs sacrebleu: pip install sacrebleu") from error
+    streams = _streams(references)
+    lengths = {len(hypotheses), *(len(stream) for stream in streams)}
+    if len(lengths) != 1 or not hypotheses:
+        raise SearchError(
+            f"{len(hypotheses)} hypotheses and references of {sorted(lengths)}: give one for each sentence"
+        )
+    metric = BLEU(**{"force": True, **options})
+    order = metric.max_ngram_order
+    rows = []
+    for hypothesis, *sentence in zip(hypotheses, *streams, strict=True):
+        one = metric.corpus_score([hypothesis], [[reference] for reference in sentence])
+        rows.append([one.sys_len, one.ref_len, *one.counts, *one.totals])
+
+    def combine(sums: Statistics) -> float:
+        whole = [round(number) for number in sums.tolist()]
+        return float(
+            metric.compute_bleu(
+                correct=whole[2 : 2 + order],
+                total=whole[2 + order :],
+                sys_len=whole[0],
+                ref_len=whole[1],
+                smooth_method=metric.smooth_method,
+                smooth_value=metric.smooth_value,
+                effective_order=metric.effective_order,
+                max_ngram_order=order,
+            ).score
+        )
+
+    return Score.of(rows, combine)
+
+
+def _streams(references: Sequence[str] | Sequence[Sequence[str]]) -> list[list[str]]:
+    """Lists of references, one of each for every sentence."""
+    single = [text for text in references if isinstance(text, str)]
+    return [single] if single else [list(stream) for stream in references]

@@ -1,0 +1,99 @@
+"""What an evaluation returns: one number, and what it takes to tell its noise."""
+
+from __future__ import annotations
+
+import math
+import numbers
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from torch import Tensor
+
+from lightning_compress.errors import SearchError
+
+Statistics = NDArray[np.float64]
+_ROUNDING = 1e-6  # of a value against the same value made of its statistics, relative
+
+
+@dataclass(frozen=True, eq=False)
+class Score:
+    """A score, higher is better, with the statistics of each sentence where the metric has some.
+
+    BLEU, for one, is made of sums over sentences (n-gram matches, lengths). Given those sums apart, a search can draw
+    other test sets of the same sentences and so tell a real drop from luck
+    (:mod:`lightning_compress.search.evaluate.bootstrap`).
+
+    Args:
+        value: the score.
+        statistics: ``[sentences, k]``, for each sentence what is summed over sentences.
+        combine: the sums ``[k]`` → the score.
+
+    Raises:
+        SearchError: only one of ``statistics`` and ``combine``, statistics of another shape or not finite, or
+            statistics whose sums do not give ``value``.
+    """
+
+    value: float
+    statistics: Statistics | None = None
+    combine: Callable[[Statistics], float] | None = None
+
+    def __post_init__(self) -> None:
+        if (self.statistics is None) != (self.combine is None):
+            raise SearchError("a Score has either both of statistics and combine, or neither: give the other one too")
+        if self.statistics is None or self.combine is None:
+            return
+        table = _table(self.statistics)
+        object.__setattr__(self, "statistics", table)
+        made = self.combine(table.sum(0))
+        if not (math.isclose(made, self.value, rel_tol=_ROUNDING, abs_tol=_ROUNDING) or made != made):
+            raise SearchError(f"a Score of {self.value} has statistics whose sums give {made}: they must agree")
+
+    @classmethod
+    def of(cls, statistics: ArrayLike, combine: Callable[[Statistics], float]) -> Score:
+        """The score of per-sentence statistics ``[sentences, k]``; errors as for :class:`Score`."""
+        table = _table(statistics)
+        return cls(float(combine(table.sum(0))), table, combine)
+
+    @classmethod
+    def mean_of(cls, values: Sequence[float] | ArrayLike) -> Score:
+        """The mean of one value for each sentence (picture, row), such as accuracy; errors as for :class:`Score`."""
+        table = np.asarray(values, np.float64)
+        if table.ndim != 1:
+            raise SearchError(
+                f"the values of a Score have the shape {list(table.shape)}, expected one number a sentence"
+            )
+        return cls.of(np.stack([table, np.ones_like(table)], -1), lambda sums: float(sums[0] / sums[1]))
+
+    @classmethod
+    def taken(cls, value: Any) -> Score:
+        """What an ``evaluate`` returned as a score.
+
+        Raises:
+            SearchError: it is neither a number nor a score.
+        """
+        if isinstance(value, Score):
+            return value
+        if isinstance(value, Tensor) and value.numel() == 1 and not value.is_complex():
+            return cls(float(value.detach()))
+        if isinstance(value, numbers.Real):
+            return cls(float(value))
+        raise SearchError(
+            f"evaluate returned {_described(value)}, expected a number (higher is better) or a lightning_compress.Score"
+        )
+
+
+def _table(statistics: ArrayLike) -> Statistics:
+    table = np.asarray(statistics, np.float64)
+    if table.ndim != 2 or not table.size or not np.isfinite(table).all():
+        raise SearchError(
+            f"the statistics of a Score have the shape {list(table.shape)}, expected finite numbers [sentences, k]"
+        )
+    return table
+
+
+def _described(value: Any) -> str:
+    shape = f" of shape {list(value.shape)}" if isinstance(value, Tensor) else ""
+    return f"{type(value).__name__}{shape}: {value!r:.80}"

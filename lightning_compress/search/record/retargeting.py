@@ -1,0 +1,110 @@
+"""Other sizes of a file that a search made: without data, without a new search."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from os import PathLike
+
+import numpy as np
+import torch
+from torch import nn
+
+from lightning_compress.archive import Archive
+from lightning_compress.errors import SearchError
+from lightning_compress.pipeline.compression import Source, read_weights
+from lightning_compress.plan import Plan
+from lightning_compress.quantize import GridGuide
+from lightning_compress.search.families.family import PlanFamily
+from lightning_compress.search.families.target_size import fit_budget, unreachable
+from lightning_compress.search.record.frontier import Frontier
+from lightning_compress.search.record.plan_scaling import scaled_plan
+from lightning_compress.search.record.record import KEY, record_bytes, rounded, with_record
+from lightning_compress.weights import Weights
+
+_OCTAVES = 6.0  # by which steps may shrink or grow
+_OF_THE_OTHER = ("score_after", "drop", "interval", "fallback", "recovered", "retargeted")
+
+
+def retarget(weights: Source, archive: Archive | str | PathLike[str], max_bytes: int) -> Archive:
+    """The best file of no more than ``max_bytes`` that the found plan of another file gives.
+
+    All its steps are made coarser or finer by one factor, the smallest that fits; those of rows, which calibration data
+    made unequal, stay so in proportion. Errors are fed back and steps tuned only with data, so not here. Classes, ties,
+    attached files and hyper-parameters are those of the given file. Its metrics keep what the search found;
+    ``search/retargeted`` adds the factor and, where the size lies inside the frontier, the score to expect of it.
+
+    Args:
+        weights: the exact weights that the file was made from.
+        archive: a file that :func:`smallest` made, or its path.
+        max_bytes: size of the new file.
+
+    Raises:
+        SearchError: other weights, a file without a frontier or without steps, a size that no factor reaches.
+        WeightsError: the weights cannot be taken.
+        FormatError: the file cannot be read.
+    """
+    found = archive if isinstance(archive, Archive) else Archive.open(archive)
+    if not isinstance(max_bytes, int) or max_bytes <= 0:
+        raise SearchError(f"max_bytes is {max_bytes!r}, expected a number of bytes")
+    exact = _weights_of(weights, found)
+    frontier = Frontier.from_metrics(found.manifest.metrics)
+    plan = Plan.from_config(found.manifest.plan)
+    if scaled_plan(plan, 4.0) == plan:
+        raise SearchError(
+            "the plan of the file has no step to make coarser: it was stored in half precision or exactly"
+        )
+
+    def plan_at(strength: float, _: Mapping[str, float]) -> Plan:
+        return scaled_plan(plan, 2.0**strength)
+
+    before = float(found.manifest.metrics[KEY].get("score_before", 0.0))
+    reserve = record_bytes(before, len(frontier.points))
+    family = PlanFamily(exact, plan_at, -_OCTAVES, _OCTAVES, guidance=_guides_of(found))
+    strength, made = fit_budget(family, max_bytes - reserve)
+    if made.nbytes > max_bytes - reserve:
+        raise unreachable(max_bytes, made.nbytes + reserve)
+    score = frontier.score_at(made.nbytes)
+    kept = {name: value for name, value in found.manifest.metrics[KEY].items() if name not in _OF_THE_OTHER}
+    facts = {"factor": 2.0**strength} | ({} if score is None else {"expected_score": score})
+    return with_record(made, kept | {"retargeted": rounded(facts)}, max_bytes)
+
+
+def _guides_of(found: Archive) -> dict[str, GridGuide]:
+    """The row exponents in a file, which calibration gave it; the feedback of errors needs the data anew."""
+    lowest = {entry.name: entry.payload.get("exponent") for entry in found.manifest.entries}
+    return {
+        name: GridGuide(torch.from_numpy(words.astype(np.int32)) + int(lowest[name] or 0))
+        for name, words in found.streams_named("row_exponents").items()
+    }
+
+
+def _weights_of(source: Source, found: Archive) -> Weights:
+    """The weights that a file was made from, with what the file knows of them besides.
+
+    Raises:
+        SearchError: they are others.
+    """
+    manifest = found.manifest
+    exclude = [name for name in manifest.excluded if not name.endswith("_extra_state")]
+    if isinstance(source, (str, PathLike)):
+        weights = read_weights(source, exclude=exclude)
+    elif isinstance(source, nn.Module):
+        weights = Weights.from_module(source, exclude=exclude)
+    else:
+        weights = Weights.of(source)
+    if weights.fingerprint != manifest.fingerprint:
+        raise SearchError(
+            f"these are not the weights that the file was made from (fingerprints {weights.fingerprint[:12]}… and "
+            f"{manifest.fingerprint[:12]}…): give the checkpoint it was made beside"
+        )
+    classes = {entry.name: entry.class_name for entry in manifest.entries}
+    return replace(
+        weights,
+        weights=tuple(replace(weight, class_name=classes[weight.name]) for weight in weights),
+        excluded=manifest.excluded,
+        class_path=manifest.class_path,
+        hyper_parameters=manifest.hyper_parameters,
+        hyper_parameters_left_out=manifest.hyper_parameters_left_out,
+        assets=found.assets(),
+    )
