@@ -26,7 +26,7 @@ from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.loggers import WandbLogger
 
 from lightning_compress import Artifacts, CompressCheckpoint
-from lightning_compress.callbacks.publishing import Publishing
+from lightning_compress.callbacks.export.publishing import Publishing
 from recipes.data.parallel_text import ParallelText
 from recipes.transformer import TransformerTranslation
 

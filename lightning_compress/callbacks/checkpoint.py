@@ -12,14 +12,15 @@ import torch
 
 from lightning_compress import files
 from lightning_compress.archive import Archive, is_archive
-from lightning_compress.callbacks import companion_files, evaluation, seam
-from lightning_compress.callbacks.auto import Auto
-from lightning_compress.callbacks.base import callback_class
-from lightning_compress.callbacks.collective import gather, on_rank_zero, shape_only
+from lightning_compress.callbacks.export import companion_files, evaluation
+from lightning_compress.callbacks.export.auto import Auto
+from lightning_compress.callbacks.export.naming import is_temporary, partner_of
+from lightning_compress.callbacks.export.policy import Policy, When
+from lightning_compress.callbacks.export.publishing import Publishing
+from lightning_compress.callbacks.hooks import checkpoint_hooks as seam
+from lightning_compress.callbacks.hooks.base import callback_class
+from lightning_compress.callbacks.hooks.collective import gather, on_rank_zero, shape_only
 from lightning_compress.callbacks.monitored import Mode
-from lightning_compress.callbacks.naming import is_temporary, partner_of
-from lightning_compress.callbacks.policy import Policy, When
-from lightning_compress.callbacks.publishing import Publishing
 from lightning_compress.errors import CallbackError, CompressionError
 from lightning_compress.logging import Artifacts
 from lightning_compress.pipeline.compression import compress

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, get_args
 
-from lightning_compress.callbacks.batch_losses import LoggedLoss, OwnLoss, has_loss, mean_loss
+from lightning_compress.callbacks.hooks.batch_losses import LoggedLoss, OwnLoss, has_loss, mean_loss
+from lightning_compress.callbacks.hooks.validation import validated
 from lightning_compress.callbacks.monitored import Mode, monitored
-from lightning_compress.callbacks.validation import validated
 from lightning_compress.errors import CallbackError
 from lightning_compress.search import Calibration, Evaluate
 

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 
 from lightning_compress import files
-from lightning_compress.callbacks import companion_files, seam
-from lightning_compress.callbacks.base import callback_class
-from lightning_compress.callbacks.collective import is_sharded, on_rank_zero
+from lightning_compress.callbacks.export import companion_files
+from lightning_compress.callbacks.export.naming import is_temporary
+from lightning_compress.callbacks.hooks import checkpoint_hooks as seam
+from lightning_compress.callbacks.hooks.base import callback_class
+from lightning_compress.callbacks.hooks.collective import is_sharded, on_rank_zero
 from lightning_compress.callbacks.measure import Measure, Wishes
 from lightning_compress.callbacks.moments import Moments
 from lightning_compress.callbacks.monitored import Mode
-from lightning_compress.callbacks.naming import is_temporary
 from lightning_compress.errors import CallbackError, CompressionError
 from lightning_compress.files import read_bytes
 from lightning_compress.logging import log_sensitivity, logging_step

@@ -15,7 +15,7 @@ from torchmetrics import MeanMetric, MeanSquaredError
 
 from lightning_compress import Archive, Plan, Score
 from lightning_compress.callbacks import CompressCheckpoint
-from lightning_compress.callbacks.auto import Auto
+from lightning_compress.callbacks.export.auto import Auto
 from lightning_compress.errors import CallbackError, CompressionError, SearchError
 
 
@@ -42,7 +42,7 @@ def negative_loss(module):
 
 def count_searches(monkeypatch):
     calls = []
-    from lightning_compress.callbacks import auto
+    from lightning_compress.callbacks.export import auto
 
     original = auto.smallest
     monkeypatch.setattr(auto, "smallest", lambda *args, **options: calls.append(1) or original(*args, **options))

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from lightning_compress.callbacks import base
+from lightning_compress.callbacks.hooks import base
 from lightning_compress.runtime.random_state import preserved_random_state
 
 

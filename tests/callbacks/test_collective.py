@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from lightning_compress.callbacks.collective import gather, on_rank_zero, shape_only
+from lightning_compress.callbacks.hooks.collective import gather, on_rank_zero, shape_only
 from lightning_compress.errors import CallbackError, PlanError
 
 

@@ -18,7 +18,7 @@ from torchmetrics import CatMetric, MeanMetric, MeanSquaredError
 
 from lightning_compress import CompressCheckpoint, Interval, LayerSensitivity, Prune
 from lightning_compress.callbacks import sensitivity
-from lightning_compress.callbacks.batch_losses import has_loss
+from lightning_compress.callbacks.hooks.batch_losses import has_loss
 from lightning_compress.callbacks.moments import Moments
 from lightning_compress.errors import CallbackError, CompressionError, SearchError
 from lightning_compress.search import LayerSensitivities

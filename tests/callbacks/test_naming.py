@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from lightning_compress.callbacks.naming import checkpoints_of, is_temporary, partner_of
+from lightning_compress.callbacks.export.naming import checkpoints_of, is_temporary, partner_of
 
 CASES = {
     "run/epoch=3-step=40.ckpt": "run/epoch=3-step=40.safetensors",

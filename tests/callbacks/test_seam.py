@@ -10,7 +10,7 @@ import torch
 from pytorch_lightning.callbacks import ModelCheckpoint
 from small_trainings import Small, trainer
 
-from lightning_compress.callbacks import seam
+from lightning_compress.callbacks.hooks import checkpoint_hooks as seam
 
 
 class Recorder(pl.Callback):

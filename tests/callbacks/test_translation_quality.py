@@ -350,7 +350,7 @@ def test_a_file_of_another_program_is_left_alone(tmp_path, caplog):
 
 
 def test_a_sharded_module_is_told_at_the_start(tmp_path, monkeypatch, caplog):
-    monkeypatch.setattr("lightning_compress.callbacks.translation_quality.is_sharded", lambda _: True)
+    monkeypatch.setattr("lightning_compress.callbacks.translation.translation_quality.is_sharded", lambda _: True)
     logger, _ = _fit(tmp_path, TranslationQuality(), max_epochs=1)
     assert logger.measured() == []
     assert "sharded" in _errors(caplog)[0]

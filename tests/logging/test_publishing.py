@@ -9,7 +9,7 @@ import torch
 from stand_ins import Panels
 
 import lightning_compress as lc
-from lightning_compress.callbacks.publishing import Publishing
+from lightning_compress.callbacks.export.publishing import Publishing
 
 CHARTS = {"compression/bytes_by_class", "compression/histograms"}
 

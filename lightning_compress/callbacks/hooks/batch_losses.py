@@ -10,8 +10,8 @@ from typing import Any
 
 import torch
 
-from lightning_compress.callbacks.logged import Place, unlogged
-from lightning_compress.callbacks.validation import logged_in_step, validation_batches
+from lightning_compress.callbacks.hooks.logged import Place, unlogged
+from lightning_compress.callbacks.hooks.validation import logged_in_step, validation_batches
 from lightning_compress.search import Evaluate
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from torch import Generator, Tensor
 
-from lightning_compress.callbacks.logged import Logged, Place, unlogged
+from lightning_compress.callbacks.hooks.logged import Logged, Place, unlogged
 from lightning_compress.errors import CallbackError
 from lightning_compress.weights import is_metric
 

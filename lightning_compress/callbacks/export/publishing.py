@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from lightning_compress.archive import Archive
-from lightning_compress.callbacks.policy import is_best
+from lightning_compress.callbacks.export.policy import is_best
 from lightning_compress.logging import (
     Artifacts,
     Uploads,

@@ -9,7 +9,7 @@ from typing import Any
 import fsspec
 
 from lightning_compress.archive import Archive, is_archive
-from lightning_compress.callbacks.naming import PARTIAL_SUFFIX, SUFFIX
+from lightning_compress.callbacks.export.naming import PARTIAL_SUFFIX, SUFFIX
 from lightning_compress.errors import ForeignFileError
 from lightning_compress.files import becoming, exists, is_remote, local_path
 

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lightning_compress.callbacks.base import lightning_name
+from lightning_compress.callbacks.hooks.base import lightning_name
 from lightning_compress.errors import CallbackError
 from lightning_compress.weights import is_metric
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from lightning_compress import files
 from lightning_compress.archive import Archive, is_archive
-from lightning_compress.callbacks import companion_files
-from lightning_compress.callbacks.naming import (
+from lightning_compress.callbacks.export import companion_files
+from lightning_compress.callbacks.export.naming import (
     CHECKPOINT_SUFFIX,
     PARTIAL_SUFFIX,
     SUFFIX,

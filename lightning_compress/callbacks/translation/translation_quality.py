@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from lightning_compress.archive import Archive
-from lightning_compress.callbacks import seam
-from lightning_compress.callbacks.base import callback_class
 from lightning_compress.callbacks.checkpoint import CompressCheckpoint
-from lightning_compress.callbacks.collective import is_sharded
-from lightning_compress.callbacks.companion_files import folder_of_checkpoints
+from lightning_compress.callbacks.export.companion_files import folder_of_checkpoints
+from lightning_compress.callbacks.export.naming import is_temporary
+from lightning_compress.callbacks.hooks import checkpoint_hooks as seam
+from lightning_compress.callbacks.hooks.base import callback_class
+from lightning_compress.callbacks.hooks.collective import is_sharded
+from lightning_compress.callbacks.hooks.validation import validated
 from lightning_compress.callbacks.monitored import Mode, monitored
-from lightning_compress.callbacks.naming import is_temporary
-from lightning_compress.callbacks.quality import Comparison, Judge, Text, Translations, checked_translations
-from lightning_compress.callbacks.quality_record import record_metric, record_translations
-from lightning_compress.callbacks.validation import validated
+from lightning_compress.callbacks.translation.quality import Comparison, Judge, Text, Translations, checked_translations
+from lightning_compress.callbacks.translation.quality_record import record_metric, record_translations
 from lightning_compress.errors import CallbackError
 from lightning_compress.logging import logging_step
 from lightning_compress.pipeline.compression import compress

@@ -8,8 +8,8 @@ from typing import Any
 from torch.distributed.checkpoint.state_dict import StateDictOptions, set_model_state_dict
 
 from lightning_compress.archive import Archive, is_archive
-from lightning_compress.callbacks.collective import on_rank_zero, whole_state
-from lightning_compress.callbacks.naming import CHECKPOINT_SUFFIX, SUFFIX, checkpoints_of
+from lightning_compress.callbacks.export.naming import CHECKPOINT_SUFFIX, SUFFIX, checkpoints_of
+from lightning_compress.callbacks.hooks.collective import on_rank_zero, whole_state
 from lightning_compress.errors import CallbackError
 from lightning_compress.files import exists
 from lightning_compress.loading import as_checkpoint

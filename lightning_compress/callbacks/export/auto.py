@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from lightning_compress.archive import Archive, Manifest, is_archive
-from lightning_compress.callbacks.collective import is_sharded
+from lightning_compress.callbacks.export.naming import partner_of
+from lightning_compress.callbacks.hooks.collective import is_sharded
+from lightning_compress.callbacks.hooks.validation import validated
 from lightning_compress.callbacks.monitored import Mode, monitored
-from lightning_compress.callbacks.naming import partner_of
-from lightning_compress.callbacks.validation import validated
 from lightning_compress.errors import CallbackError
 from lightning_compress.plan import Plan
 from lightning_compress.search import Calibration, Evaluate, reuse, smallest

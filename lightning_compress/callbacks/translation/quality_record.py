@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
-from lightning_compress.callbacks.quality import COLUMNS, Comparison, Judge, Translations
+from lightning_compress.callbacks.translation.quality import COLUMNS, Comparison, Judge, Translations
 from lightning_compress.files import read_bytes, write_record
 from lightning_compress.logging import configure_runs, log_scalars, log_table
 
