@@ -1,4 +1,4 @@
-"""Which of Lightning's two names this process uses, so that never both are imported."""
+"""Which of Lightning's two packages this process uses; both are never imported together."""
 
 from __future__ import annotations
 

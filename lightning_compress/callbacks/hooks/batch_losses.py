@@ -1,4 +1,4 @@
-"""The loss of a trainer's validation batches, one forward pass each, with gradients where they are enabled."""
+"""The loss on a trainer's validation batches, one forward pass each, with gradients if they are enabled."""
 
 from __future__ import annotations
 
@@ -6,54 +6,65 @@ import inspect
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any
+from typing import Any, Protocol, cast
 
 import torch
+from torch import Tensor, nn
 
-from lightning_compress.callbacks.hooks.logged import Place, unlogged
+from lightning_compress.callbacks.hooks.lightning_types import Batch, LightningModule, Trainer
+from lightning_compress.callbacks.hooks.logged import captured_logging
 from lightning_compress.callbacks.hooks.validation import logged_in_step, validation_batches
-from lightning_compress.search import Evaluate
+from lightning_compress.search import Calibration, Evaluate
+
+
+class ModuleWithLoss(Protocol):
+    """A module whose method ``loss`` takes a batch."""
+
+    def loss(self, batch: object) -> Tensor:
+        """The loss of a batch."""
 
 
 @dataclass(frozen=True)
 class OwnLoss:
-    """Calibration by the module's own method ``loss(batch)``, which decodes nothing.
+    """Calibration data whose loss is the module's own method ``loss(batch)``; nothing is decoded.
 
     Args:
-        trainer: whose validation batches are taken.
-        batches: of each loader, how many at most; None for as many as Lightning takes.
+        trainer: its validation batches are used.
+        batches: the number of batches of each loader, at most; None for as many as Lightning uses.
     """
 
-    trainer: Any
+    trainer: Trainer
     batches: int | None
 
-    def __iter__(self) -> Iterator[Place]:
-        return validation_batches(self.trainer, self.trainer.lightning_module, self.batches)
+    def __iter__(self) -> Iterator[Batch]:
+        module = cast(LightningModule, self.trainer.lightning_module)
+        return validation_batches(self.trainer, module, self.batches)
 
-    def loss(self, module: Any, place: Place) -> Any:
+    def loss(self, module: nn.Module, batch: Batch) -> Tensor:
         """The module's loss of a batch."""
-        with unlogged(module), self.trainer.precision_plugin.forward_context():
-            return module.loss(place[0])
+        with captured_logging(module), self.trainer.precision_plugin.forward_context():
+            return cast(ModuleWithLoss, module).loss(batch[0])
 
 
 @dataclass(frozen=True)
 class LoggedLoss(OwnLoss):
-    """Calibration by what the module logs under a name in its validation step.
+    """Calibration data whose loss is a value that the module logs in its validation step.
 
     Args:
         trainer: and ``batches`` as for :class:`OwnLoss`.
-        name: of the loss.
+        name: under which the loss is logged.
     """
 
     name: str
 
-    def loss(self, module: Any, place: Place) -> Any:
+    def loss(self, module: nn.Module, batch: Batch) -> Tensor:
         """The loss that is logged for a batch."""
-        return logged_in_step(self.trainer, module, place, self.name)
+        loss: Tensor = logged_in_step(self.trainer, cast(LightningModule, module), batch, self.name)
+        return loss
 
 
-def has_loss(module: Any) -> bool:
-    """Whether a module has a method ``loss`` that asks for a batch and nothing else; a loss function is none."""
+def has_loss(module: object) -> bool:
+    """Whether a module has a method ``loss`` that needs a batch and nothing else. A loss function is not one."""
     method = getattr(type(module), "loss", None)
     if not inspect.isfunction(method):
         return False
@@ -62,15 +73,15 @@ def has_loss(module: Any) -> bool:
     return len(needed) == 1 and needed[0].kind in (needed[0].POSITIONAL_ONLY, needed[0].POSITIONAL_OR_KEYWORD)
 
 
-def mean_loss(calibration: Any, batches: int | None) -> Evaluate:
-    """Module → the mean over batches of their loss, infinite for a module whose loss is not a number.
+def mean_loss(calibration: Calibration, batches: int | None) -> Evaluate:
+    """Module → the mean loss over batches; infinity if a loss is NaN.
 
     Args:
         calibration: batches and their loss.
-        batches: how many are taken at most, the first ones; None for all.
+        batches: the number of batches, the first ones; None for all.
     """
 
-    def evaluate(module: Any) -> float:
+    def evaluate(module: nn.Module) -> float:
         first: Iterable[Any] = islice(calibration, batches)
         losses = [torch.as_tensor(calibration.loss(module, batch)).detach().double().cpu() for batch in first]
         value = float(torch.stack(losses).mean())

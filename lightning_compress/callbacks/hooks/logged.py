@@ -1,4 +1,4 @@
-"""What a module logs while it is validated by us: kept here, and told to nobody else."""
+"""Captures what a module logs while a callback validates it, so that nothing reaches the trainer's loggers."""
 
 from __future__ import annotations
 
@@ -11,54 +11,54 @@ import torch
 from torch import Tensor
 
 from lightning_compress.callbacks.hooks.base import lightning_name
+from lightning_compress.callbacks.hooks.lightning_types import Batch
 from lightning_compress.errors import CallbackError
 from lightning_compress.weights import is_metric
 
-Place = tuple[Any, ...]  # a batch, its number, and where there are several loaders that of its loader
 _LOADER = "/dataloader_idx_"
 
 
 @contextmanager
-def unlogged(module: Any) -> Iterator[Logged]:
-    """What a module logs goes to what is given, and nowhere else, for the length of a block."""
-    log = Logged()
-    shadows = {"log": log.take, "log_dict": log.take_all}
-    vars(module).update(shadows)
+def captured_logging(module: object) -> Iterator[CapturedMetrics]:
+    """Replace the module's ``log`` and ``log_dict`` for a block; what they receive goes to the object given."""
+    captured = CapturedMetrics()
+    replacements = {"log": captured.log, "log_dict": captured.log_dict}
+    vars(module).update(replacements)
     try:
-        yield log
+        yield captured
     finally:
-        for name in shadows:
+        for name in replacements:
             vars(module).pop(name, None)
 
 
-class Logged:
-    """Stands for ``self.log`` while a module is validated, and makes one value of what it is given."""
+class CapturedMetrics:
+    """Receives what a module logs in a validation, and reduces it as Lightning does."""
 
     def __init__(self) -> None:
-        self._place: Place | None = None
+        self._batch: Batch | None = None
         self._newest: dict[str, Any] = {}
         self._values: dict[str, list[tuple[Tensor, float]]] = {}
         self._reductions: dict[str, Any] = {}
         self._metrics: dict[str, Any] = {}
 
-    def begin(self, place: Place | None) -> None:
-        """A batch begins; None: all are through."""
-        self._place = place
+    def begin(self, batch: Batch | None) -> None:
+        """Set the batch that is validated next; None after the last one."""
+        self._batch = batch
 
-    def take(
+    def log(
         self,
         name: str,
         value: Any,
-        *_: Any,
+        *_: object,
         reduce_fx: Any = "mean",
         batch_size: int | None = None,
         add_dataloader_idx: bool = True,
-        **__: Any,
+        **__: object,
     ) -> None:
-        """What ``self.log`` is called with."""
+        """Stands for ``self.log``."""
         self._newest[name] = value
-        if self._place is not None and len(self._place) > 2 and add_dataloader_idx:
-            name = f"{name}{_LOADER}{self._place[2]}"
+        if self._batch is not None and len(self._batch) > 2 and add_dataloader_idx:
+            name = f"{name}{_LOADER}{self._batch[2]}"
         self._reductions[name] = reduce_fx
         if is_metric(value):
             self._metrics[name] = value
@@ -67,14 +67,21 @@ class Logged:
             number = torch.as_tensor(value, dtype=torch.float64).detach().cpu().reshape(())
             self._values.setdefault(name, []).append((number, float(size)))
 
-    def take_all(self, values: Mapping[str, Any], *arguments: Any, **options: Any) -> None:
-        """What ``self.log_dict`` is called with."""
+    def log_dict(self, values: Mapping[str, object], *arguments: object, **options: Any) -> None:
+        """Stands for ``self.log_dict``."""
         for name, value in values.items():
-            self.take(name, value, *arguments, **options)
+            self.log(name, value, *arguments, **options)
 
     def value(self, name: str) -> float:
-        """The value of a whole validation, by the name that a checkpoint would monitor."""
-        # What is logged by step and by epoch is monitored as NAME_epoch.
+        """The value of a metric over the validation.
+
+        Args:
+            name: as a ``ModelCheckpoint`` would monitor it.
+
+        Raises:
+            CallbackError: nothing was logged under this name.
+        """
+        # What is logged both on each step and on each epoch is monitored as NAME_epoch.
         for known in (name, name.removesuffix("_epoch"), name.replace("_epoch/", "/")):
             if known in self._metrics:
                 return float(self._metrics[known].compute())
@@ -83,7 +90,11 @@ class Logged:
         raise self._unknown(name)
 
     def newest(self, name: str) -> Any:
-        """What was logged last under a name, as it was given; the loader does not count."""
+        """What was logged last under a name, as it was given; the loader in the name is ignored.
+
+        Raises:
+            CallbackError: nothing was logged under this name.
+        """
         base = name.partition(_LOADER)[0]
         for known in (base, base.removesuffix("_epoch")):
             if known in self._newest:
@@ -97,10 +108,10 @@ class Logged:
         )
 
     def _batch_size(self) -> int:
-        if self._place is None:
+        if self._batch is None:
             return 1
         extract = import_module(f"{lightning_name()}.utilities.data").extract_batch_size
-        return int(extract(self._place[0]))
+        return int(extract(self._batch[0]))
 
     def _reduced(self, name: str) -> float:
         values = torch.stack([value for value, _ in self._values[name]])

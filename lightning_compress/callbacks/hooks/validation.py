@@ -1,4 +1,4 @@
-"""The trainer's own validation of one metric, in the middle of ``fit`` and unnoticed by it."""
+"""The trainer's own validation, run in the middle of ``fit`` without any effect on the training."""
 
 from __future__ import annotations
 
@@ -10,60 +10,61 @@ from typing import Any
 
 from torch import Generator, Tensor
 
-from lightning_compress.callbacks.hooks.logged import Logged, Place, unlogged
+from lightning_compress.callbacks.hooks.lightning_types import Batch, LightningModule, Trainer
+from lightning_compress.callbacks.hooks.logged import CapturedMetrics, captured_logging
 from lightning_compress.errors import CallbackError
 from lightning_compress.weights import is_metric
 
 
-def validated(trainer: Any, module: Any, monitor: str, batches: int | None = None) -> float:
-    """Validate the module as it stands on the trainer's validation data; the value of one metric that it logs.
+def validated(trainer: Trainer, module: LightningModule, monitor: str, batches: int | None = None) -> float:
+    """Validate the module with its current weights on the trainer's validation data; the value of one metric.
 
-    The hooks of the module are called as Lightning calls them, those of callbacks are not. What is logged goes nowhere.
-    To be called where the module is kept, in ``eval()`` mode and without gradients.
+    The module's hooks are called as Lightning calls them; those of callbacks are not. What the module logs is
+    discarded. The caller must have a snapshot of the module, set it to ``eval()`` and disable gradients.
 
     Args:
         trainer: of the module.
-        module: to be validated.
+        module: the module to validate.
         monitor: the metric's name, as a ``ModelCheckpoint`` would monitor it.
-        batches: of each loader, how many are taken at most, the first ones; as many as Lightning takes by default.
+        batches: the number of batches of each loader, the first ones; as many as Lightning uses by default.
 
     Raises:
         CallbackError: there is no validation data, or the metric is not logged.
     """
-    with _unnoticed(module) as log:
+    with _isolated(module) as captured:
         module.on_validation_start()
         module.on_validation_epoch_start()
-        for place in validation_batches(trainer, module, batches):
-            log.begin(place)
-            module.on_validation_batch_start(*place)
-            output = _step(trainer, module, place)
-            module.on_validation_batch_end(output, *place)
-        log.begin(None)
+        for batch in validation_batches(trainer, module, batches):
+            captured.begin(batch)
+            module.on_validation_batch_start(*batch)
+            output = _step(trainer, module, batch)
+            module.on_validation_batch_end(output, *batch)
+        captured.begin(None)
         module.on_validation_epoch_end()
         module.on_validation_end()
-    return log.value(monitor)
+    return captured.value(monitor)
 
 
-def logged_in_step(trainer: Any, module: Any, place: Place, name: str) -> Any:
-    """What the module logs under a name in its validation step on one batch, with whatever gradient that has.
+def logged_in_step(trainer: Trainer, module: LightningModule, batch: Batch, name: str) -> Any:
+    """The value that the module logs under a name in its validation step on one batch, with its gradient if it has one.
 
-    To be called as :func:`validated`, for gradients where they are enabled.
+    The caller must do as for :func:`validated`, and enable gradients if they are wanted.
 
     Raises:
-        CallbackError: it is not logged there.
+        CallbackError: nothing is logged under this name.
     """
-    with _unnoticed(module) as log:
-        log.begin(place)
-        _step(trainer, module, place)
-    return log.newest(name)
+    with _isolated(module) as captured:
+        captured.begin(batch)
+        _step(trainer, module, batch)
+    return captured.newest(name)
 
 
-def validation_batches(trainer: Any, module: Any, batches: int | None = None) -> Iterator[Place]:
+def validation_batches(trainer: Trainer, module: LightningModule, batches: int | None = None) -> Iterator[Batch]:
     """The trainer's validation batches from the start, on the module's device, in the same order each time.
 
     Args:
         trainer: of the module.
-        module: whose hooks move batches.
+        module: its hooks move batches to the device.
         batches: as for :func:`validated`.
 
     Raises:
@@ -72,10 +73,11 @@ def validation_batches(trainer: Any, module: Any, batches: int | None = None) ->
     loaders = _loaders(trainer.val_dataloaders)
     if not loaders:
         raise CallbackError(
-            "there is no validation data yet to measure on: give evaluate=…, or have a validation come before"
+            "there is no validation data yet to measure on: give evaluate=…, or run a validation before the measurement"
         )
     for loader, data in enumerate(loaders):
-        for number, raw in enumerate(islice(_apart(data), _whole(trainer.num_val_batches, loader, batches))):
+        limit = _limit(trainer.num_val_batches, loader, batches)
+        for number, raw in enumerate(islice(_with_own_generators(data), limit)):
             batch = trainer.precision_plugin.convert_input(raw)
             batch = module._on_before_batch_transfer(batch, dataloader_idx=loader)
             batch = trainer.strategy.batch_to_device(batch, dataloader_idx=loader)
@@ -83,26 +85,26 @@ def validation_batches(trainer: Any, module: Any, batches: int | None = None) ->
 
 
 @contextmanager
-def _unnoticed(module: Any) -> Iterator[Logged]:
+def _isolated(module: LightningModule) -> Iterator[CapturedMetrics]:
     for part in module.modules():
         if is_metric(part):
             part.reset()
-    with unlogged(module) as log:
-        yield log
+    with captured_logging(module) as captured:
+        yield captured
 
 
-def _step(trainer: Any, module: Any, place: Place) -> Any:
-    takes = len(inspect.signature(module.validation_step).parameters)
-    return trainer.strategy.validation_step(*place[: max(takes, 1)])
+def _step(trainer: Trainer, module: LightningModule, batch: Batch) -> Tensor | Mapping[str, Any] | None:
+    parameters = len(inspect.signature(module.validation_step).parameters)
+    return trainer.strategy.validation_step(*batch[: max(parameters, 1)])
 
 
-def _apart(loader: Any) -> Iterator[Any]:
-    """What a loader gives, its own random generators being as they were whenever it is not giving."""
+def _with_own_generators(loader: Any) -> Iterator[object]:
+    """The batches of a loader. Between batches its random generators have the state that the training left them in."""
     owners = [loader, getattr(loader, "sampler", None), getattr(loader, "batch_sampler", None)]
     held = {id(g): g for g in (getattr(owner, "generator", None) for owner in owners) if isinstance(g, Generator)}
     generators = list(held.values())
     ours = [generator.get_state() for generator in generators]
-    items: Iterator[Any] | None = None
+    items: Iterator[object] | None = None
     while True:
         theirs = [generator.get_state() for generator in generators]
         _set(generators, ours)
@@ -122,8 +124,8 @@ def _set(generators: Sequence[Generator], states: Sequence[Tensor]) -> None:
         generator.set_state(state)
 
 
-def _loaders(data: Any) -> list[Any]:
-    """Every loader in whatever the validation data is made of, in Lightning's order."""
+def _loaders(data: object) -> list[object]:
+    """Every loader in a nesting of lists and mappings, in Lightning's order."""
     if data is None:
         return []
     if isinstance(data, Mapping):
@@ -133,8 +135,8 @@ def _loaders(data: Any) -> list[Any]:
     return [data]
 
 
-def _whole(limits: Any, loader: int, batches: int | None) -> int | None:
-    """How many batches of a loader are taken, never more than Lightning takes; None for all."""
+def _limit(limits: object, loader: int, batches: int | None) -> int | None:
+    """How many batches of a loader are used, never more than Lightning uses; None for all."""
     limit = limits[loader] if isinstance(limits, (list, tuple)) and loader < len(limits) else float("inf")
     limit = min(limit, float("inf") if batches is None else batches)
     return None if limit == float("inf") else int(limit)
