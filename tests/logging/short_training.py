@@ -1,4 +1,4 @@
-"""A training of a fraction of a second, with a validation and a checkpoint in each epoch."""
+"""A training run of a fraction of a second, with a validation and a checkpoint in each epoch."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from lightning_compress import CompressCheckpoint
 
-# Lightning's own advice, which this training does not heed on purpose.
+# Advice of Lightning that does not apply to so short a run.
 ADVICE = (
     "ignore:.*does not have many workers.*",
     "ignore:Checkpoint directory .* exists and is not empty.*",
@@ -20,7 +20,7 @@ SCORES = (20.0, 30.0, 25.0)
 
 
 class Scored(pl.LightningModule):
-    """Its BLEU in each epoch is the test's choice."""
+    """Logs a given BLEU in each epoch."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -38,9 +38,13 @@ class Scored(pl.LightningModule):
         return torch.optim.SGD(self.parameters(), lr=0.01)
 
 
+def batches():
+    """Two batches of two rows."""
+    return DataLoader(TensorDataset(torch.ones(4, 16)), batch_size=2)
+
+
 def fit(folder, *loggers, plan="half", epochs=3, **options):
-    """Train; each checkpoint stays, the second is the best."""
-    data = DataLoader(TensorDataset(torch.ones(4, 16)), batch_size=2)
+    """Train and keep every checkpoint; the second one is the best."""
     checkpoints = ModelCheckpoint(folder / "run", "{epoch}", monitor="val_bleu", mode="max", save_top_k=-1)
     run = pl.Trainer(
         default_root_dir=folder,
@@ -54,7 +58,7 @@ def fit(folder, *loggers, plan="half", epochs=3, **options):
         log_every_n_steps=1,
     )
     module = Scored()
-    run.fit(module, data, data)
+    run.fit(module, batches(), batches())
     assert run.state.finished
     assert len(list((folder / "run").glob("*.safetensors"))) == epochs
     return module

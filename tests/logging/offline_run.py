@@ -1,4 +1,4 @@
-"""Reads what wandb wrote: a ``.wandb`` file of a run that was made offline.
+"""Reads the ``.wandb`` file that wandb writes for an offline run.
 
 The file has a header of 7 bytes and then frames as LevelDB's log has them, in blocks of 32 KiB: checksum (4 bytes),
 length (2), type (1: whole, 2, 3, 4: first, middle and last part), content. Each content is a ``Record`` as a protocol
