@@ -50,7 +50,7 @@ def fit(weights: Weights, rules: Sequence[Rule | None]) -> Fitted:
     """
     treated = [(w, r) for w, r in zip(weights, rules, strict=True) if r is not None and is_lossy(w)]
     cuts = _cuts(treated)
-    products = ((w.name, rule.low_rank.factor(w.tensor)) for w, rule in treated if rule.low_rank is not None)
+    products = ((w.name, rule.factoring.factor(w.tensor)) for w, rule in treated if rule.factoring is not None)
     factors = {name: product for name, product in products if product is not None}
     members: dict[Group, list[tuple[Tensor, Cut | None]]] = defaultdict(list)
     for weight, rule in treated:

@@ -17,8 +17,8 @@ from lightning_compress.quantize import (
     Payload,
     RawPayload,
     Storage,
-    index_pruned,
     sparse_forms,
+    store_pruned,
 )
 from lightning_compress.weights import Weight, Weights
 
@@ -66,7 +66,9 @@ class CodedTensors:
         for weight, rule, new in zip(weights, rules, is_new, strict=True):
             of_tensor, treatment = self._known[weight.name], treatments[weight.name]
             if new:
-                of_tensor[treatment] = fewest_bytes(weight, _payload(weight, rule, fitted, guidance.get(weight.name)))
+                of_tensor[treatment] = smallest_coding(
+                    weight, _payload(weight, rule, fitted, guidance.get(weight.name))
+                )
             of_tensor[treatment] = of_tensor.pop(treatment)  # the last used is the last to go
             yield of_tensor[treatment]
             while len(of_tensor) > _KEPT:
@@ -83,7 +85,7 @@ def _treatments(weights: Weights, rules: Sequence[Rule | None]) -> dict[str, _Tr
     }
 
 
-def fewest_bytes(weight: Weight, payload: Payload) -> CodedTensor:
+def smallest_coding(weight: Weight, payload: Payload) -> CodedTensor:
     """A payload coded as it is, or with its zeros apart."""
     forms = (encode_tensor(weight.name, weight.class_name, form) for form in (payload, *sparse_forms(payload)))
     return min(forms, key=lambda form: form[0].coded_bytes + len(json.dumps(form[0].payload)))
@@ -107,4 +109,4 @@ def _store(
 ) -> Payload:
     if quantizer is not None:
         return quantizer.store(tensor, storage, pruned=pruned, guide=guide)
-    return storage.store(tensor) if pruned is None else index_pruned(tensor, storage, pruned)
+    return storage.store(tensor) if pruned is None else store_pruned(tensor, storage, pruned)

@@ -163,6 +163,9 @@ class GridPayload:
             result[part] = values if added is None else values.add_(added)
         return result.reshape(self.shape)
 
+    def split_zeros(self) -> None:
+        """See :class:`Payload`; zeros of a grid are frequent indices, and cheap."""
+
     @classmethod
     def layout(cls, parameters: Mapping[str, Any], count: int, dtype: torch.dtype) -> dict[str, StreamSpec]:
         """See :class:`Payload`."""

@@ -70,9 +70,13 @@ def choose_points(
 def _points(weights: Tensor, states: int, rates: Rates | None, zeros: Tensor | None) -> Tensor:
     if states:
         return trellis_points(weights, TRELLISES[states], rates, zeros=zeros)
-    columns = np.ascontiguousarray(weights.numpy().T)
-    near = nearest_whole(np.abs(columns), rates)
-    points = torch.from_numpy(np.copysign(near, columns).astype(np.int16)).T
+    if rates is None:
+        by_column = weights.T.contiguous()
+        points = by_column.round().to(torch.int16).T
+    else:
+        columns = np.ascontiguousarray(weights.numpy().T)
+        near = cheapest_whole(np.abs(columns), rates)
+        points = torch.from_numpy(np.copysign(near, columns).astype(np.int16)).T
     return points if zeros is None else points.masked_fill(zeros, 0)
 
 

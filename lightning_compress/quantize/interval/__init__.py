@@ -1,8 +1,8 @@
 """The paper's interval quantization: an index for each weight inside the interval, others as outliers."""
 
-from lightning_compress.quantize.interval.indexing import index, index_pruned
 from lightning_compress.quantize.interval.interval import FittedInterval, Interval, Restore
 from lightning_compress.quantize.interval.payload import Codebook, IndexedPayload
+from lightning_compress.quantize.interval.payload_from_indices import payload_from_indices, store_pruned
 
 __all__ = [
     "Codebook",
@@ -10,6 +10,6 @@ __all__ = [
     "IndexedPayload",
     "Interval",
     "Restore",
-    "index",
-    "index_pruned",
+    "payload_from_indices",
+    "store_pruned",
 ]

@@ -73,21 +73,25 @@ def feedback_points(
         ``[rows, columns]`` int16. Where feedback would carry a weight beyond what int16 holds, it is held there.
     """
     # Imported here, since reading files needs no compiler.
-    from lightning_compress.quantize.grid.trellis.compiled_paths import follow_rows, machine_of, round_rows
+    from lightning_compress.quantize.grid.trellis.compiled_loops import (
+        round_with_feedback,
+        trellis_tables,
+        viterbi_with_feedback,
+    )
 
     rest = weights.float().numpy(force=True).copy(order="C")
     upper = np.ascontiguousarray(factor.numpy(), np.float32)
     points = np.empty_like(rest)
     costs, symbols, sums = (rates or Rates.none()).for_loops(*rest.shape)
-    machine = None if trellis is None else machine_of(trellis, symbols)
+    machine = None if trellis is None else trellis_tables(trellis, symbols)
     for start in range(0, len(rest), _ROWS):
         part, later = slice(start, start + _ROWS), slice(start + _ROWS, None)
         near = np.empty((0, 0), np.float32) if spread is None else np.ascontiguousarray(spread[part, part].numpy())
         shared = rest[part], upper, near, costs, symbols, sums[part], points[part]
         if machine is None:
-            round_rows(*shared)
+            round_with_feedback(*shared)
         else:
-            follow_rows(*shared, machine)
+            viterbi_with_feedback(*shared, machine)
         if spread is not None:
             rest[later] -= spread[part, later].numpy().T @ rest[part]
     return torch.from_numpy(points.astype(np.int16))

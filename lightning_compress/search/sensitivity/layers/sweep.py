@@ -17,7 +17,7 @@ from lightning_compress.search.sensitivity.calibration import Calibration, check
 from lightning_compress.search.sensitivity.layers.groups import GroupBy, check_groups, grouped
 from lightning_compress.search.sensitivity.layers.point import Point, compressed, fisher_error, normalized_error
 from lightning_compress.search.sensitivity.layers.squared_gradients import squared_gradients
-from lightning_compress.search.sensitivity.layers.strengths import STRENGTHS, Strength, Wish, strengths_of
+from lightning_compress.search.sensitivity.layers.strengths import STRENGTHS, Strength, StrengthLike, strengths_of
 from lightning_compress.search.sensitivity.layers.table import FISHER_ERROR, NORMALIZED_ERROR, LayerSensitivities
 from lightning_compress.weights import Weight, Weights
 
@@ -27,7 +27,7 @@ _log = logging.getLogger(__name__)
 def layer_sensitivities(
     module: nn.Module,
     evaluate: Evaluate,
-    strengths: Iterable[Wish] = STRENGTHS,
+    strengths: Iterable[StrengthLike] = STRENGTHS,
     *,
     groups: GroupBy = "class",
     measure: str = "score",

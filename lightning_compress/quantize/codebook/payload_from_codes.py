@@ -12,7 +12,7 @@ from lightning_compress.weights import true_positions
 OUTSIDE = -1
 
 
-def codebook_payload(
+def payload_from_codes(
     tensor: Tensor, codes: Tensor, values: Tensor, storage: Storage, scales: Scales | None = None
 ) -> CodebookPayload:
     """The payload of one tensor.

@@ -1,4 +1,4 @@
-"""From weights to indices: pruned ones are ZERO, those that no index holds are outliers."""
+"""From the indices of weights to a payload: pruned weights have the index ZERO, outliers are stored apart."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from lightning_compress.quantize.interval.payload import Codebook, IndexedPayloa
 from lightning_compress.quantize.quantizer import Storage
 from lightning_compress.weights import chunks, true_positions
 
-_NOTHING = Codebook(0.0, 0.0, 0)
+_NO_VALUES = Codebook(0.0, 0.0, 0)
 
 
-def index(
+def payload_from_indices(
     tensor: Tensor, codebook: Codebook, indices: Callable[[Tensor], Tensor], storage: Storage, pruned: Tensor | None
 ) -> IndexedPayload:
     """The payload of one tensor, by the nesting of the reference paper (section 3.4).
@@ -22,7 +22,7 @@ def index(
     Args:
         tensor: floating-point weights of any shape.
         codebook: what the indices stand for.
-        indices: a piece of the weights, ``[m]`` → ``[m]`` int32 indices into the codebook, OUTLIER among them.
+        indices: function of some of the weights, ``[m]`` → ``[m]`` int32 indices into the codebook, or OUTLIER.
         storage: for the outliers.
         pruned: ``[n]``, bool; None where no weight is pruned.
     """
@@ -40,10 +40,10 @@ def index(
     return IndexedPayload(result, codebook, storage.store(torch.cat(outliers)), tuple(tensor.shape), tensor.dtype)
 
 
-def index_pruned(tensor: Tensor, storage: Storage, pruned: Tensor) -> IndexedPayload:
-    """The payload of a tensor that is pruned and not quantized: every weight that survives is an outlier."""
-    return index(tensor, _NOTHING, _all_outliers, storage, pruned)
+def store_pruned(tensor: Tensor, storage: Storage, pruned: Tensor) -> IndexedPayload:
+    """The payload of a tensor that is pruned and not quantized: every weight that is not pruned is an outlier."""
+    return payload_from_indices(tensor, _NO_VALUES, _all_outliers, storage, pruned)
 
 
 def _all_outliers(weights: Tensor) -> Tensor:
-    return torch.full(weights.shape, _NOTHING.outlier, dtype=torch.int32)
+    return torch.full(weights.shape, _NO_VALUES.outlier, dtype=torch.int32)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numba
 
-from lightning_compress.quantize.grid.trellis import compiled_paths as paths
+from lightning_compress.quantize.grid.trellis import compiled_loops as loops
 
 
 def test_where_nothing_can_be_kept_loops_are_compiled_each_time(monkeypatch):
@@ -16,4 +16,4 @@ def test_where_nothing_can_be_kept_loops_are_compiled_each_time(monkeypatch):
         return njit(*functions, **options)
 
     monkeypatch.setattr(numba, "njit", nowhere)
-    assert paths._compiled(lambda x: x + 1)(2) == 3
+    assert loops._compiled(lambda x: x + 1)(2) == 3

@@ -32,7 +32,7 @@ _OFFSETS = np.array([0, 2, -1, 1], np.float32)
 _LEAST = np.array([0, 2, 0, 1], np.float32)
 
 Flags = NDArray[np.bool_]
-Machine = tuple[NDArray[np.int32], NDArray[np.int32], Floats, Floats, NDArray[np.int32]]
+TrellisTables = tuple[NDArray[np.int32], NDArray[np.int32], Floats, Floats, NDArray[np.int32]]
 
 
 def _compiled(function: F) -> F:
@@ -46,7 +46,7 @@ def _compiled(function: F) -> F:
     return done
 
 
-def machine_of(trellis: Trellis, symbols: int) -> Machine:
+def trellis_tables(trellis: Trellis, symbols: int) -> TrellisTables:
     """A trellis as the loops read it.
 
     Args:
@@ -67,7 +67,7 @@ def machine_of(trellis: Trellis, symbols: int) -> Machine:
 
 
 @_compiled
-def round_rows(
+def round_with_feedback(
     rest: Floats, upper: Floats, spread: Floats, costs: Floats, symbols: int, sums: Bytes, points: Floats
 ) -> None:
     """Whole numbers for some rows, errors fed back.
@@ -104,7 +104,7 @@ def round_rows(
 
 
 @_compiled
-def follow_rows(
+def viterbi_with_feedback(
     rest: Floats,
     upper: Floats,
     spread: Floats,
@@ -112,7 +112,7 @@ def follow_rows(
     symbols: int,
     sums: Bytes,
     points: Floats,
-    machine: Machine,
+    machine: TrellisTables,
 ) -> None:
     """The same along a trellis: every state's best path carries the errors that it has made itself.
 
@@ -188,16 +188,16 @@ def follow_rows(
 
 
 @_compiled
-def walk_rows(
-    weights: Floats, zeros: Flags, costs: Floats, symbols: int, sums: Bytes, points: Floats, machine: Machine
+def viterbi(
+    weights: Floats, zeros: Flags, costs: Floats, symbols: int, sums: Bytes, points: Floats, machine: TrellisTables
 ) -> None:
     """Points along a trellis, each row's on its best path from state 0: the Viterbi algorithm, without feedback.
 
     Args:
         weights: ``[rows, columns]`` in units of the step.
         zeros: ``[rows, columns]``, weights that are 0 and whose points are to be; ``[0, 0]`` where there are none.
-        costs: and those after it as for :func:`round_rows`.
-        machine: see :func:`machine_of`.
+        costs: and those after it as for :func:`round_with_feedback`.
+        machine: see :func:`trellis_tables`.
     """
     before, ways, offsets, least, starts = machine
     states, columns = before.shape[1], weights.shape[1]
