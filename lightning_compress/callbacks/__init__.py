@@ -1,7 +1,7 @@
 """Lightning callbacks: a compressed file beside every checkpoint, what it is worth, and what each layer bears."""
 
 from lightning_compress.callbacks.checkpoint import CompressCheckpoint
-from lightning_compress.callbacks.reconcile import Reconciled, reconcile
+from lightning_compress.callbacks.reconciliation import Reconciled, reconcile
 from lightning_compress.callbacks.sensitivity import LayerSensitivity
 from lightning_compress.callbacks.translation_quality import TranslationQuality
 

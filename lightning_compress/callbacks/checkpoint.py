@@ -191,7 +191,7 @@ class CompressCheckpoint(_Callback):
     def linked(self, strategy: Any, target: str, link: str) -> None:
         """Link the compressed file as the checkpoint was linked; none where the checkpoint has none."""
         source, partner = partner_of(target), partner_of(link)
-        if files.same_place(source) == files.same_place(partner):
+        if files.normalized_path(source) == files.normalized_path(partner):
             return
 
         def follow() -> None:
@@ -224,7 +224,7 @@ class CompressCheckpoint(_Callback):
         archive = self._already_compressed(weights.fingerprint)
         is_new = archive is None
         archive = archive or self._compressed(trainer, weights)
-        files.make_folder_of(target)
+        files.make_parent_folder(target)
         archive.save(target)
         self._newest = (weights.fingerprint, target)
         for loser in self._policy.written(trainer, path):

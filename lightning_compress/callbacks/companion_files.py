@@ -11,7 +11,7 @@ import fsspec
 from lightning_compress.archive import Archive, is_archive
 from lightning_compress.callbacks.naming import PARTIAL_SUFFIX, SUFFIX
 from lightning_compress.errors import ForeignFileError
-from lightning_compress.files import becoming, exists, is_remote, local_path
+from lightning_compress.files import atomic_path, exists, is_remote, local_path
 
 
 def folder_of_checkpoints(trainer: Any) -> str:
@@ -53,7 +53,7 @@ def link(target: str, path: str) -> None:
         )
     place = local_path(path)
     try:
-        with becoming(place) as fresh:
+        with atomic_path(place) as fresh:
             fresh.symlink_to(os.path.relpath(local_path(target), place.parent))
     except OSError:
         # Windows grants links to administrators only; Lightning copies its checkpoint then, too.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Literal, get_args
 
 from lightning_compress.errors import CallbackError
-from lightning_compress.files import is_inside, same_place
+from lightning_compress.files import is_inside, normalized_path
 
 When = Literal["all", "best", "last"]
 
@@ -44,7 +44,7 @@ class Policy:
         folders = [str(c.dirpath) for c in callbacks if getattr(c, "dirpath", None)]
         for path in [*known, str(trainer.ckpt_path or "")]:
             if path and any(is_inside(path, folder) for folder in folders):
-                self._holders.add(same_place(path))
+                self._holders.add(normalized_path(path))
 
     def wants(self, trainer: Any, path: str) -> bool:
         """Whether the checkpoint being saved at ``path`` is to have a compressed file; alike on all ranks."""
@@ -56,24 +56,24 @@ class Policy:
 
     def written(self, trainer: Any, path: str) -> list[str]:
         """Note that ``path`` now has its compressed file; the checkpoints that should lose theirs."""
-        self._holders.add(same_place(path))
+        self._holders.add(normalized_path(path))
         if self.when == "all":
             return []
-        keep = _best(trainer) if self.when == "best" else {same_place(path)}
+        keep = _best(trainer) if self.when == "best" else {normalized_path(path)}
         lost = sorted(self._holders - keep)
         self._holders &= keep
         return lost
 
     def removed(self, path: str) -> None:
         """Note that the checkpoint at ``path`` is gone."""
-        self._holders.discard(same_place(path))
+        self._holders.discard(normalized_path(path))
 
 
 def is_best(trainer: Any, path: str) -> bool:
     """Whether a ``ModelCheckpoint`` of the trainer calls the checkpoint at ``path`` its best."""
-    return same_place(path) in _best(trainer)
+    return normalized_path(path) in _best(trainer)
 
 
 def _best(trainer: Any) -> set[str]:
     paths = (getattr(callback, "best_model_path", "") for callback in trainer.checkpoint_callbacks)
-    return {same_place(path) for path in paths if path}
+    return {normalized_path(path) for path in paths if path}

@@ -27,7 +27,6 @@ from lightning_compress.plan import Plan
 from lightning_compress.runtime import preserved_random_state
 from lightning_compress.runtime.progress import progress_bar
 from lightning_compress.search import Evaluate, Score, evaluating
-from lightning_compress.search.evaluate.evaluation import exact_tensors
 from lightning_compress.weights import Weights
 
 if TYPE_CHECKING:
@@ -186,7 +185,7 @@ class TranslationQuality(seam.SaveListener, _Callback):
             evaluating(trainer.lightning_module, evaluate, weights) as evaluator,
         ):
             tell(0, "exact weights")
-            exact = evaluator.score(exact_tensors(evaluator.weights), "the exact weights")
+            exact = evaluator.score(evaluator.weights.state_dict(), "the exact weights")
             if archive is None:
                 return Comparison(exact, None)
             tell(1, "compressed weights")
@@ -209,7 +208,7 @@ class TranslationQuality(seam.SaveListener, _Callback):
             name = name if name.isidentifier() else "score"
             if self._mode != "min":
                 return name, metric, 1.0
-            return name, lambda module: -Score.taken(metric(module)).value, -1.0
+            return name, lambda module: -Score.from_value(metric(module)).value, -1.0
         known = monitored(trainer)
         sign = -1.0 if (self._mode or known.get(metric)) == "min" else 1.0
         return metric, lambda module: sign * validated(trainer, module, metric), sign

@@ -10,12 +10,12 @@ from lightning_compress.charts.style import (
     PALE,
     ROW,
     bytes_text,
+    chart_style,
     count_text,
-    drawing,
-    name_rows,
+    empty_figure,
+    freeze_layout,
+    label_rows,
     new_figure,
-    nothing_to_show,
-    settled,
 )
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ class ClassBytes(Protocol):
         """Their bytes in the file."""
 
 
-@drawing()
+@chart_style()
 def bytes_by_class(rows: Sequence[ClassBytes]) -> Figure:
     """Bars of the bytes of each class, the largest first, over pale bars of the bytes uncompressed.
 
@@ -52,7 +52,7 @@ def bytes_by_class(rows: Sequence[ClassBytes]) -> Figure:
         ChartError: matplotlib is not installed.
     """
     if not rows:
-        return nothing_to_show("no classes")
+        return empty_figure("no classes")
     ordered = sorted(rows, key=lambda row: (-row.bytes, row.class_name))
     places = range(len(ordered))
     figure = new_figure(1.0 + ROW * 1.3 * len(ordered))
@@ -62,13 +62,13 @@ def bytes_by_class(rows: Sequence[ClassBytes]) -> Figure:
     for place, row in enumerate(ordered):
         end = (max(row.raw_bytes, row.bytes), place)
         axes.annotate(_described(row), end, xytext=(4, 0), textcoords="offset points", verticalalignment="center")
-    name_rows(axes, [row.class_name for row in ordered])
+    label_rows(axes, [row.class_name for row in ordered])
     axes.set_title("Bytes by class")
     axes.set_xlim(0, 1.45 * max(1, *(max(row.raw_bytes, row.bytes) for row in ordered)))
     axes.xaxis.set_major_formatter(lambda value, _: count_text(value, "B"))
     axes.locator_params(axis="x", nbins=5)
     figure.legend(loc="outside lower center", ncols=2)
-    return settled(figure)
+    return freeze_layout(figure)
 
 
 def _described(row: ClassBytes) -> str:

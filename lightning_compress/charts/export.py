@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from typing import TYPE_CHECKING
 
-from lightning_compress.charts.style import drawing
+from lightning_compress.charts.style import chart_style
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 _NO_METADATA = dict.fromkeys(("Date", "Creator", "Format", "Type"))
 
 
-@drawing()
+@chart_style()
 def to_png(figure: Figure, *, dots_per_inch: float = 150) -> bytes:
     """The figure as a PNG file, without date or program."""
     file = io.BytesIO()
@@ -21,7 +21,7 @@ def to_png(figure: Figure, *, dots_per_inch: float = 150) -> bytes:
     return file.getvalue()
 
 
-@drawing()
+@chart_style()
 def to_svg(figure: Figure) -> str:
     """The figure as an SVG document, its text as text and without date."""
     file = io.StringIO()

@@ -10,11 +10,11 @@ from lightning_compress.charts.style import (
     MAIN,
     PALE,
     QUIET,
+    chart_style,
     count_text,
-    drawing,
+    empty_figure,
+    freeze_layout,
     new_figure,
-    nothing_to_show,
-    settled,
     shortened,
 )
 
@@ -25,7 +25,7 @@ Point = tuple[str, float, float]
 _NAMED = 12  # points; more names would hide each other
 
 
-@drawing()
+@chart_style()
 def frontier(points: Sequence[Point], baseline: float | None = None) -> Figure:
     """What each file scores at its bytes, with a line through those that none beats in both.
 
@@ -39,7 +39,7 @@ def frontier(points: Sequence[Point], baseline: float | None = None) -> Figure:
     """
     shown = sorted((p for p in points if math.isfinite(p[2]) and p[1] > 0), key=lambda p: (p[1], -p[2]))
     if not shown:
-        return nothing_to_show("no measured files")
+        return empty_figure("no measured files")
     best = _unbeaten(shown)
     figure = new_figure(3.4)
     axes = figure.subplots()
@@ -65,7 +65,7 @@ def frontier(points: Sequence[Point], baseline: float | None = None) -> Figure:
             verticalalignment="top",
         )
     figure.legend(loc="outside lower center", ncols=2)
-    return settled(figure)
+    return freeze_layout(figure)
 
 
 def _unbeaten(ordered: Sequence[Point]) -> list[Point]:

@@ -55,7 +55,7 @@ _SETTINGS: dict[str, Any] = {
 
 
 @contextmanager
-def drawing() -> Iterator[None]:
+def chart_style() -> Iterator[None]:
     """The style while a chart is made or written; also a decorator.
 
     Raises:
@@ -77,7 +77,7 @@ def new_figure(height: float) -> Figure:
     return Figure(figsize=(WIDTH, height), layout="constrained")
 
 
-def settled(figure: Figure) -> Figure:
+def freeze_layout(figure: Figure) -> Figure:
     """The figure laid out for good: laying it out anew at each drawing would move things by a fraction of a pixel."""
     for _ in range(2):  # the first time, the sizes of labels are not final
         figure.draw_without_rendering()
@@ -85,14 +85,14 @@ def settled(figure: Figure) -> Figure:
     return figure
 
 
-def nothing_to_show(text: str) -> Figure:
+def empty_figure(text: str) -> Figure:
     """A small figure that says why it is empty."""
     figure = new_figure(1.0)
     figure.text(0.5, 0.5, text, horizontalalignment="center", verticalalignment="center", color=QUIET)
-    return settled(figure)
+    return freeze_layout(figure)
 
 
-def name_rows(axes: Axes, names: list[str]) -> None:
+def label_rows(axes: Axes, names: list[str]) -> None:
     """Give the rows 0, 1, … of a chart their names, the first at the top."""
     axes.set_yticks(range(len(names)), [shortened(name) for name in names])
     axes.set_ylim(len(names) - 0.5, -0.5)
@@ -100,7 +100,7 @@ def name_rows(axes: Axes, names: list[str]) -> None:
     axes.grid(visible=False, axis="y")
 
 
-def plain_numbers(axis: Axis, values: Iterable[float]) -> None:
+def format_large_numbers(axis: Axis, values: Iterable[float]) -> None:
     """Large numbers at an axis as ``7.5M``, not as parts of a power of ten that stands elsewhere."""
     if max((abs(value) for value in values), default=0.0) >= _LARGE:
         axis.set_major_formatter(lambda value, _: count_text(value))

@@ -125,8 +125,8 @@ def fit(blocks: Blocks) -> tuple[AdaptiveModel, Counts]:
     priors: list[tuple[float, Alphabet, int]] = []
     for center in (None, *sorted({0, median})):
         alphabet = Alphabet(len(total), center)
-        bits = _static(alphabet, tuple(SHAPES), groups, _COARSE)[0]
-        priors += [(cost, alphabet, shape) for cost, shape in zip(bits, SHAPES, strict=True)]
+        costs = _static(alphabet, tuple(SHAPES), groups, _COARSE)[0]
+        priors += [(cost, alphabet, shape) for cost, shape in zip(costs, SHAPES, strict=True)]
     found = []
     for _, alphabet, shape in sorted(priors, key=lambda prior: prior[0])[:_TRIED_SHAPES]:
         scales = _static(alphabet, (shape,), groups, 1)[1][0]

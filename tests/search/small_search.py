@@ -1,4 +1,4 @@
-"""A small network judged by how often it agrees with itself, and a family that needs no quantizer."""
+"""An evaluation by how often a network agrees with itself, and a family that needs no quantizer."""
 
 from __future__ import annotations
 
@@ -12,22 +12,6 @@ from torch import nn
 from lightning_compress import Plan, Raw, Rule, Score, compress
 from lightning_compress.archive import Archive
 from lightning_compress.weights import Weights
-
-
-class Net(nn.Module):
-    """Two matrices, a norm, dropout, and a buffer that is not saved."""
-
-    def __init__(self, width: int = 48) -> None:
-        super().__init__()
-        torch.manual_seed(width)
-        self.embedding = nn.Embedding(64, width)
-        self.norm = nn.BatchNorm1d(width)
-        self.dropout = nn.Dropout(0.5)
-        self.head = nn.Linear(width, 24)
-        self.register_buffer("mask", torch.ones(width), persistent=False)
-
-    def forward(self, ids: torch.Tensor) -> torch.Tensor:
-        return self.head(self.dropout(self.norm(self.embedding(ids)) * self.mask))
 
 
 class Agreement:
@@ -98,17 +82,3 @@ class Rounded:
 
     def is_like(self, other) -> bool:
         return isinstance(other, Rounded) and other.predicted is self.predicted
-
-
-def state_of(module: nn.Module) -> dict[str, torch.Tensor]:
-    """TensorCopies of everything in the state dict, and of the buffers that are not saved."""
-    return {name: tensor.clone() for name, tensor in [*module.state_dict().items(), *module.named_buffers()]}
-
-
-def expect_same(module: nn.Module, before: dict[str, torch.Tensor]) -> None:
-    """The module holds exactly these values."""
-    after = state_of(module)
-    assert after.keys() == before.keys()
-    for name, tensor in before.items():
-        assert after[name].dtype == tensor.dtype
-        assert torch.equal(after[name], tensor), name

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from small_search import Net
+from small_network import Net
 from torch import nn
 
 from lightning_compress.search.families.data_free import uniform_families

@@ -15,9 +15,9 @@ from lightning_compress.quantize import Grid, Half, Raw
 from lightning_compress.search.families.family import Family, PlanFamily
 from lightning_compress.search.families.recovery import Recovery
 from lightning_compress.search.model_parts import EXACT, parts_of
-from lightning_compress.search.sensitivity.allocation import Allocation, allocate
+from lightning_compress.search.sensitivity.bit_allocation import BitAllocation, allocate_bits
 from lightning_compress.search.sensitivity.calibration import Calibration, Distillation
-from lightning_compress.search.sensitivity.fisher import measure_sensitivity
+from lightning_compress.search.sensitivity.fisher import estimate_fisher
 from lightning_compress.weights import Weights, matches_any
 
 _log = logging.getLogger(__name__)
@@ -48,7 +48,7 @@ def calibrated_families(
         SearchError: a batch fails.
     """
     with loaded():
-        allocations = allocate(weights, measure_sensitivity(weights, module, calibration))
+        allocations = allocate_bits(weights, estimate_fisher(weights, module, calibration))
     classes = {weight.name: weight.class_name.partition(".")[0] for weight in weights}
     vectors = {weight.name for weight in weights if weight.tensor.squeeze().ndim < 2}
 
@@ -85,7 +85,7 @@ def guided_archive(
         PlanError: the plan does not fit these weights.
     """
     with loaded():
-        allocations = allocate(weights, measure_sensitivity(weights, module, calibration))
+        allocations = allocate_bits(weights, estimate_fisher(weights, module, calibration))
     guides = {name: allocation.guide for name, allocation in allocations.items()}
     recover = _recovery(weights, module, calibration, recovery, loaded)
     return PlanFamily(weights, lambda *_: plan, WEAKEST, STRONGEST, guidance=guides, recover=recover).archive(0.0)
@@ -111,7 +111,7 @@ def _recovery(
     return Recovery(weights, module, calibration, batches, loaded)
 
 
-def calibrated_plan(allocations: Mapping[str, Allocation], octaves: Mapping[str, float]) -> Plan:
+def calibrated_plan(allocations: Mapping[str, BitAllocation], octaves: Mapping[str, float]) -> Plan:
     """A rule for each tensor with a sensitivity; the others in half precision, statistics of norms exactly."""
     exact = (Rule(pattern, Raw(), optional=True) for pattern in EXACT)
     rules = (

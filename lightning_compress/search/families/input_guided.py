@@ -12,9 +12,8 @@ from torch import Tensor, nn
 from lightning_compress.quantize import GridGuide, feedback_factor
 from lightning_compress.search.families.data_free import uniform_families
 from lightning_compress.search.families.family import PlanFamily
-from lightning_compress.search.observe.observer import Watching
-from lightning_compress.search.observe.statistics import Observation
-from lightning_compress.search.sensitivity.allocation import DAMPING
+from lightning_compress.search.observe import ActivationObserver, InputStatistics
+from lightning_compress.search.sensitivity.bit_allocation import DAMPING
 from lightning_compress.search.sensitivity.row_steps import rounded_exponents
 from lightning_compress.weights import Weights
 from lightning_compress.weights.bindings import bindings_of
@@ -37,13 +36,13 @@ class Observer:
     def __init__(self, weights: Weights, module: nn.Module) -> None:
         self.weights = weights
         self.module = module
-        self.observations: dict[str, Observation] = {}
+        self.observations: dict[str, InputStatistics] = {}
 
     @contextmanager
     def watching(self) -> Iterator[None]:
         """A block in which the module may be used as always, with the weights loaded; if it fails, nothing was seen."""
         try:
-            with Watching(bindings_of(self.weights, self.module), self.observations):
+            with ActivationObserver(bindings_of(self.weights, self.module), self.observations):
                 yield
             for observation in self.observations.values():
                 observation.finish()
@@ -52,27 +51,29 @@ class Observer:
             raise
 
 
-def observed_families(weights: Weights, observations: Mapping[str, Observation]) -> Sequence[PlanFamily]:
+def observed_families(weights: Weights, observations: Mapping[str, InputStatistics]) -> Sequence[PlanFamily]:
     """Uniform grids guided by observations, then the same without; these alone where nothing was seen."""
     guides = guides_of(observations)
     (plain,) = uniform_families(weights)
     return (replace(plain, guidance=guides), plain) if guides else (plain,)
 
 
-def guides_of(observations: Mapping[str, Observation]) -> dict[str, GridGuide]:
+def guides_of(observations: Mapping[str, InputStatistics]) -> dict[str, GridGuide]:
     """What observations say of the grid of each tensor."""
     guides = {}
     for name, seen in observations.items():
         rows = _uses(seen)
-        factor = None if seen.products is None else feedback_factor(seen.products, DAMPING)
+        factor = None if seen.gram is None else feedback_factor(seen.gram, DAMPING)
         if rows is not None or factor is not None:
             guides[name] = GridGuide(None if rows is None else _exponents(rows), factor)
     return guides
 
 
-def _uses(seen: Observation) -> Tensor | None:
+def _uses(seen: InputStatistics) -> Tensor | None:
     """``[rows]``: how often rows are looked up or answer, relative to the mean; None where neither is."""
-    known = [uses / uses.mean() for uses in (seen.lookups, seen.answers) if uses is not None and bool(uses.any())]
+    known = [
+        uses / uses.mean() for uses in (seen.lookups, seen.softmax_curvature) if uses is not None and bool(uses.any())
+    ]
     return sum(known[1:], start=known[0]) if known else None
 
 

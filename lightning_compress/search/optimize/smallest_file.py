@@ -104,7 +104,7 @@ def smallest(
     source = weights if weights is not None else Weights.from_module(module, exclude=exclude, classes=classes)
     with evaluating(module, evaluate, source) as evaluator, progress_bar(progress, limits.evaluations) as tell:
         if calibration is not None:
-            with evaluator.exact():
+            with evaluator.exact_weights():
                 check_calibration(calibration, module)
         observer = Observer(evaluator.weights, module) if calibration is None and families is None else None
         made = families or partial(_families, evaluator, calibration, observer, limits)
@@ -120,7 +120,7 @@ def _families(
 ) -> Sequence[Family]:
     if calibration is None:
         return observed_families(weights, {} if observer is None else observer.observations)
-    return calibrated_families(weights, evaluator.module, calibration, effort.recovery, loaded=evaluator.exact)
+    return calibrated_families(weights, evaluator.module, calibration, effort.recovery, loaded=evaluator.exact_weights)
 
 
 @dataclass(eq=False)

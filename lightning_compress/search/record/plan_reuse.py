@@ -56,7 +56,7 @@ def reuse(
     began, batches = perf_counter(), effort_of(effort).recovery if recovered else 0
     with evaluating(module, evaluate, weights) as evaluator:
         if calibration is not None:
-            with evaluator.exact():
+            with evaluator.exact_weights():
                 check_calibration(calibration, module)
         observer = Observer(evaluator.weights, module) if observed and calibration is None else None
         before, noise = evaluator.baseline(None if observer is None else observer.watching)
@@ -64,7 +64,9 @@ def reuse(
         if calibration is None:
             archive = compress(evaluator.weights, plan, guidance=guides)
         else:
-            archive = guided_archive(plan, evaluator.weights, module, calibration, batches, loaded=evaluator.exact)
+            archive = guided_archive(
+                plan, evaluator.weights, module, calibration, batches, loaded=evaluator.exact_weights
+            )
         score = evaluator.score(archive.restore(), "the plan found before")
         drop = paired_drop(before, score)
         if drop.value > max_drop - noise:

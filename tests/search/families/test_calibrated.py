@@ -8,7 +8,8 @@ from dataclasses import replace
 import pytest
 import torch
 from small_calibration import Answers, Batches, ids
-from small_search import Agreement, Net, expect_same, state_of
+from small_network import Net, expect_same, state_of
+from small_search import Agreement
 from torch import nn
 
 from lightning_compress import Archive, Plan, Weights, retarget, smallest
@@ -53,7 +54,7 @@ def test_a_file_by_calibration_holds_and_is_smaller_than_without(found, tmp_path
 
 def families(net, calibration, batches):
     with evaluating(net, lambda _: 0.0, Weights.from_module(net)) as evaluator:
-        made = calibrated_families(evaluator.weights, net, calibration, batches, loaded=evaluator.exact)
+        made = calibrated_families(evaluator.weights, net, calibration, batches, loaded=evaluator.exact_weights)
         return made, [family.archive(-3.0) for family in made]
 
 
@@ -191,7 +192,7 @@ def test_a_plan_is_used_again_with_guidance_measured_anew(found):
     assert again.manifest.plan == archive.manifest.plan
     with evaluating(newer, evaluate, weights) as evaluator:
         batches = EFFORTS["default"].recovery
-        same = guided_archive(plan, evaluator.weights, newer, ids(cls=Answers), batches, loaded=evaluator.exact)
+        same = guided_archive(plan, evaluator.weights, newer, ids(cls=Answers), batches, loaded=evaluator.exact_weights)
     assert same.streams == again.streams
     assert exponents_of(again).keys() == MATRICES
 

@@ -7,7 +7,8 @@ import math
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from small_search import Net, Rounded
+from small_network import Net
+from small_search import Rounded
 
 from lightning_compress.search.families.target_size import fit_budget, strength_at, unreachable
 from lightning_compress.weights import Weights

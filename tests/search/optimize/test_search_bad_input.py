@@ -8,7 +8,8 @@ import random
 import numpy as np
 import pytest
 import torch
-from small_search import Agreement, Net, Rounded, expect_same, state_of
+from small_network import Net, expect_same, state_of
+from small_search import Agreement, Rounded
 from torch import nn
 
 from lightning_compress import Score, smallest

@@ -8,7 +8,8 @@ import math
 
 import pytest
 import torch
-from small_search import Agreement, Net, Rounded, expect_same, state_of
+from small_network import Net, expect_same, state_of
+from small_search import Agreement, Rounded
 from torch import nn
 
 from lightning_compress import Archive, Plan, Score, Weights, smallest
@@ -45,7 +46,7 @@ def test_what_it_returns_holds_and_is_the_smallest_measured(net, tmp_path, max_d
     archive.save(tmp_path / "small.safetensors")
     net.load_state_dict({**net.state_dict(), **Archive.open(tmp_path / "small.safetensors").restore()})
     measured = evaluate(net.eval())
-    assert Score.taken(measured).value == pytest.approx(found["score_after"])
+    assert Score.from_value(measured).value == pytest.approx(found["score_after"])
     assert min(point[1] for point in found["frontier"] if point[2] >= 100 - max_drop) <= archive.nbytes
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 import torch
-from small_search import Agreement, Net, state_of
+from small_network import Net, state_of
+from small_search import Agreement
 
 from lightning_compress import Archive, Half, Plan, Prune, Raw, Rule, compress, retarget, smallest
 from lightning_compress.errors import FormatError, SearchError

@@ -1,4 +1,4 @@
-"""A module is left bit for bit as it was, whatever was done with it."""
+"""A module is restored bit for bit, whatever was changed."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import random
 import numpy as np
 import pytest
 import torch
-from small_search import Net, expect_same, state_of
+from small_network import Net, expect_same, state_of
 from torch import nn
 from torchmetrics import CatMetric, MeanMetric
 
@@ -15,7 +15,7 @@ from lightning_compress.runtime import preserved_module
 from lightning_compress.runtime.snapshot import TensorCopies
 
 
-def load_others(module):
+def load_zeros(module):
     for tensor in module.state_dict().values():
         tensor.zero_()
 
@@ -55,7 +55,7 @@ def clear_gradients(module):
     module.head.weight.grad = torch.ones_like(module.head.weight)
 
 
-def leave_things_behind(module):
+def add_attributes(module):
     module.cache = torch.ones(5)
     module.seen.append("later")
     module.table["b"] = 2
@@ -65,14 +65,14 @@ def leave_things_behind(module):
     module.head.note = 1
 
 
-def draw(module):
+def draw_random_numbers(module):
     random.random()
     np.random.rand(3)  # noqa: NPY002
     torch.rand(3)
 
 
 CHANGES = [
-    load_others,
+    load_zeros,
     change_in_place,
     train_a_step,
     make_half,
@@ -80,14 +80,14 @@ CHANGES = [
     replace_parameter,
     freeze,
     clear_gradients,
-    leave_things_behind,
-    draw,
+    add_attributes,
+    draw_random_numbers,
 ]
 
 
 @pytest.fixture
 def module():
-    """A network with gradients, one part in another mode, one frozen parameter, and attributes of its own."""
+    """A network with gradients, one submodule in another mode, one frozen parameter, and plain attributes."""
     net = Net()
     net(torch.arange(8)).square().sum().backward()
     net.norm.eval()
@@ -96,18 +96,18 @@ def module():
     return net
 
 
-@pytest.mark.parametrize("fails", [False, True], ids=["", "then fails"])
+@pytest.mark.parametrize("fails", [False, True], ids=["", "and an error"])
 @pytest.mark.parametrize("change", CHANGES, ids=lambda change: change.__name__)
-def test_nothing_of_it_is_left(module, change, fails):
+def test_every_change_is_undone(module, change, fails):
     values, gradients = (
         state_of(module),
         {n: p.grad.clone() for n, p in module.named_parameters() if p.grad is not None},
     )
     objects = [id(tensor) for tensor in (*module.parameters(), *module.buffers())]
     grad_objects = [id(p.grad) for p in module.parameters() if p.grad is not None]
-    places = [tensor.data_ptr() for tensor in module.state_dict().values()]
+    addresses = [tensor.data_ptr() for tensor in module.state_dict().values()]
     modes = [part.training for part in module.modules()]
-    wishes = [parameter.requires_grad for parameter in module.parameters()]
+    requires_grad = [parameter.requires_grad for parameter in module.parameters()]
     attributes = set(vars(module))
     random_states = random.getstate(), np.random.get_state()[1].copy(), torch.get_rng_state()  # noqa: NPY002
     try:
@@ -120,9 +120,9 @@ def test_nothing_of_it_is_left(module, change, fails):
     expect_same(module, values)
     assert [id(tensor) for tensor in (*module.parameters(), *module.buffers())] == objects
     assert [id(p.grad) for p in module.parameters() if p.grad is not None] == grad_objects
-    assert [tensor.data_ptr() for tensor in module.state_dict().values()] == places
+    assert [tensor.data_ptr() for tensor in module.state_dict().values()] == addresses
     assert [part.training for part in module.modules()] == modes
-    assert [parameter.requires_grad for parameter in module.parameters()] == wishes
+    assert [parameter.requires_grad for parameter in module.parameters()] == requires_grad
     assert set(vars(module)) == attributes
     assert (module.seen, module.table, module.text) == (["before"], {"a": 1}, "text")
     assert torch.equal(module.plain, torch.arange(3))
@@ -136,16 +136,16 @@ def test_nothing_of_it_is_left(module, change, fails):
     assert torch.equal(torch.get_rng_state(), random_states[2])
 
 
-def test_it_can_be_put_back_in_between_as_often_as_wanted(module):
+def test_a_snapshot_can_be_restored_repeatedly(module):
     values = state_of(module)
-    with preserved_module(module) as kept:
-        for change in (train_a_step, make_half, leave_things_behind):
+    with preserved_module(module) as snapshot:
+        for change in (train_a_step, make_half, add_attributes):
             change(module)
-            kept.restore()
+            snapshot.restore()
             expect_same(module, values)
 
 
-def test_the_state_of_metrics_is_kept():
+def test_the_state_of_metrics_is_restored():
     module = Net()
     module.mean, module.all = MeanMetric(), CatMetric()
     module.mean.update(torch.tensor([1.0, 2.0]))
@@ -159,12 +159,12 @@ def test_the_state_of_metrics_is_kept():
     assert module.all.compute() == torch.tensor([1.0])
 
 
-def test_an_lstm_still_knows_its_weights():
+def test_the_flat_weights_of_an_lstm_are_its_parameters():
     module = nn.LSTM(3, 4, num_layers=2)
     x = torch.randn(5, 2, 3)
     expected = module(x)[0]
     with preserved_module(module):
-        load_others(module)
+        load_zeros(module)
         assert not torch.equal(module(x)[0], expected)
     assert torch.equal(module(x)[0], expected)
     assert all(flat is own for flat, own in zip(module._flat_weights, module.parameters(), strict=True))
@@ -181,18 +181,18 @@ def test_copies_share_memory_as_the_originals_do():
     base = torch.arange(12.0)
     views = [base[2:8].view(2, 3), base.view(3, 4).t(), base]
     copies = TensorCopies()
-    made = [copies.of(view) for view in views]
+    made = [copies.copy_of(view) for view in views]
     base.zero_()
     assert torch.equal(made[0], torch.arange(12.0)[2:8].view(2, 3))
     assert torch.equal(made[1], torch.arange(12.0).view(3, 4).t())
     assert made[1].stride() == views[1].stride()
     assert len({copy.untyped_storage().data_ptr() for copy in made}) == 1
-    assert copies.know(base[3:])
-    assert not copies.know(torch.ones(1))
+    assert base[3:] in copies
+    assert torch.ones(1) not in copies
 
 
 def test_conjugated_and_sparse_tensors_are_copied_by_value():
     complex_ = torch.randn(3, dtype=torch.complex64, generator=torch.Generator().manual_seed(0))
-    assert torch.equal(TensorCopies().of(complex_.conj()), complex_.conj())
+    assert torch.equal(TensorCopies().copy_of(complex_.conj()), complex_.conj())
     sparse = torch.eye(3).to_sparse()
-    assert torch.equal(TensorCopies().of(sparse).to_dense(), torch.eye(3))
+    assert torch.equal(TensorCopies().copy_of(sparse).to_dense(), torch.eye(3))

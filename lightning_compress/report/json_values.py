@@ -1,4 +1,4 @@
-"""Reading JSON that anyone may have written: each value has the kind it should have, or there is one clear error."""
+"""Validated values from untrusted JSON: each function returns a value of one type or raises ``FormatError``."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ def read_object(path: Path) -> Mapping[str, Any]:
     """The JSON object in a file.
 
     Raises:
-        FormatError: it holds something else, or more than 50 MB.
-        OSError: it cannot be read.
+        FormatError: the file is not a JSON object, or has more than 50 MB.
+        OSError: the file cannot be read.
     """
     if path.stat().st_size > MAX_BYTES:
         raise FormatError(f"{path} has {path.stat().st_size} bytes, more than the {MAX_BYTES} that are read")
@@ -33,10 +33,10 @@ def read_object(path: Path) -> Mapping[str, Any]:
 
 
 def number(value: Any, what: str) -> float:
-    """A number; NaN for ``null`` and for what is not finite.
+    """A number; NaN for ``null`` and for values that are not finite.
 
     Raises:
-        FormatError: it is none.
+        FormatError: the value is not a number.
     """
     if value is None:
         return math.nan
@@ -53,7 +53,7 @@ def text(value: Any, what: str) -> str:
     """A string; empty for ``null``.
 
     Raises:
-        FormatError: it is none.
+        FormatError: the value is not a string.
     """
     if value is not None and not isinstance(value, str):
         raise FormatError(f"{what} is {_brief(value)}, expected text")
@@ -61,10 +61,10 @@ def text(value: Any, what: str) -> str:
 
 
 def items(value: Any, what: str, length: int | None = None) -> list[Any]:
-    """A list, of this length where one is given.
+    """A list, of the given length.
 
     Raises:
-        FormatError: it is none, or has another length.
+        FormatError: the value is not a list, or has another length.
     """
     if not isinstance(value, list):
         raise FormatError(f"{what} is {_brief(value)}, expected a list")
@@ -74,10 +74,10 @@ def items(value: Any, what: str, length: int | None = None) -> list[Any]:
 
 
 def mapping(value: Any, what: str) -> Mapping[str, Any]:
-    """An object; empty for ``null``.
+    """A JSON object; empty for ``null``.
 
     Raises:
-        FormatError: it is none.
+        FormatError: the value is not an object.
     """
     if value is not None and not isinstance(value, Mapping):
         raise FormatError(f"{what} is {_brief(value)}, expected an object")
@@ -85,14 +85,14 @@ def mapping(value: Any, what: str) -> Mapping[str, Any]:
 
 
 def table(value: Any, what: str, rows: int, columns: int) -> Table:
-    """Numbers ``[rows, columns]``.
+    """A table of numbers ``[rows, columns]``.
 
     Raises:
-        FormatError: they are none, or of another shape.
+        FormatError: the value is not such a table, or has another shape.
     """
     return tuple(
-        tuple(number(one, f"{what}[{place}]") for one in items(row, f"{what}[{place}]", columns))
-        for place, row in enumerate(items(value, what, rows))
+        tuple(number(cell, f"{what}[{index}]") for cell in items(row, f"{what}[{index}]", columns))
+        for index, row in enumerate(items(value, what, rows))
     )
 
 

@@ -11,10 +11,10 @@ from lightning_compress.charts.style import (
     QUIET,
     SECOND,
     WIDTH,
+    chart_style,
     count_text,
-    drawing,
+    empty_figure,
     new_figure,
-    nothing_to_show,
     shortened,
 )
 
@@ -29,7 +29,7 @@ _LEFT, _RIGHT, _TOP, _BOTTOM = 0.72, 0.1, 0.62, 0.62  # inches around all panels
 _PANEL, _BETWEEN_ROWS, _BETWEEN_COLUMNS = 1.0, 0.5, 0.55  # inches: height of a panel, gaps
 
 
-@drawing()
+@chart_style()
 def weight_histograms(before: Mapping[str, Histogram], after: Mapping[str, Histogram]) -> Figure:
     """A panel for each class: its weights before as an area, after as a line, counts on a logarithmic axis.
 
@@ -44,7 +44,7 @@ def weight_histograms(before: Mapping[str, Histogram], after: Mapping[str, Histo
     """
     names = list(dict.fromkeys((*before, *after)))
     if not names:
-        return nothing_to_show("no weights")
+        return empty_figure("no weights")
     rows = -(-len(names) // _COLUMNS)
     figure, panels = _panels(rows)
     for panel, name in zip(panels, names, strict=False):

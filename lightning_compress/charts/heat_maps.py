@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from lightning_compress.charts.style import ROW, drawing, name_rows, new_figure, nothing_to_show, settled, shortened
+from lightning_compress.charts.style import (
+    ROW,
+    chart_style,
+    empty_figure,
+    freeze_layout,
+    label_rows,
+    new_figure,
+    shortened,
+)
 from lightning_compress.errors import ChartError
 
 if TYPE_CHECKING:
@@ -20,7 +28,7 @@ _MISSING = "#ECEFF1"
 _WITH_NUMBERS = 8  # columns; in more, numbers would not fit
 
 
-@drawing()
+@chart_style()
 def heat_map(rows: Sequence[str], columns: Sequence[str], values: ArrayLike, title: str = "", unit: str = "") -> Figure:
     """A field of colour for each value, with its number where there are at most eight columns.
 
@@ -36,7 +44,7 @@ def heat_map(rows: Sequence[str], columns: Sequence[str], values: ArrayLike, tit
     """
     table = np.asarray(values, np.float64)
     if not rows or not columns:
-        return nothing_to_show("nothing measured")
+        return empty_figure("nothing measured")
     if table.shape != (len(rows), len(columns)):
         raise ChartError(
             f"the values of a heat map have the shape {list(table.shape)}, expected {len(rows)} rows × "
@@ -49,7 +57,7 @@ def heat_map(rows: Sequence[str], columns: Sequence[str], values: ArrayLike, tit
     picture = axes.imshow(known, cmap=_COLOURS, aspect="auto", interpolation="nearest")
     if known.count():
         figure.colorbar(picture, ax=axes, label=unit, shrink=0.9)
-    name_rows(axes, list(rows))
+    label_rows(axes, list(rows))
     axes.set_xticks(
         range(len(columns)), [shortened(name, 18) for name in columns], rotation=35, ha="right", rotation_mode="anchor"
     )
@@ -63,7 +71,7 @@ def heat_map(rows: Sequence[str], columns: Sequence[str], values: ArrayLike, tit
             text = f"{round(value, decimals) + 0.0:.{decimals}f}" if np.isfinite(value) else "–"
             dark = bright[row, column] or not np.isfinite(value)
             axes.text(column, row, text, ha="center", va="center", color="black" if dark else "white", fontsize=8)
-    return settled(figure)
+    return freeze_layout(figure)
 
 
 def _share(table: NDArray[np.float64]) -> NDArray[np.float64]:

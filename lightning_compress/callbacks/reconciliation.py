@@ -68,7 +68,7 @@ def reconcile(
         OSError: the folder cannot be listed.
     """
     plan = Plan.resolve(plan)
-    names = files.listing(fspath(folder))
+    names = files.list_folder(fspath(folder))
     failed: dict[str, str] = {}
     # A link is made after the file it leads to, and deleted before it.
     files_first = sorted(names, key=lambda path: (Path(path).is_symlink(), path))
@@ -116,7 +116,7 @@ def _is_current(checkpoint: str, partner: str) -> bool:
     """Whether the compressed file is there and no older than its checkpoint, or older with its weights."""
     if not is_archive(partner):
         return False
-    if files.modified(partner) >= files.modified(checkpoint):
+    if files.modification_time(partner) >= files.modification_time(checkpoint):
         return True
     manifest = Archive.open(partner).manifest
     left_out = [name for name in manifest.excluded if not name.endswith("_extra_state")]

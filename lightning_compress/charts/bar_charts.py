@@ -8,14 +8,23 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike
 
-from lightning_compress.charts.style import MAIN, QUIET, ROW, drawing, name_rows, new_figure, nothing_to_show, settled
+from lightning_compress.charts.style import (
+    MAIN,
+    QUIET,
+    ROW,
+    chart_style,
+    empty_figure,
+    freeze_layout,
+    label_rows,
+    new_figure,
+)
 from lightning_compress.errors import ChartError
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-@drawing()
+@chart_style()
 def ranked_bars(
     names: Sequence[str], values: ArrayLike, errors: ArrayLike | None = None, title: str = "", unit: str = ""
 ) -> Figure:
@@ -33,7 +42,7 @@ def ranked_bars(
     """
     given = np.asarray(values, np.float64)
     if not len(names) and not given.size:
-        return nothing_to_show("nothing measured")
+        return empty_figure("nothing measured")
     try:
         spread = None if errors is None else np.broadcast_to(np.asarray(errors, np.float64), (2, len(names)))
     except ValueError as error:
@@ -54,12 +63,12 @@ def ranked_bars(
         error_kw={"ecolor": QUIET, "elinewidth": 1, "capsize": 2},
     )
     axes.bar_label(bars, [_text(value) for value in ordered], padding=4, fontsize=8.5)
-    name_rows(axes, [names[place] for place in order])
+    label_rows(axes, [names[place] for place in order])
     axes.axvline(0, color=QUIET, linewidth=0.8)
     axes.margins(x=0.15)
     axes.set_title(title)
     axes.set_xlabel(unit)
-    return settled(figure)
+    return freeze_layout(figure)
 
 
 def _text(value: float) -> str:

@@ -1,4 +1,4 @@
-"""What is known of each part of a model at each strength, and what follows from it."""
+"""The results of a sensitivity sweep as tables ``[groups, strengths]``: scores, bytes, estimates, rankings."""
 
 from __future__ import annotations
 
@@ -18,25 +18,25 @@ from lightning_compress.search.sensitivity.layers.strengths import Strength
 Matrix = NDArray[np.float64]
 NORMALIZED_ERROR = "normalized error"
 FISHER_ERROR = "Fisher error"
-_TOLERANCE = 0.01  # of the baseline: a drop that counts as keeping the score, where none is given
+_TOLERANCE = 0.01  # default, relative to the baseline
 
 
 @dataclass(frozen=True, eq=False)
 class LayerSensitivities:
-    """Scores of a model of which one part at a time is compressed; tables are ``[groups, strengths]``.
+    """Scores of a model in which one group of weights is compressed; tables are ``[groups, strengths]``.
 
     Attributes:
-        measure: what the scores are, ``val_bleu`` for one.
-        higher_is_better: whether more of it is better.
+        measure: name of the score, such as ``val_bleu``.
+        higher_is_better: False for a loss.
         baseline: the score of the exact weights.
         strengths: the columns.
-        groups: the rows: classes, tensors, or whatever the parts are.
-        raw_bytes: of each group, uncompressed.
-        scores: with one group compressed; NaN where it was not measured, infinite where the model is broken.
-        bytes: of the group's coded streams.
-        estimates: name → what is known without measuring: ``normalized error``, ‖w − ŵ‖² / ‖w‖² of the group, and with
-            calibration data ``Fisher error``, Σ F (w − ŵ)².
-        step: of the training, where there is one.
+        groups: the rows: classes, tensors, or other groups.
+        raw_bytes: uncompressed bytes of each group.
+        scores: with one group compressed; NaN if not measured, infinite for a broken model.
+        bytes: bytes of the group's coded streams.
+        estimates: name → values that need no evaluation: ``normalized error``, ‖w − ŵ‖² / ‖w‖² of the group, and
+            with calibration data ``Fisher error``, Σ F (w − ŵ)².
+        step: global step of the training, if there is one.
     """
 
     measure: str
@@ -52,34 +52,31 @@ class LayerSensitivities:
 
     @property
     def drops(self) -> Matrix:
-        """How much worse than the baseline each score is; positive is worse, whichever way the measure points."""
+        """How much worse than the baseline each score is; positive is worse, for scores and for losses."""
         return (self.baseline - self.scores) * (1 if self.higher_is_better else -1)
 
     @property
     def rank_correlation(self) -> dict[str, float]:
-        """Spearman's rank correlation of each estimate with the measured drop, over all points; NaN where unknown."""
+        """Spearman's rank correlation of each estimate with the measured drop, over all pairs; NaN if undefined."""
         return {name: rank_correlation(values, self.drops) for name, values in self.estimates.items()}
 
     def ranked(self) -> tuple[tuple[str, float], ...]:
-        """The groups with their mean drop over the strengths, the most sensitive first.
-
-        What was not measured is left out.
-        """
+        """Each group and its mean drop over the measured strengths, the most sensitive first."""
         known = [(group, row[~np.isnan(row)]) for group, row in zip(self.groups, self.drops, strict=True)]
         means = [(group, float(row.mean())) for group, row in known if row.size]
         return tuple(sorted(means, key=lambda mean: -mean[1]))
 
     def largest_ratio(self, tolerance: float | None = None) -> dict[str, float]:
-        """The largest share of each group that can be pruned alone, as in the reference paper's figure 5.
+        """The largest share of each group that can be pruned alone, as in figure 5 of the reference paper.
 
-        It is one of the shares that were measured, not the exact border: the largest at which, and at all smaller ones,
-        the drop is at most ``tolerance``; 0 where there is none.
+        It is the largest measured share at which, and at all smaller measured ones, the drop is at most ``tolerance``;
+        0 if there is none. The true limit lies between it and the next measured share.
 
         Args:
-            tolerance: in units of the measure; a hundredth of the baseline by default.
+            tolerance: in units of the measure; 1 % of the baseline by default.
 
         Returns:
-            group → share, 0 to 1; empty where no strength is pruning alone.
+            Group → share, 0 to 1; empty if no strength is pruning alone.
         """
         allowed = self.allowed(tolerance)
         columns = [(s.ratio, k) for k, s in enumerate(self.strengths) if s.ratio is not None]
@@ -93,34 +90,34 @@ class LayerSensitivities:
         return result
 
     def allowed(self, tolerance: float | None = None) -> float:
-        """The drop that counts as keeping the score."""
+        """The largest drop that counts as keeping the score; arguments as for :meth:`largest_ratio`."""
         return _TOLERANCE * abs(self.baseline) if tolerance is None else tolerance
 
     def columns(self) -> list[str]:
-        """Names of the cells of :meth:`rows`."""
+        """Column names of :meth:`rows`."""
         return ["class", "strength", self.measure, "drop", "bytes", "raw bytes", *self.estimates]
 
     def rows(self) -> list[list[str | float | int | None]]:
-        """One row for each group at each strength; None where nothing was measured."""
+        """One row for each group and strength; None where nothing was measured."""
         return [
             [
                 group,
                 strength.label,
-                _plain(self.scores[row, column]),
-                _plain(self.drops[row, column]),
-                _whole(self.bytes[row, column]),
+                _finite_or_none(self.scores[row, column]),
+                _finite_or_none(self.drops[row, column]),
+                _int_or_none(self.bytes[row, column]),
                 self.raw_bytes[row],
-                *(_plain(values[row, column]) for values in self.estimates.values()),
+                *(_finite_or_none(values[row, column]) for values in self.estimates.values()),
             ]
             for row, group in enumerate(self.groups)
             for column, strength in enumerate(self.strengths)
         ]
 
     def to_json(self, tolerance: float | None = None) -> str:
-        """A JSON document; :meth:`from_json` reads it. What is not finite is ``null`` in it.
+        """A JSON document that :meth:`from_json` reads; values that are not finite are ``null``.
 
         Args:
-            tolerance: as for :meth:`largest_ratio`, which is in it where pruning was measured.
+            tolerance: as for :meth:`largest_ratio`, whose result is included if pruning was measured.
         """
         document = {
             "measure": self.measure,
@@ -131,9 +128,9 @@ class LayerSensitivities:
             "classes": list(self.groups),
             "raw_bytes": list(self.raw_bytes),
             "scores": _nested(self.scores),
-            "bytes": [[_whole(value) for value in row] for row in self.bytes],
+            "bytes": [[_int_or_none(value) for value in row] for row in self.bytes],
             "estimates": {name: _nested(values) for name, values in self.estimates.items()},
-            "rank_correlation": {name: _plain(value) for name, value in self.rank_correlation.items()},
+            "rank_correlation": {name: _finite_or_none(value) for name, value in self.rank_correlation.items()},
             "tolerance": self.allowed(tolerance),
         }
         ratios = self.largest_ratio(tolerance)
@@ -141,10 +138,10 @@ class LayerSensitivities:
 
     @classmethod
     def from_json(cls, text: str) -> LayerSensitivities:
-        """What :meth:`to_json` wrote.
+        """The results in a document of :meth:`to_json`.
 
         Raises:
-            SearchError: it is something else.
+            SearchError: the text is not such a document.
         """
         try:
             document: dict[str, Any] = json.loads(text)
@@ -167,16 +164,16 @@ class LayerSensitivities:
             ) from error
 
 
-def _plain(value: float) -> float | None:
+def _finite_or_none(value: float) -> float | None:
     return float(value) if math.isfinite(value) else None
 
 
-def _whole(value: float) -> int | None:
+def _int_or_none(value: float) -> int | None:
     return int(value) if math.isfinite(value) else None
 
 
 def _nested(matrix: Matrix) -> list[list[float | None]]:
-    return [[_plain(value) for value in row] for row in matrix]
+    return [[_finite_or_none(value) for value in row] for row in matrix]
 
 
 def _matrix(rows: Sequence[Sequence[float | None]], shape: tuple[int, int]) -> Matrix:

@@ -10,11 +10,11 @@ from lightning_compress.charts.style import (
     COLOURS,
     QUIET,
     ROW,
-    drawing,
+    chart_style,
+    empty_figure,
+    format_large_numbers,
+    freeze_layout,
     new_figure,
-    nothing_to_show,
-    plain_numbers,
-    settled,
     shortened,
 )
 from lightning_compress.errors import ChartError
@@ -26,7 +26,7 @@ _MARKED = 40  # points; a longer curve is drawn without markers
 _MARKERS = "osD^vP*X"
 
 
-@drawing()
+@chart_style()
 def lines(
     series: Mapping[str, Sequence[tuple[float, float]]],
     x_label: str,
@@ -50,7 +50,7 @@ def lines(
     """
     _check(series, intervals or {})
     if not any(series.values()):
-        return nothing_to_show("nothing measured")
+        return empty_figure("nothing measured")
     figure = new_figure(3.0 + ROW * (len(series) // 3))
     axes = figure.subplots()
     for (name, points), colour, marker in zip(series.items(), cycle(COLOURS), cycle(_MARKERS), strict=False):
@@ -65,11 +65,11 @@ def lines(
     axes.set_title(title)
     axes.set_xlabel(x_label)
     axes.set_ylabel(y_label)
-    plain_numbers(axes.xaxis, (x for points in series.values() for x, _ in points))
-    plain_numbers(axes.yaxis, (y for points in series.values() for _, y in points))
+    format_large_numbers(axes.xaxis, (x for points in series.values() for x, _ in points))
+    format_large_numbers(axes.yaxis, (y for points in series.values() for _, y in points))
     if baseline is not None or list(series) != [title]:
         figure.legend(loc="outside lower center", ncols=3)
-    return settled(figure)
+    return freeze_layout(figure)
 
 
 def _check(
