@@ -1,4 +1,4 @@
-"""Pictures of what compression does: plain numbers in, a matplotlib figure out."""
+"""Charts of compression results: functions from plain numbers to a matplotlib figure."""
 
 from lightning_compress.charts.bar_charts import ranked_bars
 from lightning_compress.charts.class_bytes import bytes_by_class

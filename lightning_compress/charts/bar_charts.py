@@ -1,4 +1,4 @@
-"""Named values by size."""
+"""Bar chart of named values, ranked by size."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ if TYPE_CHECKING:
 def ranked_bars(
     names: Sequence[str], values: ArrayLike, errors: ArrayLike | None = None, title: str = "", unit: str = ""
 ) -> Figure:
-    """A bar for each value, the largest at the top, with its number beside it.
+    """One bar per value, the largest at the top, labelled with its value.
 
     Args:
         names: one for each value.
-        values: ``[n]``; those that are not finite come last, with a dash.
-        errors: half-lengths of intervals around the values, ``[n]``; or ``[2, n]``, below and above.
-        title: what stands above.
-        unit: what the values are, below the axis.
+        values: ``[n]``; values that are not finite come last, shown as a dash.
+        errors: half-widths ``[n]`` of intervals around the values; or ``[2, n]``, below and above.
+        title: title of the chart.
+        unit: label of the value axis.
 
     Raises:
         ChartError: the lengths differ, or matplotlib is not installed.

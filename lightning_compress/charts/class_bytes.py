@@ -1,4 +1,4 @@
-"""Where the bytes of a file are."""
+"""Bar chart of the bytes of each class."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class ClassBytes(Protocol):
-    """What the chart asks of a row; :class:`~lightning_compress.archive.ClassReport` is one."""
+    """Row of the chart; :class:`~lightning_compress.archive.ClassReport` implements it."""
 
     @property
     def class_name(self) -> str:
@@ -31,22 +31,22 @@ class ClassBytes(Protocol):
 
     @property
     def weights(self) -> int:
-        """How many weights."""
+        """Number of weights."""
 
     @property
     def raw_bytes(self) -> int:
-        """Their bytes uncompressed."""
+        """Bytes of the weights uncompressed."""
 
     @property
     def bytes(self) -> int:
-        """Their bytes in the file."""
+        """Bytes of the weights in the file."""
 
 
 @chart_style()
 def bytes_by_class(rows: Sequence[ClassBytes]) -> Figure:
-    """Bars of the bytes of each class, the largest first, over pale bars of the bytes uncompressed.
+    """Bytes of each class, the largest first, in front of pale bars of the uncompressed bytes.
 
-    Beside each bar stand the bytes, and what share of the uncompressed ones they are.
+    Each bar is labelled with its bytes and their share of the uncompressed bytes.
 
     Raises:
         ChartError: matplotlib is not installed.

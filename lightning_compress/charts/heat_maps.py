@@ -1,4 +1,4 @@
-"""A value for each pair of a row and a column."""
+"""Heat map of a value for each row and column."""
 
 from __future__ import annotations
 
@@ -23,21 +23,21 @@ from lightning_compress.errors import ChartError
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-_COLOURS = "cividis"  # even in lightness, and the same for those who see no red or green
+_COLOURS = "cividis"  # perceptually uniform, also with red-green colour blindness
 _MISSING = "#ECEFF1"
-_WITH_NUMBERS = 8  # columns; in more, numbers would not fit
+_MAX_ANNOTATED_COLUMNS = 8  # in more columns, numbers would not fit
 
 
 @chart_style()
 def heat_map(rows: Sequence[str], columns: Sequence[str], values: ArrayLike, title: str = "", unit: str = "") -> Figure:
-    """A field of colour for each value, with its number where there are at most eight columns.
+    """One coloured cell per value, annotated with the value if there are at most eight columns.
 
     Args:
-        rows: names, the first at the top; classes of weights, for example.
-        columns: names, the first at the left; strengths, for example.
-        values: ``[rows, columns]``; NaN, or anything else that is not finite, is a grey field with a dash.
-        title: what stands above.
-        unit: what the values are, beside the scale of colours.
+        rows: names from top to bottom, such as classes of weights.
+        columns: names from left to right, such as strengths.
+        values: ``[rows, columns]``; a value that is not finite is a grey cell with a dash.
+        title: title of the chart.
+        unit: label of the colour scale.
 
     Raises:
         ChartError: ``values`` has another shape, or matplotlib is not installed.
@@ -65,7 +65,7 @@ def heat_map(rows: Sequence[str], columns: Sequence[str], values: ArrayLike, tit
     axes.grid(visible=False)
     axes.spines[:].set_visible(False)
     axes.set_title(title)
-    if len(columns) <= _WITH_NUMBERS:
+    if len(columns) <= _MAX_ANNOTATED_COLUMNS:
         bright, decimals = _share(table) > 0.55, _decimals(table)
         for (row, column), value in np.ndenumerate(table):
             text = f"{round(value, decimals) + 0.0:.{decimals}f}" if np.isfinite(value) else "–"
@@ -75,7 +75,7 @@ def heat_map(rows: Sequence[str], columns: Sequence[str], values: ArrayLike, tit
 
 
 def _share(table: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Where each value stands between the smallest (0) and the largest (1); 0 where none is known."""
+    """The values scaled to 0 for the smallest and 1 for the largest; 0 where not finite."""
     finite = np.isfinite(table)
     if not finite.any():
         return np.zeros_like(table)
@@ -84,7 +84,7 @@ def _share(table: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _decimals(table: NDArray[np.float64]) -> int:
-    """Digits behind the point for all fields: 2 where values span 2 to 20, 3 from 0.2 to 2, …; fewer if enough."""
+    """Decimals for all cells: 2 if the values span 2 to 20, 3 from 0.2 to 2, …; fewer if no digit is lost."""
     finite = table[np.isfinite(table)]
     span = float(np.ptp(finite)) or float(abs(finite[0])) if finite.size else 0.0
     decimals = max(0, 2 - math.floor(math.log10(span / 2))) if span else 0

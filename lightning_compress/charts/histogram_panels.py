@@ -1,4 +1,4 @@
-"""Weights by value, before and after compression."""
+"""Histogram panels of the weights before and after compression."""
 
 from __future__ import annotations
 
@@ -23,21 +23,21 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _COLUMNS = 2
-_FLOOR = 0.6  # where bars begin: below one weight, which a logarithmic axis can show
-# The labels are short whatever the weights are, so there is no need to measure them, which takes most of the drawing.
+_FLOOR = 0.6  # base of the bars on the logarithmic axis: below a count of 1
+# The layout is fixed: measuring labels takes most of the drawing time, and these labels always have similar widths.
 _LEFT, _RIGHT, _TOP, _BOTTOM = 0.72, 0.1, 0.62, 0.62  # inches around all panels
 _PANEL, _BETWEEN_ROWS, _BETWEEN_COLUMNS = 1.0, 0.5, 0.55  # inches: height of a panel, gaps
 
 
 @chart_style()
 def weight_histograms(before: Mapping[str, Histogram], after: Mapping[str, Histogram]) -> Figure:
-    """A panel for each class: its weights before as an area, after as a line, counts on a logarithmic axis.
+    """One panel per class: weights before compression as an area, after it as a line, counts on a logarithmic axis.
 
-    Pruning shows as a spike at 0 and quantization as the lines of its levels, as in figure 1 of the paper.
+    Pruning appears as a spike at 0 and quantization as a comb of its levels, as in figure 1 of the reference paper.
 
     Args:
-        before: class → its exact weights; may lack classes.
-        after: class → its restored weights; may lack classes.
+        before: class → histogram of the exact weights; classes may be missing.
+        after: class → histogram of the restored weights; classes may be missing.
 
     Raises:
         ChartError: matplotlib is not installed.

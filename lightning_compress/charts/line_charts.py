@@ -1,4 +1,4 @@
-"""Curves with names."""
+"""Line chart of named series."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from lightning_compress.errors import ChartError
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-_MARKED = 40  # points; a longer curve is drawn without markers
+_MAX_MARKERS = 40  # a longer series is drawn without markers
 _MARKERS = "osD^vP*X"
 
 
@@ -35,18 +35,18 @@ def lines(
     baseline: float | None = None,
     intervals: Mapping[str, Sequence[tuple[float, float]]] | None = None,
 ) -> Figure:
-    """A curve for each series, told apart by colour and marker.
+    """One line per series, with a colour and a marker of its own.
 
     Args:
-        series: name → points ``(x, y)`` in the order they are joined; a NaN breaks the curve.
-        x_label: what x is, with its unit.
-        y_label: what y is, with its unit.
-        title: what stands above.
-        baseline: a dashed line at this y; the score of the exact weights, for example.
+        series: name → points ``(x, y)`` in drawing order; a NaN interrupts the line.
+        x_label: quantity and unit of x.
+        y_label: quantity and unit of y.
+        title: title of the chart.
+        baseline: draw a dashed line at this y, such as the score of the exact weights.
         intervals: name → ``(low, high)`` for each point of that series, drawn as a band.
 
     Raises:
-        ChartError: an interval for a series there is not, or of another length; or matplotlib is not installed.
+        ChartError: intervals for an unknown series or of another length; or matplotlib is not installed.
     """
     _check(series, intervals or {})
     if not any(series.values()):
@@ -58,7 +58,7 @@ def lines(
         if intervals and name in intervals:
             low, high = ([pair[side] for pair in intervals[name]] for side in (0, 1))
             axes.fill_between(xs, low, high, color=colour, alpha=0.15, linewidth=0)
-        marked = marker if len(points) <= _MARKED else ""
+        marked = marker if len(points) <= _MAX_MARKERS else ""
         axes.plot(xs, ys, color=colour, marker=marked, markersize=4, linewidth=1.5, label=shortened(name, 20))
     if baseline is not None:
         axes.axhline(baseline, color=QUIET, linewidth=1, linestyle="--", label="exact weights")
