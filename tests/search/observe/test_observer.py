@@ -29,7 +29,7 @@ def _every_input(monkeypatch):
 def watched(module, run, *, grad=torch.no_grad):
     """What is seen of a module while it runs, in evaluation mode."""
     observer = Observer(Weights.from_module(module), module.eval())
-    with grad(), observer.watching():
+    with grad(), observer.recording():
         run()
     return observer.observations
 
@@ -273,7 +273,7 @@ def test_watching_changes_no_bit(grad, training):
         torch.manual_seed(7)
         alone = module(ids)
         torch.manual_seed(7)
-        with observer.watching():
+        with observer.recording():
             beside = module(ids)
         state = torch.get_rng_state()
         torch.manual_seed(7)
