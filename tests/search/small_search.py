@@ -80,5 +80,5 @@ class Rounded:
     def with_offsets(self, offsets: Mapping[str, float]):
         return replace(self, offsets=offsets)
 
-    def is_like(self, other) -> bool:
+    def shares_trials_with(self, other) -> bool:
         return isinstance(other, Rounded) and other.predicted is self.predicted

@@ -1,4 +1,4 @@
-"""The search without calibration data: guided by its own evaluation, and as before where that shows nothing."""
+"""The search without calibration data: guided by statistics of its evaluation, unguided where there are none."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from lightning_compress.errors import SearchError
 from lightning_compress.quantize import feedback_factor
 from lightning_compress.search import evaluating, reuse, uniform_families
 from lightning_compress.search.evaluate.score import Score
-from lightning_compress.search.families.input_guided import Observer, guides_of, observed_families
+from lightning_compress.search.families.input_guided import Observer, grid_guides, input_guided_families
 from lightning_compress.search.observe import InputStatistics
 
 
@@ -67,8 +67,8 @@ def test_a_plan_is_used_again_with_what_the_newer_weights_show():
 def families_after(net, evaluate):
     with evaluating(net, evaluate, Weights.from_module(net)) as evaluator:
         observer = Observer(evaluator.weights, net)
-        before, noise = evaluator.baseline(observer.watching)
-        return observed_families(evaluator.weights, observer.observations), before, noise, evaluator.count
+        before, noise = evaluator.baseline(observer.recording)
+        return input_guided_families(evaluator.weights, observer.observations), before, noise, evaluator.count
 
 
 def test_an_evaluation_that_shows_nothing_leaves_the_plain_family():
@@ -119,7 +119,7 @@ def test_an_evaluation_that_fails_always_is_an_error():
 def test_guides_have_rows_by_use_and_feedback_by_inputs():
     table = InputStatistics(4, 2, lookups=torch.tensor([100.0, 1, 1, 0], dtype=torch.float64))
     linear = InputStatistics(4, 2, gram=torch.tensor([[2.0, 1], [1, 3]]), inputs=9)
-    guides = guides_of({"table": table, "linear": linear, "unseen": InputStatistics(4, 2)})
+    guides = grid_guides({"table": table, "linear": linear, "unseen": InputStatistics(4, 2)})
     assert guides.keys() == {"table", "linear"}
     exponents = guides["table"].exponents.tolist()
     assert exponents[0] < exponents[1] == exponents[2] <= exponents[3]
@@ -127,7 +127,7 @@ def test_guides_have_rows_by_use_and_feedback_by_inputs():
     assert guides["linear"].exponents is None
     assert guides["linear"].factor.equal(feedback_factor(linear.gram, 0.05))
     both = replace(table, gram=linear.gram, softmax_curvature=torch.tensor([0.0, 0, 100, 0], dtype=torch.float64))
-    tied = guides_of({"both": both})["both"]
+    tied = grid_guides({"both": both})["both"]
     assert tied.factor is not None
     assert tied.exponents[0] == tied.exponents[2] < tied.exponents[1]
 

@@ -1,4 +1,4 @@
-"""Recovery: steps and vectors change, indices do not; the module answers more as it did."""
+"""Recovery: steps and one-dimensional parameters change, indices do not; outputs come closer to the exact ones."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_answers_come_closer_to_those_of_the_exact_weights():
     assert distance(net, calibration, exact, after) < 0.95 * distance(net, calibration, exact, before)
 
 
-def test_only_steps_and_vectors_change():
+def test_only_steps_and_one_dimensional_parameters_change():
     exact, before, after = recovered(Net(), ids(cls=Answers))
     assert len(after) == len(before) == len(exact.weights)
     changed = set()

@@ -27,7 +27,7 @@ def _every_input(monkeypatch):
 def observed(module, run, *, grad=torch.no_grad):
     """Statistics by name of what the module uses while ``run`` runs, in evaluation mode."""
     observer = Observer(Weights.from_module(module), module.eval())
-    with grad(), observer.watching():
+    with grad(), observer.recording():
         run()
     return observer.observations
 
@@ -271,7 +271,7 @@ def test_observing_changes_no_bit(grad, training):
         torch.manual_seed(7)
         alone = module(ids)
         torch.manual_seed(7)
-        with observer.watching():
+        with observer.recording():
             beside = module(ids)
         state = torch.get_rng_state()
         torch.manual_seed(7)

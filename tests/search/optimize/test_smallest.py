@@ -155,7 +155,7 @@ def test_minus_infinity_is_a_candidate_that_lost_everything(net):
 def test_evaluations_that_nothing_waits_for_are_spent_on_less(net, monkeypatch):
     usual = Agreement(net)
     before = smallest(net, usual, 5.0, families=rounded, progress=False)
-    monkeypatch.setattr(smallest_file, "_LAST_WORTH", 0.0)
+    monkeypatch.setattr(smallest_file, "_FINAL_MIN_IMPROVEMENT", 0.0)
     all_spent = Agreement(net)
     after = smallest(net, all_spent, 5.0, families=rounded, progress=False)
     assert sum(map(len, after.streams.values())) <= sum(map(len, before.streams.values()))

@@ -89,7 +89,7 @@ def test_scores_are_expected_inside_the_frontier(net, found):
 def test_what_it_refuses(net, found, tmp_path):
     with pytest.raises(SearchError, match="no file of 500 bytes can be made: the smallest has"):
         retarget(net, found, 500)
-    with pytest.raises(SearchError, match=r"max_bytes is 1000\.5, expected a number of bytes"):
+    with pytest.raises(SearchError, match=r"max_bytes is 1000\.5, expected a whole number of bytes"):
         retarget(net, found, 1000.5)
     with pytest.raises(SearchError, match="these are not the weights that the file was made from"):
         retarget({n: t + 1 for n, t in net.state_dict().items()}, found, 10_000)

@@ -8,7 +8,7 @@ from typing import Any, Literal
 from lightning_compress.errors import SearchError
 from lightning_compress.pipeline.fitting import is_lossy
 from lightning_compress.plan.methods import did_you_mean
-from lightning_compress.search.model_parts import EXACT
+from lightning_compress.search.model_parts import NORM_STATISTICS
 from lightning_compress.weights import Weight, Weights, matches, matches_any
 
 GroupBy = Literal["class", "tensor"] | Callable[[Weight], str | None] | Mapping[str, str | Sequence[str]]
@@ -42,7 +42,7 @@ def grouped(weights: Weights, groups: GroupBy) -> dict[str, tuple[Weight, ...]]:
     Raises:
         SearchError: a pattern matches nothing, the function returns no name, or no group has a tensor.
     """
-    lossy = [w for w in weights if is_lossy(w) and w.tensor.numel() and not matches_any(EXACT, w.name)]
+    lossy = [w for w in weights if is_lossy(w) and w.tensor.numel() and not matches_any(NORM_STATISTICS, w.name)]
     if isinstance(groups, Mapping):
         found = {name: _matching(name, patterns, lossy, weights) for name, patterns in groups.items()}
     else:
