@@ -20,11 +20,13 @@ from lightning_compress.search.optimize.surrogate import Measured
 SMALLEST, LARGEST, ALLOWED, TOLERANCE = 10.0, 14.0, 0.3, 0.01
 
 
-def advice(points, allowed=ALLOWED, deviation=0.1, worth=0.25):
+def advice(points, allowed=ALLOWED, deviation=0.1, worth=0.25, sizes_tried=200):
     """The size to measure next, of a model without parts; None where too little is to be gained."""
     sizes, drops = torch.tensor(points, dtype=torch.float64).T
     to_beat = min((size for size, drop in points if drop <= allowed), default=LARGEST + REACH)
-    line = torch.linspace(max(SMALLEST, float(sizes.min()) - REACH), min(to_beat, LARGEST), 200, dtype=torch.float64)
+    line = torch.linspace(
+        max(SMALLEST, float(sizes.min()) - REACH), min(to_beat, LARGEST), sizes_tried, dtype=torch.float64
+    )
     options = [Option(-size, {}, (size,), size) for size in line.tolist() if size < to_beat and size not in sizes]
     known = Measured(sizes[:, None], drops, torch.ones(1, dtype=torch.float64), allowed, deviation)
     option = most_promising(known, options, to_beat, TOLERANCE, worth)
@@ -99,6 +101,7 @@ def test_it_stays_inside_and_measures_nothing_twice_whatever_the_noise(crossing,
         20,
         allowed=allowed,
         deviation=deviation,
+        sizes_tried=100,
     )
     assert all(SMALLEST <= size <= LARGEST for size, _ in points)
     assert all(b - a > 0.99 * TOLERANCE for a, b in pairwise(sorted(size for size, _ in points)))
