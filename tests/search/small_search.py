@@ -35,6 +35,17 @@ class Agreement:
         return (module(self.ids) + self.noise).argmax(-1)
 
 
+_ARCHIVES: dict[tuple, Archive] = {}
+
+
+def _compressed(weights: Weights) -> Archive:
+    """The archive of exactly these values; what another search has already compressed is taken from there."""
+    key = weights.fingerprint, weights.class_path, weights.excluded, *(weight.class_name for weight in weights)
+    if key not in _ARCHIVES:
+        _ARCHIVES[key] = compress(weights, Plan(Rule("*", Raw())))
+    return _ARCHIVES[key]
+
+
 @dataclass(frozen=True, eq=False)
 class Rounded:
     """Weights rounded to multiples of ``2^strength`` standard deviations; the coders make them small."""
@@ -58,7 +69,7 @@ class Rounded:
             step = weight.tensor.std() * 2.0 ** (strength + self.offsets.get(weight.class_name, 0.0))
             return replace(weight, tensor=(weight.tensor / step).round() * step)
 
-        return compress(replace(self.weights, weights=tuple(map(rounded, self.weights))), Plan(Rule("*", Raw())))
+        return _compressed(replace(self.weights, weights=tuple(map(rounded, self.weights))))
 
     def predict_bytes(self, strength: float) -> float:
         """For each part between the archives of two whole strengths, and a tenth too much."""

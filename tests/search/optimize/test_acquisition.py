@@ -20,12 +20,12 @@ from lightning_compress.search.optimize.surrogate import TrialData
 SMALLEST, LARGEST, ALLOWED, TOLERANCE = 10.0, 14.0, 0.3, 0.01
 
 
-def proposal(points, allowed=ALLOWED, deviation=0.1, min_improvement=0.25):
+def proposal(points, allowed=ALLOWED, deviation=0.1, min_improvement=0.25, sizes_tried=200):
     """The size to evaluate next, of a model without parts; None where too little improvement is expected."""
     sizes, drops = torch.tensor(points, dtype=torch.float64).T
     incumbent = min((size for size, drop in points if drop <= allowed), default=LARGEST + MAX_STEP)
     line = torch.linspace(
-        max(SMALLEST, float(sizes.min()) - MAX_STEP), min(incumbent, LARGEST), 200, dtype=torch.float64
+        max(SMALLEST, float(sizes.min()) - MAX_STEP), min(incumbent, LARGEST), sizes_tried, dtype=torch.float64
     )
     candidates = [
         Candidate(-size, {}, (size,), size) for size in line.tolist() if size < incumbent and size not in sizes
@@ -115,6 +115,7 @@ def test_evaluations_stay_in_the_range_and_apart_with_any_noise(crossing, rate, 
         20,
         allowed=allowed,
         deviation=deviation,
+        sizes_tried=100,
     )
     assert all(SMALLEST <= size <= LARGEST for size, _ in points)
     assert all(b - a > 0.99 * TOLERANCE for a, b in pairwise(sorted(size for size, _ in points)))

@@ -231,7 +231,7 @@ def test_a_compiled_or_wrapped_module_is_searched_too():
     inner = Net()
     wrapped = nn.DataParallel(inner)
     archive = smallest(wrapped, Agreement(inner), 5.0, families=rounded, progress=False)
-    assert archive.manifest.class_path == "small_search.Net"
+    assert archive.manifest.class_path == "small_network.Net"
 
 
 def test_noise_is_told_and_taken_off_what_is_allowed(net, caplog):
