@@ -8,16 +8,23 @@ from lightning_compress.charts.histograms import weight_histograms
 from lightning_compress.charts.matrix import heat_map
 from lightning_compress.charts.ranking import ranked_bars
 from lightning_compress.charts.rate_distortion import frontier
+from lightning_compress.charts.style import MAIN, ROW, drawing, name_rows, new_figure, settled
 
 __all__ = [
+    "MAIN",
+    "ROW",
     "Histogram",
     "bytes_by_class",
     "central_range",
+    "drawing",
     "frontier",
     "heat_map",
     "histogram_of",
     "lines",
+    "name_rows",
+    "new_figure",
     "ranked_bars",
+    "settled",
     "to_png",
     "to_svg",
     "weight_histograms",

@@ -17,7 +17,7 @@ from lightning_compress.quantize.grid.payload import GridPayload
 from lightning_compress.quantize.grid.row_feedback import row_spread
 from lightning_compress.quantize.grid.trellis.feedback import feedback_factor
 from lightning_compress.quantize.interval.indexing import index_pruned
-from lightning_compress.quantize.interval.interval import FittedInterval, Interval
+from lightning_compress.quantize.interval.interval import FittedInterval, Interval, Restore
 from lightning_compress.quantize.interval.payload import Codebook, IndexedPayload
 from lightning_compress.quantize.payload import DTYPES, FLOATS, Payload, StreamSpec, Words
 from lightning_compress.quantize.plain.half import Half, HalfPayload
@@ -56,6 +56,7 @@ __all__ = [
     "Quantizer",
     "Raw",
     "RawPayload",
+    "Restore",
     "SparsePayload",
     "Storage",
     "StreamSpec",

@@ -1,5 +1,6 @@
 """Searching: the smallest file at an allowed loss, the best score in a budget, other sizes of a found plan."""
 
+from lightning_compress.search.effort import EFFORTS
 from lightning_compress.search.evaluate import (
     Drop,
     Evaluate,
@@ -8,16 +9,25 @@ from lightning_compress.search.evaluate import (
     Swapper,
     bleu_score,
     evaluating,
+    exact_tensors,
     paired_drop,
     swapping,
 )
-from lightning_compress.search.families import Family, PlanFamily, uniform_families
+from lightning_compress.search.families import (
+    Family,
+    Observer,
+    PlanFamily,
+    calibrated_families,
+    observed_families,
+    uniform_families,
+)
 from lightning_compress.search.optimize import smallest
 from lightning_compress.search.record import Frontier, retarget, reuse
 from lightning_compress.search.sensitivity import Calibration
 from lightning_compress.search.sensitivity.layers import LayerSensitivities, Strength, layer_sensitivities
 
 __all__ = [
+    "EFFORTS",
     "Calibration",
     "Drop",
     "Evaluate",
@@ -25,13 +35,17 @@ __all__ = [
     "Family",
     "Frontier",
     "LayerSensitivities",
+    "Observer",
     "PlanFamily",
     "Score",
     "Strength",
     "Swapper",
     "bleu_score",
+    "calibrated_families",
     "evaluating",
+    "exact_tensors",
     "layer_sensitivities",
+    "observed_families",
     "paired_drop",
     "retarget",
     "reuse",

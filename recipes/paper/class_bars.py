@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lightning_compress.charts.style import MAIN, ROW, drawing, name_rows, new_figure, settled
+from lightning_compress.charts import MAIN, ROW, drawing, name_rows, new_figure, settled
 from recipes.paper.class_order import in_model_order
 from recipes.paper.rows import Tolerance
 

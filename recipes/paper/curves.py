@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lightning_compress.charts import lines
-from lightning_compress.charts.style import ROW, drawing, settled
+from lightning_compress.charts import ROW, drawing, lines, settled
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
