@@ -22,10 +22,15 @@ from benchmarks.rate_distortion.calibration import SENTENCES, Text
 from benchmarks.rate_distortion.method import Candidate, Method, Search
 from benchmarks.rate_distortion.source import Source
 from lightning_compress import Archive, Weights
-from lightning_compress.search import Family, PlanFamily, uniform_families
-from lightning_compress.search.effort import EFFORTS
-from lightning_compress.search.families.calibrated import calibrated_families
-from lightning_compress.search.families.input_guided import Observer, input_guided_families
+from lightning_compress.search import (
+    EFFORTS,
+    Family,
+    Observer,
+    PlanFamily,
+    calibrated_families,
+    input_guided_families,
+    uniform_families,
+)
 
 CODE = (Path(lc.__file__).parent, Path(__file__), Path(__file__).with_name("calibration.py"))
 STRENGTHS = tuple(quarter / 4 for quarter in range(-13, 2))

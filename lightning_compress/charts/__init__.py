@@ -8,15 +8,22 @@ from lightning_compress.charts.histogram import Histogram, central_range, histog
 from lightning_compress.charts.histogram_panels import weight_histograms
 from lightning_compress.charts.line_charts import lines
 from lightning_compress.charts.rate_distortion import frontier
+from lightning_compress.charts.style import MAIN, ROW, chart_style, freeze_layout, label_rows, new_figure
 
 __all__ = [
+    "MAIN",
+    "ROW",
     "Histogram",
     "bytes_by_class",
     "central_range",
+    "chart_style",
+    "freeze_layout",
     "frontier",
     "heat_map",
     "histogram_of",
+    "label_rows",
     "lines",
+    "new_figure",
     "ranked_bars",
     "to_png",
     "to_svg",

@@ -125,16 +125,16 @@ def fit(blocks: Blocks) -> tuple[AdaptiveModel, Counts]:
     priors: list[tuple[float, Alphabet, int]] = []
     for center in (None, *sorted({0, median})):
         alphabet = Alphabet(len(total), center)
-        costs = _static(alphabet, tuple(SHAPES), groups, _COARSE)[0]
-        priors += [(cost, alphabet, shape) for cost, shape in zip(costs, SHAPES, strict=True)]
-    found = []
+        static = _static(alphabet, tuple(SHAPES), groups, _COARSE)[0]
+        priors += [(bits, alphabet, shape) for bits, shape in zip(static, SHAPES, strict=True)]
+    found: list[tuple[float, AdaptiveModel, Counts]] = []
     for _, alphabet, shape in sorted(priors, key=lambda prior: prior[0])[:_TRIED_SHAPES]:
         scales = _static(alphabet, (shape,), groups, 1)[1][0]
         pooled = AdaptiveModel(alphabet, shape, 0, True)
-        bits, model = min(_estimated(pooled, _TRIED_HEIGHTS, scales, blocks), key=lambda estimate: estimate[0])
-        unpooled = _estimated(replace(model, pooled=False), (model.height,), scales, blocks)
-        found += [(cost, tried, scales) for cost, tried in ((bits, model), *unpooled)]
-    _, model, scales = min(found, key=lambda estimate: estimate[0])
+        best = min(_estimated(pooled, _TRIED_HEIGHTS, scales, blocks), key=lambda estimate: estimate[0])
+        unpooled = _estimated(replace(best[1], pooled=False), (best[1].height,), scales, blocks)
+        found += [(bits, model, scales) for bits, model in (best, *unpooled)]
+    _, model, scales = min(found, key=lambda candidate: candidate[0])
     return model, scales
 
 

@@ -19,7 +19,7 @@ from lightning_compress.quantize.grid.matrix import matrix_shape
 from lightning_compress.quantize.grid.payload import GridPayload
 from lightning_compress.quantize.grid.row_feedback import row_spread
 from lightning_compress.quantize.grid.trellis.feedback import feedback_factor
-from lightning_compress.quantize.interval.interval import FittedInterval, Interval
+from lightning_compress.quantize.interval.interval import FittedInterval, Interval, Restore
 from lightning_compress.quantize.interval.payload import Codebook, IndexedPayload
 from lightning_compress.quantize.interval.payload_from_indices import store_pruned
 from lightning_compress.quantize.payload import DTYPES, FLOATS, NonZeros, Payload, StreamSpec, Words
@@ -63,6 +63,7 @@ __all__ = [
     "Quantizer",
     "Raw",
     "RawPayload",
+    "Restore",
     "SparsePayload",
     "Storage",
     "StreamSpec",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lightning_compress.charts.style import MAIN, ROW, chart_style, freeze_layout, label_rows, new_figure
+from lightning_compress.charts import MAIN, ROW, chart_style, freeze_layout, label_rows, new_figure
 from recipes.paper.class_order import in_model_order
 from recipes.paper.rows import Tolerance
 

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lightning_compress.charts import lines
-from lightning_compress.charts.style import ROW, chart_style, freeze_layout
+from lightning_compress.charts import ROW, chart_style, freeze_layout, lines
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

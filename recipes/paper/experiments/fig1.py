@@ -10,8 +10,7 @@ import numpy as np
 from torch import Tensor
 
 from lightning_compress import Prune
-from lightning_compress.weights import Weights
-from lightning_compress.weights.magnitude import smallest
+from lightning_compress.weights import Weights, smallest
 from recipes.paper.combination import combination_of
 from recipes.paper.experiments.experiment import Experiment, Part, Row, percent, whole
 from recipes.paper.laboratory import Laboratory
