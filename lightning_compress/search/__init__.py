@@ -1,4 +1,4 @@
-"""Searching: the smallest file at an allowed loss, the best score in a budget, other sizes of a found plan."""
+"""Search for a plan: the smallest file at an allowed drop in score, the best score in a size, and other sizes later."""
 
 from lightning_compress.search.effort import EFFORTS
 from lightning_compress.search.evaluate import (
