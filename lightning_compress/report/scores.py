@@ -11,7 +11,7 @@ from typing import Any
 from lightning_compress.errors import FormatError, SearchError
 from lightning_compress.report.json_values import mapping, number
 from lightning_compress.search.record.frontier import Frontier
-from lightning_compress.search.record.search_metrics import KEY
+from lightning_compress.search.record.manifest_metrics import KEY
 
 _NO_POINTS = Frontier(())
 

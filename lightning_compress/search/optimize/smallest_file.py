@@ -29,7 +29,7 @@ from lightning_compress.search.optimize.bayesian_optimization import minimize_by
 from lightning_compress.search.optimize.coordinate_search import maximize_score
 from lightning_compress.search.optimize.trials import BestScore, FewestBytes, Trial, Trials
 from lightning_compress.search.record.frontier import Frontier
-from lightning_compress.search.record.search_metrics import reserved_bytes, search_metrics, with_search_metrics
+from lightning_compress.search.record.manifest_metrics import reserved_bytes, search_metrics, with_search_metrics
 from lightning_compress.search.sensitivity.calibration import Calibration, check_calibration
 from lightning_compress.weights import Weights
 

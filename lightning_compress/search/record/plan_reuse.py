@@ -16,7 +16,7 @@ from lightning_compress.search.evaluate.evaluation import Evaluate, evaluating
 from lightning_compress.search.families.calibrated import calibrated_archive
 from lightning_compress.search.families.input_guided import Observer, grid_guides
 from lightning_compress.search.record.frontier import Frontier
-from lightning_compress.search.record.search_metrics import search_metrics, with_search_metrics
+from lightning_compress.search.record.manifest_metrics import search_metrics, with_search_metrics
 from lightning_compress.search.sensitivity.calibration import Calibration, Distillation, check_calibration
 from lightning_compress.weights import Weights
 
