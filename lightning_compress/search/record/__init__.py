@@ -5,9 +5,9 @@
 """
 
 from lightning_compress.search.record.frontier import Frontier, FrontierPoint, pareto_frontier
+from lightning_compress.search.record.manifest_metrics import reserved_bytes, search_metrics, with_search_metrics
 from lightning_compress.search.record.plan_reuse import reuse
 from lightning_compress.search.record.retargeting import retarget
-from lightning_compress.search.record.manifest_metrics import reserved_bytes, search_metrics, with_search_metrics
 
 __all__ = [
     "Frontier",

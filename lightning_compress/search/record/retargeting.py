@@ -19,8 +19,8 @@ from lightning_compress.search.arguments import check_max_bytes
 from lightning_compress.search.families.family import PlanFamily
 from lightning_compress.search.families.target_size import fit_bytes, unreachable
 from lightning_compress.search.record.frontier import Frontier
-from lightning_compress.search.record.plan_scaling import scaled_plan
 from lightning_compress.search.record.manifest_metrics import KEY, reserved_bytes, rounded, with_search_metrics
+from lightning_compress.search.record.plan_scaling import scaled_plan
 from lightning_compress.weights import Weights
 
 _OCTAVES = 6.0  # by which steps may shrink or grow
