@@ -10,7 +10,7 @@ from torch import Tensor
 
 from lightning_compress.quantize.grid.classes import choose_classes
 from lightning_compress.quantize.grid.trellis.feedback import feedback_points
-from lightning_compress.quantize.grid.trellis.rates import Rates, measured_rates, nearest_whole
+from lightning_compress.quantize.grid.trellis.rates import Rates, cheapest_whole, measured_rates
 from lightning_compress.quantize.grid.trellis.trellis import TRELLISES, Bytes, indices_of
 from lightning_compress.quantize.grid.trellis.viterbi import trellis_points
 
