@@ -1,4 +1,4 @@
-"""What the methods of a plan find in the weights before any is treated: cuts, factors, the quantizers' parameters."""
+"""Fitting the methods of a plan to the weights, before any is quantized: cuts, factors, quantizer parameters."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ Group = tuple[Rule, str]
 
 @dataclass(frozen=True)
 class Fitted:
-    """What was found, by tensor and by group.
+    """The fitted methods, by tensor and by group.
 
     Attributes:
-        cuts: tensor name → the part of its group's cut that the tensor meets.
+        cuts: tensor name → the part of its group's cut that applies to the tensor.
         factors: tensor name → its left and right factor.
         quantizers: rule and group → the quantizer with its parameters.
     """

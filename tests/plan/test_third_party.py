@@ -77,7 +77,7 @@ def test_it_stands_where_quantizers_stand(mid_rise):
 def test_weights_become_odd_multiples_of_half_a_step(mid_rise):
     found = compress(WEIGHTS, Plan(Rule("*", mid_rise(0.1)))).restore()["w"]
     step = 0.1 * WEIGHTS["w"].double().std(correction=0)
-    torch.testing.assert_close(found.double(), ((WEIGHTS["w"] / step).floor() + 0.5) * step, rtol=1e-6, atol=0)
+    torch.testing.assert_close(found.double(), ((WEIGHTS["w"].double() / step).floor() + 0.5) * step, rtol=1e-6, atol=0)
 
 
 def test_plans_scale_with_it_and_layers_are_labelled_by_it(mid_rise):
