@@ -1,4 +1,4 @@
-"""The table of methods in docs/plans.md, from what the classes tell about themselves."""
+"""The table of methods in docs/plans.md, from the descriptions in their classes."""
 
 from __future__ import annotations
 
