@@ -34,9 +34,9 @@ def compress(
         source: weights, a state dict, a module, or the path of a checkpoint.
         plan: a plan, the name of a preset, or the path of a YAML file.
         guidance: name of a stored tensor → what calibration measured for it, for the quantizers that use it; tensors
-            without are treated by their weights alone.
+            without an entry are treated by their weights alone.
         on_tensor: called after each tensor, for progress.
-        known: tensors of this model as they were coded before, with this guidance; it learns of those that are new.
+        known: cache of the coded tensors of this model, with this guidance; tensors that are coded anew are added.
 
     Raises:
         WeightsError: the source cannot be taken.

@@ -1,4 +1,4 @@
-"""The contract of a method: what its class tells about itself, so that no other code needs to know the class."""
+"""The contract of a method: its class describes itself, so that no other code needs to know the class."""
 
 from __future__ import annotations
 

@@ -34,7 +34,8 @@ class Prune:
             - ``threshold``: |w| < amount.
         scope: one of the four.
 
-    A fraction of n weights is rounded down and met exactly; ties fall in the order of the tensors and their elements.
+    A fraction of n weights is rounded down to a whole number, which is pruned exactly. Of weights of equal magnitude
+    the first in the order of the tensors and their elements are pruned.
     All floating-point weights under the rule count, biases and norms too. NaN and infinity are never pruned.
 
     Raises:

@@ -7,6 +7,7 @@ from lightning_compress.quantize.codebook.group_wise import GroupWise
 from lightning_compress.quantize.codebook.kmeans import KMeans
 from lightning_compress.quantize.codebook.logarithmic import Logarithmic
 from lightning_compress.quantize.codebook.payload import CodebookPayload
+from lightning_compress.quantize.codebook.payload_from_codes import payload_from_codes
 from lightning_compress.quantize.codebook.ternary import Ternary
 from lightning_compress.quantize.composite.factored import FactoredPayload
 from lightning_compress.quantize.composite.low_rank import LowRank
@@ -19,13 +20,13 @@ from lightning_compress.quantize.grid.matrix import matrix_shape
 from lightning_compress.quantize.grid.payload import GridPayload
 from lightning_compress.quantize.grid.row_feedback import row_spread
 from lightning_compress.quantize.grid.trellis.feedback import feedback_factor
+from lightning_compress.quantize.interval.indexed_payloads import payload_from_indices, store_pruned
 from lightning_compress.quantize.interval.interval import FittedInterval, Interval, Restore
 from lightning_compress.quantize.interval.payload import Codebook, IndexedPayload
-from lightning_compress.quantize.interval.payload_from_indices import store_pruned
 from lightning_compress.quantize.payload import DTYPES, FLOATS, NonZeros, Payload, StreamSpec, Words
 from lightning_compress.quantize.plain.half import Half, HalfPayload
 from lightning_compress.quantize.plain.raw import Raw, RawPayload
-from lightning_compress.quantize.quantizer import FittedQuantizer, Quantizer, Storage
+from lightning_compress.quantize.quantizer import FittedQuantizer, Quantizer, Storage, restored, with_outliers
 
 # Every kind of payload that a file may hold. Like NESTABLE_PAYLOADS it takes no entry points: a reader depends on no
 # other package.
@@ -71,7 +72,11 @@ __all__ = [
     "Words",
     "feedback_factor",
     "matrix_shape",
+    "payload_from_codes",
+    "payload_from_indices",
+    "restored",
     "row_spread",
     "sparse_forms",
     "store_pruned",
+    "with_outliers",
 ]

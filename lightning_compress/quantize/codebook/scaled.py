@@ -157,9 +157,13 @@ def mean_size(groups: Tensor, alive: Tensor) -> Tensor:
 
 
 def divided(groups: Tensor, scales: Tensor) -> Tensor:
-    """``[groups, size]``: the weights over the scale of their group, 0 where that is 0."""
-    inverse = torch.where(scales > 0, 1 / scales, torch.zeros_like(scales))
-    return groups * inverse.to(groups.dtype)[:, None]
+    """``[groups, size]``: the weights over the scale of their group, 0 where that is 0.
+
+    The inverse of a subnormal scale may be infinite, and so are its weights then, but for those that are 0.
+    """
+    inverse = torch.where(scales > 0, 1 / scales, torch.zeros_like(scales)).to(groups.dtype)
+    quotients = groups * inverse[:, None]
+    return quotients.masked_fill_(groups == 0, 0) if bool(inverse.isinf().any()) else quotients
 
 
 def least_squares(method: ScaledMethod, groups: Tensor, alive: Tensor, scales: Tensor) -> Tensor:

@@ -21,7 +21,7 @@ from lightning_compress.quantize.grid.payload import GridPayload
 from lightning_compress.quantize.grid.points import choose_points
 from lightning_compress.quantize.grid.row_feedback import spread_in_steps
 from lightning_compress.quantize.grid.trellis.trellis import TRELLISES
-from lightning_compress.quantize.interval.payload_from_indices import store_pruned
+from lightning_compress.quantize.interval.indexed_payloads import store_pruned
 from lightning_compress.quantize.payload import Payload
 from lightning_compress.quantize.quantizer import Storage, restored
 from lightning_compress.quantize.sharing import Sharing, check_sharing, group_key

@@ -1,8 +1,8 @@
 """The paper's interval quantization: an index for each weight inside the interval, others as outliers."""
 
+from lightning_compress.quantize.interval.indexed_payloads import payload_from_indices, store_pruned
 from lightning_compress.quantize.interval.interval import FittedInterval, Interval, Restore
 from lightning_compress.quantize.interval.payload import Codebook, IndexedPayload
-from lightning_compress.quantize.interval.payload_from_indices import payload_from_indices, store_pruned
 
 __all__ = [
     "Codebook",

@@ -21,8 +21,8 @@ import torch
 from torch import Tensor
 
 from lightning_compress.errors import PlanError
+from lightning_compress.quantize.interval.indexed_payloads import payload_from_indices
 from lightning_compress.quantize.interval.payload import Codebook, IndexedPayload
-from lightning_compress.quantize.interval.payload_from_indices import payload_from_indices
 from lightning_compress.quantize.quantizer import Storage, with_outliers
 from lightning_compress.quantize.sharing import Sharing, check_sharing, group_key
 from lightning_compress.weights import smallest, true_positions

@@ -50,7 +50,7 @@ def trellis_tables(trellis: Trellis, symbols: int) -> TrellisTables:
     """A trellis as the loops read it.
 
     Args:
-        trellis: the machine.
+        trellis: the trellis.
         symbols: how many costs a table has for each quantizer.
 
     Returns:

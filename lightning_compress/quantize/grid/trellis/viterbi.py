@@ -21,7 +21,7 @@ def trellis_points(
 
     Args:
         weights: ``[rows, columns]``, at least one column, in units of the (row's) step, none beyond ±32760.
-        trellis: the machine.
+        trellis: the trellis.
         rates: bits of the indices, to minimize squared error + weight · bits; None minimizes the squared error alone.
         zeros: ``[rows, columns]`` bool, weights whose point is to be 0, and that are 0; None where there are none.
 
