@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
 
-from lightning_compress.search.record import pareto_frontier
+from lightning_compress.search import pareto_frontier
 
 
 @dataclass(frozen=True)

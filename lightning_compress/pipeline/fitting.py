@@ -81,7 +81,7 @@ def _quantizer_group(weight: Weight, rule: Rule) -> Group:
 
 
 def _cuts(treated: Sequence[tuple[Weight, Rule]]) -> dict[str, Cut]:
-    """The part of its group's cut that applies to each tensor; ties at the border are cut in the order of the tensors."""
+    """The part of its group's cut that applies to each tensor; ties at the border are cut in tensor order."""
     groups: dict[Group, list[Weight]] = defaultdict(list)
     for weight, rule in treated:
         if rule.prune is not None:

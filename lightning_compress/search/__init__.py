@@ -21,7 +21,7 @@ from lightning_compress.search.families import (
     uniform_families,
 )
 from lightning_compress.search.optimize import smallest
-from lightning_compress.search.record import Frontier, retarget, reuse
+from lightning_compress.search.record import Frontier, pareto_frontier, retarget, reuse
 from lightning_compress.search.sensitivity import Calibration
 from lightning_compress.search.sensitivity.layers import LayerSensitivities, Strength, layer_sensitivities
 
@@ -45,6 +45,7 @@ __all__ = [
     "input_guided_families",
     "layer_sensitivities",
     "paired_drop",
+    "pareto_frontier",
     "retarget",
     "reuse",
     "smallest",
