@@ -1,6 +1,7 @@
 # `make demo` and `make test` are each the only command needed on a fresh machine.
 PYTHON ?= python3
 VENV := .venv
+unexport PYTHONDONTWRITEBYTECODE  # tests are compiled once, not by each process of each run
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 

@@ -19,7 +19,7 @@ from typing import Any
 import torch
 
 from lightning_compress import bleu_score
-from lightning_compress.callbacks.hooks.batch_losses import mean_loss
+from lightning_compress.callbacks import mean_loss
 from lightning_compress.search import layer_sensitivities
 from recipes.data.batching import Batch, PairDataset, TokenBatches
 from recipes.data.text_files import read_parallel

@@ -15,10 +15,10 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
-from benchmarks.rate_distortion.frontier import at_ratio, frontier
-from benchmarks.rate_distortion.points import Point, read_points
+from benchmarks.rate_distortion.points import Point, frontier_of, read_points
 
 BASELINE, PEER = "fp32", "nncodec"
 OTHERS = frozenset({BASELINE, PEER, "bfloat16 + zstd", "int8", "int4"})
@@ -54,8 +54,8 @@ def compare(points: Iterable[Point], methods: Iterable[str] = (), ratios: Sequen
     """
     points, wanted = list(points), frozenset(methods)
     baseline = [point for point in points if point.method == BASELINE]
-    peer = frontier(point for point in points if point.method == PEER)
-    ours = frontier(p for p in points if (p.method in wanted if wanted else p.method not in OTHERS))
+    peer = frontier_of(point for point in points if point.method == PEER)
+    ours = frontier_of(p for p in points if (p.method in wanted if wanted else p.method not in OTHERS))
     if not (baseline and peer and ours):
         raise ValueError(
             f"expected points of {BASELINE}, of {PEER} and of ours, received those of "
@@ -69,6 +69,17 @@ def compare(points: Iterable[Point], methods: Iterable[str] = (), ratios: Sequen
         most = baseline[0].bleu - LOSS
         rows.append(Row(ratio, own, theirs, most if bound is None else min(bound + LEAD, most)))
     return rows
+
+
+def at_ratio(frontier: Sequence[Point], ratio: float) -> float | None:
+    """BLEU of a frontier at a ratio, on the straight line between its neighbours; None outside the frontier."""
+    if frontier and ratio == frontier[0].ratio:
+        return frontier[0].bleu
+    for left, right in pairwise(frontier):
+        if left.ratio < ratio <= right.ratio:
+            fraction = (ratio - left.ratio) / (right.ratio - left.ratio)
+            return left.bleu + fraction * (right.bleu - left.bleu)
+    return None
 
 
 def table(rows: Iterable[Row]) -> str:

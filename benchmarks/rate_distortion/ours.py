@@ -22,10 +22,15 @@ from benchmarks.rate_distortion.calibration import SENTENCES, Text
 from benchmarks.rate_distortion.method import Candidate, Method, Search
 from benchmarks.rate_distortion.source import Source
 from lightning_compress import Archive, Weights
-from lightning_compress.search import Family, PlanFamily, uniform_families
-from lightning_compress.search.effort import EFFORTS
-from lightning_compress.search.families.calibrated import calibrated_families
-from lightning_compress.search.families.input_guided import Observer, observed_families
+from lightning_compress.search import (
+    EFFORTS,
+    Family,
+    Observer,
+    PlanFamily,
+    calibrated_families,
+    input_guided_families,
+    uniform_families,
+)
 
 CODE = (Path(lc.__file__).parent, Path(__file__), Path(__file__).with_name("calibration.py"))
 STRENGTHS = tuple(quarter / 4 for quarter in range(-13, 2))
@@ -88,9 +93,9 @@ def while_evaluated(source: Source) -> PlanFamily:
     """The family that the search makes without calibration data."""
     weights = weights_of(source)
     observer = Observer(weights, source.yardstick.model)
-    with loaded(source), torch.no_grad(), observer.watching():
+    with loaded(source), torch.no_grad(), observer.recording():
         source.bleu(source.state, "val")
-    return observed_families(weights, observer.observations)[0]
+    return input_guided_families(weights, observer.observations)[0]
 
 
 def with_text(source: Source, sentences: int = SENTENCES) -> Sequence[Family]:

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.rate_distortion.frontier import frontier
-from benchmarks.rate_distortion.points import Point
+from benchmarks.rate_distortion.points import Point, frontier_of
 
 
 @dataclass(frozen=True)
@@ -79,7 +78,7 @@ def _panel(panel: Any, model: str, points: list[Point]) -> None:
     curves: dict[str, list[Point]] = {}
     for method, style in STYLES.items():
         own = [point for point in points if point.method == method]
-        curve = frontier(own)
+        curve = frontier_of(own)
         look: dict[str, Any] = {"marker": style.marker, "color": style.colour}
         if style.single:
             panel.plot([p.ratio for p in own], [p.bleu for p in own], linestyle="", markersize=10, zorder=3, **look)

@@ -7,6 +7,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
 
+from lightning_compress.search import pareto_frontier
+
 
 @dataclass(frozen=True)
 class Point:
@@ -43,6 +45,11 @@ class Point:
     def place(self) -> tuple[str, str, str, str]:
         """What there is one point of."""
         return self.model, self.method, self.setting, self.split
+
+
+def frontier_of(points: Iterable[Point]) -> list[Point]:
+    """The points that no other beats in both ratio and BLEU, by rising ratio; BLEU falls along them."""
+    return pareto_frontier(points, cost=lambda point: -point.ratio, value=lambda point: point.bleu)[::-1]
 
 
 COLUMNS = [field.name for field in fields(Point)]

@@ -14,7 +14,7 @@ from lightning_compress.archive.envelope import from_envelope
 from lightning_compress.archive.spec import MAX_HEADER_BYTES, METADATA_KEY, Entry, Manifest
 from lightning_compress.archive.writer import header_bytes
 from lightning_compress.errors import ForeignFileError, FormatError, TruncatedError
-from lightning_compress.files import read_start
+from lightning_compress.files import read_prefix
 
 Coded = Mapping[str, memoryview]
 _START = f'{{"__metadata__":{{"{METADATA_KEY}":'.encode()
@@ -25,7 +25,7 @@ _EXPANSION = 2000
 def is_archive(path: str | PathLike[str]) -> bool:
     """Whether a file begins like one of ours; False where there is none."""
     try:
-        start = read_start(fspath(path), 8 + len(_START))
+        start = read_prefix(fspath(path), 8 + len(_START))
     except OSError:
         return False
     return start[8:] == _START

@@ -5,28 +5,42 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from os import PathLike
-from time import perf_counter
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import torch
+from torch import nn
 
-from lightning_compress import files
-from lightning_compress.archive import Archive, is_archive
-from lightning_compress.callbacks.export import companion_files, evaluation
+from lightning_compress.archive import Archive
+from lightning_compress.callbacks.arguments import (
+    check_calibration,
+    check_choice,
+    check_classes,
+    check_flag,
+    check_texts,
+    checked,
+)
+from lightning_compress.callbacks.export import checkpoint_reading
 from lightning_compress.callbacks.export.auto import Auto
-from lightning_compress.callbacks.export.naming import is_temporary, partner_of
+from lightning_compress.callbacks.export.exporter import Exporter
+from lightning_compress.callbacks.export.jobs import DeleteJob, ExportJob, FailedJob, InlineQueue, Job, LinkJob, Outcome
+from lightning_compress.callbacks.export.naming import companion_of
 from lightning_compress.callbacks.export.policy import Policy, When
 from lightning_compress.callbacks.export.publishing import Publishing
-from lightning_compress.callbacks.hooks import checkpoint_hooks as seam
+from lightning_compress.callbacks.hooks import checkpoint_hooks
 from lightning_compress.callbacks.hooks.base import callback_class
-from lightning_compress.callbacks.hooks.collective import gather, on_rank_zero, shape_only
-from lightning_compress.callbacks.monitored import Mode
+from lightning_compress.callbacks.hooks.collective import gather, raise_on_every_rank, shape_only
+from lightning_compress.callbacks.hooks.lightning_types import Trainer
+from lightning_compress.callbacks.hooks.model_checkpoints import Mode, best_checkpoints
+from lightning_compress.callbacks.moments import Moments
+from lightning_compress.callbacks.objective import Objective
 from lightning_compress.errors import CallbackError, CompressionError
+from lightning_compress.files import normalized_path
 from lightning_compress.logging import Artifacts
-from lightning_compress.pipeline.compression import compress
+from lightning_compress.pipeline import compress
 from lightning_compress.plan import Plan
 from lightning_compress.runtime import preserved_random_state
-from lightning_compress.runtime.progress import spinner
+from lightning_compress.search import Calibration
+from lightning_compress.search.effort import effort_of
 from lightning_compress.weights import Weights
 
 if TYPE_CHECKING:
@@ -41,18 +55,18 @@ _log = logging.getLogger(__name__)
 class CompressCheckpoint(_Callback):
     """Write a compressed, verified file beside every checkpoint, and let it follow that checkpoint.
 
-    ``epoch=3.ckpt`` gets ``epoch=3.safetensors`` in the same folder: when Lightning overwrites, links or
-    deletes the one, the other follows. The training itself is not changed: weights, optimizer, random
-    numbers, metrics and steps are those of a run without the callback. A file of another program is neither
-    overwritten nor deleted.
+    ``epoch=3.ckpt`` gets the companion file ``epoch=3.safetensors`` in the same folder. When Lightning overwrites,
+    links or deletes the checkpoint, the callback does the same to the companion file. The training itself does not
+    change: weights, optimizer, random numbers, metrics and steps are those of a run without the callback. A file of
+    another program is neither overwritten nor deleted.
 
     Args:
         plan: how to compress: a :class:`~lightning_compress.Plan`, the name of a preset or the path of a YAML
-            file; or ``"auto"``, which searches the smallest file that loses at most ``max_drop`` of a score, at the
-            first checkpoint, and again when a later one loses more with the plan found.
-        when: which checkpoints have a file: ``"all"``; ``"best"``, what Lightning calls best; ``"last"``, the
-            newest.
-        on_error: what a failed export does: ``"warn"`` logs it once, with the path, and the training goes on;
+            file; or ``"auto"``: the smallest file that loses at most ``max_drop`` of a score is searched at the first
+            checkpoint, and again when a later checkpoint loses more with the plan found.
+        when: which checkpoints have a companion file: ``"all"``; ``"best"``, those that Lightning calls best;
+            ``"last"``, the newest.
+        on_error: what happens when an export fails: ``"warn"`` logs one line with the path, and the training continues;
             ``"raise"`` ends the training, on every rank.
         classes: class name → patterns of tensor names, over the derived classes.
         exclude: patterns of tensors to leave out, beyond those the module names itself
@@ -61,9 +75,9 @@ class CompressCheckpoint(_Callback):
             the trainer's own validation of ``monitor`` by default.
         monitor: with ``"auto"``, the metric that the validation logs; that of the trainer's ``ModelCheckpoint`` by
             default.
-        mode: with ``"auto"``, ``"max"`` where more of it is better, ``"min"`` where less is; as the ``ModelCheckpoint``
-            that monitors it says by default.
-        max_drop: with ``"auto"``, the largest loss of score allowed.
+        mode: with ``"auto"``, ``"max"`` if higher is better, ``"min"`` if lower is; by default that of the
+            ``ModelCheckpoint`` that monitors the metric.
+        max_drop: with ``"auto"``, the largest drop of the score that is allowed, in its own unit.
         calibration: with ``"auto"``, batches and their loss, as for :func:`~lightning_compress.smallest`: the search
             uses them, and each later file is guided by what they measure of its weights.
         effort: with ``"auto"``, ``"quick"``, ``"default"`` or ``"thorough"``.
@@ -72,9 +86,9 @@ class CompressCheckpoint(_Callback):
         pictures: whether charts are drawn for the loggers that hold pictures; needs matplotlib.
 
     Raises:
-        PlanError: the plan is wrong in itself; or, when ``fit`` starts, it does not fit the model. This is
-            raised whatever ``on_error`` says, since nothing is lost yet.
-        CallbackError: an argument is not known; or, when a run starts, ``when="best"`` without a
+        PlanError: the plan is invalid; or, when ``fit`` starts, it does not fit the model. This is raised whatever
+            ``on_error`` is, because nothing is lost yet.
+        CallbackError: an argument is wrong; or, when a run starts, ``when="best"`` without a
             ``ModelCheckpoint``, a second ``CompressCheckpoint`` in the same trainer, or ``"auto"`` without a score.
     """
 
@@ -90,15 +104,22 @@ class CompressCheckpoint(_Callback):
         monitor: str | None = None,
         mode: Mode | None = None,
         max_drop: float = 0.3,
-        calibration: Any = None,
+        calibration: Calibration | None = None,
         effort: Literal["quick", "default", "thorough"] = "default",
         artifacts: Artifacts | bool = False,
         pictures: bool = True,
     ) -> None:
         super().__init__()
-        if on_error not in get_args(OnError):
-            raise CallbackError(f"on_error={on_error!r} is not known: write 'warn' or 'raise'")
-        self._auto = Auto(evaluate, monitor, mode, max_drop, calibration, effort) if plan == "auto" else None
+        check_choice("on_error", on_error, get_args(OnError))
+        check_classes(classes)
+        check_texts("exclude", exclude, "patterns of tensor names such as ['teacher.*']")
+        check_flag("pictures", pictures)
+        if not isinstance(artifacts, (bool, Artifacts)):
+            raise CallbackError(f"artifacts is {artifacts!r}, expected True, False or Artifacts(…)")
+        objective = Objective(monitor, mode, evaluate, max_drop)
+        check_calibration(calibration)
+        checked(effort_of, effort)
+        self._auto = Auto(objective, calibration, effort) if isinstance(plan, str) and plan == "auto" else None
         self.plan = None if self._auto else Plan.resolve(plan)
         if self.plan and any(option is not None for option in (evaluate, monitor, mode, calibration)):
             raise CallbackError(
@@ -108,24 +129,27 @@ class CompressCheckpoint(_Callback):
         self.on_error = on_error
         self.classes = classes
         self.exclude = tuple(exclude)
-        self._policy = Policy(when)
+        self._policy = Policy(Moments.policy(when))
+        self._exporter = Exporter(self._compress, self._policy)
+        self._queue = InlineQueue(self._exporter.run)
         self._publishing = Publishing(artifacts, pictures)
-        self._newest = ("", "")  # fingerprint of the weights compressed last, and the file that holds them
 
     # Lightning's hooks
 
     def setup(self, trainer: Any, pl_module: Any, stage: str) -> None:
-        """Begin to hear of checkpoints, those saved and those loaded."""
+        """Attach to the trainer's checkpoints, saved and loaded ones."""
         same = [callback for callback in trainer.callbacks if isinstance(callback, CompressCheckpoint)]
         if len(same) > 1:
             raise CallbackError(
                 f"the trainer has {len(same)} CompressCheckpoint callbacks, which write the same files: "
                 "keep one of them"
             )
-        seam.attach(trainer, self)
+        checkpoint_hooks.attach(trainer, self)
+        if self._auto:
+            self._auto.attach(trainer)
 
     def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
-        """Refuse what cannot work before the first step is paid for."""
+        """Raise errors that are known before the first step."""
         self._policy.check(trainer)
         if self._auto:
             self._auto.check(trainer)
@@ -140,146 +164,118 @@ class CompressCheckpoint(_Callback):
         except CompressionError:
             raise
         except Exception as error:
-            # A hook of the module may need what only the training gives it; the first export tells if it never works.
+            # A method of the module may need what only the training sets up; if it never works, the first export fails.
             _log.warning("the plan could not be tried on the model before the training: %r", error)
 
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
-        """Take up the files of the run that is resumed, now that Lightning has read which they are."""
+        """Include the files of the run that is resumed; Lightning has now read which they are."""
         self._policy.start(trainer)
         if self._auto and trainer.is_global_zero:
             self._auto.resume(str(trainer.ckpt_path or ""))
         self._publishing.start(trainer, self.plan.to_config() if self.plan else {"search": "auto"})
 
     def on_fit_end(self, trainer: Any, pl_module: Any) -> None:
-        """Wait a while for what is still being uploaded."""
+        """Wait for a limited time until uploads are complete."""
         self._publishing.finish()
 
-    # For callbacks that measure what a file is worth
+    # For callbacks that evaluate companion files
 
-    def weights_of(self, module: Any, state: Mapping[str, Any]) -> Weights:
+    def weights_of(self, module: nn.Module, state: Mapping[str, Any]) -> Weights:
         """The weights of a state dict as this callback compresses them.
 
         Raises:
-            WeightsError: they cannot be taken.
+            WeightsError: the state dict cannot be stored.
         """
         return Weights.from_state_dict(state, module=module, exclude=self.exclude, classes=self.classes)
 
     def archive_of(self, weights: Weights) -> Archive | None:
-        """The file of these weights if it was the last to be written, else what a given plan makes of them.
+        """The companion file written last, if it holds these weights; else the result of the given plan.
 
-        None with a searched plan, whose files alone tell what the search makes of weights.
+        None with a searched plan whose last file holds other weights: only a search can make one.
         """
-        known = self._already_compressed(weights.fingerprint)
+        known = self._exporter.latest_archive(weights.fingerprint)
         return compress(weights, self.plan) if known is None and self.plan else known
 
-    # What the seam tells
+    # Listener of the trainer's checkpoints: each event becomes a job
 
-    def saving(self, strategy: Any, checkpoint: Mapping[str, Any], path: str) -> Callable[[], None]:
-        """Keep hold of the weights of a checkpoint about to be written, and compress them once it is."""
-        if is_temporary(path) or "state_dict" not in checkpoint:
-            return lambda: None
-        trainer, target = seam.trainer_of(strategy), partner_of(path)
-        if not self._policy.wants(trainer, path):
-            # What an earlier save left under this name would not be this checkpoint's.
-            return lambda: self._attempt(strategy, target, lambda: _discard(target))
+    def before_save(self, trainer: Trainer, checkpoint: Mapping[str, Any], path: str) -> Job | None:
+        """The job of a checkpoint that is about to be written, on rank 0; its tensors are gathered on every rank."""
+        target = companion_of(path)
+        if not self._policy.includes(trainer, path):
+            return DeleteJob(target)  # a file of an earlier save with this name would hold other weights
         try:
-            state = gather(strategy, checkpoint["state_dict"])
+            state = gather(trainer.strategy, checkpoint["state_dict"])
+            return self._export_job(trainer, state, path) if trainer.is_global_zero else None
         except Exception as error:
-            failure = error
-            return lambda: self._attempt(strategy, target, lambda: _raise(failure))
-        return lambda: self._attempt(strategy, target, lambda: self._export(trainer, state, path))
+            return FailedJob(target, error)
 
-    def linked(self, strategy: Any, target: str, link: str) -> None:
-        """Link the compressed file as the checkpoint was linked; none where the checkpoint has none."""
-        source, partner = partner_of(target), partner_of(link)
-        if files.same_place(source) == files.same_place(partner):
-            return
+    def after_save(self, trainer: Trainer, job: Job | None) -> None:
+        """Submit the job, now that the checkpoint is written."""
+        self._submit(trainer, job)
 
-        def follow() -> None:
-            if is_archive(source):
-                companion_files.link(source, partner)
-            else:
-                _discard(partner)
+    def after_link(self, trainer: Trainer, target: str, link: str) -> None:
+        """Link the companion file in the same way."""
+        source, companion = companion_of(target), companion_of(link)
+        if normalized_path(source) != normalized_path(companion):
+            self._submit(trainer, LinkJob(companion, source))
 
-        self._attempt(strategy, partner, follow)
-
-    def removed(self, strategy: Any, path: str) -> None:
-        """Delete the compressed file of a checkpoint that was deleted."""
+    def after_remove(self, trainer: Trainer, path: str) -> None:
+        """Delete the companion file."""
         self._policy.removed(path)
-        if strategy.is_global_zero:
-            _discard(partner_of(path))
+        if trainer.is_global_zero:
+            self._queue.submit(DeleteJob(companion_of(path)))
 
-    def loading(self, strategy: Any, path: str) -> dict[str, Any] | None:
-        """Read a compressed file where Lightning asks for a checkpoint."""
-        return evaluation.read(seam.trainer_of(strategy), path)
+    def load(self, trainer: Trainer, path: str) -> dict[str, Any] | None:
+        """Read a compressed file that is given as a checkpoint."""
+        return checkpoint_reading.read(trainer, path)
 
-    def restoring(self, strategy: Any, checkpoint: Mapping[str, Any], strict: bool) -> bool:
-        """Put the weights of a compressed file into the module."""
-        return evaluation.restore(strategy, checkpoint, strict)
+    def restore(self, trainer: Trainer, checkpoint: Mapping[str, Any], strict: bool) -> bool:
+        """Load the weights of a compressed file into the module."""
+        return checkpoint_reading.restore(trainer.strategy, checkpoint, strict)
 
-    # The work, on rank 0
+    # Jobs, on rank 0
 
-    def _export(self, trainer: Any, state: Mapping[str, Any], path: str) -> None:
-        began, target = perf_counter(), partner_of(path)
-        weights = self.weights_of(trainer.lightning_module, state)
-        archive = self._already_compressed(weights.fingerprint)
-        is_new = archive is None
-        archive = archive or self._compressed(trainer, weights)
-        files.make_folder_of(target)
-        archive.save(target)
-        self._newest = (weights.fingerprint, target)
-        for loser in self._policy.written(trainer, path):
-            _discard(partner_of(loser))
-        if is_new:
-            measure = self._auto.measure(trainer) if self._auto else ""
-            self._publishing.new_file(trainer, archive, weights, perf_counter() - began, measure)
-        self._publishing.upload(trainer, archive, target, path)
-
-    def _compressed(self, trainer: Any, weights: Weights) -> Archive:
-        if self.plan:
-            with spinner(trainer.progress_bar_callback is not None, "compressing the checkpoint"):
-                return compress(weights, self.plan)
-        assert self._auto is not None
-        return self._auto.compress(trainer, weights)
-
-    def _already_compressed(self, fingerprint: str) -> Archive | None:
-        """The file made of the same weights a moment ago: ``save_last=True`` saves everything twice."""
-        known, path = self._newest
-        if known != fingerprint or not is_archive(path):
-            return None
-        archive = Archive.open(path)
-        return archive if archive.manifest.fingerprint == fingerprint else None
-
-    def _attempt(self, strategy: Any, target: str, work: Callable[[], None]) -> None:
-        """Do the work on rank 0, and with its failure what ``on_error`` says."""
-        if self.on_error == "raise":
-            on_rank_zero(strategy, lambda: _cleanly(target, work))
-        elif strategy.is_global_zero:
-            try:
-                _cleanly(target, work)
-            except CompressionError as error:
-                _log.error("no compressed file at %s, the training goes on: %s", target, error)
-
-
-def _cleanly(target: str, work: Callable[[], None]) -> None:
-    """Do the work; if it fails leave nothing at ``target``, not even what an earlier save left there."""
-    try:
+    def _export_job(self, trainer: Trainer, state: Mapping[str, Any], path: str) -> ExportJob:
         with preserved_random_state(), torch.no_grad():
-            work()
-    except Exception as error:
-        _discard(target)
-        if isinstance(error, CompressionError):
-            raise
-        raise CallbackError(f"writing {target} failed with {type(error).__name__}: {error}") from error
+            weights = self.weights_of(trainer.lightning_module, state)
+        return ExportJob(
+            target=companion_of(path),
+            checkpoint=path,
+            weights=weights,
+            step=trainer.global_step,
+            epoch=trainer.current_epoch,
+            metrics={name: float(value) for name, value in trainer.callback_metrics.items()},
+            best=best_checkpoints(trainer),
+            shows_progress=trainer.progress_bar_callback is not None and self.plan is not None,
+        )
 
+    def _compress(self, weights: Weights) -> Archive:
+        if self.plan:
+            return compress(weights, self.plan)
+        assert self._auto is not None
+        return self._auto.compress(weights)
 
-def _discard(path: str) -> None:
-    """Delete a compressed file; a failure is logged, not raised, since every other file is still good."""
-    try:
-        companion_files.discard(path)
-    except Exception as error:
-        _log.error("the compressed file %s is not needed any more and cannot be deleted: %s", path, error)
+    def _submit(self, trainer: Trainer, job: Job | None) -> None:
+        """Submit a job on rank 0 and conclude what is completed. To be called on every rank."""
+        failure: Exception | None = None
+        if trainer.is_global_zero and job is not None:
+            self._queue.submit(job)
+            for outcome in self._queue.completed():
+                failure = self._conclude(trainer, outcome) or failure
+        if self.on_error == "raise":
+            raise_on_every_rank(trainer.strategy, failure)
 
-
-def _raise(error: Exception) -> None:
-    raise error
+    def _conclude(self, trainer: Trainer, outcome: Outcome) -> Exception | None:
+        """Log and upload the file of a job; return the error of one that failed."""
+        job, export = outcome.job, outcome.export
+        if outcome.error is not None:
+            if self.on_error == "warn":
+                _log.error("no compressed file at %s, the training goes on: %s", job.target, outcome.error)
+            return outcome.error
+        if isinstance(job, ExportJob) and export is not None:
+            with preserved_random_state(), torch.no_grad():
+                if export.is_new:
+                    measure = self._auto.measure(trainer) if self._auto else ""
+                    self._publishing.new_file(trainer, export.archive, job.weights, export.seconds, measure)
+                self._publishing.upload(trainer, export.archive, job.target, job.checkpoint)
+        return None

@@ -16,9 +16,9 @@ from lightning_compress.callbacks.export.naming import (
     PARTIAL_SUFFIX,
     SUFFIX,
     checkpoints_of,
-    is_temporary,
-    partner_of,
+    companion_of,
 )
+from lightning_compress.callbacks.hooks.model_checkpoints import is_temporary
 from lightning_compress.errors import CompressionError
 from lightning_compress.pipeline.compression import compress
 from lightning_compress.plan import Plan
@@ -68,7 +68,7 @@ def reconcile(
         OSError: the folder cannot be listed.
     """
     plan = Plan.resolve(plan)
-    names = files.listing(fspath(folder))
+    names = files.list_folder(fspath(folder))
     failed: dict[str, str] = {}
     # A link is made after the file it leads to, and deleted before it.
     files_first = sorted(names, key=lambda path: (Path(path).is_symlink(), path))
@@ -76,7 +76,7 @@ def reconcile(
     supplied = [path for path in files_first if _is_checkpoint(path) and _succeeds(supply, path, failed)]
     left_over = [path for path in reversed(files_first) if _is_left_over(path)]
     deleted = sorted(path for path in left_over if _succeeds(companion_files.discard, path, failed))
-    return Reconciled(tuple(map(partner_of, supplied)), tuple(deleted), failed)
+    return Reconciled(tuple(map(companion_of, supplied)), tuple(deleted), failed)
 
 
 def _succeeds(work: Callable[[str], bool], path: str, failed: dict[str, str]) -> bool:
@@ -91,10 +91,10 @@ def _supply(
     checkpoint: str, plan: Plan, classes: Mapping[str, str | Sequence[str]] | None, exclude: Sequence[str]
 ) -> bool:
     """Give one checkpoint its compressed file or link, and say whether it lacked one."""
-    partner = partner_of(checkpoint)
+    partner = companion_of(checkpoint)
     if _is_current(checkpoint, partner):
         return False
-    linked = partner_of(Path(checkpoint).resolve()) if Path(checkpoint).is_symlink() else partner
+    linked = companion_of(Path(checkpoint).resolve()) if Path(checkpoint).is_symlink() else partner
     if linked != partner and is_archive(linked):
         companion_files.link(linked, partner)
     else:
@@ -116,7 +116,7 @@ def _is_current(checkpoint: str, partner: str) -> bool:
     """Whether the compressed file is there and no older than its checkpoint, or older with its weights."""
     if not is_archive(partner):
         return False
-    if files.modified(partner) >= files.modified(checkpoint):
+    if files.modification_time(partner) >= files.modification_time(checkpoint):
         return True
     manifest = Archive.open(partner).manifest
     left_out = [name for name in manifest.excluded if not name.endswith("_extra_state")]

@@ -1,4 +1,4 @@
-"""Where the bytes of a file are."""
+"""Bar chart of the bytes of each class."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from lightning_compress.charts.style import (
     PALE,
     ROW,
     bytes_text,
+    chart_style,
     count_text,
-    drawing,
-    name_rows,
+    empty_figure,
+    freeze_layout,
+    label_rows,
     new_figure,
-    nothing_to_show,
-    settled,
 )
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class ClassBytes(Protocol):
-    """What the chart asks of a row; :class:`~lightning_compress.archive.ClassReport` is one."""
+    """Row of the chart; :class:`~lightning_compress.archive.ClassReport` implements it."""
 
     @property
     def class_name(self) -> str:
@@ -31,28 +31,28 @@ class ClassBytes(Protocol):
 
     @property
     def weights(self) -> int:
-        """How many weights."""
+        """Number of weights."""
 
     @property
     def raw_bytes(self) -> int:
-        """Their bytes uncompressed."""
+        """Bytes of the weights uncompressed."""
 
     @property
     def bytes(self) -> int:
-        """Their bytes in the file."""
+        """Bytes of the weights in the file."""
 
 
-@drawing()
+@chart_style()
 def bytes_by_class(rows: Sequence[ClassBytes]) -> Figure:
-    """Bars of the bytes of each class, the largest first, over pale bars of the bytes uncompressed.
+    """Bytes of each class, the largest first, in front of pale bars of the uncompressed bytes.
 
-    Beside each bar stand the bytes, and what share of the uncompressed ones they are.
+    Each bar is labelled with its bytes and their share of the uncompressed bytes.
 
     Raises:
         ChartError: matplotlib is not installed.
     """
     if not rows:
-        return nothing_to_show("no classes")
+        return empty_figure("no classes")
     ordered = sorted(rows, key=lambda row: (-row.bytes, row.class_name))
     places = range(len(ordered))
     figure = new_figure(1.0 + ROW * 1.3 * len(ordered))
@@ -62,13 +62,13 @@ def bytes_by_class(rows: Sequence[ClassBytes]) -> Figure:
     for place, row in enumerate(ordered):
         end = (max(row.raw_bytes, row.bytes), place)
         axes.annotate(_described(row), end, xytext=(4, 0), textcoords="offset points", verticalalignment="center")
-    name_rows(axes, [row.class_name for row in ordered])
+    label_rows(axes, [row.class_name for row in ordered])
     axes.set_title("Bytes by class")
     axes.set_xlim(0, 1.45 * max(1, *(max(row.raw_bytes, row.bytes) for row in ordered)))
     axes.xaxis.set_major_formatter(lambda value, _: count_text(value, "B"))
     axes.locator_params(axis="x", nbins=5)
     figure.legend(loc="outside lower center", ncols=2)
-    return settled(figure)
+    return freeze_layout(figure)
 
 
 def _described(row: ClassBytes) -> str:

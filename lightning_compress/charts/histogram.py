@@ -1,4 +1,4 @@
-"""Counting weights by value."""
+"""Histogram of weights."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from torch import Tensor
 
 from lightning_compress.errors import ChartError
 
-BINS = 121  # odd, so that one stands over 0
+BINS = 121  # odd, so that one bin is centred on 0
 
 
 @dataclass(frozen=True, eq=False)
 class Histogram:
-    """How many weights lie in each bin.
+    """Number of weights in each bin.
 
     Attributes:
-        edges: ``[n + 1]``, rising borders of the bins.
+        edges: ``[n + 1]``, increasing.
         counts: ``[n]``.
 
     Raises:
-        ChartError: the lengths do not fit.
+        ChartError: the lengths do not match.
     """
 
     edges: NDArray[np.float64]
@@ -50,17 +50,17 @@ def histogram_of(
 ) -> Histogram:
     """Count the values of tensors in bins of equal width.
 
-    Only finite values of floating tensors count. An odd number of bins over a range that is symmetric about 0 has a
-    bin of its own for 0, where pruned weights are.
+    Only finite values of floating-point tensors count. An odd number of bins over a range that is symmetric about 0
+    has one bin centred on 0, for pruned weights.
 
     Args:
         tensors: of any shape.
-        bins: how many.
-        range: the outermost edges, values beyond them are not counted; by default symmetric about 0 and just wide
-            enough for all values.
+        bins: number of bins.
+        range: the outermost edges; values outside are not counted. By default, the smallest range that is symmetric
+            about 0 and contains all values.
 
     Raises:
-        ChartError: fewer than one bin, or a range that does not rise.
+        ChartError: fewer than one bin, or a range that is not increasing.
     """
     values = [_finite(tensor) for tensor in tensors if tensor.is_floating_point()]
     if range is None:
@@ -76,18 +76,18 @@ def histogram_of(
 
 
 def central_range(tensors: Iterable[Tensor], share: float = 0.998) -> tuple[float, float]:
-    """The range, symmetric about 0, that holds this share of all finite values; a few large ones can hide all others.
+    """The range, symmetric about 0, of this share of all finite values; it excludes a few outliers.
 
     Args:
-        tensors: of any shape; only floating ones count.
+        tensors: of any shape; only floating-point ones count.
         share: above 0, at most 1.
     """
-    found = [_finite(tensor) for tensor in tensors if tensor.is_floating_point()]
-    magnitudes = np.abs(np.concatenate(found)) if found else np.empty(0)
+    values = [_finite(tensor) for tensor in tensors if tensor.is_floating_point()]
+    magnitudes = np.abs(np.concatenate(values)) if values else np.empty(0)
     if not magnitudes.size:
         return -1.0, 1.0
-    place = min(int(share * magnitudes.size), magnitudes.size - 1)
-    reach = float(np.partition(magnitudes, place)[place]) or float(magnitudes.max()) or 1.0
+    index = min(int(share * magnitudes.size), magnitudes.size - 1)
+    reach = float(np.partition(magnitudes, index)[index]) or float(magnitudes.max()) or 1.0
     return -reach, reach
 
 

@@ -1,4 +1,4 @@
-"""Scores against bytes."""
+"""Chart of score against bytes, with the Pareto frontier."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from lightning_compress.charts.style import (
     MAIN,
     PALE,
     QUIET,
+    chart_style,
     count_text,
-    drawing,
+    empty_figure,
+    freeze_layout,
     new_figure,
-    nothing_to_show,
-    settled,
     shortened,
 )
 
@@ -22,25 +22,25 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Point = tuple[str, float, float]
-_NAMED = 12  # points; more names would hide each other
+_MAX_LABELS = 12  # more labels would overlap
 
 
-@drawing()
+@chart_style()
 def frontier(points: Sequence[Point], baseline: float | None = None) -> Figure:
-    """What each file scores at its bytes, with a line through those that none beats in both.
+    """Score of each file against its bytes, with a line through the Pareto frontier.
 
     Args:
-        points: ``(label, bytes, score)``, higher scores are better, in any order; a score that is not finite is left
-            out. Labels may be empty, and are left out where there are more than twelve.
-        baseline: score of the exact weights, a dashed line.
+        points: ``(label, bytes, score)`` in any order; higher scores are better, and points whose score is not finite
+            are left out. Labels may be empty, and are omitted if there are more than twelve.
+        baseline: score of the exact weights, drawn as a dashed line.
 
     Raises:
         ChartError: matplotlib is not installed.
     """
     shown = sorted((p for p in points if math.isfinite(p[2]) and p[1] > 0), key=lambda p: (p[1], -p[2]))
     if not shown:
-        return nothing_to_show("no measured files")
-    best = _unbeaten(shown)
+        return empty_figure("no measured files")
+    best = _pareto_optimal(shown)
     figure = new_figure(3.4)
     axes = figure.subplots()
     if baseline is not None and math.isfinite(baseline):
@@ -54,7 +54,7 @@ def frontier(points: Sequence[Point], baseline: float | None = None) -> Figure:
     axes.locator_params(axis="x", nbins=5)
     axes.margins(x=0.12, y=0.12)
     named = [point for point in shown if point[0]]
-    for label, nbytes, score in named if len(named) <= _NAMED else []:
+    for label, nbytes, score in named if len(named) <= _MAX_LABELS else []:
         axes.annotate(
             shortened(label),
             (nbytes, score),
@@ -65,11 +65,15 @@ def frontier(points: Sequence[Point], baseline: float | None = None) -> Figure:
             verticalalignment="top",
         )
     figure.legend(loc="outside lower center", ncols=2)
-    return settled(figure)
+    return freeze_layout(figure)
 
 
-def _unbeaten(ordered: Sequence[Point]) -> list[Point]:
-    """Of points by rising bytes, those with a higher score than all smaller ones."""
+def _pareto_optimal(ordered: Sequence[Point]) -> list[Point]:
+    """The points with a higher score than all smaller files.
+
+    Args:
+        ordered: points in the order of their bytes.
+    """
     kept: list[Point] = []
     for point in ordered:
         if not kept or point[2] > kept[-1][2]:

@@ -1,4 +1,4 @@
-"""How every chart looks: one style, whatever the user's own settings of matplotlib are."""
+"""The common style of all charts, independent of the user's matplotlib settings."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ if TYPE_CHECKING:
     from matplotlib.axis import Axis
     from matplotlib.figure import Figure
 
-# Okabe and Ito's colours, which colour-blind readers can tell apart; the pale yellow last.
+# The colour-blind safe palette of Okabe and Ito; the pale yellow last.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000", "#F0E442")
 MAIN, SECOND = COLOURS[0], COLOURS[1]
 PALE = "#CFD8DF"
 QUIET = "#5F6B73"
-WIDTH = 5.2  # inches: at the width of a telephone its text is still 10 pixels high
-ROW = 0.27  # inches of height for a row of text
+WIDTH = 5.2  # inches: on a phone screen the text is still 10 pixels high
+ROW = 0.27  # inches per row of text
 LONGEST = 26  # characters of a label
 _LARGE = 20_000
 
@@ -37,7 +37,7 @@ _SETTINGS: dict[str, Any] = {
     "axes.titleweight": "bold",
     "figure.constrained_layout.h_pad": 0.06,
     "figure.constrained_layout.w_pad": 0.08,
-    "figure.dpi": 150,  # where text is measured, as in a PNG
+    "figure.dpi": 150,  # resolution for measuring text, as in a PNG
     "figure.facecolor": "white",
     "font.size": 9.5,
     "grid.color": "#E6EAED",
@@ -47,7 +47,7 @@ _SETTINGS: dict[str, Any] = {
     "svg.fonttype": "none",
     "svg.hashsalt": "lightning-compress",
     "text.hinting": "none",
-    "text.parse_math": False,  # a name with two dollar signs is a name
+    "text.parse_math": False,  # dollar signs in a name are not mathematics
     "xtick.color": QUIET,
     "ytick.color": QUIET,
     "ytick.labelcolor": "black",
@@ -55,8 +55,8 @@ _SETTINGS: dict[str, Any] = {
 
 
 @contextmanager
-def drawing() -> Iterator[None]:
-    """The style while a chart is made or written; also a decorator.
+def chart_style() -> Iterator[None]:
+    """A context, or decorator, in which charts are drawn and saved in the common style.
 
     Raises:
         ChartError: matplotlib is not installed.
@@ -66,61 +66,61 @@ def drawing() -> Iterator[None]:
     except ModuleNotFoundError as error:
         raise ChartError("charts need matplotlib: pip install lightning-compress[charts]") from error
     with matplotlib.style.context(["default", _SETTINGS]), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Glyph .* missing from")  # a browser has the letters that this font lacks
+        warnings.filterwarnings("ignore", "Glyph .* missing from")  # a browser falls back to another font
         yield
 
 
 def new_figure(height: float) -> Figure:
-    """An empty figure of the common width, ``height`` inches high, that belongs to no window."""
+    """An empty figure of the common width, ``height`` inches high, without a window."""
     from matplotlib.figure import Figure
 
     return Figure(figsize=(WIDTH, height), layout="constrained")
 
 
-def settled(figure: Figure) -> Figure:
-    """The figure laid out for good: laying it out anew at each drawing would move things by a fraction of a pixel."""
-    for _ in range(2):  # the first time, the sizes of labels are not final
+def freeze_layout(figure: Figure) -> Figure:
+    """The figure with its layout fixed: another layout pass would move elements by a fraction of a pixel."""
+    for _ in range(2):  # in the first pass, the sizes of labels are not final
         figure.draw_without_rendering()
     figure.set_layout_engine("none")
     return figure
 
 
-def nothing_to_show(text: str) -> Figure:
-    """A small figure that says why it is empty."""
+def empty_figure(text: str) -> Figure:
+    """A small figure with a text that explains why it is empty."""
     figure = new_figure(1.0)
     figure.text(0.5, 0.5, text, horizontalalignment="center", verticalalignment="center", color=QUIET)
-    return settled(figure)
+    return freeze_layout(figure)
 
 
-def name_rows(axes: Axes, names: list[str]) -> None:
-    """Give the rows 0, 1, … of a chart their names, the first at the top."""
+def label_rows(axes: Axes, names: list[str]) -> None:
+    """Label the rows 0, 1, … of a chart from top to bottom."""
     axes.set_yticks(range(len(names)), [shortened(name) for name in names])
     axes.set_ylim(len(names) - 0.5, -0.5)
     axes.tick_params(axis="y", length=0)
     axes.grid(visible=False, axis="y")
 
 
-def plain_numbers(axis: Axis, values: Iterable[float]) -> None:
-    """Large numbers at an axis as ``7.5M``, not as parts of a power of ten that stands elsewhere."""
+def format_large_numbers(axis: Axis, values: Iterable[float]) -> None:
+    """Format large numbers at an axis as ``7.5M`` instead of multiples of a separate power of ten."""
     if max((abs(value) for value in values), default=0.0) >= _LARGE:
         axis.set_major_formatter(lambda value, _: count_text(value))
 
 
 def shortened(name: str, longest: int = LONGEST) -> str:
-    """A name in one line of so many characters, the middle left out where it is longer."""
+    """The name in one line of at most ``longest`` characters; a longer name loses its middle."""
     line = "".join(letter if letter.isprintable() else "�" for letter in " ".join(name.split()))
     kept = longest - 1
     return line if len(line) <= longest else f"{line[: kept // 2]}…{line[len(line) - (kept - kept // 2) :]}"
 
 
 def count_text(count: float, unit: str = "") -> str:
-    """A round number at an axis: ``300``, ``20k``, ``1M``; with a unit ``300 B``, ``20 kB``, ``1 MB``."""
+    """Format a round number at an axis: ``300``, ``20k``, ``1M``; with a unit ``300 B``, ``20 kB``, ``1 MB``."""
     size, prefix = next((s for s in ((1e9, "G"), (1e6, "M"), (1e3, "k")) if abs(count) >= s[0]), (1.0, ""))
     return f"{count / size:g}{' ' if unit else ''}{prefix}{unit}"
 
 
 def bytes_text(nbytes: float) -> str:
-    """A size to be read: three digits and a decimal unit.
+    """Format a size with three digits and a decimal unit.
 
     >>> bytes_text(7755375)
     '7.76 MB'

@@ -1,4 +1,4 @@
-"""The command line: ``lightning-compress``."""
+"""The command line interface ``lightning-compress``."""
 
 from lightning_compress.cli.app import main
 

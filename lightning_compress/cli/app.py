@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from lightning_compress.archive import Archive
-from lightning_compress.cli.output import ERRORS, File, Json, escaped, progress, save, say, show
+from lightning_compress.cli.output import ERRORS, File, Json, escaped, print_archive, print_result, progress, save
 from lightning_compress.cli.report import report
 from lightning_compress.cli.search import retarget, tune
 from lightning_compress.errors import CompressionError, WeightsError
@@ -28,12 +28,12 @@ app = typer.Typer(
 
 
 def main() -> None:
-    """Run the command line; errors of this package and of the file system end it with one sentence and status 1."""
+    """Run the command line; errors of this package and of the file system are printed and give exit status 1."""
     try:
         app(prog_name="lightning-compress")
     except (CompressionError, OSError) as error:
-        told = f"{error.filename}: {error.strerror}" if isinstance(error, OSError) and error.strerror else str(error)
-        ERRORS.print(f"[bold red]error:[/] {escaped(told)}", highlight=False, soft_wrap=True)
+        message = f"{error.filename}: {error.strerror}" if isinstance(error, OSError) and error.strerror else str(error)
+        ERRORS.print(f"[bold red]error:[/] {escaped(message)}", highlight=False, soft_wrap=True)
         sys.exit(1)
 
 
@@ -49,7 +49,7 @@ def _options(
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
-    """Options before the verb."""
+    """Options before the command."""
 
 
 @app.command()
@@ -70,7 +70,7 @@ def compress(
     with progress("compressing", sum(weight.tensor.numel() for weight in weights), as_json) as advance:
         archive = compress_weights(weights, resolved, on_tensor=lambda weight: advance(weight.tensor.numel()))
     save(archive, out, as_json)
-    show(out, archive, as_json, rows=archive.report().by_class())
+    print_archive(out, archive, as_json, rows=archive.report().by_class())
 
 
 @app.command()
@@ -82,13 +82,13 @@ def expand(
     ],
     as_json: Json = False,
 ) -> None:
-    """Write the restored weights as a Lightning checkpoint or as plain safetensors, by the ending of OUT."""
+    """Write the restored weights as a Lightning checkpoint or as plain safetensors, by the suffix of OUT."""
     if out.suffix not in (".ckpt", ".safetensors"):
         raise WeightsError(f"{out} ends in {out.suffix!r}; write .ckpt for a Lightning checkpoint, or .safetensors")
     total = sum(entry.elements for entry in Archive.open(file).manifest.entries)
     with progress("expanding", total, as_json) as advance:
         expand_file(file, out, on_tensor=lambda entry: advance(entry.elements))
-    say({"file": str(out), "bytes": out.stat().st_size}, as_json, f"{out}: {out.stat().st_size:,} bytes")
+    print_result({"file": str(out), "bytes": out.stat().st_size}, as_json, f"{out}: {out.stat().st_size:,} bytes")
 
 
 @app.command()
@@ -97,20 +97,20 @@ def inspect(
     classes: Annotated[bool, typer.Option("--classes", help="One row per class instead of per tensor.")] = False,
     as_json: Json = False,
 ) -> None:
-    """List what a file holds: for each tensor shape, class, payload, coders, bytes, bits per weight, sparsity."""
+    """List the tensors of a file with shape, class, payload, coders, bytes, bits per weight and sparsity."""
     archive = Archive.open(file)
     sizes = archive.report()
-    show(file, archive, as_json, rows=sizes.by_class() if classes else sizes.rows)
+    print_archive(file, archive, as_json, rows=sizes.by_class() if classes else sizes.rows)
 
 
 @app.command()
 def verify(file: File, as_json: Json = False) -> None:
-    """Check structure and every checksum of a file by decoding all of it; status 1 where something does not hold."""
+    """Decode a whole file and verify its structure and every checksum; the exit status is 1 if the file is damaged."""
     archive = Archive.open(file)
     with progress("verifying", sum(entry.elements for entry in archive.manifest.entries), as_json) as advance:
         archive.verify(on_tensor=lambda entry: advance(entry.elements))
     tensors = len(archive.manifest.names)
-    say(
+    print_result(
         {"file": str(file), "sound": True, "tensors": tensors, "bytes": archive.nbytes},
         as_json,
         f"{file} is sound: {tensors} tensors, {archive.nbytes:,} bytes",

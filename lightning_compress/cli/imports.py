@@ -1,4 +1,4 @@
-"""Functions and classes that a user names on the command line."""
+"""Imports the functions and classes that a user names on the command line."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from typing import Any
 from lightning_compress.errors import ClassNotAllowedError
 
 
-def named_by_user(option: str, path: str) -> Any:
-    """Import what ``package.module:name`` stands for; modules are also looked for in the working directory.
+def import_by_path(option: str, path: str) -> Any:
+    """Import the object ``package.module:name``; modules in the working directory are found too.
 
-    Only for what the user wrote: importing runs code, so what a file names goes through
-    :func:`~lightning_compress.loading.modules.resolve_class`.
+    Importing runs code, so this is only for paths that the user wrote. Paths that a file contains are imported by
+    :func:`~lightning_compress.loading.resolve_class`.
 
     Args:
-        option: the option it was given for, for messages.
-        path: import path of a module, a colon, and the name in it, dots allowed.
+        option: the command line option, for messages.
+        path: import path of a module, a colon, and a name in it, which may contain dots.
 
     Raises:
-        ClassNotAllowedError: it is not of that form, or leads to nothing that can be called.
+        ClassNotAllowedError: the path has another form, or there is no such module or name.
     """
     module, colon, name = path.partition(":")
     if not (module and colon and name):

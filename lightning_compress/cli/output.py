@@ -1,4 +1,4 @@
-"""What the command line prints: tables, JSON, progress."""
+"""Output of the commands: tables, JSON, progress bars."""
 
 from __future__ import annotations
 
@@ -18,17 +18,23 @@ from rich.table import Table
 from lightning_compress.archive import Archive, ClassReport, Report, TensorReport
 
 ERRORS = Console(stderr=True)
-_UNFOLDED = 10_000  # columns of a table that is not read on a terminal
+_UNLIMITED_WIDTH = 10_000  # columns, for a table that is not printed to a terminal
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of a table.")]
 File = Annotated[Path, typer.Argument(help="A compressed file.", show_default=False)]
 
 
 @contextmanager
-def progress(what: str, total: int | None, quiet: bool) -> Iterator[Callable[[int], None]]:
-    """A progress bar on the error stream, where that is a terminal; gives the function that moves it.
+def progress(task_name: str, total: int | None, quiet: bool) -> Iterator[Callable[[int], None]]:
+    """A progress bar on the error stream, shown only if that is a terminal.
 
-    Without a total it shows that work goes on, and for how long.
+    Args:
+        task_name: text before the bar.
+        total: amount of work; None for a bar that shows only the elapsed time.
+        quiet: never show the bar.
+
+    Yields:
+        A function that advances the bar by an amount of work.
     """
     columns = (
         TextColumn("{task.description}"),
@@ -37,19 +43,21 @@ def progress(what: str, total: int | None, quiet: bool) -> Iterator[Callable[[in
         TimeElapsedColumn(),
     )
     with Progress(*columns, console=ERRORS, transient=True, disable=quiet or not ERRORS.is_terminal) as progress:
-        task = progress.add_task(what, total=total)
+        task = progress.add_task(task_name, total=total)
         yield lambda amount: progress.advance(task, amount)
 
 
 def save(archive: Archive, out: Path, quiet: bool) -> None:
-    """Write an archive and read it back, with a progress bar; errors as for :meth:`Archive.save`."""
+    """Save and verify an archive, with a progress bar; errors as for :meth:`Archive.save`."""
     total = sum(entry.elements for entry in archive.manifest.entries)
     with progress("writing and reading back", total, quiet) as advance:
         archive.save(out, on_tensor=lambda entry: advance(entry.elements))
 
 
-def show(file: Path, archive: Archive, as_json: bool, rows: Sequence[TensorReport] | Sequence[ClassReport]) -> None:
-    """Print what a file holds: a table of these rows and a sentence, or all of it as JSON."""
+def print_archive(
+    file: Path, archive: Archive, as_json: bool, rows: Sequence[TensorReport] | Sequence[ClassReport]
+) -> None:
+    """Print the contents of a file: these rows as a table and a summary, or everything as JSON."""
     report, manifest = archive.report(), archive.manifest
     if as_json:
         body = [asdict(row) | {"bits_per_weight": row.bits_per_weight} for row in rows]
@@ -63,9 +71,9 @@ def show(file: Path, archive: Archive, as_json: bool, rows: Sequence[TensorRepor
             "plan": manifest.plan,
             "metrics": manifest.metrics,
         }
-        say(_totals(file, report) | extra, True, "")
+        print_result(_totals(file, report) | extra, True, "")
         return
-    console = Console() if sys.stdout.isatty() else Console(width=_UNFOLDED)
+    console = Console() if sys.stdout.isatty() else Console(width=_UNLIMITED_WIDTH)
     console.print(_table(rows))
     console.print(
         f"{file}: {report.raw_bytes:,} bytes of weights in {report.file_bytes:,} bytes, ratio {report.ratio:.2f}x, "
@@ -74,13 +82,13 @@ def show(file: Path, archive: Archive, as_json: bool, rows: Sequence[TensorRepor
         markup=False,
         soft_wrap=True,
     )
-    for what, names in (("left out", manifest.excluded), ("assets", [asset.name for asset in manifest.assets])):
+    for title, names in (("left out", manifest.excluded), ("assets", [asset.name for asset in manifest.assets])):
         if names:
-            console.print(f"{what}: {', '.join(names)}", highlight=False, markup=False, soft_wrap=True)
+            console.print(f"{title}: {', '.join(names)}", highlight=False, markup=False, soft_wrap=True)
 
 
 def _table(rows: Sequence[TensorReport] | Sequence[ClassReport]) -> Table:
-    """One line per row; tensors and classes differ in their first columns."""
+    """A table with one line per row; the first columns differ between tensors and classes."""
     table = Table(box=None, header_style="bold", pad_edge=False)
     first = (
         ("class", "tensors") if rows and isinstance(rows[0], ClassReport) else ("tensor", "shape", "class", "stored as")
@@ -113,11 +121,11 @@ def _totals(file: Path, report: Report) -> dict[str, Any]:
     }
 
 
-def say(body: dict[str, Any], as_json: bool, sentence: str) -> None:
-    """Print the body as JSON, or the sentence."""
-    typer.echo(json.dumps(body) if as_json else sentence)
+def print_result(result: dict[str, Any], as_json: bool, text: str) -> None:
+    """Print the result as JSON, or the text."""
+    typer.echo(json.dumps(result) if as_json else text)
 
 
 def escaped(text: str) -> str:
-    """Text in which rich finds no markup."""
+    """The text with rich markup escaped."""
     return text.replace("[", r"\[")

@@ -1,4 +1,4 @@
-"""The verb that makes a page: ``report``."""
+"""The command ``report``."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
-from lightning_compress.cli.output import ERRORS, Json, escaped, progress, say
+from lightning_compress.cli.output import ERRORS, Json, escaped, print_result, progress
 from lightning_compress.report import write_report
-from lightning_compress.report.collect import elements_of
+from lightning_compress.report.contents import count_elements
 
 
 def report(
@@ -20,17 +20,17 @@ def report(
     output: Annotated[Path, typer.Option("--output", "-o", help="The page to write (.html).", show_default=False)],
     as_json: Json = False,
 ) -> None:
-    """Write one page, which needs no network, about a run or a file: sizes, charts, plan, and what was measured."""
-    with progress("decoding and comparing", elements_of(source), as_json) as advance:
-        found = write_report(source, output, on_tensor=lambda entry: advance(entry.elements))
-    for each in found.left_out:
-        ERRORS.print(f"[bold yellow]left out:[/] {escaped(each.why)}", highlight=False, soft_wrap=True)
-    say(
+    """Write one self-contained page about a run or a file: sizes, charts, plan, and measurements."""
+    with progress("decoding and comparing", count_elements(source), as_json) as advance:
+        contents = write_report(source, output, on_tensor=lambda entry: advance(entry.elements))
+    for each in contents.left_out:
+        ERRORS.print(f"[bold yellow]left out:[/] {escaped(each.reason)}", highlight=False, soft_wrap=True)
+    print_result(
         {
             "file": str(output),
             "bytes": output.stat().st_size,
-            "files": [str(path) for each in found.files for path in (each.path, *each.copies)],
-            "left_out": {str(each.path): each.why for each in found.left_out},
+            "files": [str(path) for each in contents.files for path in (each.path, *each.copies)],
+            "left_out": {str(each.path): each.reason for each in contents.left_out},
         },
         as_json,
         f"{output}: {output.stat().st_size:,} bytes",

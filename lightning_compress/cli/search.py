@@ -1,4 +1,4 @@
-"""The verbs that search: ``tune`` and ``retarget``."""
+"""The commands that search: ``tune`` and ``retarget``."""
 
 from __future__ import annotations
 
@@ -8,13 +8,12 @@ from typing import Annotated
 import typer
 
 from lightning_compress.archive import Archive
-from lightning_compress.cli.imports import named_by_user
-from lightning_compress.cli.output import File, Json, progress, save, show
+from lightning_compress.cli.imports import import_by_path
+from lightning_compress.cli.output import File, Json, print_archive, progress, save
 from lightning_compress.loading import build
 from lightning_compress.pipeline.compression import read_weights
 from lightning_compress.search import retarget as retarget_file
 from lightning_compress.search import smallest
-from lightning_compress.search.evaluate.evaluation import exact_tensors
 from lightning_compress.weights import Weights
 
 Checkpoint = Annotated[Path, typer.Argument(help="A Lightning checkpoint or a saved state dict.", show_default=False)]
@@ -25,12 +24,13 @@ def tune(
     checkpoint: Checkpoint,
     output: Output,
     module: Annotated[
-        str, typer.Option(help="package.module:name of the module's class, or of a function that builds one.")
+        str, typer.Option(help="package.module:name of the module's class, or of a function that creates the module.")
     ],
     evaluate: Annotated[str, typer.Option(help="package.module:name of a function: module → score, higher is better.")],
-    max_drop: Annotated[float, typer.Option(help="The largest loss of score allowed.")] = 0.3,
+    max_drop: Annotated[float, typer.Option(help="The largest allowed drop of the score.")] = 0.3,
     max_bytes: Annotated[
-        int | None, typer.Option(help="A size instead: the best score in a file of no more bytes.", show_default=False)
+        int | None,
+        typer.Option(help="A size limit instead: the best score in a file of at most these bytes.", show_default=False),
     ] = None,
     calibration: Annotated[
         str | None,
@@ -40,14 +40,14 @@ def tune(
     exclude: Annotated[list[str] | None, typer.Option(help="Pattern of tensors to leave out; repeatable.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Search the smallest file whose score is at most --max-drop below that of the checkpoint, and write it."""
+    """Search for the smallest file whose score is at most --max-drop below that of the checkpoint, and write it."""
     _check_folder(output)
-    factory, score = named_by_user("--module", module), named_by_user("--evaluate", evaluate)
-    data = None if calibration is None else named_by_user("--calibration", calibration)
+    factory, score = import_by_path("--module", module), import_by_path("--evaluate", evaluate)
+    data = None if calibration is None else import_by_path("--calibration", calibration)
     if isinstance(data, type) or (callable(data) and not hasattr(data, "loss")):
         data = data()
     read = read_weights(checkpoint, exclude=exclude or ())
-    tensors = exact_tensors(read)
+    tensors = read.state_dict()
     built = build(factory, tensors, read.hyper_parameters, excluded=read.excluded, source=str(checkpoint))
     weights = Weights.from_state_dict(
         tensors, module=built, hyper_parameters={**read.hyper_parameters, **dict(getattr(built, "hparams", {}))}
@@ -63,22 +63,22 @@ def tune(
         weights=weights,
     )
     save(archive, output, as_json)
-    show(output, archive, as_json, rows=archive.report().by_class())
+    print_archive(output, archive, as_json, rows=archive.report().by_class())
 
 
 def retarget(
     checkpoint: Checkpoint,
     file: File,
     output: Output,
-    max_bytes: Annotated[int, typer.Option(help="Bytes of the new file at most.", show_default=False)],
+    max_bytes: Annotated[int, typer.Option(help="Largest size of the new file.", show_default=False)],
     as_json: Json = False,
 ) -> None:
-    """Make another size of a file that was tuned: its plan made coarser or finer, without data or a search."""
+    """Create another size of a tuned file by making its plan coarser or finer, without data or a search."""
     _check_folder(output)
     with progress("searching the steps", None, as_json):
         archive = retarget_file(checkpoint, Archive.open(file), max_bytes)
     save(archive, output, as_json)
-    show(output, archive, as_json, rows=archive.report().by_class())
+    print_archive(output, archive, as_json, rows=archive.report().by_class())
 
 
 def _check_folder(output: Path) -> None:

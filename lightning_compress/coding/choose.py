@@ -1,4 +1,8 @@
-"""For each stream the coder whose measured bytes are fewest."""
+"""The registry of coders, and the choice among them: for each stream the coder whose measured bytes are fewest.
+
+A coder is one file and one entry here. There are no entry points for coders: whether a file can be read must not depend
+on what else is installed.
+"""
 
 from __future__ import annotations
 
@@ -16,12 +20,13 @@ from lightning_compress.coding.stored import Stored
 from lightning_compress.coding.zstandard import Zstandard
 from lightning_compress.errors import VersionError
 
-# Fastest to decode first: among equal sizes the first one stays. The numbers stand in files.
+# Fastest to decode first: of equal sizes the first is taken. Byte planes store these numbers, so a new coder takes the
+# next one, and none is ever given to another coder.
 _BYTE_CODERS: dict[int, Coder] = {0: Stored(), 1: Packed(), 2: Zstandard(), 3: Huffman(), 4: Ans(), 5: Contexts()}
 
 
 def _choose(statistics: Statistics, coders: Sequence[Coder]) -> tuple[Coder, bytes]:
-    """The coder with the fewest bytes, and them; a coder is not run where its bound shows that it cannot win."""
+    """The coder that needs the fewest bytes, and those bytes; a coder whose lower bound is larger is not run."""
     bounds = [(coder.lower_bound(statistics), order) for order, coder in enumerate(coders)]
     known = [(bound, order) for bound, order in bounds if bound is not None]
     best: tuple[int, int, bytes] | None = None

@@ -1,6 +1,6 @@
-"""The stack of 32-bit words under both ANS codes: integer weights to models, symbols to bytes and back.
+"""The stack of 32-bit words that both ANS coders write: integer weights to models, symbols to bytes and back.
 
-docs/format.md (``ans``) gives the arithmetic.
+docs/format.md (``ans``) specifies the arithmetic.
 """
 
 from __future__ import annotations
@@ -14,16 +14,26 @@ from numpy.typing import NDArray
 
 from lightning_compress.errors import FormatError
 
+PRECISION = 24  # bits of a probability, the most that a symbol can cost
 Part = tuple[NDArray[Any], NDArray[np.int64]]
 
 
 def model(weights: NDArray[np.int64]) -> constriction.stream.model.Categorical:
-    """Symbol i with a share of about ``weights[i]`` of the 2²⁴ slots, and at least one; two symbols or more."""
+    """A model of two or more symbols: symbol i gets a share of about ``weights[i]`` of the 2²⁴ slots, at least one."""
     return constriction.stream.model.Categorical(weights.astype(np.float64), perfect=False)
 
 
+def slots(weights: NDArray[np.int64]) -> NDArray[np.float64]:
+    """``[…, symbols]``: how many of the 2²⁴ slots :func:`model` gives each symbol."""
+    symbols, total = weights.shape[-1], 1 << PRECISION
+    ends = np.cumsum(weights, axis=-1)
+    scale = (total - symbols) / ends[..., -1:].astype(np.float64)
+    first = np.floor((ends - weights) * scale) + np.arange(symbols)
+    return np.diff(first, axis=-1, append=float(total))
+
+
 def push(parts: Sequence[Part]) -> bytes:
-    """The code of consecutive pieces of a stream: symbols ``[n]``, and the weights of their model, of each."""
+    """The code of consecutive pieces of a stream; of each piece, its symbols ``[n]`` and the weights of its model."""
     coder = constriction.stream.stack.AnsCoder()
     for symbols, weights in reversed(parts):
         coder.encode_reverse(symbols.astype(np.int32, copy=False), model(weights))
@@ -32,10 +42,10 @@ def push(parts: Sequence[Part]) -> bytes:
 
 
 def opened(code: bytes | memoryview) -> constriction.stream.stack.AnsCoder:
-    """The stack of a code, for ``decode``.
+    """The decoder of a code.
 
     Raises:
-        FormatError: it ends in a zero word, which none does.
+        FormatError: the code ends in a zero word, which no encoder writes.
     """
     words = np.frombuffer(bytes(code) + bytes(-len(code) % 4), "<u4").astype(np.uint32)
     if len(words) and words[-1] == 0:
@@ -44,10 +54,10 @@ def opened(code: bytes | memoryview) -> constriction.stream.stack.AnsCoder:
 
 
 def check_end(coder: constriction.stream.stack.AnsCoder) -> None:
-    """Nothing is left.
+    """Check that all of the code was read.
 
     Raises:
-        FormatError: the stack holds more.
+        FormatError: the code has more bytes than its symbols need.
     """
     if not coder.is_empty():
         raise FormatError("an ANS stream holds more than its symbols")

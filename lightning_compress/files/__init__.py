@@ -1,32 +1,39 @@
-"""Files and folders, local or behind a URL: read, replaced atomically, listed."""
+"""Files and folders, local or remote: reading, atomic replacement, listing."""
 
-from lightning_compress.files.paths import exists, is_inside, listing, make_folder_of, modified, same_place
+from lightning_compress.files.paths import (
+    exists,
+    is_inside,
+    list_folder,
+    make_parent_folder,
+    modification_time,
+    normalized_path,
+)
 from lightning_compress.files.records import write_record
 from lightning_compress.files.storage import (
     PARTIAL,
-    becoming,
+    atomic_path,
+    check_replaceable,
     is_remote,
     local_path,
     read_bytes,
-    read_start,
-    refuse_foreign,
+    read_prefix,
     replace_file,
 )
 
 __all__ = [
     "PARTIAL",
-    "becoming",
+    "atomic_path",
+    "check_replaceable",
     "exists",
     "is_inside",
     "is_remote",
-    "listing",
+    "list_folder",
     "local_path",
-    "make_folder_of",
-    "modified",
+    "make_parent_folder",
+    "modification_time",
+    "normalized_path",
     "read_bytes",
-    "read_start",
-    "refuse_foreign",
+    "read_prefix",
     "replace_file",
-    "same_place",
     "write_record",
 ]

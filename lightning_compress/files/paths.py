@@ -1,4 +1,4 @@
-"""Paths of files and folders, local or behind a URL."""
+"""Paths of files and folders, local or remote."""
 
 from __future__ import annotations
 
@@ -9,39 +9,39 @@ import fsspec
 from lightning_compress.files.storage import is_remote, local_path
 
 
-def same_place(path: str) -> str:
-    """The path in one spelling: its folder resolved, its own name kept, also where that is a link."""
+def normalized_path(path: str) -> str:
+    """The path with its folder resolved; a link keeps its own name. Equal for all spellings of a path."""
     if is_remote(path):
         return path.rstrip("/")
     return str(local_path(path).parent.resolve() / local_path(path).name)
 
 
 def is_inside(path: str, folder: str) -> bool:
-    """Whether a file lies in a folder or below it."""
+    """Whether a file is in a folder or below it."""
     if is_remote(path) or is_remote(folder):
         return path.startswith(f"{folder.rstrip('/')}/")
-    return local_path(folder).resolve() in Path(same_place(path)).parents
+    return local_path(folder).resolve() in Path(normalized_path(path)).parents
 
 
 def exists(path: str) -> bool:
-    """Whether something is there; a link counts only with its target."""
+    """Whether a file or folder exists; a broken link does not."""
     if not is_remote(path):
         return local_path(path).exists()
     system, inner = fsspec.core.url_to_fs(path)
     return bool(system.exists(inner))
 
 
-def make_folder_of(path: str) -> None:
-    """Make sure that the local folder of a file is there; an asynchronous save makes it only later."""
+def make_parent_folder(path: str) -> None:
+    """Create the local folder of a file; an asynchronous save of the checkpoint may not have created it yet."""
     if not is_remote(path):
         local_path(path).parent.mkdir(parents=True, exist_ok=True)
 
 
-def listing(folder: str) -> list[str]:
-    """Paths of what lies directly in a folder, sorted; links by their own name.
+def list_folder(folder: str) -> list[str]:
+    """Sorted paths of the entries of a folder; links by their own name.
 
     Raises:
-        OSError: there is no such folder.
+        OSError: the folder does not exist.
     """
     if not is_remote(folder):
         return sorted(str(path) for path in local_path(folder).iterdir())
@@ -50,8 +50,8 @@ def listing(folder: str) -> list[str]:
     return sorted(f"{folder.rstrip('/')}/{name}" for name in names)
 
 
-def modified(path: str) -> float:
-    """When the content at a path was last written, in seconds; 0 where a remote filesystem does not tell."""
+def modification_time(path: str) -> float:
+    """Time of the last write in seconds since the epoch; 0 if a remote filesystem does not provide it."""
     if not is_remote(path):
         return local_path(path).stat().st_mtime
     system, inner = fsspec.core.url_to_fs(path)

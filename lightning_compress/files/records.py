@@ -1,24 +1,24 @@
-"""Small records that callbacks write beside checkpoints."""
+"""Text records that callbacks write beside checkpoints."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-from lightning_compress.files.paths import make_folder_of
+from lightning_compress.files.paths import make_parent_folder
 from lightning_compress.files.storage import replace_file
 
 
 def write_record(path: str, text: str, is_ours: Callable[[str], bool]) -> None:
-    """Write what was measured beside the checkpoints, in place of an older record alone.
+    """Write a text record, which may replace an older record but no other file.
 
     Args:
-        path: local path or URL; its folder is made.
+        path: local path or URL; a local folder is created.
         text: the content.
-        is_ours: whether a file is an older record.
+        is_ours: path → whether the file there is an older record.
 
     Raises:
-        ForeignFileError: another program's file has the name.
-        OSError: it cannot be written.
+        ForeignFileError: the path is taken by a file of another program.
+        OSError: the file cannot be written.
     """
-    make_folder_of(path)
+    make_parent_folder(path)
     replace_file(path, [text.encode()], lambda _: None, is_ours)

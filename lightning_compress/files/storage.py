@@ -1,4 +1,4 @@
-"""Where files are: local folders and whatever else fsspec reaches."""
+"""Reads files and replaces them atomically, on local disks and on every filesystem that fsspec supports."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PARTIAL = ".partial"
 
 
 def is_remote(path: str) -> bool:
-    """Whether a path is a URL that only fsspec opens."""
+    """Whether a path is a URL that needs fsspec."""
     return "://" in path and not path.startswith("file://")
 
 
@@ -26,10 +26,10 @@ def local_path(path: str) -> Path:
 
 
 def read_bytes(path: str) -> memoryview:
-    """The content of a file: mapped where it is local, fetched where it is not.
+    """The content of a file: memory-mapped if it is local, else downloaded.
 
     Raises:
-        OSError: it cannot be read.
+        OSError: the file cannot be read.
     """
     if is_remote(path):
         with fsspec.open(path, "rb") as file:
@@ -40,11 +40,11 @@ def read_bytes(path: str) -> memoryview:
     return np.memmap(local, np.uint8, "r").data
 
 
-def read_start(path: str, nbytes: int) -> bytes:
-    """The first bytes of a file, fewer where it is shorter.
+def read_prefix(path: str, nbytes: int) -> bytes:
+    """The first ``nbytes`` of a file, or all of a shorter file.
 
     Raises:
-        OSError: it cannot be read.
+        OSError: the file cannot be read.
     """
     if is_remote(path):
         with fsspec.open(path, "rb") as file:
@@ -59,27 +59,27 @@ def replace_file(
     check: Callable[[str], None],
     is_ours: Callable[[str], bool],
 ) -> None:
-    """Write a file so that its name never stands for less than the whole, checked content.
+    """Write a file atomically: at no time does its path hold incomplete or unchecked content.
 
-    Local: written beside its place, flushed, synced, checked, renamed, and the folder synced. Remote: written whole
-    under its name, checked, and deleted again where the check fails.
+    A local file is written under a temporary name in the same folder, flushed, synced, checked and renamed; then the
+    folder is synced. A remote file is written under its own name, checked, and deleted if the check fails.
 
     Args:
         path: local path or URL.
         parts: the content.
-        check: reads a written file and raises where it is not what was meant.
-        is_ours: whether an existing file may be replaced.
+        check: reads the file at a path, and raises if its content is wrong.
+        is_ours: path → whether the existing file there may be replaced.
 
     Raises:
-        ForeignFileError: something else stands under that name.
-        OSError: it cannot be written; nothing is left behind.
+        ForeignFileError: a file exists that may not be replaced.
+        OSError: the file cannot be written; no partial file remains.
     """
     if is_remote(path):
         _replace_remote(path, parts, check, is_ours)
         return
     target = local_path(path)
-    refuse_foreign(path, target.exists(), is_ours)
-    with becoming(target) as partial:
+    check_replaceable(path, target.exists(), is_ours)
+    with atomic_path(target) as partial:
         descriptor = os.open(partial, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
         with os.fdopen(descriptor, "wb") as file:
             file.writelines(parts)
@@ -90,8 +90,8 @@ def replace_file(
 
 
 @contextlib.contextmanager
-def becoming(target: Path) -> Iterator[Path]:
-    """A free path beside ``target``, whose content takes its name when the block ends, and goes where it fails."""
+def atomic_path(target: Path) -> Iterator[Path]:
+    """A temporary path beside ``target``, which replaces it when the block ends, and is deleted if the block fails."""
     partial = target.with_name(f".{target.name}{PARTIAL}")
     partial.unlink(missing_ok=True)
     try:
@@ -109,8 +109,8 @@ def _replace_remote(
     is_ours: Callable[[str], bool],
 ) -> None:
     system, name = fsspec.core.url_to_fs(path)
-    refuse_foreign(path, system.exists(name), is_ours)
-    opened = system.open(name, "wb")  # a failure here leaves what stood there
+    check_replaceable(path, system.exists(name), is_ours)
+    opened = system.open(name, "wb")  # if this fails, the old file remains
     try:
         with opened as file:
             for part in parts:
@@ -122,11 +122,11 @@ def _replace_remote(
         raise
 
 
-def refuse_foreign(path: str, exists: bool, is_ours: Callable[[str], bool]) -> None:
-    """Keep what another program wrote.
+def check_replaceable(path: str, exists: bool, is_ours: Callable[[str], bool]) -> None:
+    """Refuse to replace a file of another program.
 
     Raises:
-        ForeignFileError: something stands at ``path``, and it is not one of ours.
+        ForeignFileError: ``path`` exists, and ``is_ours`` is false for it.
     """
     if exists and not is_ours(path):
         raise ForeignFileError(
@@ -135,7 +135,7 @@ def refuse_foreign(path: str, exists: bool, is_ours: Callable[[str], bool]) -> N
 
 
 def _sync_folder(folder: Path) -> None:
-    """Make the rename last through a power cut, where the system can (Windows cannot open folders)."""
+    """Make the rename survive a power failure, if the system can (Windows cannot open folders)."""
     with contextlib.suppress(OSError):
         descriptor = os.open(folder, os.O_RDONLY)
         try:

@@ -1,4 +1,4 @@
-"""Modules and checkpoints from compressed files."""
+"""Loads compressed files: as tensors, as modules, and expanded to checkpoints."""
 
 from lightning_compress.loading.allowed_classes import resolve_class
 from lightning_compress.loading.expansion import as_checkpoint, expand, load

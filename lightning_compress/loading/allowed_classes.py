@@ -1,4 +1,4 @@
-"""Classes that a file names, imported only when the caller allows it."""
+"""Imports a class that a file names, only if the caller allows it."""
 
 from __future__ import annotations
 
@@ -13,15 +13,14 @@ from lightning_compress.weights import matches_any
 
 
 def resolve_class(class_path: str, allow: Sequence[str]) -> type[nn.Module]:
-    """Import the module class that a file names, if the caller allows it.
+    """Import the ``torch.nn.Module`` class that a file names, if the caller allows it.
 
     Args:
         class_path: import path, as in a manifest: ``package.module.Class``.
-        allow: patterns of the paths that may be imported; ``*`` stands for any run of characters.
+        allow: patterns of import paths that are allowed; ``*`` matches any characters.
 
     Raises:
-        ClassNotAllowedError: no pattern matches, and nothing was imported; or the path leads to no module
-            class.
+        ClassNotAllowedError: no pattern matches, in which case nothing is imported; or there is no such module class.
     """
     if not matches_any(allow, class_path):
         raise ClassNotAllowedError(

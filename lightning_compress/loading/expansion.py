@@ -1,4 +1,4 @@
-"""The tensors of a compressed file, and the file expanded to a checkpoint or to plain safetensors."""
+"""Loads the tensors of a compressed file, and expands it to a Lightning checkpoint or plain safetensors."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from torch import Tensor
 
 from lightning_compress.archive import Archive, Entry
 from lightning_compress.errors import ForeignFileError, WeightsError
-from lightning_compress.files import becoming
+from lightning_compress.files import atomic_path
 
 
 def load(path: str | PathLike[str], *, max_bytes: int | None = None) -> dict[str, Tensor]:
-    """Every tensor of a compressed file, in its original dtype, tied ones sharing memory.
+    """Every tensor of a compressed file, in its original dtype; tied tensors share memory.
 
     Args and errors as for :meth:`Archive.open` and :meth:`Archive.restore`.
     """
@@ -28,18 +28,18 @@ def load(path: str | PathLike[str], *, max_bytes: int | None = None) -> dict[str
 def expand(
     path: str | PathLike[str], out: str | PathLike[str], *, on_tensor: Callable[[Entry], None] | None = None
 ) -> None:
-    """Write a compressed file as a Lightning checkpoint (``out`` ends in ``.ckpt``) or as plain safetensors.
+    """Write a compressed file as a Lightning checkpoint if ``out`` ends in ``.ckpt``, else as plain safetensors.
 
     Args:
         path: a compressed file.
-        out: a path where nothing stands yet.
+        out: path of the new file.
         on_tensor: called after each restored tensor, for progress.
 
     Raises:
         ForeignFileError: ``out`` exists.
-        FormatError: ``path`` is not a sound compressed file.
-        WeightsError: it holds a dtype that safetensors cannot.
-        OSError: one of them cannot be read or written; no partial file is left.
+        FormatError: ``path`` is not a valid compressed file.
+        WeightsError: the file has a dtype that safetensors does not support.
+        OSError: a file cannot be read or written; no partial file remains.
     """
     target = Path(fspath(out))
     if target.exists():
@@ -49,15 +49,15 @@ def expand(
     archive = Archive.open(path)
     if target.suffix == ".ckpt":
         checkpoint = as_checkpoint(archive, on_tensor=on_tensor)
-        _write_whole(target, lambda partial: _save_checkpoint(checkpoint, partial))
+        _write_atomically(target, lambda partial: _save_checkpoint(checkpoint, partial))
         return
-    # Untied, since safetensors holds no shared memory; other tools ask for the format.
+    # Cloned, because safetensors does not support shared memory; other tools require the key "format".
     tensors = {name: t.clone().contiguous() for name, t in archive.restore(on_tensor=on_tensor).items()}
-    _write_whole(target, lambda partial: safetensors.torch.save_file(tensors, partial, metadata={"format": "pt"}))
+    _write_atomically(target, lambda partial: safetensors.torch.save_file(tensors, partial, metadata={"format": "pt"}))
 
 
 def as_checkpoint(archive: Archive, *, on_tensor: Callable[[Entry], None] | None = None) -> dict[str, object]:
-    """The dictionary that Lightning expects of a ``.ckpt``, with weights and hyper-parameters alone."""
+    """A checkpoint dictionary of Lightning that contains only weights and hyper-parameters."""
     return {
         "state_dict": archive.restore(on_tensor=on_tensor),
         "hyper_parameters": dict(archive.manifest.hyper_parameters),
@@ -66,14 +66,14 @@ def as_checkpoint(archive: Archive, *, on_tensor: Callable[[Entry], None] | None
 
 
 def _save_checkpoint(checkpoint: dict[str, object], path: Path) -> None:
-    with path.open("wb") as file:  # given a path, torch writes the name of the file into it
+    with path.open("wb") as file:  # given a path, torch.save would store its name in the file
         torch.save(checkpoint, file)
 
 
-def _write_whole(target: Path, write: Callable[[Path], None]) -> None:
-    """Let ``write`` fill a file beside ``target``, and give it that name once it is whole."""
+def _write_atomically(target: Path, write: Callable[[Path], None]) -> None:
+    """Call ``write`` with a temporary path beside ``target``, then rename the complete file."""
     try:
-        with becoming(target) as partial:
+        with atomic_path(target) as partial:
             write(partial)
     except KeyError as error:
         raise WeightsError(f"safetensors cannot hold {error}: expand to a .ckpt instead") from error

@@ -1,4 +1,4 @@
-"""Modules from compressed files."""
+"""Builds modules from compressed files."""
 
 from __future__ import annotations
 
@@ -19,26 +19,25 @@ ModuleT = TypeVar("ModuleT", bound=nn.Module)
 def load_from_checkpoint(
     cls: type[ModuleT], path: str | PathLike[str], *, strict: bool = True, **overrides: Any
 ) -> ModuleT:
-    """Build a module from the hyper-parameters in a compressed file and put the file's weights into it.
+    """Build a module from the hyper-parameters in a compressed file and load the file's weights.
 
-    Like ``LightningModule.load_from_checkpoint``, and for a plain ``nn.Module`` as well: stored
-    hyper-parameters that the constructor does not take are dropped, ``configure_model`` and
-    ``on_load_checkpoint`` are called where there are some (the latter with ``state_dict`` and
-    ``hyper_parameters``). What was left out of the file keeps the value that the constructor gave it.
+    Works like ``LightningModule.load_from_checkpoint``, also for a plain ``nn.Module``. Stored hyper-parameters that
+    the constructor does not accept are dropped. The hooks ``configure_model`` and ``on_load_checkpoint`` are called if
+    they exist, the latter with ``state_dict`` and ``hyper_parameters``. Tensors that were left out of the file keep the
+    values from the constructor.
 
     Args:
         cls: class of the module.
-        path: a compressed file, or its URL.
-        strict: whether names must agree; shapes always must.
-        overrides: constructor arguments, over those in the file.
+        path: path or URL of a compressed file.
+        strict: whether names must agree; shapes must agree in any case.
+        overrides: constructor arguments, which override those in the file.
 
     Returns:
-        The module, on the CPU unless its constructor puts it elsewhere.
+        The module, on the device that its constructor uses.
 
     Raises:
-        MismatchError: names or shapes differ, or the constructor needs an argument that the file does not
-            hold.
-        FormatError: the file is damaged, newer or none of ours.
+        MismatchError: names or shapes differ, or the file lacks an argument that the constructor requires.
+        FormatError: the file is damaged, has a newer format version, or is not a compressed file.
     """
     archive = Archive.open(path)
     return build(
@@ -62,25 +61,25 @@ def build(
     source: str = "the file",
     **overrides: Any,
 ) -> ModuleT:
-    """Build a module and put tensors into it.
+    """Build a module and load tensors into it.
 
     Args:
-        factory: the class of the module, or a function that makes one.
+        factory: class of the module, or a function that creates it.
         tensors: name → tensor.
-        hyper_parameters: those that ``factory`` takes are given to it.
+        hyper_parameters: arguments for ``factory``; those it does not accept are dropped.
         excluded: names that may be missing.
         strict: as for :func:`load_from_checkpoint`.
         source: name of the file, for messages.
-        overrides: arguments of ``factory``, over the hyper-parameters.
+        overrides: arguments of ``factory``, which override the hyper-parameters.
 
     Raises:
         MismatchError: as for :func:`load_from_checkpoint`.
     """
-    given = {**hyper_parameters, **overrides}
-    module = factory(**_arguments(factory, given, overrides, source))
-    _call(module, "configure_model")
-    checkpoint = {"state_dict": dict(tensors), "hyper_parameters": given}
-    _call(module, "on_load_checkpoint", checkpoint)
+    all_parameters = {**hyper_parameters, **overrides}
+    module = factory(**_arguments(factory, all_parameters, overrides, source))
+    _call_hook(module, "configure_model")
+    checkpoint = {"state_dict": dict(tensors), "hyper_parameters": all_parameters}
+    _call_hook(module, "on_load_checkpoint", checkpoint)
     load_into(module, checkpoint["state_dict"], excluded=excluded, strict=strict, source=source)
     return module
 
@@ -88,22 +87,22 @@ def build(
 def _arguments(
     factory: Callable[..., Any], hyper_parameters: Mapping[str, Any], overrides: Mapping[str, Any], source: str
 ) -> dict[str, Any]:
-    """Constructor arguments: those it takes, with an error for those it lacks."""
+    """The hyper-parameters that the constructor accepts; an error if it requires others or rejects an override."""
     parameters = inspect.signature(factory).parameters.values()
     named = {p.name: p for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
-    takes_all = any(p.kind is p.VAR_KEYWORD for p in parameters)
-    arguments = {n: v for n, v in hyper_parameters.items() if takes_all or n in named}
-    lacking = [name for name, p in named.items() if p.default is p.empty and name not in arguments]
-    unknown = [name for name in overrides if not takes_all and name not in named]
-    if lacking or unknown:
+    accepts_all = any(p.kind is p.VAR_KEYWORD for p in parameters)
+    arguments = {n: v for n, v in hyper_parameters.items() if accepts_all or n in named}
+    missing = [name for name, p in named.items() if p.default is p.empty and name not in arguments]
+    unknown = [name for name in overrides if not accepts_all and name not in named]
+    if missing or unknown:
         raise MismatchError(
             f"{factory.__qualname__} cannot be built from {source}: "
             + "; ".join(
                 text
                 for names, text in (
                     (
-                        lacking,
-                        f"it needs {', '.join(lacking)}, which the file does not hold: give them as keywords",
+                        missing,
+                        f"it needs {', '.join(missing)}, which the file does not hold: give them as keywords",
                     ),
                     (unknown, f"it takes no {', '.join(unknown)}: leave them out"),
                 )
@@ -114,7 +113,7 @@ def _arguments(
     return arguments
 
 
-def _call(module: nn.Module, hook: str, *arguments: Any) -> None:
+def _call_hook(module: nn.Module, hook: str, *arguments: Any) -> None:
     function = getattr(module, hook, None)
     if callable(function):
         function(*arguments)

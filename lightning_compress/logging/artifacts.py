@@ -1,35 +1,37 @@
-"""Compressed files as versions of an artifact of Weights & Biases, and which versions stay there."""
+"""Which compressed files are artifacts of Weights & Biases, and which of their versions are kept."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, Literal, get_args
+from typing import Literal, Protocol, TypeVar, get_args
 
 from lightning_compress.errors import CallbackError
+from lightning_compress.logging.logger_types import WandbRun
 
 TYPE = "model"
 FILE = "model.safetensors"
 Old = Literal["delete", "expire"]
-# What we and wandb call a version; one with any other name is somebody's.
-_OWN_ALIAS = re.compile(r"latest|best|epoch-\d+|v\d+")
+Version = TypeVar("Version", bound="ArtifactVersion")
+# The aliases that wandb or this package gives to a version. A version with any other alias was named by a user.
+_AUTOMATIC_ALIAS = re.compile(r"latest|best|epoch-\d+|v\d+")
 
 
 @dataclass(frozen=True)
 class Artifacts:
-    """How compressed files are uploaded, and which versions stay.
+    """How compressed files are uploaded, and which versions are kept.
 
     Args:
-        keep: how many of the newest versions stay, besides the best; None keeps all.
-        old: ``"delete"``: other versions are deleted; ``"expire"``: they get a time to live, after which the server
+        keep: the number of newest versions to keep, besides the best; None keeps all.
+        old: ``"delete"`` deletes the other versions; ``"expire"`` gives them a time to live, after which the server
             deletes them.
-        expire_days: that time, in days since the version was made.
-        name: of the artifact; ``compressed-`` and the run's id where it is None.
+        expire_days: this time to live, in days since the version was created.
+        name: of the artifact; by default ``compressed-`` and the run's id.
 
     Raises:
-        CallbackError: a value out of range.
+        CallbackError: a value is out of range.
     """
 
     keep: int | None = 3
@@ -45,50 +47,71 @@ class Artifacts:
         if not self.expire_days > 0:
             raise CallbackError(f"Artifacts(expire_days={self.expire_days!r}): expected days, more than 0")
 
-    def name_in(self, run: Any) -> str:
-        """The artifact's name in a run."""
+    def name_in(self, run: WandbRun) -> str:
+        """The name of the artifact that holds the files of a run."""
         return self.name or f"compressed-{run.id}"
 
 
 def prune_artifacts(path: str, artifacts: Artifacts, *, run: str | None = None) -> list[str]:
-    """Delete or expire the versions of an artifact on the server that need not stay; for synced offline runs, too.
+    """Delete or expire the versions of an artifact on the server that are not to be kept.
 
-    The newest ``keep`` versions stay, those called ``best``, and those that somebody gave a name of their own.
+    During an online run this happens by itself; call it after syncing a run that was made offline. The newest ``keep``
+    versions are kept, and so is every version with the alias ``best`` or an alias that a user gave it.
 
     Args:
         path: ``ENTITY/PROJECT/NAME``.
-        artifacts: what stays.
-        run: only versions that the run of this id made; all where it is None.
+        artifacts: which versions are kept.
+        run: the id of a run, to consider only the versions that it created; None considers all.
 
     Returns:
         The versions that were deleted or given a time to live, such as ``v3``.
 
     Raises:
-        Exception: whatever wandb raises: it is not installed, not logged in, the artifact is not there.
+        Exception: whatever wandb raises: it is not installed, not logged in, or the artifact does not exist.
     """
     import wandb
 
     versions = wandb.Api().artifacts(TYPE, path)
-    made_by = [version for version in versions if run in (None, (version.metadata or {}).get("run"))]
-    gone = superseded(made_by, artifacts.keep)
+    candidates = [version for version in versions if run in (None, (version.metadata or {}).get("run"))]
+    gone = superseded(candidates, artifacts.keep)
     for version in gone:
         _retire(version, artifacts)
     return [version.version for version in gone]
 
 
-def superseded(versions: Iterable[Any], keep: int | None) -> list[Any]:
-    """The versions that need not stay, newest first."""
+class ArtifactVersion(Protocol):
+    """One version of an artifact, as wandb's public API returns it."""
+
+    ttl: timedelta | None
+
+    @property
+    def version(self) -> str:
+        """Such as ``v3``."""
+
+    @property
+    def aliases(self) -> list[str]:
+        """Its names."""
+
+    def delete(self, delete_aliases: bool) -> None:
+        """Delete it on the server."""
+
+    def save(self) -> None:
+        """Send changes to the server."""
+
+
+def superseded(versions: Iterable[Version], keep: int | None) -> list[Version]:
+    """The versions that are not kept, newest first."""
     if keep is None:
         return []
-    newest_first: Sequence[Any] = sorted(versions, key=lambda version: int(version.version[1:]), reverse=True)
+    newest_first = sorted(versions, key=lambda version: int(version.version[1:]), reverse=True)
     return [version for version in newest_first[keep:] if not _is_named(version.aliases)]
 
 
 def _is_named(aliases: Iterable[str]) -> bool:
-    return any(alias == "best" or not _OWN_ALIAS.fullmatch(alias) for alias in aliases)
+    return any(alias == "best" or not _AUTOMATIC_ALIAS.fullmatch(alias) for alias in aliases)
 
 
-def _retire(version: Any, artifacts: Artifacts) -> None:
+def _retire(version: ArtifactVersion, artifacts: Artifacts) -> None:
     if artifacts.old == "delete":
         version.delete(delete_aliases=True)
     else:

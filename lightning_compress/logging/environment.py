@@ -1,4 +1,4 @@
-"""What a run was made with, for its record."""
+"""The software environment of a training run."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ _PACKAGES = ("torch", "pytorch-lightning", "lightning", "lightning-compress")
 
 
 def environment() -> dict[str, str]:
-    """Versions of Python and of the packages that decide about a file, the platform, and the commit of the code.
+    """Versions of Python, of the platform and of the packages that a file depends on, and the git commit of the code.
 
-    The commit (``git_commit``) is that of the working directory; it is left out where there is none.
+    ``git_commit`` is the commit of the working directory; without one the key is left out.
     """
     found = {"python": platform.python_version(), "platform": platform.platform()}
     for name in _PACKAGES:
@@ -24,7 +24,7 @@ def environment() -> dict[str, str]:
 
 
 def git_commit() -> str | None:
-    """The commit that the working directory is at; None outside a repository, or without git."""
+    """The commit that is checked out in the working directory; None outside a repository, or without git."""
     try:
         answer = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, timeout=5, check=True)
     except (OSError, subprocess.SubprocessError):

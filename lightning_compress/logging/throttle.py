@@ -1,4 +1,4 @@
-"""Work that is done as often as a share of the time allows."""
+"""Limits how often some work is done, so that it takes at most a given share of the time."""
 
 from __future__ import annotations
 
@@ -7,30 +7,28 @@ from contextlib import contextmanager
 from time import perf_counter
 
 
-class Sparing:
-    """Says when some work may be done again, so that it takes no more than a share of the time.
+class Throttle:
+    """Allows work at first, and again after a pause in proportion to how long the work took.
 
     Args:
-        share: of the time, above 0.
-        clock: seconds since whenever.
+        share: of the total time that the work may take, above 0.
+        clock: seconds since any fixed moment.
     """
 
     def __init__(self, share: float, clock: Callable[[], float] = perf_counter) -> None:
         self._share, self._clock = share, clock
-        self._next = 0.0
-        self._is_new = True
+        self._allowed_from: float | None = None
 
     @property
-    def is_due(self) -> bool:
-        """Whether the work may be done now; the first time always."""
-        return self._is_new or self._clock() >= self._next
+    def allows_work(self) -> bool:
+        """Whether the work may be done now."""
+        return self._allowed_from is None or self._clock() >= self._allowed_from
 
     @contextmanager
-    def working(self) -> Iterator[None]:
-        """The work is done in the block; how long it takes decides when it is due again."""
+    def timed_work(self) -> Iterator[None]:
+        """Measures the work, which is done in the block; work that fails counts too."""
         began = self._clock()
         try:
             yield
         finally:
-            self._is_new = False
-            self._next = began + (self._clock() - began) / self._share
+            self._allowed_from = began + (self._clock() - began) / self._share

@@ -1,4 +1,4 @@
-"""Uploading compressed files while a training runs, without it waiting or failing."""
+"""Uploads compressed files to Weights & Biases in the background, so that training neither waits nor fails."""
 
 from __future__ import annotations
 
@@ -12,76 +12,71 @@ from typing import Any
 
 from lightning_compress.files import read_bytes
 from lightning_compress.logging.artifacts import FILE, TYPE, Artifacts, prune_artifacts
-
-_log = logging.getLogger(__name__)
+from lightning_compress.logging.failures import log_failure
+from lightning_compress.logging.logger_types import LoggedArtifact, WandbRun
 
 
 class Uploads:
     """The uploads of one callback.
 
-    wandb copies a file at once and uploads it in a process of its own. A thread waits for each upload, tells of its
-    failure, and retires old versions once it is done; offline there is nothing to wait for.
+    wandb copies a file at once and uploads it in a process of its own. For each upload a thread waits until it is
+    complete, logs its failure, and then removes old versions. An offline run uploads nothing, so nothing is waited for.
     """
 
     def __init__(self, artifacts: Artifacts) -> None:
         self._artifacts = artifacts
-        self._under_way: list[Thread] = []
-        self._one_at_a_time = Lock()
+        self._threads: list[Thread] = []
+        self._pruning = Lock()
 
-    def upload(self, runs: Sequence[Any], path: str, aliases: Sequence[str], metadata: Mapping[str, Any]) -> None:
-        """Hand a file to each run, under these aliases; failures are logged.
+    def upload(self, runs: Sequence[WandbRun], path: str, aliases: Sequence[str], metadata: Mapping[str, Any]) -> None:
+        """Add a file to each run as a version of its artifact; failures are logged.
 
         Args:
             runs: of Weights & Biases.
-            path: of a compressed file, local or a URL; it may be deleted as soon as this returns.
+            path: of a compressed file, local or a URL; the file may be deleted as soon as this returns.
             aliases: such as ``latest`` and ``epoch-3``.
             metadata: plain data; the run's id is added.
         """
         for run in runs:
-            try:
-                logged = self._hand_over(run, path, aliases, metadata)
-            except Exception as error:
-                _log.error("%s was not uploaded to wandb, the training goes on: %r", path, error)
-                continue
-            if not (getattr(run, "offline", False) or getattr(run, "disabled", False)):
-                self._watch(run, path, logged)
+            with log_failure(f"{path} was not uploaded to wandb"):
+                logged = self._log_artifact(run, path, aliases, metadata)
+                if not (getattr(run, "offline", False) or getattr(run, "disabled", False)):
+                    self._start_waiting(run, path, logged)
 
     def finish(self, seconds: float = 60.0) -> None:
-        """Wait at most so long for what is under way; wandb goes on with it after that."""
+        """Wait at most this long for unfinished uploads; wandb continues with the rest afterwards."""
         until = monotonic() + seconds
-        for thread in self._under_way:
+        for thread in self._threads:
             thread.join(max(0.0, until - monotonic()))
-        self._under_way = [thread for thread in self._under_way if thread.is_alive()]
+        self._threads = [thread for thread in self._threads if thread.is_alive()]
 
-    def _hand_over(self, run: Any, path: str, aliases: Sequence[str], metadata: Mapping[str, Any]) -> Any:
+    def _log_artifact(
+        self, run: WandbRun, path: str, aliases: Sequence[str], metadata: Mapping[str, Any]
+    ) -> LoggedArtifact:
         import wandb
 
         draft = wandb.Artifact(self._artifacts.name_in(run), type=TYPE, metadata={**metadata, "run": run.id})
         with tempfile.TemporaryDirectory() as folder:
             copy = Path(folder) / FILE
             copy.write_bytes(read_bytes(path))
-            # wandb makes a copy of its own, and is not to keep that once it is uploaded.
+            # wandb copies the file for the upload; skip_cache deletes that copy when the upload is complete.
             draft.add_file(str(copy), name=FILE, skip_cache=True)
         return run.log_artifact(draft, aliases=list(aliases))
 
-    def _watch(self, run: Any, path: str, logged: Any) -> None:
-        # Waiting with a timeout in the training's own thread would do, but a wait that runs out cancels the upload.
-        self._under_way = [thread for thread in self._under_way if thread.is_alive()]
-        thread = Thread(target=self._see_through, args=(run, path, logged), name="compressed-upload", daemon=True)
-        self._under_way.append(thread)
+    def _start_waiting(self, run: WandbRun, path: str, logged: LoggedArtifact) -> None:
+        # Waiting with a timeout in the training's own thread is no alternative: when it expires, wandb cancels the
+        # upload.
+        self._threads = [thread for thread in self._threads if thread.is_alive()]
+        thread = Thread(target=self._wait_and_prune, args=(run, path, logged), name="compressed-upload", daemon=True)
+        self._threads.append(thread)
         thread.start()
 
-    def _see_through(self, run: Any, path: str, logged: Any) -> None:
-        try:
+    def _wait_and_prune(self, run: WandbRun, path: str, logged: LoggedArtifact) -> None:
+        is_uploaded = False
+        with log_failure(f"the upload of {path} to wandb failed"):
             logged.wait()
-        except Exception as error:
-            _log.error("the upload of %s to wandb failed, the training goes on: %s", path, error)
-            return
-        if self._artifacts.keep is None:
-            return
-        name = self._artifacts.name_in(run)
-        try:
-            with self._one_at_a_time:
+            is_uploaded = True
+        if is_uploaded and self._artifacts.keep is not None:
+            name = self._artifacts.name_in(run)
+            with log_failure(f"old versions of {name} were not removed from wandb", logging.WARNING), self._pruning:
                 prune_artifacts(f"{run.entity}/{run.project}/{name}", self._artifacts, run=run.id)
-        except Exception as error:
-            _log.warning("old versions of %s stay in wandb for now: %r", name, error)

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from lightning_compress.archive import Archive, Asset, Entry, Manifest, encode_asset, is_archive
 from lightning_compress.errors import WeightsError
-from lightning_compress.pipeline.payloads import CodedTensor, CodedTensors, fewest_bytes
+from lightning_compress.pipeline.payloads import CodedTensor, CodedTensors, smallest_coding
 from lightning_compress.plan import Plan
 from lightning_compress.quantize import Payload
 from lightning_compress.runtime import one_thread
@@ -34,9 +34,9 @@ def compress(
         source: weights, a state dict, a module, or the path of a checkpoint.
         plan: a plan, the name of a preset, or the path of a YAML file.
         guidance: name of a stored tensor → what calibration measured for it, for the quantizers that use it; tensors
-            without are treated by their weights alone.
+            without an entry are treated by their weights alone.
         on_tensor: called after each tensor, for progress.
-        known: tensors of this model as they were coded before, with this guidance; it learns of those that are new.
+        known: cache of the coded tensors of this model, with this guidance; tensors that are coded anew are added.
 
     Raises:
         WeightsError: the source cannot be taken.
@@ -67,7 +67,7 @@ def assemble(
     weights: Weights, plan: Plan, payloads: Iterable[Payload], on_tensor: Callable[[Weight], None] | None = None
 ) -> Archive:
     """The archive of payloads, one for each tensor in order, each coded in the fewest bytes."""
-    coded = (fewest_bytes(weight, payload) for weight, payload in zip(weights, payloads, strict=True))
+    coded = (smallest_coding(weight, payload) for weight, payload in zip(weights, payloads, strict=True))
     return _archive(weights, plan, coded, on_tensor)
 
 

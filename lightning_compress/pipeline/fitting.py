@@ -1,4 +1,4 @@
-"""What the methods of a plan find in the weights before any is treated: cuts, factors, the quantizers' parameters."""
+"""Fitting the methods of a plan to the weights, before any is quantized: cuts, factors, quantizer parameters."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ Group = tuple[Rule, str]
 
 @dataclass(frozen=True)
 class Fitted:
-    """What was found, by tensor and by group.
+    """The fitted methods, by tensor and by group.
 
     Attributes:
-        cuts: tensor name → the part of its group's cut that the tensor meets.
+        cuts: tensor name → the part of its group's cut that applies to the tensor.
         factors: tensor name → its left and right factor.
         quantizers: rule and group → the quantizer with its parameters.
     """
@@ -50,7 +50,7 @@ def fit(weights: Weights, rules: Sequence[Rule | None]) -> Fitted:
     """
     treated = [(w, r) for w, r in zip(weights, rules, strict=True) if r is not None and is_lossy(w)]
     cuts = _cuts(treated)
-    products = ((w.name, rule.low_rank.factor(w.tensor)) for w, rule in treated if rule.low_rank is not None)
+    products = ((w.name, rule.factoring.factor(w.tensor)) for w, rule in treated if rule.factoring is not None)
     factors = {name: product for name, product in products if product is not None}
     members: dict[Group, list[tuple[Tensor, Cut | None]]] = defaultdict(list)
     for weight, rule in treated:
@@ -65,7 +65,7 @@ def fit(weights: Weights, rules: Sequence[Rule | None]) -> Fitted:
 
 
 def pruned_mask(tensor: Tensor, cut: Cut) -> Tensor:
-    """``[n]``, bool: which elements of a tensor belong to the cut that it meets."""
+    """``[n]``, bool: which elements of a tensor belong to the cut that applies to it."""
     result = torch.empty(tensor.numel(), dtype=torch.bool)
     start = 0
     for chunk in chunks(tensor):
@@ -81,7 +81,7 @@ def _quantizer_group(weight: Weight, rule: Rule) -> Group:
 
 
 def _cuts(treated: Sequence[tuple[Weight, Rule]]) -> dict[str, Cut]:
-    """The part of its group's cut that each tensor meets: ties at the border fall in the order of the tensors."""
+    """The part of its group's cut that applies to each tensor; ties at the border are cut in tensor order."""
     groups: dict[Group, list[Weight]] = defaultdict(list)
     for weight, rule in treated:
         if rule.prune is not None:
@@ -97,7 +97,7 @@ def _cuts(treated: Sequence[tuple[Weight, Rule]]) -> dict[str, Cut]:
 
 
 def _after(tensor: Tensor, cut: Cut) -> Cut:
-    """The cut that the tensors behind this one meet."""
+    """The cut that applies to the tensors after this one."""
     for chunk in chunks(tensor):
         if not cut.ties:
             break

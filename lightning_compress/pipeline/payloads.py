@@ -17,18 +17,18 @@ from lightning_compress.quantize import (
     Payload,
     RawPayload,
     Storage,
-    index_pruned,
     sparse_forms,
+    store_pruned,
 )
 from lightning_compress.weights import Weight, Weights
 
 CodedTensor = tuple[Entry, bytes]
-_Treatment = tuple[Rule, frozenset[str]]  # and all the tensors that share the rule, and so what is fitted to them
-_KEPT = 4  # codings of each tensor
+_CacheKey = tuple[Rule, frozenset[str]]  # the rule, and all tensors under it: its methods are fitted to them together
+_CACHED = 4  # codings of each tensor
 
 
 def payloads_of(weights: Weights, plan: Plan, guidance: Mapping[str, object]) -> Iterator[Payload]:
-    """The payload of each tensor, in order, made when it is asked for.
+    """The payload of each tensor, in order, one at a time.
 
     Raises:
         PlanError: the plan does not fit the model.
@@ -40,16 +40,16 @@ def payloads_of(weights: Weights, plan: Plan, guidance: Mapping[str, object]) ->
 
 
 class CodedTensors:
-    """Tensors of one model as they were coded, the last few codings of each.
+    """A cache of the coded tensors of one model: for each tensor the codings that were used last.
 
-    Plans that follow each other in a search differ in a part of the model; what they treat alike is coded once.
+    Successive plans of a search differ in a part of the model; the tensors that they treat alike are coded once.
     """
 
     def __init__(self) -> None:
-        self._known: dict[str, dict[_Treatment | None, CodedTensor]] = defaultdict(dict)
+        self._cache: dict[str, dict[_CacheKey | None, CodedTensor]] = defaultdict(dict)
 
     def coded(self, weights: Weights, plan: Plan, guidance: Mapping[str, object]) -> Iterator[CodedTensor]:
-        """Each tensor in order, coded in the fewest bytes: anew only where it was not yet treated so.
+        """Each tensor in order, coded in the fewest bytes; from the cache where it was treated alike before.
 
         Args:
             weights: the same at every call.
@@ -60,20 +60,20 @@ class CodedTensors:
             PlanError: the plan does not fit the model.
         """
         rules = plan.assign(weights)
-        treatments = _treatments(weights, rules)
-        is_new = [treatments[weight.name] not in self._known[weight.name] for weight in weights]
+        keys = _cache_keys(weights, rules)
+        is_new = [keys[weight.name] not in self._cache[weight.name] for weight in weights]
         fitted = fit(weights, [rule if new else None for rule, new in zip(rules, is_new, strict=True)])
         for weight, rule, new in zip(weights, rules, is_new, strict=True):
-            of_tensor, treatment = self._known[weight.name], treatments[weight.name]
+            of_tensor, key = self._cache[weight.name], keys[weight.name]
             if new:
-                of_tensor[treatment] = fewest_bytes(weight, _payload(weight, rule, fitted, guidance.get(weight.name)))
-            of_tensor[treatment] = of_tensor.pop(treatment)  # the last used is the last to go
-            yield of_tensor[treatment]
-            while len(of_tensor) > _KEPT:
+                of_tensor[key] = smallest_coding(weight, _payload(weight, rule, fitted, guidance.get(weight.name)))
+            of_tensor[key] = of_tensor.pop(key)  # moved to the end: the least recently used is dropped first
+            yield of_tensor[key]
+            while len(of_tensor) > _CACHED:
                 del of_tensor[next(iter(of_tensor))]
 
 
-def _treatments(weights: Weights, rules: Sequence[Rule | None]) -> dict[str, _Treatment | None]:
+def _cache_keys(weights: Weights, rules: Sequence[Rule | None]) -> dict[str, _CacheKey | None]:
     members: dict[Rule | None, list[str]] = defaultdict(list)
     for weight, rule in zip(weights, rules, strict=True):
         members[rule].append(weight.name)
@@ -83,7 +83,7 @@ def _treatments(weights: Weights, rules: Sequence[Rule | None]) -> dict[str, _Tr
     }
 
 
-def fewest_bytes(weight: Weight, payload: Payload) -> CodedTensor:
+def smallest_coding(weight: Weight, payload: Payload) -> CodedTensor:
     """A payload coded as it is, or with its zeros apart."""
     forms = (encode_tensor(weight.name, weight.class_name, form) for form in (payload, *sparse_forms(payload)))
     return min(forms, key=lambda form: form[0].coded_bytes + len(json.dumps(form[0].payload)))
@@ -107,4 +107,4 @@ def _store(
 ) -> Payload:
     if quantizer is not None:
         return quantizer.store(tensor, storage, pruned=pruned, guide=guide)
-    return storage.store(tensor) if pruned is None else index_pruned(tensor, storage, pruned)
+    return storage.store(tensor) if pruned is None else store_pruned(tensor, storage, pruned)

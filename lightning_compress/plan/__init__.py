@@ -1,7 +1,8 @@
 """Plans: which method treats which tensor."""
 
-from lightning_compress.plan.methods import METHODS, Method
+from lightning_compress.plan.contract import Method
+from lightning_compress.plan.methods import METHODS, did_you_mean, register
 from lightning_compress.plan.plan import PRESETS, Plan
 from lightning_compress.plan.rule import Rule
 
-__all__ = ["METHODS", "PRESETS", "Method", "Plan", "Rule"]
+__all__ = ["METHODS", "PRESETS", "Method", "Plan", "Rule", "did_you_mean", "register"]

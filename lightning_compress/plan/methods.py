@@ -1,13 +1,25 @@
-"""The methods a rule may name, and how plain data becomes one."""
+"""The registry of the methods that a rule may name, and how plain data becomes a method.
+
+A method of this package is one file, and one entry in ``_BUILT_IN``. A method of another package is registered by an
+entry point, whose name is the id of the method::
+
+    [project.entry-points."lightning_compress.methods"]
+    mid-rise = "my_package.mid_rise:MidRise"
+
+or by :func:`register`. Entry points are looked up when an id is asked for that is not registered, and only the one of
+that name is imported: when a plan is built that names it. Reading a file builds no plan, so it imports no such code.
+"""
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import MISSING, fields
-from typing import Any
+from importlib import metadata
+from typing import Any, TypeVar
 
 from lightning_compress.errors import PlanError
+from lightning_compress.plan.contract import Method, check_contract
 from lightning_compress.prune import Prune
 from lightning_compress.quantize import (
     Binary,
@@ -22,23 +34,116 @@ from lightning_compress.quantize import (
     Ternary,
 )
 
-QuantizerMethod = Interval | Grid | KMeans | Logarithmic | Binary | Ternary | GroupWise
-Method = Prune | LowRank | QuantizerMethod | Half | Raw
-QUANTIZERS: tuple[type[QuantizerMethod], ...] = (Interval, Grid, KMeans, Logarithmic, Binary, Ternary, GroupWise)
-_ROLES: tuple[tuple[type[Method], ...], ...] = ((Prune,), (LowRank,), QUANTIZERS, (Half, Raw))
-METHODS: dict[str, type[Method]] = {method.id: method for role in _ROLES for method in role}
+ENTRY_POINTS = "lightning_compress.methods"
+_BUILT_IN: tuple[type[Method], ...] = (
+    Prune,
+    LowRank,
+    Interval,
+    Grid,
+    KMeans,
+    Logarithmic,
+    Binary,
+    Ternary,
+    GroupWise,
+    Half,
+    Raw,
+)
+
+M = TypeVar("M", bound=type[Method])
 
 
-def role_of(pattern: str, method: Method) -> int:
-    """Place of a method in the nesting order: 0 prunes, 1 factors, 2 quantizes, 3 stores.
+class Methods(Mapping[str, type[Method]]):
+    """Classes of methods by id: those registered, then those that entry points offer.
+
+    Iterating and ``len`` read the names of entry points and import nothing; a look-up imports the entry point of that
+    name where the id is not registered.
+    """
+
+    def __init__(self, methods: Iterable[type[Method]] = ()) -> None:
+        self._registered: dict[str, type[Method]] = {}
+        for method in methods:
+            self.register(method)
+
+    def register(self, method: M) -> M:
+        """Add a class under its id, see :func:`register`."""
+        check_contract(method)
+        name = method.id
+        other = self._registered.setdefault(name, method)
+        if other is not method:
+            raise PlanError(
+                f"method {name!r} is registered twice, by {_place(other)} and {_place(method)}; give one another id"
+            )
+        return method
+
+    def with_role(self, role: str) -> tuple[str, ...]:
+        """Ids of the registered methods of a role."""
+        return tuple(name for name, method in self._registered.items() if method.role == role)
+
+    def __getitem__(self, name: str) -> type[Method]:
+        if name not in self._registered:
+            self.register(_imported(name))
+        return self._registered[name]
+
+    def __iter__(self) -> Iterator[str]:
+        offered = (entry.name for entry in metadata.entry_points(group=ENTRY_POINTS))
+        return iter(dict.fromkeys([*self._registered, *sorted(offered)]))
+
+    def __len__(self) -> int:
+        return len(list(iter(self)))
+
+
+def _imported(name: str) -> type[Method]:
+    """The class behind the entry point of this name.
 
     Raises:
-        PlanError: it is no method.
+        KeyError: there is none.
+        PlanError: there are several, its import fails, or it is the class of another id.
     """
-    for role, kinds in enumerate(_ROLES):
-        if isinstance(method, kinds):
-            return role
-    hint = f"write {method.__name__}(…)" if isinstance(method, type) else f"expected one of {', '.join(METHODS)}"
+    found = list(metadata.entry_points(group=ENTRY_POINTS, name=name)) if isinstance(name, str) else []
+    if not found:
+        raise KeyError(name)
+    if len({entry.value for entry in found}) > 1:
+        places = ", ".join(entry.value for entry in found)
+        raise PlanError(f"method {name!r} is registered twice, by the entry points {places}; uninstall one of them")
+    try:
+        method: type[Method] = found[0].load()
+    except Exception as error:
+        raise PlanError(
+            f"method {name!r} cannot be imported from {found[0].value}: {type(error).__name__}: {error}"
+        ) from error
+    if getattr(method, "id", None) != name:
+        raise PlanError(
+            f"the entry point {name!r} is {found[0].value}, whose id is {getattr(method, 'id', None)!r}; "
+            "an entry point has the id of its method as its name"
+        )
+    return method
+
+
+METHODS = Methods(_BUILT_IN)
+
+
+def register(method: M) -> M:
+    """Add the class of a method, so that plans may name it; also a decorator. The same class may be added again.
+
+    Raises:
+        PlanError: it is no frozen dataclass, lacks a part of :class:`~lightning_compress.plan.contract.Method`, or has
+            the id of another class.
+    """
+    return METHODS.register(method)
+
+
+def check_method(pattern: str, method: object) -> None:
+    """Raise a PlanError where something in the rule of this pattern is no instance of a registered class."""
+    kind = type(method)
+    name = getattr(kind, "id", None)
+    if isinstance(name, str) and METHODS.get(name) is kind:
+        return
+    if isinstance(method, type):
+        hint = f"write {method.__name__}(…)"
+    elif isinstance(name, str):
+        hint = f"register its class first: lightning_compress.plan.register({kind.__name__})"
+    else:
+        hint = f"expected one of {', '.join(METHODS)}"
     raise PlanError(f"rule {pattern!r}: {method!r} is no method; {hint}")
 
 
@@ -61,7 +166,7 @@ def method_from_config(config: Any) -> Method:
     parameters = {} if parameters is None else parameters
     check_keys(f"method {name!r}", parameters, {field.name for field in fields(method)})
     for field in fields(method):
-        if field.default is MISSING and field.name not in parameters:
+        if field.default is MISSING and field.default_factory is MISSING and field.name not in parameters:
             raise PlanError(f"method {name!r} has no {field.name}; write {name}: {{{field.name}: …}}")
     return method(**parameters)
 
@@ -81,3 +186,7 @@ def did_you_mean(given: Any, known: Iterable[str]) -> str:
     """A hint at the closest known name, or nothing."""
     close = difflib.get_close_matches(str(given), list(known), 1)
     return f" (did you mean {close[0]!r}?)" if close else ""
+
+
+def _place(method: type) -> str:
+    return f"{method.__module__}.{method.__qualname__}"

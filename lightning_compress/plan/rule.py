@@ -1,23 +1,16 @@
-"""One rule: which tensors, and what is done to them."""
+"""One rule: which tensors it selects, and the methods that treat them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from itertools import pairwise
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from lightning_compress.errors import PlanError
-from lightning_compress.plan.methods import (
-    QUANTIZERS,
-    Method,
-    QuantizerMethod,
-    check_keys,
-    method_from_config,
-    role_of,
-)
-from lightning_compress.prune import Prune
-from lightning_compress.quantize import Half, LowRank, Raw
+from lightning_compress.plan.contract import ROLES, Factoring, Method, Pruner
+from lightning_compress.plan.methods import METHODS, check_keys, check_method, method_from_config
+from lightning_compress.quantize import Quantizer, Raw, Storage
 from lightning_compress.weights import matches
 
 _SELECTORS: dict[str, Literal["name", "class"]] = {"tensors": "name", "class": "class"}
@@ -39,8 +32,8 @@ class Rule:
         optional: whether the rule may find nothing in a model.
 
     Raises:
-        PlanError: no methods, one twice, the wrong order, something that is no method, pruning before a
-            method that cannot hold zeros.
+        PlanError: no methods, two of one kind, the wrong order, something that is no method, pruning before a method
+            that does not hold zeros, factors before a quantizer that cannot take them.
     """
 
     pattern: str
@@ -59,13 +52,11 @@ class Rule:
             raise PlanError(f"rule {pattern!r} has no method; to keep the tensors exactly, write Raw()")
         if not isinstance(optional, bool):
             raise PlanError(f"rule {pattern!r}: optional is {optional!r}, write true or false")
-        roles = [role_of(pattern, method) for method in methods]
-        if any(first >= second for first, second in pairwise(roles)):
-            raise PlanError(
-                f"rule {pattern!r} has the methods {', '.join(m.id for m in methods)}; write at most one of each kind, "
-                f"in the order prune, low-rank, a quantizer ({', '.join(m.id for m in QUANTIZERS)}), half or raw"
-            )
+        for method in methods:
+            check_method(pattern, method)
+        _check_order(pattern, methods)
         _check_zeros(pattern, methods)
+        _check_factors(pattern, methods)
         for name, value in (
             ("pattern", pattern),
             ("methods", methods),
@@ -75,24 +66,27 @@ class Rule:
             object.__setattr__(self, name, value)
 
     @property
-    def prune(self) -> Prune | None:
+    def prune(self) -> Pruner | None:
         """The pruning method, if any."""
-        return next((m for m in self.methods if isinstance(m, Prune)), None)
+        return cast("Pruner | None", self._with_role("prune"))
 
     @property
-    def low_rank(self) -> LowRank | None:
+    def factoring(self) -> Factoring | None:
         """The method that factors matrices, if any."""
-        return next((m for m in self.methods if isinstance(m, LowRank)), None)
+        return cast("Factoring | None", self._with_role("factor"))
 
     @property
-    def quantizer(self) -> QuantizerMethod | None:
+    def quantizer(self) -> Quantizer | None:
         """The quantizer, if any."""
-        return next((m for m in self.methods if isinstance(m, QUANTIZERS)), None)
+        return cast("Quantizer | None", self._with_role("quantize"))
 
     @property
-    def storage(self) -> Half | Raw:
-        """How values are kept that no codebook holds."""
-        return next((m for m in self.methods if isinstance(m, (Half, Raw))), Raw())
+    def storage(self) -> Storage:
+        """How the values are kept that the quantizer leaves out, and all values where there is no quantizer."""
+        return cast("Storage | None", self._with_role("store")) or Raw()
+
+    def _with_role(self, role: str) -> Method | None:
+        return next((method for method in self.methods if method.role == role), None)
 
     def selects(self, names: Sequence[str], classes: Sequence[str]) -> bool:
         """Whether the rule covers a tensor that goes by these names and classes (its own and of those tied to it)."""
@@ -132,13 +126,35 @@ class Rule:
         )
 
 
+def _check_order(pattern: str, methods: Sequence[Method]) -> None:
+    """Raise a PlanError where two methods have one role, or the roles are not in their order."""
+    places = [ROLES.index(method.role) for method in methods]
+    if any(first >= second for first, second in pairwise(places)):
+        prune, factor, quantize, store = (METHODS.with_role(role) for role in ROLES)
+        raise PlanError(
+            f"rule {pattern!r} has the methods {', '.join(m.id for m in methods)}; write at most one of each kind, in "
+            f"the order {' or '.join(prune)}, {' or '.join(factor)}, a quantizer ({', '.join(quantize)}), "
+            f"{' or '.join(store)}"
+        )
+
+
 def _check_zeros(pattern: str, methods: Sequence[Method]) -> None:
-    """Raise a PlanError where pruning stands before a method that would make something else of its zeros."""
-    if not isinstance(methods[0], Prune):
+    """Raise a PlanError where a method after pruning does not keep the zeros."""
+    if methods[0].role != "prune":
         return
     for method in methods[1:]:
-        if isinstance(method, LowRank) or (isinstance(method, QUANTIZERS) and not method.holds_zero):
+        if not method.holds_zero:
             raise PlanError(
                 f"rule {pattern!r}: {method.id} cannot hold the zeros that prune makes; leave one of the two out, or "
                 "take a quantizer that holds zeros, such as interval"
             )
+
+
+def _check_factors(pattern: str, methods: Sequence[Method]) -> None:
+    """Raise a PlanError where the quantizer after a factoring does not take its factors."""
+    by_role = {method.role: method for method in methods}
+    if {"factor", "quantize"} <= set(by_role) and not cast("Quantizer", by_role["quantize"]).takes_factors:
+        raise PlanError(
+            f"rule {pattern!r}: {by_role['quantize'].id} takes no factors, which {by_role['factor'].id} makes; "
+            "take another quantizer, such as k-means"
+        )

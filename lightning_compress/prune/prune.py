@@ -18,7 +18,7 @@ from lightning_compress.errors import PlanError
 from lightning_compress.weights import standard_deviation
 from lightning_compress.weights.magnitude import Cut, key_of, needs_double, smallest
 
-Scope = Literal["class-blind", "class-uniform", "class-distribution", "threshold"]
+Scheme = Literal["class-blind", "class-uniform", "class-distribution", "threshold"]
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,8 @@ class Prune:
             - ``threshold``: |w| < amount.
         scope: one of the four.
 
-    A fraction of n weights is rounded down and met exactly; ties fall in the order of the tensors and their elements.
+    A fraction of n weights is rounded down to a whole number, which is pruned exactly. Of weights of equal magnitude
+    the first in the order of the tensors and their elements are pruned.
     All floating-point weights under the rule count, biases and norms too. NaN and infinity are never pruned.
 
     Raises:
@@ -42,14 +43,16 @@ class Prune:
     """
 
     id: ClassVar[str] = "prune"
+    role: ClassVar[str] = "prune"
     lossy: ClassVar[bool] = True
+    holds_zero: ClassVar[bool] = True
 
     amount: float
-    scope: Scope = "class-blind"
+    scope: Scheme = "class-blind"
 
     def __post_init__(self) -> None:
-        if self.scope not in get_args(Scope):
-            raise PlanError(f"Prune: scope {self.scope!r} is unknown; write one of {', '.join(get_args(Scope))}")
+        if self.scope not in get_args(Scheme):
+            raise PlanError(f"Prune: scope {self.scope!r} is unknown; write one of {', '.join(get_args(Scheme))}")
         if isinstance(self.amount, bool) or not isinstance(self.amount, (int, float)):
             raise PlanError(f"Prune: amount is {self.amount!r}, expected a number such as 0.15")
         object.__setattr__(self, "amount", float(self.amount))
@@ -62,6 +65,20 @@ class Prune:
     def is_fraction(self) -> bool:
         """Whether ``amount`` is a share of the weights rather than a bound on |w|."""
         return self.scope in ("class-blind", "class-uniform")
+
+    @property
+    def share(self) -> float | None:
+        """The share of the weights that is set to 0; None where ``amount`` is a bound."""
+        return self.amount if self.is_fraction else None
+
+    @property
+    def label(self) -> str:
+        """The share in percent, or the bound."""
+        return f"prune {self.amount:g}" if self.share is None else f"prune {100 * self.share:g} %"
+
+    def scaled(self, factor: float) -> Prune:
+        """Itself: it has no step."""
+        return self
 
     def group(self, name: str, class_name: str) -> str:
         """Key of the weights that are ranked together with this tensor."""

@@ -1,4 +1,4 @@
-"""What stands for one tensor in a file: integer streams, and how they become the tensor again."""
+"""The contract of a payload: one tensor as integer streams in a file, and how they become the tensor again."""
 
 from __future__ import annotations
 
@@ -49,10 +49,32 @@ class StreamSpec:
             )
 
 
+@dataclass(frozen=True, eq=False)
+class NonZeros:
+    """The elements of a payload that are not 0, apart from their places.
+
+    Attributes:
+        positions: ``[m]``, int64, rising: where they stand in the flat tensor.
+        values: payload of the ``[m]`` elements.
+        shape: sizes of the whole tensor.
+        has_zero_symbol: whether the payload codes 0 as one of its indices, so that zeros cost it their entropy rather
+            than a whole word each.
+    """
+
+    positions: NDArray[np.int64]
+    values: Payload
+    shape: tuple[int, ...]
+    has_zero_symbol: bool
+
+
 class Payload(Protocol):
     """The stored form of one tensor.
 
-    ``layout`` tells the streams from the parameters alone, so that a reader can check every size before it allocates.
+    ``layout`` computes the streams from the parameters alone, so that a reader can check every size before it
+    allocates.
+
+    Attributes:
+        kind: its name in files, never reused for another form.
     """
 
     kind: ClassVar[str]
@@ -67,6 +89,10 @@ class Payload(Protocol):
 
     def restore(self) -> Tensor:
         """The tensor, in its shape and dtype."""
+        ...
+
+    def split_zeros(self) -> NonZeros | None:
+        """Positions and payload of the elements that are not 0; None where the payload is only stored whole."""
         ...
 
     @classmethod
@@ -95,7 +121,7 @@ class Payload(Protocol):
 
 
 def count_of(parameters: Mapping[str, Any], key: str, most: int) -> int:
-    """A whole number from 0 to ``most`` out of a file's parameters.
+    """A whole number from 0 to ``most`` among the parameters in a file.
 
     Raises:
         FormatError: it is missing, of another type or out of range.
@@ -104,6 +130,11 @@ def count_of(parameters: Mapping[str, Any], key: str, most: int) -> int:
     if type(value) is not int or not 0 <= value <= most:
         raise FormatError(f"parameter {key!r} is {value!r}, expected a whole number from 0 to {most}")
     return value
+
+
+def positions_of(mask: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """``[m]``: where a mask is true."""
+    return np.flatnonzero(mask).astype(np.int64, copy=False)
 
 
 def to_words(tensor: Tensor) -> Words:

@@ -1,15 +1,16 @@
-"""The contract of a quantizer: what a plan says, what a group of tensors gives, what one tensor becomes."""
+"""The contracts of a quantizer and of a storage: what stands in a plan, and what becomes of one tensor."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import ClassVar, Protocol
 
+import torch
 from torch import Tensor
 
 from lightning_compress.quantize.payload import Payload
 from lightning_compress.quantize.plain.half import HalfPayload
-from lightning_compress.quantize.plain.raw import RawPayload
+from lightning_compress.quantize.plain.raw import Raw, RawPayload
 
 
 class Storage(Protocol):
@@ -19,19 +20,39 @@ class Storage(Protocol):
         """The payload of a tensor of any dtype."""
         ...
 
+    def quantize(self, values: Tensor) -> Tensor:
+        """What ``store(values)`` restores to, element by element, as a new tensor on the same device."""
+        ...
+
 
 class FittedQuantizer(Protocol):
     """A quantizer whose parameters are known."""
 
     def store(self, tensor: Tensor, storage: Storage, *, pruned: Tensor | None = None, guide: object = None) -> Payload:
-        """The payload of one tensor. Whatever it cannot hold, NaN and infinity always, goes through ``storage``.
+        """The payload of one tensor. Weights that it cannot hold, always NaN and infinity, go through ``storage``.
 
         Args:
             tensor: a tensor of the group that was fitted, on the CPU; float16, bfloat16, float32 or float64.
-            storage: for what the quantizer leaves out.
+            storage: for the weights that the quantizer leaves out.
             pruned: ``[n]``, bool, the elements that come back as exact 0; None where none are pruned. Given only to
                 quantizers whose ``holds_zero`` is true.
             guide: what calibration measured for this tensor; quantizers that know no calibration leave it unused.
+        """
+        ...
+
+    def quantize(self, tensor: Tensor, storage: Storage | None = None, *, pruned: Tensor | None = None) -> Tensor:
+        """What ``store(tensor, storage, pruned=pruned)`` restores to, without making the payload.
+
+        On the CPU the result is equal bit for bit; on another device sums may be rounded otherwise, which can change a
+        scale by its last bits. No gradient flows through it.
+
+        Args:
+            tensor: as for :meth:`store`, on any device.
+            storage: for the weights that the quantizer leaves out; None leaves them as they are, as ``Raw()`` does.
+            pruned: as for :meth:`store`, on the device of the tensor.
+
+        Returns:
+            A new tensor of the same shape, dtype and device.
         """
         ...
 
@@ -41,15 +62,29 @@ class Quantizer(Protocol):
 
     Attributes:
         id: its name in plans.
+        role: ``quantize``.
         lossy: whether restored weights differ from their source.
+        takes_factors: whether ``LowRank`` may stand before it. Its payload then stands inside another, so it is one of
+            ``NESTABLE_PAYLOADS``.
     """
 
     id: ClassVar[str]
+    role: ClassVar[str]
     lossy: ClassVar[bool]
+    takes_factors: ClassVar[bool]
 
     @property
     def holds_zero(self) -> bool:
         """Whether pruned weights come back as exact 0, so that ``Prune`` may stand before it."""
+        ...
+
+    @property
+    def label(self) -> str:
+        """A short description with the main parameter, for tables and charts."""
+        ...
+
+    def scaled(self, factor: float) -> Quantizer:
+        """The quantizer with a step this many times as large; itself where it has no step."""
         ...
 
     def group(self, name: str, class_name: str) -> str:
@@ -59,6 +94,18 @@ class Quantizer(Protocol):
     def fit(self, tensors: Sequence[Tensor]) -> FittedQuantizer:
         """The parameters for one group of tensors, whose pruned weights are 0.
 
-        The tensors may be made anew each time that they are asked for, so a fit goes through them as seldom as it can.
+        The tensors may be made anew at each access, so a fit accesses them as rarely as it can.
         """
         ...
+
+
+def restored(fitted: FittedQuantizer, tensor: Tensor, storage: Storage | None, pruned: Tensor | None) -> Tensor:
+    """``quantize`` by way of the payload: for quantizers whose choice of indices runs on the CPU alone."""
+    on_cpu = None if pruned is None else pruned.cpu()
+    payload = fitted.store(tensor.detach().cpu(), storage or Raw(), pruned=on_cpu)
+    return payload.restore().to(tensor.device, copy=True)
+
+
+def with_outliers(values: Tensor, source: Tensor, is_outlier: Tensor, storage: Storage | None) -> Tensor:
+    """``values``, and where ``is_outlier`` the elements of ``source`` as the storage keeps them; all ``[n]``."""
+    return torch.where(is_outlier, source if storage is None else storage.quantize(source), values)

@@ -1,6 +1,6 @@
-"""A run or a file as one page that needs no network: tables, charts, plan."""
+"""A self-contained HTML page about a run or a file: tables, charts, plan."""
 
-from lightning_compress.report.collect import Findings, LeftOut, find
+from lightning_compress.report.contents import ReportContents, UnreadableFile, collect
 from lightning_compress.report.write import write_report
 
-__all__ = ["Findings", "LeftOut", "find", "write_report"]
+__all__ = ["ReportContents", "UnreadableFile", "collect", "write_report"]

@@ -1,4 +1,4 @@
-"""The exact weights a file was made from, where their checkpoint lies beside it."""
+"""The exact weights of a compressed file, from the checkpoint beside it."""
 
 from __future__ import annotations
 
@@ -9,24 +9,23 @@ from torch import Tensor
 
 from lightning_compress.archive import Manifest
 from lightning_compress.errors import WeightsError
-from lightning_compress.search.evaluate.evaluation import exact_tensors
 from lightning_compress.weights import Weight, Weights
 
 
-def exact_beside(file: Path, manifest: Manifest) -> tuple[Mapping[str, Tensor] | None, str]:
-    """Name → exact tensor, and a sentence that says where they are from or why there are none.
+def find_exact_weights(file: Path, manifest: Manifest) -> tuple[Mapping[str, Tensor] | None, str]:
+    """Name → exact tensor, or None; and a sentence that names the source, or the reason why there is none.
 
-    They count only if their fingerprint is the one in the file: a checkpoint of the same name may be of another step.
+    The fingerprint of the weights must be the one in the file: the checkpoint of this name may be of another step.
 
     Args:
         file: the compressed file; ``run/last.safetensors`` belongs to ``run/last.ckpt`` or ``run/last``.
-        manifest: what it says of itself.
+        manifest: the manifest of the file.
     """
     checkpoint = next((path for path in (file.with_suffix(".ckpt"), file.with_suffix("")) if path.exists()), None)
     if checkpoint is None:
         return None, "The exact checkpoint does not lie beside the file."
     try:
-        tensors = exact_tensors(Weights.from_checkpoint(checkpoint))
+        tensors = Weights.from_checkpoint(checkpoint).state_dict()
     except WeightsError as error:
         return None, f"The exact checkpoint was not taken: {error}"
     if all(entry.name in tensors for entry in manifest.entries):

@@ -1,4 +1,4 @@
-"""Findings → one HTML page. All that files say is escaped, and the page may load nothing and run nothing."""
+"""Renders the contents of a report as one HTML page. Texts from files are escaped; the page loads and runs nothing."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ import yaml
 
 from lightning_compress.charts.style import bytes_text
 from lightning_compress.errors import ChartError
-from lightning_compress.report.collect import Findings
-from lightning_compress.report.examine import Distance, Examined
-from lightning_compress.report.pictures import Pictures
-from lightning_compress.report.scores import Scores, facts
+from lightning_compress.report.contents import ReportContents
+from lightning_compress.report.file_statistics import FileStatistics, RestorationError
+from lightning_compress.report.page_charts import PageCharts
+from lightning_compress.report.scores import Scores, flat_metrics
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 MARK = '<!doctype html>\n<meta name="generator" content="lightning-compress">'
 
 
-def environment() -> Environment:
-    """What the page is made with.
+def template_environment() -> Environment:
+    """The Jinja environment with the filters of the page.
 
     Raises:
         ChartError: jinja2 is not installed.
@@ -32,55 +32,57 @@ def environment() -> Environment:
         from jinja2 import Environment, PackageLoader, StrictUndefined
     except ModuleNotFoundError as error:
         raise ChartError("a report needs jinja2: pip install lightning-compress[charts]") from error
-    made = Environment(
+    environment = Environment(
         loader=PackageLoader("lightning_compress.report"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters.update(count=_count, size=bytes_text, share=_share, number=_number, error=_error, breakable=_breakable)
-    return made
+    environment.filters.update(
+        count=_count, size=bytes_text, share=_share, number=_number, error=_error, breakable=_breakable
+    )
+    return environment
 
 
-def page(findings: Findings) -> str:
-    """The page.
+def render_page(contents: ReportContents) -> str:
+    """The page as HTML.
 
     Raises:
         ChartError: jinja2 or matplotlib is not installed.
     """
-    made = environment()
-    made.filters["below"] = lambda path: _below(path, findings.source)
-    template = made.get_template("page.html")
-    files = [_File(each) for each in findings.files]
+    environment = template_environment()
+    environment.filters["relative"] = lambda path: _relative(path, contents.source)
+    template = environment.get_template("page.html")
+    files = [_FileView(each) for each in contents.files]
     return template.render(
-        found=findings,
+        contents=contents,
         files=files,
         scored=any(not math.isnan(each.scores.before + each.scores.after) for each in files),
-        pictures=Pictures(),
+        charts=PageCharts(),
         mark=_markup(MARK),
         style=_markup(resources.files(__package__).joinpath("templates/style.css").read_text("utf-8")),
     )
 
 
-class _File:
-    """A file as the template asks for it."""
+class _FileView:
+    """A file as the template uses it."""
 
-    def __init__(self, file: Examined) -> None:
+    def __init__(self, file: FileStatistics) -> None:
         self.file = file
         self.scores = Scores.of(file.manifest.metrics)
-        self.facts = facts(file.manifest.metrics)
+        self.metrics = flat_metrics(file.manifest.metrics)
         self.plan = yaml.safe_dump(dict(file.manifest.plan), sort_keys=False, allow_unicode=True)
-        self.hyper_parameters = facts(file.manifest.hyper_parameters)
+        self.hyper_parameters = flat_metrics(file.manifest.hyper_parameters)
 
-    def distance(self, *, class_name: str | None = None, tensor: str | None = None) -> Distance | None:
-        """Of a class, a tensor, or all; None without the exact weights."""
-        known = self.file.distances
-        if not known:
+    def error(self, *, class_name: str | None = None, tensor: str | None = None) -> RestorationError | None:
+        """The error of a class, a tensor, or the whole file; None without the exact weights."""
+        errors = self.file.errors
+        if not errors:
             return None
         entries = self.file.manifest.entries
-        return Distance.total(
-            known[entry.name]
+        return RestorationError.total(
+            errors[entry.name]
             for entry in entries
             if class_name in (None, entry.class_name) and tensor in (None, entry.name)
         )
@@ -92,13 +94,13 @@ def _markup(text: str) -> Any:
     return Markup(text)
 
 
-def _below(path: Path, folder: Path) -> str:
-    """A path as seen from the folder of the run."""
+def _relative(path: Path, folder: Path) -> str:
+    """The path relative to the folder of the run."""
     return str(path.relative_to(folder)) if path.is_relative_to(folder) and path != folder else str(path)
 
 
 def _breakable(name: str) -> Any:
-    """A name that lines may break behind its dots."""
+    """The name with a line break opportunity after each dot."""
     return _markup(".<wbr>").join(name.split("."))
 
 

@@ -1,4 +1,4 @@
-"""What a file says of its scores and of the search that made it."""
+"""Scores and search results in the metrics of a file."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ from dataclasses import dataclass
 from typing import Any
 
 from lightning_compress.errors import FormatError, SearchError
-from lightning_compress.report.values import mapping, number
+from lightning_compress.report.json_values import mapping, number
 from lightning_compress.search.record.frontier import Frontier
-from lightning_compress.search.record.record import KEY
+from lightning_compress.search.record.manifest_metrics import KEY
 
 _NO_POINTS = Frontier(())
 
 
 @dataclass(frozen=True)
 class Scores:
-    """Scores in a file's metrics; NaN where it holds none.
+    """Scores in the metrics of a file; NaN if there are none.
 
     Attributes:
-        before: of the exact weights.
-        after: of the file.
-        drop: how much is lost.
-        interval: ends of the interval of the drop.
-        frontier: the candidates of the search that none beat.
+        before: score of the exact weights.
+        after: score of the file.
+        drop: difference between the two.
+        interval: confidence interval of the drop.
+        frontier: the Pareto-optimal candidates of the search.
     """
 
     before: float
@@ -36,9 +36,9 @@ class Scores:
 
     @classmethod
     def of(cls, metrics: Mapping[str, Any]) -> Scores:
-        """Those in the metrics of a file; what is not as it should be counts as not there."""
-        found = metrics.get(KEY)
-        search = found if isinstance(found, Mapping) else {}
+        """The scores in the metrics of a file; invalid values count as missing."""
+        record = metrics.get(KEY)
+        search = record if isinstance(record, Mapping) else {}
         ends = search.get("interval")
         low, high = ends if isinstance(ends, (list, tuple)) and len(ends) == 2 else (None, None)
         points = _NO_POINTS
@@ -53,9 +53,9 @@ class Scores:
         )
 
 
-def facts(metrics: Mapping[str, Any]) -> dict[str, str]:
-    """All else that a file's metrics say, one line each: ``search/evaluations`` → ``17``."""
-    return {name: _shown(value) for name, value in _flat(metrics, "") if name != f"{KEY}/frontier"}
+def flat_metrics(metrics: Mapping[str, Any]) -> dict[str, str]:
+    """All metrics except the frontier, flattened and formatted: ``search/evaluations`` → ``17``."""
+    return {name: _format(value) for name, value in _flat(metrics, "") if name != f"{KEY}/frontier"}
 
 
 def _flat(values: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
@@ -66,9 +66,9 @@ def _flat(values: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
             yield f"{prefix}{name}", value
 
 
-def _shown(value: Any) -> str:
+def _format(value: Any) -> str:
     if isinstance(value, (list, tuple)):
-        return ", ".join(_shown(each) for each in value)
+        return ", ".join(_format(each) for each in value)
     return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 

@@ -1,4 +1,4 @@
-"""What the layer sensitivity callback measured: a score for each class of weights and each strength."""
+"""Reads the record of the layer sensitivity callback: a score for each class of weights and each strength."""
 
 from __future__ import annotations
 
@@ -7,25 +7,25 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from lightning_compress.report.values import Table, items, mapping, number, read_object, table, text
+from lightning_compress.report.json_values import Table, items, mapping, number, read_object, table, text
 
 
 @dataclass(frozen=True)
-class Sensitivity:
-    """One measurement; what was not measured is NaN.
+class SensitivityRecord:
+    """The content of one ``sensitivity.json``; values that were not measured are NaN.
 
     Attributes:
-        source: the file it was read from.
+        source: the file.
         measure: name of the metric or loss.
-        higher_is_better: whether more of it is better.
-        baseline: its value with the exact weights.
-        step: of the training.
+        higher_is_better: False for a loss.
+        baseline: value of the measure with the exact weights.
+        step: global step of the training.
         strengths: names of the columns.
         classes: names of the rows.
-        scores: ``[classes, strengths]``, the measure with that class alone compressed.
-        bytes: ``[classes, strengths]``, of the class.
-        estimates: name → ``[classes, strengths]``, cheap stand-ins for the measure.
-        rank_correlation: name of an estimate → its rank correlation with what was measured, −1 to 1.
+        scores: ``[classes, strengths]``, the measure with only that class compressed.
+        bytes: ``[classes, strengths]``, bytes of the class.
+        estimates: name → ``[classes, strengths]``, estimates that need no evaluation.
+        rank_correlation: name of an estimate → its rank correlation with the measured drop, −1 to 1.
         largest_ratio: class → the largest pruning ratio that keeps the measure, 0 to 1.
     """
 
@@ -43,51 +43,51 @@ class Sensitivity:
     largest_ratio: Mapping[str, float]
 
     @classmethod
-    def read(cls, path: Path) -> Sensitivity:
-        """The measurement in a file that the callback wrote.
+    def read(cls, path: Path) -> SensitivityRecord:
+        """The record in a file that the callback wrote.
 
         Raises:
-            FormatError: it is another file, or its tables do not fit each other.
-            OSError: it cannot be read.
+            FormatError: the file has other content, or its tables have different shapes.
+            OSError: the file cannot be read.
         """
-        found = read_object(path)
+        document = read_object(path)
 
-        def say(key: str) -> str:
+        def location(key: str) -> str:
             return f"{path}: {key}"
 
-        classes = tuple(text(name, say("classes")) for name in items(found.get("classes"), say("classes")))
+        classes = tuple(text(name, location("classes")) for name in items(document.get("classes"), location("classes")))
         strengths = tuple(
-            text(mapping(each, say("strengths")).get("label"), say("strengths"))
-            for each in items(found.get("strengths"), say("strengths"))
+            text(mapping(each, location("strengths")).get("label"), location("strengths"))
+            for each in items(document.get("strengths"), location("strengths"))
         )
         shape = len(classes), len(strengths)
-        none = [[None] * shape[1]] * shape[0]
+        missing = [[None] * shape[1]] * shape[0]
         return cls(
             source=path,
-            measure=text(found.get("measure"), say("measure")) or "score",
-            higher_is_better=found.get("higher_is_better", True) is True,
-            baseline=number(found.get("baseline"), say("baseline")),
-            step=number(found.get("step"), say("step")),
+            measure=text(document.get("measure"), location("measure")) or "score",
+            higher_is_better=document.get("higher_is_better", True) is True,
+            baseline=number(document.get("baseline"), location("baseline")),
+            step=number(document.get("step"), location("step")),
             strengths=strengths,
             classes=classes,
-            scores=table(found.get("scores"), say("scores"), *shape),
-            bytes=table(found.get("bytes", none), say("bytes"), *shape),
+            scores=table(document.get("scores"), location("scores"), *shape),
+            bytes=table(document.get("bytes", missing), location("bytes"), *shape),
             estimates={
-                name: table(values, say(f"estimates[{name!r}]"), *shape)
-                for name, values in mapping(found.get("estimates"), say("estimates")).items()
+                name: table(values, location(f"estimates[{name!r}]"), *shape)
+                for name, values in mapping(document.get("estimates"), location("estimates")).items()
             },
-            rank_correlation=_numbers(found.get("rank_correlation"), say("rank_correlation")),
-            largest_ratio=_numbers(found.get("largest_ratio"), say("largest_ratio")),
+            rank_correlation=_numbers(document.get("rank_correlation"), location("rank_correlation")),
+            largest_ratio=_numbers(document.get("largest_ratio"), location("largest_ratio")),
         )
 
     @property
     def losses(self) -> Table:
-        """``[classes, strengths]``: how much worse than the exact weights; below 0 where it is better."""
+        """``[classes, strengths]``: how much worse than with the exact weights; negative if better."""
         sign = 1.0 if self.higher_is_better else -1.0
         return tuple(tuple(sign * (self.baseline - score) for score in row) for row in self.scores)
 
     def ranking(self) -> dict[str, float]:
-        """Class → its mean loss over the strengths that were measured, the largest first; NaN, last, where none was."""
+        """Class → mean drop over the measured strengths, the largest first; classes without any come last, with NaN."""
         means = {name: _mean(row) for name, row in zip(self.classes, self.losses, strict=True)}
         return dict(sorted(means.items(), key=lambda each: (math.isnan(each[1]), -each[1])))
 

@@ -1,4 +1,4 @@
-"""Curves of a training, from the metrics file of Lightning's ``CSVLogger``."""
+"""Reads the training curves from the metrics file of Lightning's ``CSVLogger``."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 from lightning_compress.errors import FormatError
 
 NAME = "metrics.csv"
-_MOST = 300  # points of a curve; more would not be seen
+_MAX_POINTS = 300  # of a curve; more would not be visible
 _OURS = re.compile(r"(compression|quality)/[^/]+$")
 _VALIDATION = re.compile(r"(val|valid|validation)([_/].*)?")
 _LOSS = re.compile(r"(.*[_/])?loss")
@@ -24,9 +24,9 @@ class Panel:
     """Curves that share axes.
 
     Attributes:
-        title: what stands above.
+        title: title of the panel.
         curves: name → points ``(step, value)``.
-        intervals: name of a curve → ``(low, high)`` for each of its points.
+        intervals: name of a curve → ``(low, high)`` for each point.
     """
 
     title: str
@@ -35,19 +35,19 @@ class Panel:
 
 
 @dataclass(frozen=True)
-class Training:
+class TrainingCurves:
     """The curves of one metrics file."""
 
     source: Path
     panels: tuple[Panel, ...]
 
     @classmethod
-    def read(cls, path: Path) -> Training:
-        """The curves in a file: losses, other validation metrics, and what concerns compressed files as a whole.
+    def read(cls, path: Path) -> TrainingCurves:
+        """The curves in a file: losses, other validation metrics, and metrics of whole compressed files.
 
         Raises:
-            FormatError: it has no column ``step``, or is not text.
-            OSError: it cannot be read.
+            FormatError: the file has no column ``step``, or is not text.
+            OSError: the file cannot be read.
         """
         curves = _read(path)
         losses = {name: curve for name, curve in curves.items() if _LOSS.fullmatch(name)}
@@ -58,7 +58,7 @@ class Training:
 
 
 def _panels(curves: Mapping[str, Curve], ordered: Sequence[str]) -> Iterator[Panel]:
-    """A panel a name; compressed beside exact, and the ends of an interval with what they belong to."""
+    """One panel per metric: its values with exact and compressed weights, and its confidence interval."""
     taken: set[str] = set()
     for name in ordered:
         low, high = curves.get(f"{name}_low"), curves.get(f"{name}_high")
@@ -79,7 +79,7 @@ def _steps(curve: Curve) -> list[float]:
 
 
 def _read(path: Path) -> dict[str, Curve]:
-    """Name → its points, by rising steps, without gaps and without values that are not finite."""
+    """Name → its points with finite values, in the order of the steps."""
     curves: dict[str, Curve] = {}
     try:
         with path.open(newline="", encoding="utf-8") as file:
@@ -94,7 +94,7 @@ def _read(path: Path) -> dict[str, Curve]:
                         curves.setdefault(name, []).append((step, value))
     except (UnicodeDecodeError, csv.Error) as error:
         raise FormatError(f"{path} is not a metrics file of Lightning's CSVLogger: {error}") from error
-    return {name: _thinned(sorted(curve)) for name, curve in curves.items()}
+    return {name: _subsampled(sorted(curve)) for name, curve in curves.items()}
 
 
 def _value(cell: object) -> float:
@@ -105,7 +105,7 @@ def _value(cell: object) -> float:
     return value if math.isfinite(value) else math.nan
 
 
-def _thinned(curve: Curve) -> Curve:
-    """At most so many of the points, evenly chosen, the last among them."""
-    stride = -(-len(curve) // _MOST)
+def _subsampled(curve: Curve) -> Curve:
+    """At most ``_MAX_POINTS`` points, evenly spaced, including the last."""
+    stride = -(-len(curve) // _MAX_POINTS)
     return curve if stride <= 1 else curve[::-stride][::-1]

@@ -1,4 +1,4 @@
-"""What the translation quality callback measured: BLEU of exact and compressed weights, and sample sentences."""
+"""Reads the record of the translation quality callback: BLEU of exact and compressed weights, sample sentences."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lightning_compress.report.values import items, mapping, number, read_object, text
-from lightning_compress.report.word_differences import Run, marked
+from lightning_compress.report.json_values import items, mapping, number, read_object, text
+from lightning_compress.report.word_differences import WordRun, word_runs
 
 
 @dataclass(frozen=True)
@@ -21,28 +21,28 @@ class Sample:
     compressed: str
 
     @property
-    def exact_words(self) -> list[Run]:
-        """The exact translation; marked is what the compressed one has otherwise."""
-        return marked(self.exact, self.compressed)
+    def exact_words(self) -> list[WordRun]:
+        """The translation with exact weights; runs that the other translation does not have are marked."""
+        return word_runs(self.exact, self.compressed)
 
     @property
-    def compressed_words(self) -> list[Run]:
-        """The compressed translation; marked is what the exact one has otherwise."""
-        return marked(self.compressed, self.exact)
+    def compressed_words(self) -> list[WordRun]:
+        """The translation with compressed weights; runs that the other translation does not have are marked."""
+        return word_runs(self.compressed, self.exact)
 
 
 @dataclass(frozen=True)
-class Translations:
-    """One measurement; what was not measured is NaN.
+class TranslationRecord:
+    """The content of one ``translations.json``; values that were not measured are NaN.
 
     Attributes:
-        source: the file it was read from.
-        step: of the training.
-        signature: sacrebleu's, which says how BLEU was computed.
+        source: the file.
+        step: global step of the training.
+        signature: signature of sacrebleu, which states how BLEU was computed.
         bleu: with the exact and with the compressed weights, 0 to 100.
         chrf: likewise.
-        drop: BLEU lost, and the ends of its interval.
-        samples: some sentences.
+        drop: drop in BLEU, and its confidence interval.
+        samples: sample sentences.
     """
 
     source: Path
@@ -55,39 +55,39 @@ class Translations:
 
     @property
     def compared(self) -> bool:
-        """Whether there were compressed weights to translate with."""
+        """Whether compressed weights were measured too."""
         return not math.isnan(self.bleu[1])
 
     @classmethod
-    def read(cls, path: Path) -> Translations:
-        """The measurement in a file that the callback wrote.
+    def read(cls, path: Path) -> TranslationRecord:
+        """The record in a file that the callback wrote.
 
         Raises:
-            FormatError: it is another file.
-            OSError: it cannot be read.
+            FormatError: the file has other content.
+            OSError: the file cannot be read.
         """
-        found = read_object(path)
+        document = read_object(path)
 
         def value(key: str) -> float:
-            return number(found.get(key), f"{path}: {key}")
+            return number(document.get(key), f"{path}: {key}")
 
-        drop = items(found.get("drop") or [None] * 3, f"{path}: drop", 3)
-        value_, low, high = (number(each, f"{path}: drop") for each in drop)
-        samples = items(found.get("samples"), f"{path}: samples")
+        drop = items(document.get("drop") or [None] * 3, f"{path}: drop", 3)
+        drop_value, low, high = (number(each, f"{path}: drop") for each in drop)
+        samples = items(document.get("samples"), f"{path}: samples")
         return cls(
             source=path,
             step=value("step"),
-            signature=text(found.get("signature"), f"{path}: signature"),
+            signature=text(document.get("signature"), f"{path}: signature"),
             bleu=(value("bleu_exact"), value("bleu_compressed")),
             chrf=(value("chrf_exact"), value("chrf_compressed")),
-            drop=(value_, low, high),
-            samples=tuple(_sample(each, f"{path}: samples[{place}]") for place, each in enumerate(samples)),
+            drop=(drop_value, low, high),
+            samples=tuple(_sample(each, f"{path}: samples[{index}]") for index, each in enumerate(samples)),
         )
 
 
 def _sample(value: Any, what: str) -> Sample:
-    found = mapping(value, what)
+    sample = mapping(value, what)
     source, reference, exact, compressed = (
-        text(found.get(key), f"{what}: {key}") for key in ("source", "reference", "exact", "compressed")
+        text(sample.get(key), f"{what}: {key}") for key in ("source", "reference", "exact", "compressed")
     )
     return Sample(source, reference, exact, compressed)

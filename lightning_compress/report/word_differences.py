@@ -6,24 +6,24 @@ from difflib import SequenceMatcher
 from typing import NamedTuple
 
 
-class Run(NamedTuple):
-    """Words that stand next to each other, and whether the other sentence has others in their place."""
+class WordRun(NamedTuple):
+    """Consecutive words, and whether they differ from the words of the other sentence at this place."""
 
     text: str
     differs: bool
 
 
-def marked(sentence: str, other: str) -> list[Run]:
-    """A sentence in runs of words that are also in the other sentence, in the same order, and of words that are not.
+def word_runs(sentence: str, other: str) -> list[WordRun]:
+    """The words of a sentence, grouped into runs that an alignment with the other sentence matches or does not match.
 
-    >>> marked("a small red dog", "a red cat")
-    [Run(text='a', differs=False), Run(text='small', differs=True), Run(text='red', differs=False), \
-Run(text='dog', differs=True)]
+    >>> word_runs("a small red dog", "a red cat")
+    [WordRun(text='a', differs=False), WordRun(text='small', differs=True), WordRun(text='red', differs=False), \
+WordRun(text='dog', differs=True)]
     """
     words = sentence.split()
     matcher = SequenceMatcher(None, words, other.split(), autojunk=False)
     return [
-        Run(" ".join(words[start:end]), operation != "equal")
+        WordRun(" ".join(words[start:end]), operation != "equal")
         for operation, start, end, _, _ in matcher.get_opcodes()
         if start < end
     ]

@@ -1,4 +1,4 @@
-"""State of the running process: random numbers, threads, snapshots of modules; progress bars in ``progress``."""
+"""State of the running process: random state, threads, module snapshots, and progress bars (in ``progress``)."""
 
 from lightning_compress.runtime.random_state import preserved_random_state, snapshot_random_state
 from lightning_compress.runtime.snapshot import ModuleSnapshot, TensorCopies, preserved_module

@@ -1,4 +1,4 @@
-"""Progress of what takes many evaluations, on a terminal."""
+"""Progress bar and spinner on the terminal."""
 
 from __future__ import annotations
 
@@ -12,8 +12,12 @@ Advance = Callable[[int, str], None]
 
 
 @contextmanager
-def progress_bar(wanted: bool, evaluations: int, title: str = "searching") -> Iterator[Advance]:
-    """A bar on the error stream, where that is a terminal; gives the function that moves it: evaluations, a text."""
+def progress_bar(enabled: bool, evaluations: int, title: str = "searching") -> Iterator[Advance]:
+    """A progress bar on the error stream, shown only if that is a terminal.
+
+    Yields:
+        A function that updates the bar, called with the number of completed evaluations and a text.
+    """
     console = Console(stderr=True)
     columns = (
         TextColumn(title),
@@ -23,17 +27,19 @@ def progress_bar(wanted: bool, evaluations: int, title: str = "searching") -> It
         TimeElapsedColumn(),
         TextColumn("{task.description}"),
     )
-    with Progress(*columns, console=console, transient=True, disable=not wanted or not console.is_terminal) as progress:
+    with Progress(
+        *columns, console=console, transient=True, disable=not enabled or not console.is_terminal
+    ) as progress:
         task = progress.add_task("", total=evaluations)
         yield lambda done, text: progress.update(task, completed=done, description=text)
 
 
 @contextmanager
-def spinner(wanted: bool, what: str) -> Iterator[None]:
-    """A sign of life on the error stream, where that is a terminal, for work that does not know its length."""
+def spinner(enabled: bool, text: str) -> Iterator[None]:
+    """A spinner on the error stream for work of unknown length, shown only if that is a terminal."""
     console = Console(stderr=True)
-    if not wanted or not console.is_terminal:
+    if not enabled or not console.is_terminal:
         yield
         return
-    with console.status(what):
+    with console.status(text):
         yield

@@ -1,4 +1,4 @@
-"""Random number generators left as they were."""
+"""Snapshot and restoration of the random state of Python, NumPy and torch."""
 
 from __future__ import annotations
 
@@ -12,10 +12,9 @@ import torch
 
 @contextmanager
 def preserved_random_state() -> Iterator[None]:
-    """Put the random state of Python, NumPy and torch (CPU and CUDA) back afterwards, also after an error.
+    """A context that restores the random state of Python, NumPy and torch (CPU and CUDA), also after an error.
 
-    A hook of the user's module, an evaluation or a logger may draw random numbers where a run without it would draw
-    none.
+    Code of the user or of a logger that runs inside may draw random numbers without changing the training run.
     """
     restore = snapshot_random_state()
     try:
@@ -25,9 +24,9 @@ def preserved_random_state() -> Iterator[None]:
 
 
 def snapshot_random_state() -> Callable[[], None]:
-    """Note the random state of now; calling what is returned, as often as wanted, brings it back."""
+    """Save the random state; returns a function that restores it, and may be called any number of times."""
     python, numpy, cpu = random.getstate(), np.random.get_state(), torch.get_rng_state()  # noqa: NPY002
-    # A process that has not used CUDA yet has no state there, and asking for it would start it.
+    # Reading the state would initialise CUDA in a process that does not use it.
     cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else None  # type: ignore[no-untyped-call]
 
     def restore() -> None:

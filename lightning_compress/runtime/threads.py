@@ -1,4 +1,4 @@
-"""Threads of torch and of numpy while tensors are worked on a cache-sized piece at a time."""
+"""Limits torch and NumPy to one thread while tensors are processed in cache-sized chunks."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from threadpoolctl import ThreadpoolController
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Run operations of torch and matrix products of numpy on one core, and restore the settings.
+    """A context in which torch operators and NumPy matrix products use one core; restores the settings.
 
-    Each operation takes some microseconds: sharing it among cores gains little on an idle machine, and on a busy one
-    (a training run with its data workers) waiting for the other core makes it ten times slower. On one core sums are
-    added in one order, too: how many cores a machine has does not change what is written.
+    Each operation takes a few microseconds. More threads gain little on an idle machine, and on a busy one (a training
+    run with its data workers) waiting for them makes an operation ten times slower. One thread also adds in one fixed
+    order, so the written bytes do not depend on the number of cores.
     """
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -29,5 +29,5 @@ def one_thread() -> Iterator[None]:
 
 @cache
 def _libraries() -> ThreadpoolController:
-    """The libraries with threads of their own that are loaded: found once, since looking takes milliseconds."""
+    """The loaded libraries that have thread pools; cached, because finding them takes milliseconds."""
     return ThreadpoolController()

@@ -1,5 +1,6 @@
-"""Searching: the smallest file at an allowed loss, the best score in a budget, other sizes of a found plan."""
+"""Search for a plan: the smallest file at an allowed drop in score, the best score in a size, and other sizes later."""
 
+from lightning_compress.search.effort import EFFORTS
 from lightning_compress.search.evaluate import (
     Drop,
     Evaluate,
@@ -11,13 +12,21 @@ from lightning_compress.search.evaluate import (
     paired_drop,
     swapping,
 )
-from lightning_compress.search.families import Family, PlanFamily, uniform_families
+from lightning_compress.search.families import (
+    Family,
+    Observer,
+    PlanFamily,
+    calibrated_families,
+    input_guided_families,
+    uniform_families,
+)
 from lightning_compress.search.optimize import smallest
-from lightning_compress.search.record import Frontier, retarget, reuse
+from lightning_compress.search.record import Frontier, pareto_frontier, retarget, reuse
 from lightning_compress.search.sensitivity import Calibration
 from lightning_compress.search.sensitivity.layers import LayerSensitivities, Strength, layer_sensitivities
 
 __all__ = [
+    "EFFORTS",
     "Calibration",
     "Drop",
     "Evaluate",
@@ -25,14 +34,18 @@ __all__ = [
     "Family",
     "Frontier",
     "LayerSensitivities",
+    "Observer",
     "PlanFamily",
     "Score",
     "Strength",
     "Swapper",
     "bleu_score",
+    "calibrated_families",
     "evaluating",
+    "input_guided_families",
     "layer_sensitivities",
     "paired_drop",
+    "pareto_frontier",
     "retarget",
     "reuse",
     "smallest",

@@ -1,4 +1,4 @@
-"""How much a search may spend."""
+"""Effort: the limits of a search, by name."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ class Effort:
     """Limits of a search.
 
     Attributes:
-        evaluations: calls of ``evaluate`` at most, the two of the exact weights included.
-        tolerance: relative difference in bytes that is not worth an evaluation.
-        rounds: how often each part of the model is made stronger and weaker than the others, in a budget of bytes.
+        evaluations: the evaluation budget: calls of ``evaluate`` at most, the two of the exact weights included.
+        tolerance: relative difference in bytes that is too small for an evaluation.
+        rounds: of the coordinate search, where the size is given.
         recovery: batches of calibration data that each candidate of recovery is trained on; 0 for no recovery.
     """
 
@@ -32,11 +32,11 @@ EFFORTS = {
 
 
 def effort_of(name: str) -> Effort:
-    """The limits that go by a name.
+    """The limits of a name.
 
     Raises:
-        SearchError: it is not known.
+        SearchError: an unknown name.
     """
-    if name not in EFFORTS:
+    if not isinstance(name, str) or name not in EFFORTS:
         raise SearchError(f"effort={name!r} is not known: write {', '.join(map(repr, EFFORTS))}")
     return EFFORTS[name]

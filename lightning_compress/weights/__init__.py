@@ -1,6 +1,6 @@
 """What decoding needs of a trained model: classed, tie-free weights."""
 
-from lightning_compress.weights.bindings import Binding, bindings_of, parameters_of, summed_gradient
+from lightning_compress.weights.bindings import Binding, Owner, bindings_of, parameters_of, summed_gradient
 from lightning_compress.weights.classes import classify
 from lightning_compress.weights.magnitude import Cut, chunks, smallest, true_positions
 from lightning_compress.weights.matching import counterparts, load_into, match_state
@@ -13,6 +13,7 @@ from lightning_compress.weights.ties import Tie
 __all__ = [
     "Binding",
     "Cut",
+    "Owner",
     "Tie",
     "Weight",
     "Weights",

@@ -1,10 +1,13 @@
-"""Which parameters of a module hold the stored tensors, whatever they are called there and however they are tied."""
+"""Bindings between stored tensors and the parameters of a module that hold them.
+
+Parameters are found by their memory, so neither tied weights nor hooks that rename entries of the state dict matter.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -14,41 +17,59 @@ from lightning_compress.weights.state import Weights
 from lightning_compress.weights.ties import Tie
 
 
+class Owner(NamedTuple):
+    """A module and the attribute under which a parameter is registered there, such as an LSTM and ``weight_ih_l0``."""
+
+    module: nn.Module
+    attribute: str
+
+
 @dataclass(frozen=True, eq=False)
 class Binding:
     """A parameter that holds a stored tensor, or a view of it.
 
     Attributes:
-        parameter: of the module.
-        tie: which elements of the stored tensor it holds; None for all in order.
+        parameter: the parameter.
+        tie: which elements of the stored tensor the parameter holds; None for all, in order.
+        owners: where the parameter is registered, in the order of ``module.modules()``; more than one if modules share
+            it, as an embedding and an output projection do.
     """
 
     parameter: nn.Parameter
     tie: Tie | None
+    owners: tuple[Owner, ...]
+
+    @property
+    def module(self) -> nn.Module:
+        """The first module that owns the parameter."""
+        return self.owners[0].module
+
+    @property
+    def attribute(self) -> str:
+        """Name of the parameter in :attr:`module`."""
+        return self.owners[0].attribute
 
     @torch.no_grad()
     def load(self, stored: Tensor) -> None:
-        """Give the parameter its elements of the stored tensor."""
+        """Copy the parameter's elements of the stored tensor into the parameter."""
         self.parameter.copy_(stored if self.tie is None else self.tie.view(stored.contiguous()))
 
     def add_gradient(self, gradient: Tensor, total: Tensor) -> None:
-        """Add the gradient of the parameter to that of the stored tensor, which is contiguous."""
+        """Add the gradient of the parameter to ``total``, the contiguous gradient of the stored tensor."""
         if self.tie is None:
             total += gradient
         else:
-            places = torch.arange(total.numel(), device=total.device)
-            taken = places.as_strided(self.tie.shape, self.tie.stride, self.tie.offset)
-            total.view(-1).index_add_(0, taken.reshape(-1), gradient.reshape(-1))
+            indices = torch.arange(total.numel(), device=total.device)
+            viewed = indices.as_strided(self.tie.shape, self.tie.stride, self.tie.offset)
+            total.view(-1).index_add_(0, viewed.reshape(-1), gradient.reshape(-1))
 
 
 def bindings_of(weights: Weights, module: nn.Module) -> dict[str, list[Binding]]:
-    """The parameters that hold each floating-point tensor, each parameter once.
-
-    They are found by their memory: hooks may give them other names in the state dict than they have in the module.
+    """The bindings of each floating-point tensor; every parameter of the module is in one binding at most.
 
     Args:
         weights: stored tensors and ties; names may differ from the module's by wrappers.
-        module: with a parameter, or a buffer, for each of them.
+        module: with a parameter or a buffer for each of them.
 
     Returns:
         Name of the stored tensor → its bindings; tensors that no parameter holds are left out.
@@ -56,37 +77,34 @@ def bindings_of(weights: Weights, module: nn.Module) -> dict[str, list[Binding]]
     live = module.state_dict()
     ties: dict[str, Tie | None] = {weight.name: None for weight in weights}
     ties.update(weights.ties)
-    parameters: dict[Any, list[nn.Parameter]] = {}
-    for parameter in module.parameters():
-        if parameter.is_floating_point() and parameter.numel():
-            parameters.setdefault(_memory(parameter), []).append(parameter)
+    parameters = _parameters_by_memory(module)
     names = counterparts(live, ties)
-    found: dict[str, list[Binding]] = {}
+    bindings: dict[str, list[Binding]] = {}
     for name, tie in ties.items():
         tensor = live.get(names.get(name, ""))
         if isinstance(tensor, Tensor) and tensor.is_floating_point() and tensor.numel():
-            for parameter in parameters.pop(_memory(tensor), []):
-                found.setdefault(name if tie is None else tie.of, []).append(Binding(parameter, tie))
-    return found
+            for parameter, owners in parameters.pop(_memory(tensor), {}).items():
+                bindings.setdefault(name if tie is None else tie.of, []).append(Binding(parameter, tie, tuple(owners)))
+    return bindings
 
 
 def parameters_of(bindings: Mapping[str, Sequence[Binding]]) -> list[nn.Parameter]:
-    """All parameters of these bindings, in order."""
+    """The parameters of all bindings, in order."""
     return [binding.parameter for group in bindings.values() for binding in group]
 
 
 def summed_gradient(
     bindings: Sequence[Binding], gradients: Mapping[int, Tensor | None], shape: Sequence[int]
 ) -> Tensor | None:
-    """The gradient of a stored tensor, dense; None where the loss reaches none of its bindings.
+    """The dense gradient of a stored tensor: the sum over its bindings; None if no parameter has a gradient.
 
     Args:
-        bindings: of the tensor.
-        gradients: ``id`` of a parameter → its gradient.
-        shape: of the tensor.
+        bindings: those of the tensor.
+        gradients: ``id`` of a parameter → its gradient, or None.
+        shape: that of the tensor.
     """
-    reached = [(binding, gradients[id(binding.parameter)]) for binding in bindings]
-    dense = [(binding, gradient.to_dense()) for binding, gradient in reached if gradient is not None]
+    known = [(binding, gradients[id(binding.parameter)]) for binding in bindings]
+    dense = [(binding, gradient.to_dense()) for binding, gradient in known if gradient is not None]
     if not dense:
         return None
     if len(dense) == 1 and dense[0][0].tie is None:
@@ -95,6 +113,17 @@ def summed_gradient(
     for binding, gradient in dense:
         binding.add_gradient(gradient, total)
     return total
+
+
+def _parameters_by_memory(module: nn.Module) -> dict[Any, dict[nn.Parameter, list[Owner]]]:
+    """Memory → the floating-point parameters with exactly that memory, each with its owners."""
+    parameters: dict[Any, dict[nn.Parameter, list[Owner]]] = {}
+    for submodule in module.modules():
+        for attribute, parameter in submodule._parameters.items():
+            if parameter is not None and parameter.is_floating_point() and parameter.numel():
+                owners = parameters.setdefault(_memory(parameter), {}).setdefault(parameter, [])
+                owners.append(Owner(submodule, attribute))
+    return parameters
 
 
 def _memory(tensor: Tensor) -> Any:

@@ -72,6 +72,12 @@ class Weights:
         digest.update(json.dumps({n: [t.of, t.offset, t.shape, t.stride] for n, t in self.ties.items()}).encode())
         return digest.hexdigest()
 
+    def state_dict(self) -> dict[str, Tensor]:
+        """Name → tensor for all tensors, tied ones included as views, as :meth:`Archive.restore` returns them."""
+        tensors = {weight.name: weight.tensor for weight in self.weights}
+        bases = {tie.of: tensors[tie.of].contiguous() for tie in self.ties.values()}
+        return tensors | {name: tie.view(bases[tie.of]) for name, tie in self.ties.items()}
+
     @classmethod
     def of(cls, source: Weights | Mapping[str, Tensor] | nn.Module | str | PathLike[str]) -> Weights:
         """The weights of whatever holds some: weights, a state dict, a module or the path of a checkpoint."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lightning_compress.charts.style import MAIN, ROW, drawing, name_rows, new_figure, settled
+from lightning_compress.charts import MAIN, ROW, chart_style, freeze_layout, label_rows, new_figure
 from recipes.paper.class_order import in_model_order
 from recipes.paper.rows import Tolerance
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-@drawing()
+@chart_style()
 def class_bars(rows: Sequence[Tolerance], title: str) -> Figure:
     """Largest share of each class that keeps BLEU, in percent; a dash where none does.
 
@@ -29,9 +29,9 @@ def class_bars(rows: Sequence[Tolerance], title: str) -> Figure:
     axes = figure.subplots()
     bars = axes.barh(np.arange(len(rows)), [share or 0.0 for share in shares], height=0.7, color=MAIN)
     axes.bar_label(bars, ["–" if share is None else f"{share:.3g}" for share in shares], padding=4, fontsize=8.5)
-    name_rows(axes, [row.class_name for row in rows])
+    label_rows(axes, [row.class_name for row in rows])
     axes.set_xlim(0, 108)
     axes.set_xticks(range(0, 101, 20))
     axes.set_title(title)
     axes.set_xlabel("largest share that keeps BLEU (%)")
-    return settled(figure)
+    return freeze_layout(figure)

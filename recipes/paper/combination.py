@@ -66,7 +66,7 @@ class Combination:
 def combination_of(module: Translation, settings: Settings) -> Combination:
     """The paper's combination for the architecture of a module, with what the settings change."""
     preset = PRESETS["paper-rnn" if isinstance(module, RnnTranslation) else "paper-transformer"].rules[-1]
-    assert preset.prune is not None
+    assert isinstance(preset.prune, Prune)
     assert isinstance(preset.quantizer, Interval)
     usual = (preset.prune.amount, preset.prune.scope, preset.quantizer.bits, preset.quantizer.coverage)
     given = (settings.prune, settings.scheme, settings.index_bits, settings.coverage)

@@ -13,7 +13,7 @@ from typing import Annotated, Any, TypeVar
 import typer
 
 from lightning_compress import CompressionError
-from lightning_compress.plan.methods import did_you_mean
+from lightning_compress.plan import did_you_mean
 from recipes.errors import ExperimentError
 from recipes.paper import show
 from recipes.paper.experiments import EXPERIMENTS

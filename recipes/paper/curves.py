@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lightning_compress.charts import lines
-from lightning_compress.charts.style import ROW, drawing, settled
+from lightning_compress.charts import ROW, chart_style, freeze_layout, lines
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -49,7 +48,7 @@ def curves(
         ChartError: matplotlib is not installed.
     """
     figure = lines(series, x_label, y_label, title, baseline, intervals)
-    with drawing():
+    with chart_style():
         axes = figure.axes[0]
         named = dict(zip(series, axes.get_lines(), strict=False))  # the baseline comes last
         for name, line in named.items():
@@ -65,7 +64,7 @@ def curves(
         figure.legend(loc="outside lower center", ncols=_COLUMNS)
         figure.set_figheight(2.7 + ROW * -(-len(axes.get_lines()) // _COLUMNS))
         figure.set_layout_engine("constrained")
-        return settled(figure)
+        return freeze_layout(figure)
 
 
 def _dash(line: Line2D, owner: Line2D) -> None:

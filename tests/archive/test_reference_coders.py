@@ -11,8 +11,9 @@ import pytest
 import reference_reader
 
 from lightning_compress.coding import CODERS, Statistics, encode, stack
+from lightning_compress.coding.adaptive import Blocks
 from lightning_compress.coding.coder import Words
-from lightning_compress.coding.contexts import Blocks, family_of
+from lightning_compress.coding.contexts import read_model
 
 ALPHABETS = (2, 3, 17, 66, 255, 256, 257, 4096, 4097, 65538)
 
@@ -57,7 +58,7 @@ def test_every_family_of_contexts_is_read_as_specified(first: int) -> None:
     header = bytes([first, 9, center])
     scales = random.integers(0, 256, 2)
     groups = [random.integers(0, 11, length).astype("<u1") for length in lengths]
-    weights = Blocks.of(groups, 11).weights(family_of(memoryview(header), 1)[0], scales)
+    weights = Blocks.of(groups, 11).weights(read_model(memoryview(header), 1)[0], scales)
     pieces = [group[start:end] for group in groups for start, end in ((0, 64), (64, 128), (128, 256))]
     code = header + bytes(scales.tolist()) + stack.push(list(zip(pieces, weights, strict=True)))
     words = np.concatenate(groups)

@@ -6,9 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.rate_distortion.compare import Row, compare, table
-from benchmarks.rate_distortion.frontier import at_ratio, frontier
-from benchmarks.rate_distortion.points import Point, write_points
+from benchmarks.rate_distortion.compare import Row, at_ratio, compare, table
+from benchmarks.rate_distortion.points import Point, frontier_of, write_points
 
 
 def point(method: str, ratio: float, bleu: float, model: str = "rnn") -> Point:
@@ -20,15 +19,15 @@ PEERS = [point("nncodec", ratio, bleu) for ratio, bleu in [(10, 32.8), (12, 32.0
 
 
 def test_the_frontier_leaves_out_what_another_point_beats() -> None:
-    assert [p.ratio for p in frontier(PEERS)] == [10, 14, 20]
-    assert frontier([]) == []
+    assert [p.ratio for p in frontier_of(PEERS)] == [10, 14, 20]
+    assert frontier_of([]) == []
 
 
 @pytest.mark.parametrize(
     ("ratio", "bleu"), [(9.9, None), (10, 32.8), (12, 32.5), (14, 32.2), (16, 31.2), (20, 29.2), (21, None)]
 )
 def test_between_points_the_straight_line_counts(ratio: float, bleu: float | None) -> None:
-    assert at_ratio(frontier(PEERS), ratio) == (None if bleu is None else pytest.approx(bleu))
+    assert at_ratio(frontier_of(PEERS), ratio) == (None if bleu is None else pytest.approx(bleu))
 
 
 def test_half_a_bleu_more_than_nncodec_or_nearly_the_baseline_is_required() -> None:

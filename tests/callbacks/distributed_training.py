@@ -1,14 +1,18 @@
-"""A training on two processes, run as a script: ``distributed_training.py FOLDER STRATEGY ON_ERROR DISK``."""
+"""Trainings on two processes, one after another, run as a script: ``distributed_training.py FOLDER``."""
 
 from __future__ import annotations
 
 import json
+import logging
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from datetime import timedelta
 from pathlib import Path
 
 import torch
+from pytorch_lightning import Trainer
 from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.strategies import DDPStrategy, FSDPStrategy, ModelParallelStrategy
 from small_trainings import Small, trainer
@@ -46,9 +50,28 @@ class Sharded(Small):
                     fully_shard(part, mesh=mesh)
 
 
-def main(folder: Path, strategy: str, on_error: str, disk: str) -> None:
-    if disk == "full":
-        _fill_the_disk_of_rank_zero()
+SCENARIOS = {  # strategy, on_error, whether the disk of rank 0 is full
+    "ddp": ("ddp", "raise", False),
+    "full": ("full", "raise", False),
+    "sharded": ("sharded", "raise", False),
+    "flat": ("flat", "raise", False),
+    "warn": ("ddp", "warn", True),
+    "raise": ("ddp", "raise", True),
+}
+
+
+def main(folder: Path) -> None:
+    """Each scenario in a folder of its own, with what each rank saw: ``rank-K.json`` and ``rank-K.log``."""
+    for name, (strategy, on_error, full) in SCENARIOS.items():
+        place, rank = folder / name, os.environ.get("LOCAL_RANK", "0")
+        place.mkdir(exist_ok=True)
+        with _logged(place / f"rank-{rank}.log"), _full_disk() if full and rank == "0" else nullcontext():
+            outcome = _train(place / "run", strategy, on_error, full)
+        (place / f"rank-{rank}.json").write_text(json.dumps(outcome))
+
+
+def _train(folder: Path, strategy: str, on_error: str, full: bool) -> dict[str, object]:
+    folder.mkdir(exist_ok=True)
     run = trainer(
         folder,
         CompressCheckpoint("half", on_error=on_error),
@@ -61,18 +84,21 @@ def main(folder: Path, strategy: str, on_error: str, disk: str) -> None:
     outcome: dict[str, object] = {}
     try:
         run.fit(Sharded())
-        if disk == "free":
-            fresh = Sharded()
-            (result,) = run.test(fresh, ckpt_path=folder / "epoch=1.safetensors", verbose=False)
-            outcome["tested"] = result["test_loss"]
-            try:
-                run.fit(fresh, ckpt_path=folder / "epoch=1.safetensors")
-            except CallbackError as error:
-                outcome["refused"] = str(error)
+        if not full:
+            outcome |= _test_and_resume(run, folder / "epoch=1.safetensors")
     except Exception as error:
         outcome["error"] = f"{type(error).__name__}: {error}"
-    outcome["steps"] = run.global_step
-    (folder.parent / f"rank-{run.global_rank}.json").write_text(json.dumps(outcome))
+    return outcome | {"steps": run.global_step}
+
+
+def _test_and_resume(run: Trainer, path: Path) -> dict[str, object]:
+    fresh = Sharded()
+    (result,) = run.test(fresh, ckpt_path=path, verbose=False)
+    try:
+        run.fit(fresh, ckpt_path=path)
+    except CallbackError as error:
+        return {"tested": result["test_loss"], "refused": str(error)}
+    return {"tested": result["test_loss"]}
 
 
 def _strategy(name: str) -> DDPStrategy | ModelParallelStrategy:
@@ -93,13 +119,29 @@ def _strategy(name: str) -> DDPStrategy | ModelParallelStrategy:
     )
 
 
-def _fill_the_disk_of_rank_zero() -> None:
+@contextmanager
+def _full_disk() -> Iterator[None]:
     def flush(_):
         raise OSError(28, "No space left on device")
 
-    if os.environ.get("LOCAL_RANK", "0") == "0":
-        os.fsync = flush
+    usual, os.fsync = os.fsync, flush
+    try:
+        yield
+    finally:
+        os.fsync = usual
+
+
+@contextmanager
+def _logged(path: Path) -> Iterator[None]:
+    """Messages of the package go into this file, too."""
+    handler, logger = logging.FileHandler(path), logging.getLogger("lightning_compress")
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        handler.close()
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), *sys.argv[2:])
+    main(Path(sys.argv[1]))

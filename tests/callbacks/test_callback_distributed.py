@@ -17,30 +17,28 @@ from lightning_compress import load, load_from_checkpoint
 SCRIPT = Path(__file__).with_name("distributed_training.py")
 
 
-def _run(folder, strategy, on_error, disk):
-    folder.mkdir()
+@pytest.fixture(scope="module")
+def scenarios(tmp_path_factory):
+    """Folder of all trainings of the script: it starts its two processes once."""
+    folder = tmp_path_factory.mktemp("distributed")
     environment = {
         **os.environ,
         "OMP_NUM_THREADS": "1",
         "PYTHONPATH": os.pathsep.join([str(SCRIPT.parents[2]), os.environ.get("PYTHONPATH", "")]),
     }
-    result = subprocess.run(
-        [sys.executable, str(SCRIPT), str(folder), strategy, on_error, disk],
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=180,
-        check=False,
-    )
+    command = [sys.executable, str(SCRIPT), str(folder)]
+    result = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
     assert result.returncode == 0, result.stderr
-    outcomes = [json.loads((folder.parent / f"rank-{rank}.json").read_text()) for rank in (0, 1)]
-    return outcomes, result.stderr
+    return folder
+
+
+def _outcomes(folder):
+    return [json.loads((folder / f"rank-{rank}.json").read_text()) for rank in (0, 1)]
 
 
 @pytest.mark.parametrize("strategy", ["ddp", "full", "sharded", "flat"])
-def test_the_whole_model_is_exported_once_and_loads_on_every_rank(tmp_path, strategy):
-    folder = tmp_path / "run"
-    outcomes, _ = _run(folder, strategy, "raise", "free")
+def test_the_whole_model_is_exported_once_and_loads_on_every_rank(scenarios, strategy):
+    folder = scenarios / strategy / "run"
     assert names(folder, ".safetensors") == {"epoch=1.safetensors", "last.safetensors"}
     stored = load(folder / "epoch=1.safetensors")
     assert {name: tensor.shape for name, tensor in stored.items()} == {
@@ -55,25 +53,27 @@ def test_the_whole_model_is_exported_once_and_loads_on_every_rank(tmp_path, stra
     with torch.no_grad():
         losses = [torch.nn.functional.mse_loss(model(x), y) for x, y in model.test_dataloader()]
     expected = float(torch.stack(losses).mean())
-    for outcome in outcomes:
+    for outcome in _outcomes(scenarios / strategy):
         assert outcome["steps"] == 8
         assert outcome["tested"] == pytest.approx(expected, rel=1e-5)
         assert "Resume from its checkpoint" in outcome["refused"]
 
 
-def test_an_error_of_rank_zero_is_raised_on_every_rank(tmp_path):
-    outcomes, _ = _run(tmp_path / "run", "ddp", "raise", "full")
+def test_an_error_of_rank_zero_is_raised_on_every_rank(scenarios):
+    outcomes = _outcomes(scenarios / "raise")
     assert [outcome["steps"] for outcome in outcomes] == [4, 4]
     for outcome in outcomes:
         assert outcome["error"].startswith("CallbackError: ")
         assert "No space left on device" in outcome["error"]
-    assert names(tmp_path / "run", "") == {"epoch=0.ckpt"}
+    assert names(scenarios / "raise" / "run", "") == {"epoch=0.ckpt"}
 
 
-def test_an_error_of_rank_zero_is_logged_there_and_both_go_on(tmp_path):
-    outcomes, log = _run(tmp_path / "run", "ddp", "warn", "full")
+def test_an_error_of_rank_zero_is_logged_there_and_both_go_on(scenarios):
+    outcomes = _outcomes(scenarios / "warn")
     assert [outcome["steps"] for outcome in outcomes] == [8, 8]
     assert all("error" not in outcome for outcome in outcomes)
+    log, other = ((scenarios / "warn" / f"rank-{rank}.log").read_text() for rank in (0, 1))
     assert log.count("no compressed file at") == 4
     assert log.count("epoch=1.safetensors, the training goes on") == 1
-    assert names(tmp_path / "run", "") == {"epoch=1.ckpt", "last.ckpt"}
+    assert other == ""
+    assert names(scenarios / "warn" / "run", "") == {"epoch=1.ckpt", "last.ckpt"}

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from lightning_compress.callbacks.export.naming import checkpoints_of, is_temporary, partner_of
+from lightning_compress.callbacks.export.naming import checkpoints_of, companion_of, is_temporary
 
 CASES = {
     "run/epoch=3-step=40.ckpt": "run/epoch=3-step=40.safetensors",
@@ -22,12 +22,12 @@ CASES = {
 
 @pytest.mark.parametrize(("checkpoint", "partner"), CASES.items())
 def test_a_checkpoint_names_its_partner_and_the_partner_its_checkpoint(checkpoint, partner):
-    assert partner_of(checkpoint) == partner
+    assert companion_of(checkpoint) == partner
     assert checkpoint.rstrip("/") in checkpoints_of(partner)
 
 
 def test_paths_are_taken_as_well():
-    assert partner_of(Path("run") / "x.ckpt") == str(Path("run") / "x.safetensors")
+    assert companion_of(Path("run") / "x.ckpt") == str(Path("run") / "x.safetensors")
 
 
 @pytest.mark.parametrize("name", [".lr_find_0c.ckpt", ".scale_batch_size_7.ckpt"])

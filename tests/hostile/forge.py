@@ -8,6 +8,7 @@ import json
 import zlib
 from collections.abc import Callable
 from dataclasses import asdict
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,7 @@ from lightning_compress.weights import Tie, Weight
 Json = dict[str, Any]
 
 
+@cache
 def sound() -> Archive:
     """A small archive with every payload, a tie and an asset; entries in the order raw, half, indexed."""
     steps = torch.arange(40, dtype=torch.float32)

@@ -1,14 +1,15 @@
-"""Figures of a compression, told to loggers with and without tables, real ones and broken ones."""
+"""The figures of a compressed file, in loggers with and without tables, real and failing ones."""
 
 from __future__ import annotations
 
 import csv
-from types import SimpleNamespace
 
 import pytest
 import pytorch_lightning as pl
 import torch
 import wandb
+from fake_loggers import ScalarLogger, TableLogger
+from fake_wandb import FakeRun
 from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.loggers import CSVLogger, WandbLogger
 from torch import nn
@@ -16,7 +17,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from lightning_compress import CompressCheckpoint, compress
 from lightning_compress.archive import Archive
-from lightning_compress.logging import class_table, log_report, logging_step, scalars
+from lightning_compress.logging import class_table, log_report, logging_step, report_scalars
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:.*does not have many workers.*"),
@@ -72,25 +73,8 @@ def report():
     return compress(state, "half").report()
 
 
-class Recorder:
-    """A logger that knows scalars alone."""
-
-    def __init__(self) -> None:
-        self.calls = []
-
-    def log_metrics(self, metrics, step=None):
-        self.calls.append((metrics, step))
-
-
-class TableRecorder(Recorder):
-    """One that draws tables as well."""
-
-    def log_table(self, key, columns=None, data=None, dataframe=None, step=None):
-        self.calls.append((key, columns, data, step))
-
-
 def test_the_scalars_are_the_reports_own(report):
-    values = scalars(report, 1.5)
+    values = report_scalars(report, 1.5)
     assert set(values) == KEYS
     assert values["compression/bytes"] == report.file_bytes
     assert values["compression/ratio"] == pytest.approx(report.raw_bytes / report.file_bytes)
@@ -106,7 +90,7 @@ def test_the_table_has_a_row_for_each_class(report):
 
 
 def test_a_logger_without_tables_gets_the_classes_as_scalars(report):
-    logger = Recorder()
+    logger = ScalarLogger()
     log_report([logger], report, seconds=1.0, step=7)
     ((values, step),) = logger.calls
     assert step == 7
@@ -116,7 +100,7 @@ def test_a_logger_without_tables_gets_the_classes_as_scalars(report):
 
 
 def test_a_logger_with_tables_gets_one(report):
-    logger = TableRecorder()
+    logger = TableLogger()
     log_report([logger], report, seconds=1.0, step=7)
     (values, step), (key, columns, data, table_step) = logger.calls
     assert set(values) == KEYS
@@ -126,12 +110,12 @@ def test_a_logger_with_tables_gets_one(report):
     assert step == table_step == 7
 
 
-def test_a_logger_that_fails_is_named_and_the_others_are_served(report, caplog):
+def test_a_logger_that_fails_is_reported_and_the_others_are_served(report, caplog):
     class BrokenLogger:
         def log_metrics(self, metrics, step=None):
             raise ConnectionError("no network")
 
-    after = Recorder()
+    after = ScalarLogger()
     log_report([BrokenLogger(), after], report, seconds=1.0, step=0)
     assert len(after.calls) == 1
     (record,) = caplog.records
@@ -171,11 +155,6 @@ def _rows(folder):
         return list(csv.DictReader(file))
 
 
-def test_without_lightnings_counter_the_global_step_is_taken():
-    trainer = SimpleNamespace(fit_loop=SimpleNamespace(epoch_loop=object()), global_step=11)
-    assert logging_step(trainer) == 11
-
-
 def test_a_training_survives_a_logger_that_fails(tmp_path, caplog):
     class Failing(CSVLogger):
         def log_metrics(self, metrics, step=None):
@@ -186,30 +165,6 @@ def test_a_training_survives_a_logger_that_fails(tmp_path, caplog):
     _fit(tmp_path, Failing(tmp_path))
     assert sum("no network" in record.getMessage() for record in caplog.records) == 2
     assert (tmp_path / "run" / "last.safetensors").exists()
-
-
-class FakeRun:
-    """Stands for a wandb run: the logger gives it what the server would get."""
-
-    name = project = "fake"
-    id = "0"
-    dir = ""
-    step = 0
-    offline = True
-
-    def __init__(self) -> None:
-        self.logged = []
-        self.config = self
-        self.summary = {}
-
-    def log(self, values):
-        self.logged.append(values)
-
-    def update(self, *args, **kwargs):
-        return None
-
-    def define_metric(self, *args, **kwargs):
-        return None
 
 
 def test_weights_and_biases_gets_scalars_and_a_table(tmp_path):

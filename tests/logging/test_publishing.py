@@ -1,4 +1,4 @@
-"""When charts of compressed files are drawn."""
+"""How often charts of compressed files are drawn."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from stand_ins import Panels
+from fake_loggers import ImageLogger
 
 import lightning_compress as lc
 from lightning_compress.callbacks.export.publishing import Publishing
@@ -14,8 +14,8 @@ from lightning_compress.callbacks.export.publishing import Publishing
 CHARTS = {"compression/bytes_by_class", "compression/histograms"}
 
 
-class Metrics(Panels):
-    """Panels that take scalars too."""
+class NamedScalars(ImageLogger):
+    """Remembers each scalar as a call of its own."""
 
     def log_metrics(self, metrics, step=None):
         self.calls += [(name, value, step) for name, value in metrics.items()]
@@ -23,8 +23,8 @@ class Metrics(Panels):
 
 @pytest.fixture
 def publish():
-    """A function that publishes a file of a plan, and gives back the keys that the logger was told."""
-    logger = Metrics()
+    """A function that publishes a file of a plan, and returns the keys that the logger received."""
+    logger = NamedScalars()
     loop = SimpleNamespace(epoch_loop=SimpleNamespace())
     trainer = SimpleNamespace(loggers=[logger], is_global_zero=True, global_step=1, fit_loop=loop)
     weights = lc.Weights.from_state_dict({"encoder.weight": torch.randn(8, 8)})
@@ -39,14 +39,14 @@ def publish():
     return publish_file
 
 
-def test_charts_are_drawn_at_first_and_then_as_often_as_their_share_of_the_time_allows(publish):
+def test_charts_are_drawn_for_the_first_file_and_not_again_at_once(publish):
     first, second = publish("half"), publish("half")
     assert first > CHARTS
     assert first - second == CHARTS
     assert "compression/bytes" in second
 
 
-def test_charts_are_drawn_of_each_file_whose_plan_is_another(publish):
+def test_charts_are_drawn_for_each_file_with_a_new_plan(publish):
     assert publish("half") > CHARTS
     assert publish("paper-rnn") > CHARTS
     assert not publish("paper-rnn") & CHARTS

@@ -1,8 +1,8 @@
-"""Work within a share of the time."""
+"""Work that takes at most a share of the time."""
 
 from __future__ import annotations
 
-from lightning_compress.logging.throttle import Sparing
+from lightning_compress.logging.throttle import Throttle
 
 
 class Clock:
@@ -13,38 +13,38 @@ class Clock:
         return self.now
 
 
-def test_work_is_due_at_first_and_again_when_the_share_allows():
+def test_work_is_allowed_at_first_and_again_after_a_pause():
     clock = Clock()
-    sparing = Sparing(0.01, clock)
-    assert sparing.is_due
-    with sparing.working():
+    throttle = Throttle(0.01, clock)
+    assert throttle.allows_work
+    with throttle.timed_work():
         clock.now += 2
-    assert not sparing.is_due
+    assert not throttle.allows_work
     clock.now += 197
-    assert not sparing.is_due
+    assert not throttle.allows_work
     clock.now += 1
-    assert sparing.is_due
+    assert throttle.allows_work
 
 
 def test_work_that_fails_counts_too():
     clock = Clock()
-    sparing = Sparing(0.5, clock)
+    throttle = Throttle(0.5, clock)
     try:
-        with sparing.working():
+        with throttle.timed_work():
             clock.now += 2
             raise ValueError
     except ValueError:
         pass
-    assert not sparing.is_due
+    assert not throttle.allows_work
 
 
-def test_work_takes_its_share_of_a_long_time_and_no_more():
+def test_over_a_long_time_work_takes_its_share_and_no_more():
     clock = Clock()
-    sparing, worked = Sparing(0.02, clock), 0
+    throttle, worked = Throttle(0.02, clock), 0
     for _ in range(10_000):
         clock.now += 1
-        if sparing.is_due:
-            with sparing.working():
+        if throttle.allows_work:
+            with throttle.timed_work():
                 clock.now += 3
             worked += 3
     assert 0.015 < worked / (clock.now - 1000) <= 0.0205

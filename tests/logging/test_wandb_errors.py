@@ -1,4 +1,4 @@
-"""Uploads that fail, versions that are retired, wandb missing: a message, and the training goes on."""
+"""Uploads that fail, old versions, a missing wandb: each is reported, and training continues."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from one_training import ADVICE, fit
-from stand_ins import Panels
+from fake_loggers import ImageLogger, TableLogger
+from fake_wandb import FakeRun
+from pytorch_lightning.loggers import WandbLogger
+from short_training import ADVICE, fit
 
 from lightning_compress import Artifacts, CompressionError, compress, prune_artifacts
 from lightning_compress.logging import Uploads, describe_runs, runs_of
@@ -19,31 +21,7 @@ from lightning_compress.logging.artifacts import superseded
 pytestmark = [pytest.mark.filterwarnings(advice) for advice in ADVICE]
 
 
-class Run:
-    """An online run of wandb; what it is handed is done at once, or fails as the test says."""
-
-    id, entity, project = "r1", "me", "tests"
-    offline = disabled = False
-
-    def __init__(self, refuse=None, fail=None) -> None:
-        self.refuse, self.fail = refuse, fail
-        self.config, self.logged = {}, []
-
-    def define_metric(self, name, step_metric):
-        self.config[name] = step_metric
-
-    def log_artifact(self, artifact, aliases):
-        if self.refuse:
-            raise self.refuse
-        self.logged.append((artifact, aliases))
-        return self
-
-    def wait(self):
-        if self.fail:
-            raise self.fail
-
-
-class WandbLike(Panels):
+class WandbLike(ImageLogger):
     """A logger whose run is given."""
 
     save_dir = name = version = None
@@ -101,9 +79,9 @@ def _upload(run, file, artifacts=None, times=1):
 
 
 def test_an_upload_holds_a_copy_of_the_file(server, file, tmp_path):
-    run = Run()
+    run = FakeRun()
     _upload(run, file, Artifacts(name="small"))
-    ((artifact, aliases),) = run.logged
+    ((artifact, aliases),) = run.artifacts
     assert (artifact.name, artifact.type, aliases) == ("small", "model", ["latest", "epoch-0"])
     assert artifact.metadata == {"bytes": 3, "run": "r1"}
     (entry,) = artifact.manifest.entries.values()
@@ -112,22 +90,22 @@ def test_an_upload_holds_a_copy_of_the_file(server, file, tmp_path):
     assert server.asked == [("model", "me/tests/small")]
 
 
-def test_a_refused_upload_is_told_with_the_file(server, file, caplog):
-    _upload(Run(refuse=PermissionError("no rights")), file)
+def test_a_refused_upload_is_reported_with_the_file(server, file, caplog):
+    _upload(FakeRun(refuse=PermissionError("no rights")), file)
     (record,) = caplog.records
     assert file in record.getMessage()
     assert "no rights" in record.getMessage()
     assert server.asked == []
 
 
-def test_a_failure_that_shows_later_is_told_too(server, file, caplog):
-    _upload(Run(fail=ValueError("storage quota exceeded")), file, times=2)
+def test_a_failure_of_a_started_upload_is_reported_too(server, file, caplog):
+    _upload(FakeRun(fail=ValueError("storage quota exceeded")), file, times=2)
     assert [("storage quota exceeded" in record.getMessage()) for record in caplog.records] == [True, True]
     assert server.asked == []
 
 
-def test_waiting_ends_though_an_upload_does_not(server, file):
-    stuck, run = Event(), Run()
+def test_waiting_ends_before_an_upload_that_does_not_end(server, file):
+    stuck, run = Event(), FakeRun()
     run.wait = stuck.wait
     uploads = Uploads(Artifacts())
     uploads.upload([run], file, ["latest"], {})
@@ -139,41 +117,41 @@ def test_waiting_ends_though_an_upload_does_not(server, file):
 
 
 def test_an_offline_run_is_not_waited_for(server, file):
-    run = Run(fail=ValueError("there is nothing to wait for"))
+    run = FakeRun(fail=ValueError("there is nothing to wait for"))
     run.offline = True
     _upload(run, file)
-    assert len(run.logged) == 1
+    assert len(run.artifacts) == 1
     assert server.asked == []
 
 
-def test_old_versions_go_when_a_new_one_is_there(server, file):
+def test_old_versions_are_deleted_when_a_new_one_is_uploaded(server, file):
     names = (["epoch-0", "best"], ["epoch-1"], ["epoch-2", "production"], ["epoch-3"], ["epoch-4"], ["latest"])
     server.versions = [Version(k, *aliases, done=server.done) for k, aliases in enumerate(names)]
     server.versions += [Version(9, run="other", done=server.done)]
-    _upload(Run(), file, Artifacts(keep=2))
+    _upload(FakeRun(), file, Artifacts(keep=2))
     assert server.done == [("deleted", "v3"), ("deleted", "v1")]
 
 
 def test_old_versions_can_expire_instead(server, file):
     server.versions = [Version(k, done=server.done) for k in range(3)]
-    _upload(Run(), file, Artifacts(keep=2, old="expire", expire_days=7))
+    _upload(FakeRun(), file, Artifacts(keep=2, old="expire", expire_days=7))
     assert server.done == [("expires", "v0", timedelta(days=7))]
 
 
-def test_all_versions_stay_on_request(server, file):
-    _upload(Run(), file, Artifacts(keep=None))
+def test_all_versions_are_kept_on_request(server, file):
+    _upload(FakeRun(), file, Artifacts(keep=None))
     assert server.asked == []
     assert superseded([Version(0), Version(1)], None) == []
 
 
-def test_a_server_that_does_not_answer_is_told_and_no_more(server, file, monkeypatch, caplog):
+def test_a_server_that_does_not_answer_is_only_reported(server, file, monkeypatch, caplog):
     def unreachable():
         raise ConnectionError("no route")
 
     monkeypatch.setattr("wandb.Api", unreachable)
-    run = Run()
+    run = FakeRun()
     _upload(run, file)
-    assert len(run.logged) == 1
+    assert len(run.artifacts) == 1
     (record,) = caplog.records
     assert record.levelname == "WARNING"
     assert "compressed-r1" in record.getMessage()
@@ -188,38 +166,35 @@ def test_versions_of_a_synced_run_are_pruned_by_hand(server):
 
 
 @pytest.mark.parametrize("wrong", [{"keep": 0}, {"keep": 1.5}, {"old": "burn"}, {"expire_days": 0}])
-def test_options_out_of_range_are_refused(wrong):
+def test_arguments_out_of_range_are_refused(wrong):
     (name,) = wrong
     with pytest.raises(CompressionError, match=rf"Artifacts\({name}="):
         Artifacts(**wrong)
 
 
-def test_a_run_that_cannot_be_described_is_told(caplog):
-    class Closed(Run):
+def test_a_run_that_cannot_be_described_is_reported(caplog):
+    class Closed(FakeRun):
         def define_metric(self, name, step_metric):
             raise RuntimeError("the run is finished")
 
-    describe_runs([WandbLike(Closed())], {"rules": []})
+    describe_runs([WandbLogger(experiment=Closed())], {"rules": []})
     (record,) = caplog.records
     assert "the run is finished" in record.getMessage()
 
 
 def test_a_logger_that_cannot_start_its_run_has_none(caplog):
-    class NotLoggedIn:
-        def log_table(self):
-            raise AssertionError("not to be called")
-
+    class NotLoggedIn(TableLogger):
         @property
         def experiment(self):
             raise RuntimeError("api_key not configured")
 
-    assert runs_of([NotLoggedIn(), object()]) == []
+    assert runs_of([NotLoggedIn(), TableLogger()]) == []
     (record,) = caplog.records
     assert "NotLoggedIn" in record.getMessage()
     assert "api_key not configured" in record.getMessage()
 
 
-def test_artifacts_without_a_run_are_told_of_and_the_training_goes_on(tmp_path, caplog):
+def test_artifacts_without_a_run_are_reported_and_training_continues(tmp_path, caplog):
     fit(tmp_path, artifacts=True, epochs=1)
     (record,) = [record for record in caplog.records if record.name.startswith("lightning_compress")]
     assert "no WandbLogger" in record.getMessage()
@@ -228,14 +203,14 @@ def test_artifacts_without_a_run_are_told_of_and_the_training_goes_on(tmp_path, 
 
 def test_a_training_survives_wandb_that_is_not_installed(tmp_path, monkeypatch, caplog):
     monkeypatch.setitem(sys.modules, "wandb", None)
-    fit(tmp_path, WandbLike(Run()), artifacts=True, epochs=2)
+    fit(tmp_path, WandbLike(FakeRun()), artifacts=True, epochs=2)
     messages = [record.getMessage() for record in caplog.records if record.name.startswith("lightning_compress")]
     assert len(messages) == 2
     assert all("was not uploaded to wandb" in message and "import of wandb" in message for message in messages)
 
 
-def test_a_training_survives_a_quota_that_is_used_up(tmp_path, server, caplog):
-    fit(tmp_path, WandbLike(Run(fail=ValueError("storage quota exceeded"))), artifacts=True, epochs=2)
+def test_a_training_survives_an_exhausted_quota(tmp_path, server, caplog):
+    fit(tmp_path, WandbLike(FakeRun(fail=ValueError("storage quota exceeded"))), artifacts=True, epochs=2)
     messages = [record.getMessage() for record in caplog.records if record.name.startswith("lightning_compress")]
     assert sum("storage quota exceeded" in message for message in messages) == 2
 
@@ -243,12 +218,12 @@ def test_a_training_survives_a_quota_that_is_used_up(tmp_path, server, caplog):
 def test_a_training_survives_a_missing_matplotlib(tmp_path, monkeypatch, caplog):
     for name in [name for name in sys.modules if name.partition(".")[0] == "matplotlib"]:
         monkeypatch.setitem(sys.modules, name, None)
-    fit(tmp_path, WandbLike(Run()), epochs=1)
+    fit(tmp_path, WandbLike(FakeRun()), epochs=1)
     (record,) = [record for record in caplog.records if record.name.startswith("lightning_compress")]
     assert "pip install lightning-compress[charts]" in record.getMessage()
 
 
 def test_no_pictures_on_request(tmp_path, monkeypatch, caplog):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
-    fit(tmp_path, WandbLike(Run()), epochs=1, pictures=False)
+    fit(tmp_path, WandbLike(FakeRun()), epochs=1, pictures=False)
     assert not [record for record in caplog.records if record.name.startswith("lightning_compress")]

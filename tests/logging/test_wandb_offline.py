@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from one_training import ADVICE, fit
+from offline_run import of_kind, records, values
 from PIL import Image
 from pytorch_lightning.loggers import WandbLogger
-from wandb_file import of_kind, records, values
+from short_training import ADVICE, fit
 
 from lightning_compress import Archive, Artifacts, Plan
 from lightning_compress.logging import class_table
@@ -20,8 +20,8 @@ SCALARS = {"bytes", "ratio", "bits_per_weight", "seconds", "score_before", "scor
 
 
 @pytest.fixture
-def told(wandb_folder):
-    """What wandb wrote of a training with a searched plan, whose files are uploaded."""
+def written(wandb_folder):
+    """The records that wandb wrote during a training run with a searched plan and uploads."""
     import wandb
 
     logger = WandbLogger(project="tests", save_dir=str(wandb_folder), mode="offline")
@@ -31,30 +31,30 @@ def told(wandb_folder):
     return records(wandb_folder)
 
 
-def test_an_offline_run_holds_everything(told, wandb_folder):
-    """One run for all: starting wandb takes longer than everything else here."""
+def test_an_offline_run_holds_everything(written, wandb_folder):
+    """One run for all checks, because starting wandb takes longer than they do."""
     files = [wandb_folder / f"run/epoch={epoch}.safetensors" for epoch in range(3)]
-    _expect_configuration(told, files)
-    _expect_scalars(told, files)
-    _expect_table_and_pictures(told, files, wandb_folder)
-    _expect_versions(told, files)
+    _expect_configuration(written, files)
+    _expect_scalars(written, files)
+    _expect_table_and_pictures(written, files, wandb_folder)
+    _expect_versions(written, files)
 
 
-def _expect_configuration(told, files):
+def _expect_configuration(written, files):
     first, *_, last = [
-        found["compression"] for c in of_kind(told, "config") if "compression" in (found := values(c.update))
+        found["compression"] for c in of_kind(written, "config") if "compression" in (found := values(c.update))
     ]
     assert first["plan"] == {"search": "auto"}
     assert last["plan"] == Archive.open(files[-1]).manifest.plan
     assert Plan.from_config(last["plan"]).rules
     assert {"python", "platform", "torch", "pytorch-lightning", "lightning-compress"} <= set(last["environment"])
     assert last["environment"]["torch"] == torch.__version__
-    axes = {metric.glob_name: metric.step_metric for metric in of_kind(told, "metric")}
+    axes = {metric.glob_name: metric.step_metric for metric in of_kind(written, "metric")}
     assert axes["compression/*"] == axes["quality/*"] == "trainer/global_step"
 
 
-def _expect_scalars(told, files):
-    steps = [values(step.item) for step in of_kind(told, "history")]
+def _expect_scalars(written, files):
+    steps = [values(step.item) for step in of_kind(written, "history")]
     exports = [step for step in steps if "compression/bytes" in step]
     assert [step["compression/bytes"] for step in exports] == [file.stat().st_size for file in files]
     assert [step["trainer/global_step"] for step in exports] == [1, 3, 5]
@@ -64,25 +64,25 @@ def _expect_scalars(told, files):
     assert exports[0]["compression/bleu_drop"] == exports[0]["compression/drop"] == 0
 
 
-def _expect_table_and_pictures(told, files, folder):
+def _expect_table_and_pictures(written, files, folder):
     tables = sorted(folder.rglob("media/table/compression/classes_*.table.json"))
     contents = [json.loads(table.read_text()) for table in tables]
     assert class_table(Archive.open(files[0]).report()) in [content["data"] for content in contents]
     for name in ("bytes_by_class", "frontier", "histograms"):
         pictures = sorted(folder.rglob(f"media/images/compression/{name}_*.png"))
-        assert 1 <= len(pictures) <= 3  # as many as their share of the time allows, the first always
+        assert 1 <= len(pictures) <= 3  # the first always, the others if the share of the time allows
         with Image.open(pictures[0]) as picture:
             assert min(picture.size) > 100
 
 
-def _expect_versions(told, files):
-    versions = [artifact for artifact in of_kind(told, "artifact") if artifact.type == "model"]
+def _expect_versions(written, files):
+    versions = [artifact for artifact in of_kind(written, "artifact") if artifact.type == "model"]
     assert [sorted(version.aliases) for version in versions] == [
         ["best", "epoch-0", "latest"],
         ["best", "epoch-1", "latest"],
         ["epoch-2", "latest"],
     ]
-    (run,) = of_kind(told, "run")
+    (run,) = of_kind(written, "run")
     for epoch, (version, file) in enumerate(zip(versions, files, strict=True)):
         assert version.name == f"compressed-{run.run_id}"
         assert version.run_id == run.run_id

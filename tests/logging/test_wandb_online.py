@@ -1,12 +1,12 @@
-"""wandb's own client in online mode, talking to a server that stands in for theirs."""
+"""wandb's own client in online mode, connected to a server of the tests."""
 
 from __future__ import annotations
 
 import json
 
 import pytest
-from one_training import ADVICE, fit
 from pytorch_lightning.loggers import WandbLogger
+from short_training import ADVICE, fit
 from wandb_server import ENTITY, PROJECT, Server
 
 from lightning_compress import Archive, Artifacts, prune_artifacts
@@ -16,7 +16,7 @@ pytestmark = [pytest.mark.filterwarnings(advice) for advice in ADVICE]
 
 @pytest.fixture
 def server(wandb_folder, monkeypatch):
-    """What wandb's client takes for its server; logged in."""
+    """A server that wandb's client is connected to and logged in at."""
     made = Server()
     monkeypatch.setenv("WANDB_BASE_URL", made.url)
     monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
@@ -37,7 +37,7 @@ def _train(folder, artifacts):
     return logger.experiment.id
 
 
-def test_versions_are_uploaded_and_old_ones_retired(server, wandb_folder, caplog):
+def test_versions_are_uploaded_and_old_ones_deleted(server, wandb_folder, caplog):
     run = _train(wandb_folder, Artifacts(keep=1))
     assert [record.getMessage() for record in caplog.records if record.name.startswith("lightning_compress")] == []
     assert server.unknown == []
@@ -52,9 +52,9 @@ def test_versions_are_uploaded_and_old_ones_retired(server, wandb_folder, caplog
         assert metadata["bytes"] == file.stat().st_size
         assert metadata["plan"] == Archive.open(file).manifest.plan
     assert server.runs == {run}
-    told = server.configs[-1]["compression"]["value"]
-    assert told["plan"] == Archive.open(files[0]).manifest.plan
-    assert told["environment"]["python"]
+    configuration = server.configs[-1]["compression"]["value"]
+    assert configuration["plan"] == Archive.open(files[0]).manifest.plan
+    assert configuration["environment"]["python"]
     sizes = [step["compression/bytes"] for step in server.history if "compression/bytes" in step]
     assert sizes == [file.stat().st_size for file in files]
 
@@ -66,7 +66,7 @@ def test_versions_are_uploaded_and_old_ones_retired(server, wandb_folder, caplog
     assert best["ttl"] == 7 * 24 * 3600
 
 
-def test_a_quota_that_is_used_up_is_told_and_the_training_goes_on(server, wandb_folder, caplog):
+def test_an_exhausted_quota_is_reported_and_training_continues(server, wandb_folder, caplog):
     server.refuse = "storage quota exceeded"
     _train(wandb_folder, artifacts=True)
     assert server.aliases() == {}

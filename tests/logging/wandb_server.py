@@ -1,6 +1,6 @@
-"""A server that answers wandb's client as far as a run with artifacts asks, and remembers what it is told.
+"""A server for wandb's client that supports a run with artifacts, and remembers what it receives.
 
-It knows the requests of one version of the client; what it does not know it refuses by name.
+It supports the requests of one version of the client, and answers any other with an error that names the request.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ class Server:
     """Listens on a free port until it is closed.
 
     Attributes:
-        url: where.
+        url: its address.
         configs: each configuration that a run was given.
         history: each step that was logged.
         files: uploaded content by name.
         versions: artifacts of type ``model`` on the server, by their id.
-        refuse: what creating an artifact is refused with, if anything.
+        refuse: the error message for creating an artifact; empty to accept it.
         runs: the runs that created artifacts.
     """
 

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 import textwrap
+from functools import cache
 
 import numpy as np
 import pytest
@@ -39,6 +40,18 @@ class Translator(pl.LightningModule):
 def model():
     torch.manual_seed(0)
     return Translator()
+
+
+@pytest.fixture(scope="module")
+def compressed():
+    """The archive of such a model under a preset, compressed once for all tests of this file."""
+
+    @cache
+    def archive(preset):
+        torch.manual_seed(0)
+        return compress(Translator(), preset)
+
+    return archive
 
 
 def streams(archive):
@@ -85,13 +98,13 @@ def the_paper(state, classes, fraction, bits, coverage, *, uniform):
 @pytest.mark.parametrize(
     ("preset", "fraction", "bits", "uniform"), [("paper-transformer", 0.15, 6, True), ("paper-rnn", 0.4, 4, False)]
 )
-def test_the_presets_do_what_the_paper_does(model, preset, fraction, bits, uniform):
+def test_the_presets_do_what_the_paper_does(model, compressed, preset, fraction, bits, uniform):
     weights = Weights.from_module(model)
     stored = {w.name: w.tensor for w in weights}
     classes = {w.name: w.class_name for w in weights}
     expected = the_paper(stored, classes, fraction, bits, 0.98, uniform=uniform)
     expected["softmax.weight"] = expected["target_embedding.weight"]
-    expect_equal(compress(model, preset).restore(), expected)
+    expect_equal(compressed(preset).restore(), expected)
 
 
 @pytest.mark.parametrize("coverage", [0.1, 0.3, 0.6, 0.98])
@@ -114,12 +127,12 @@ def test_an_interval_covers_the_weights_as_pruning_left_them(scope, coverage):
     expect_equal(found, expected)
 
 
-def test_half_drops_the_low_16_bits_of_every_weight(model):
+def test_half_drops_the_low_16_bits_of_every_weight(model, compressed):
     state = {name: tensor.detach() for name, tensor in model.state_dict().items()}
     expected = {
         n: (t.view(torch.int32) & -65536).view(torch.float32) if t.is_floating_point() else t for n, t in state.items()
     }
-    expect_equal(compress(model, "half").restore(), expected)
+    expect_equal(compressed("half").restore(), expected)
 
 
 def test_what_no_rule_selects_is_kept_exactly(model):
@@ -145,11 +158,11 @@ def test_the_first_matching_rule_wins(model):
             assert torch.equal(restored[name], Half().store(tensor).restore()), name
 
 
-def test_every_source_gives_the_same_file(model, tmp_path):
+def test_every_source_gives_the_same_file(model, compressed, tmp_path):
     ckpt, bare = tmp_path / "m.ckpt", tmp_path / "m.pt"
     torch.save({"state_dict": model.state_dict(), "hyper_parameters": dict(model.hparams)}, ckpt)
     torch.save(model.state_dict(), bare)
-    of_module = compress(model, "paper-transformer")
+    of_module = compressed("paper-transformer")
     for source in (Weights.from_module(model), model.state_dict(), ckpt, str(ckpt), bare):
         archive = compress(source, "paper-transformer")
         assert streams(archive) == streams(of_module)
@@ -160,9 +173,9 @@ def test_every_source_gives_the_same_file(model, tmp_path):
     assert of_module.manifest.class_path == f"{__name__}.Translator"
 
 
-def test_the_same_input_gives_the_same_bytes(model, tmp_path):
-    for name in ("a.safetensors", "b.safetensors"):
-        compress(model, "paper-transformer").save(tmp_path / name)
+def test_the_same_input_gives_the_same_bytes(model, compressed, tmp_path):
+    compressed("paper-transformer").save(tmp_path / "a.safetensors")
+    compress(model, "paper-transformer").save(tmp_path / "b.safetensors")
     assert (tmp_path / "a.safetensors").read_bytes() == (tmp_path / "b.safetensors").read_bytes()
 
 
@@ -196,7 +209,7 @@ def test_compressing_leaves_the_source_as_it_was(model):
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
 @pytest.mark.parametrize("preset", ["half", "paper-transformer", "paper-rnn"])
-def test_other_float_types_are_treated_by_value(model, dtype, preset):
+def test_other_float_types_are_treated_by_value(model, compressed, dtype, preset):
     state = {n: t.to(dtype) if t.is_floating_point() else t for n, t in model.state_dict().items()}
     archive = compress(state, preset)
     single = compress({n: t.float() if t.is_floating_point() else t for n, t in state.items()}, preset).restore()
@@ -217,22 +230,22 @@ def test_progress_is_told_for_every_stored_tensor(model):
     assert [weight.name for weight in seen] == [entry.name for entry in archive.manifest.entries]
 
 
-def test_a_plan_may_be_a_file(model, tmp_path):
+def test_a_plan_may_be_a_file(model, compressed, tmp_path):
     path = tmp_path / "plan.yaml"
     path.write_text("rules: [{tensors: '*', methods: [half]}]")
     archive = compress(model, path)
     assert archive.manifest.plan == Plan(Rule("*", Half())).to_config()
-    assert streams(archive) == streams(compress(model, "half"))
+    assert streams(archive) == streams(compressed("half"))
 
 
-def test_a_wrong_plan_and_a_wrong_source(model, tmp_path):
+def test_a_wrong_plan_and_a_wrong_source(model, compressed, tmp_path):
     with pytest.raises(PlanError, match="no preset and no file is called 'hlaf'"):
         compress(model, "hlaf")
     with pytest.raises(PlanError, match="selects none of the model's"):
         compress(model, Plan(Rule("nothing*", Half())))
     with pytest.raises(WeightsError, match="No such file"):
         compress(tmp_path / "missing.ckpt", "half")
-    compress(model, "half").save(tmp_path / "m.safetensors")
+    compressed("half").save(tmp_path / "m.safetensors")
     with pytest.raises(WeightsError, match=r"is a compressed file already.* expand it first"):
         compress(tmp_path / "m.safetensors", "half")
 
@@ -251,8 +264,8 @@ def test_nothing_to_store(tmp_path):
     assert load(tmp_path / "m.safetensors") == {}
 
 
-def test_expand_to_a_lightning_checkpoint(model, tmp_path):
-    compress(model, "half").save(tmp_path / "m.safetensors")
+def test_expand_to_a_lightning_checkpoint(compressed, tmp_path):
+    compressed("half").save(tmp_path / "m.safetensors")
     seen = []
     expand(tmp_path / "m.safetensors", tmp_path / "m.ckpt", on_tensor=seen.append)
     content = torch.load(tmp_path / "m.ckpt", weights_only=True)
@@ -267,17 +280,17 @@ def test_expand_to_a_lightning_checkpoint(model, tmp_path):
     assert {path.name for path in tmp_path.iterdir()} == {"m.safetensors", "m.ckpt"}
 
 
-def test_expand_to_plain_safetensors(model, tmp_path):
-    compress(model, "paper-transformer").save(tmp_path / "m.safetensors")
+def test_expand_to_plain_safetensors(compressed, tmp_path):
+    compressed("paper-transformer").save(tmp_path / "m.safetensors")
     expand(tmp_path / "m.safetensors", tmp_path / "plain.safetensors")
     expect_equal(safetensors.torch.load_file(tmp_path / "plain.safetensors"), load(tmp_path / "m.safetensors"))
     with safetensors.safe_open(tmp_path / "plain.safetensors", "pt") as file:
         assert file.metadata() == {"format": "pt"}
 
 
-def test_expand_refuses_what_it_cannot_do(model, tmp_path):
+def test_expand_refuses_what_it_cannot_do(compressed, tmp_path):
     source = tmp_path / "m.safetensors"
-    compress(model, "half").save(source)
+    compressed("half").save(source)
     whole = source.read_bytes()
     with pytest.raises(ForeignFileError, match="exists and is not replaced: remove it, or write elsewhere"):
         expand(source, source)
@@ -296,8 +309,8 @@ def test_expand_refuses_what_it_cannot_do(model, tmp_path):
 
 
 @pytest.mark.parametrize("ending", ["ckpt", "safetensors"])
-def test_expand_on_a_disk_that_takes_nothing(model, tmp_path, monkeypatch, ending):
-    compress(model, "half").save(tmp_path / "m.safetensors")
+def test_expand_on_a_disk_that_takes_nothing(compressed, tmp_path, monkeypatch, ending):
+    compressed("half").save(tmp_path / "m.safetensors")
 
     def full(*arguments, **options):
         raise RuntimeError("no space left on device")

@@ -33,13 +33,13 @@ BIASES = Rule("*.bias", Half())
 def coded_names(monkeypatch):
     """The tensors that are coded, as they are."""
     names: list[str] = []
-    original = payloads.fewest_bytes
+    original = payloads.smallest_coding
 
-    def fewest_bytes(weight, payload):
+    def smallest_coding(weight, payload):
         names.append(weight.name)
         return original(weight, payload)
 
-    monkeypatch.setattr(payloads, "fewest_bytes", fewest_bytes)
+    monkeypatch.setattr(payloads, "smallest_coding", smallest_coding)
     return names
 
 

@@ -6,6 +6,7 @@ import json
 
 import pytest
 import torch
+from quantizer_contract import TENSORS, PlanContract, TensorContract, compressed, same, through
 
 from lightning_compress import (
     Binary,
@@ -16,17 +17,14 @@ from lightning_compress import (
     KMeans,
     Logarithmic,
     LowRank,
-    Plan,
     Prune,
     Raw,
-    Rule,
     Ternary,
-    compress,
 )
 from lightning_compress.archive import encode_tensor
 from lightning_compress.archive.encode import decode_tensor
 from lightning_compress.errors import FormatError
-from lightning_compress.plan.methods import QUANTIZERS
+from lightning_compress.plan import METHODS as REGISTERED
 from lightning_compress.quantize import PAYLOADS, FactoredPayload, SparsePayload, sparse_forms
 
 METHODS = {
@@ -70,69 +68,21 @@ IDEMPOTENT = ("raw", "half", "half to nearest", "float16", "prune everything")
 EXACT = {"raw": (Raw(),), "nothing covered": (Interval(4, 0), Raw()), "nothing pruned": (Prune(0),)}
 
 
-def tensors():
-    generator = torch.Generator().manual_seed(0)
-    normal = torch.randn(9, 8, 7, generator=generator)
-    special = torch.tensor([float("nan"), float("inf"), -float("inf"), 0.0, -0.0, 1e-45, 3.4e38, 1e-8, 1.0])
-    for dtype in (torch.float16, torch.bfloat16, torch.float32, torch.float64):
-        yield f"normal {dtype}", normal.to(dtype)
-        yield f"special {dtype}", special.to(dtype)
-    yield "scalar", torch.tensor(0.3)
-    yield "empty", torch.empty(3, 0)
-    yield "transposed", normal[0].t()
-    yield "strided", normal[:, ::2, 1]
-    yield "zeros", torch.zeros(5)
-    yield "constant", torch.full((5,), -2.5)
-    yield "integers", torch.arange(-5, 5)
-    yield "booleans", torch.tensor([True, False])
-    yield "complex", torch.complex(normal[0], normal[1]).conj()
-    yield "negated", torch.complex(normal[0], normal[1]).conj().imag
-    yield "float8", normal[0].to(torch.float8_e4m3fn)
-
-
-TENSORS = dict(tensors())
-
-
-def raw_bits(tensor):
-    return tensor.resolve_conj().resolve_neg().contiguous().reshape(-1).view(torch.uint8)
-
-
-def same(first, second):
-    return (
-        first.dtype == second.dtype and first.shape == second.shape and torch.equal(raw_bits(first), raw_bits(second))
-    )
-
-
-def through(methods, tensor):
-    return compress({"w": tensor}, Plan(Rule("*", *methods))).restore()["w"]
-
-
-@pytest.mark.parametrize("tensor", TENSORS.values(), ids=TENSORS)
+@pytest.mark.parametrize("name", TENSORS)
 @pytest.mark.parametrize("methods", METHODS.values(), ids=METHODS)
-class TestContract:
-    def test_dtype_and_shape_stay_and_special_values_survive(self, methods, tensor):
-        restored = through(methods, tensor)
-        assert (restored.dtype, restored.shape) == (tensor.dtype, tensor.shape)
-        if not tensor.is_floating_point() or tensor.dtype.itemsize == 1:
-            assert same(restored, tensor)
-        else:
-            kept = ~torch.isfinite(tensor)
-            assert same(restored[kept], tensor[kept])
-
-    def test_streams_never_outgrow_the_raw_tensor(self, methods, tensor):
-        (row,) = compress({"w": tensor}, Plan(Rule("*", *methods))).report().rows
-        assert row.bytes <= row.raw_bytes == tensor.numel() * tensor.element_size()
-
-    def test_the_same_input_gives_the_same_streams(self, methods, tensor):
-        first, second = (compress({"w": tensor.clone()}, Plan(Rule("*", *methods))) for _ in range(2))
-        assert first.manifest == second.manifest
-        assert {k: bytes(v) for k, v in first.streams.items()} == {k: bytes(v) for k, v in second.streams.items()}
+class TestTensors(TensorContract):
+    pass
 
 
-@pytest.mark.parametrize("tensor", TENSORS.values(), ids=TENSORS)
+@pytest.mark.parametrize("methods", METHODS.values(), ids=METHODS)
+class TestPlans(PlanContract):
+    pass
+
+
+@pytest.mark.parametrize("tensor", TENSORS)
 @pytest.mark.parametrize("name", IDEMPOTENT)
 def test_a_second_time_changes_nothing(name, tensor):
-    once = through(METHODS[name], tensor)
+    once = compressed(METHODS[name], tensor).restore()["w"]
     assert same(through(METHODS[name], once), once)
 
 
@@ -142,24 +92,9 @@ def test_lossless_methods_are_exact(methods, tensor):
     assert same(through(methods, tensor), tensor)
 
 
-@pytest.mark.parametrize("methods", METHODS.values(), ids=METHODS)
-def test_a_method_survives_its_plan_s_plain_data(methods):
-    plan = Plan(Rule("*", *methods))
-    assert Plan.from_config(json.loads(json.dumps(plan.to_config()))) == plan
-    assert all(isinstance(method.lossy, bool) for method in methods)
-
-
-@pytest.mark.parametrize("quantizer", QUANTIZERS, ids=lambda quantizer: quantizer.id)
-def test_the_contract_suite_knows_every_quantizer(quantizer):
-    assert any(isinstance(method, quantizer) for methods in METHODS.values() for method in methods)
-
-
-@pytest.mark.parametrize("methods", METHODS.values(), ids=METHODS)
-def test_pruned_weights_come_back_as_zero_through_every_method(methods):
-    if isinstance(methods[0], Prune):
-        weights = TENSORS["normal torch.float32"]
-        kept = through(methods[:1], weights) != 0
-        assert not through(methods, weights)[~kept].any()
+@pytest.mark.parametrize("method", REGISTERED)
+def test_the_contract_suite_has_a_case_of_every_registered_method(method):
+    assert any(one.id == method for methods in METHODS.values() for one in methods)
 
 
 def payloads():

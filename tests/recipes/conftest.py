@@ -19,8 +19,9 @@ ADVICE = (
 
 
 def pytest_collection_modifyitems(items):
+    folder = str(Path(__file__).parent)
     for item in items:
-        if Path(__file__).parent in item.path.parents:
+        if str(item.path).startswith(folder):
             for advice in ADVICE:
                 item.add_marker(pytest.mark.filterwarnings(advice))
 

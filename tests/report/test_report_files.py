@@ -9,8 +9,8 @@ import torch
 
 from lightning_compress import compress
 from lightning_compress.errors import ChartError, ChecksumError, ForeignFileError, FormatError
-from lightning_compress.report import find, write_report
-from lightning_compress.report.collect import elements_of
+from lightning_compress.report import collect, write_report
+from lightning_compress.report.contents import count_elements
 from lightning_compress.weights import Weights
 
 
@@ -22,7 +22,7 @@ def flip(path, share=1.0):
 
 
 def test_a_run_is_found_whole(run):
-    found = find(run)
+    found = collect(run)
     assert [file.path.name for file in found.files] == ["best.safetensors", "half.safetensors"]
     assert [path.name for path in found.files[0].copies] == ["last.safetensors"]
     assert found.left_out == ()
@@ -34,9 +34,9 @@ def test_a_run_is_found_whole(run):
 def test_a_damaged_file_is_named_and_the_others_go_on(copy, name, share):
     damaged = copy / f"checkpoints/{name}.safetensors"
     flip(damaged, share)
-    found = find(copy)
+    found = collect(copy)
     assert [each.path for each in found.left_out] == [damaged]
-    assert str(damaged) in found.left_out[0].why
+    assert str(damaged) in found.left_out[0].reason
     assert damaged not in [path for file in found.files for path in (file.path, *file.copies)]
     assert len(found.files) == (1 if name == "half" else 2)
 
@@ -46,7 +46,7 @@ def test_a_damaged_attached_file_is_found(copy):
     archive = compress(Weights((), assets={"vocabulary.txt": b"a b c d e f" * 20}), "half")
     archive.save(path)
     flip(path)
-    assert "asset 'vocabulary.txt'" in find(copy).left_out[0].why
+    assert "asset 'vocabulary.txt'" in collect(copy).left_out[0].reason
 
 
 BAD = {
@@ -71,18 +71,18 @@ BAD = {
 def test_other_files_that_cannot_be_taken_are_named(copy, name, content, why):
     path = copy / "checkpoints" / name
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
-    found = find(copy)
+    found = collect(copy)
     assert len(found.files) == 2
     [left_out] = found.left_out
     assert left_out.path == path
-    assert str(path) in left_out.why
-    assert why in left_out.why
+    assert str(path) in left_out.reason
+    assert why in left_out.reason
 
 
 def test_a_run_without_compressed_files_has_its_measurements(copy):
     for path in copy.rglob("*.safetensors"):
         path.unlink()
-    found = find(copy)
+    found = collect(copy)
     assert found.files == ()
     assert (len(found.trainings), len(found.sensitivities), len(found.translations)) == (1, 1, 1)
 
@@ -90,9 +90,9 @@ def test_a_run_without_compressed_files_has_its_measurements(copy):
 def test_links_to_a_file_count_as_copies(copy):
     (copy / "link.safetensors").symlink_to("checkpoints/half.safetensors")
     (copy / "dangling.safetensors").symlink_to("nowhere")
-    found = find(copy)
+    found = collect(copy)
     assert [path.name for path in found.files[1].copies] == ["link.safetensors"]
-    assert "No such file" in found.left_out[0].why
+    assert "No such file" in found.left_out[0].reason
 
 
 def test_a_single_damaged_file_is_an_error(copy, tmp_path):
@@ -106,14 +106,14 @@ def test_a_single_damaged_file_is_an_error(copy, tmp_path):
 def test_nothing_to_report(tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(FileNotFoundError, match="there is no compressed file in"):
-        find(tmp_path / "empty")
+        collect(tmp_path / "empty")
     with pytest.raises(FileNotFoundError):
-        find(tmp_path / "nowhere")
+        collect(tmp_path / "nowhere")
     (tmp_path / "empty" / "a.safetensors").write_text("hello")
     with pytest.raises(FormatError, match=r"nothing in .* can be read\. .*does not begin like"):
-        find(tmp_path / "empty")
+        collect(tmp_path / "empty")
     with pytest.raises(ForeignFileError):
-        find(tmp_path / "empty" / "a.safetensors")
+        collect(tmp_path / "empty" / "a.safetensors")
 
 
 @pytest.fixture
@@ -159,10 +159,10 @@ def test_what_is_missing_is_said_before_the_work(run, tmp_path, monkeypatch, mod
 
 def test_progress_counts_every_weight_once(run):
     counted = []
-    find(run, on_tensor=lambda entry: counted.append(entry.elements))
-    assert sum(counted) == elements_of(run)
-    assert elements_of(run) == 3 * elements_of(run / "checkpoints/half.safetensors") > 0
+    collect(run, on_tensor=lambda entry: counted.append(entry.elements))
+    assert sum(counted) == count_elements(run)
+    assert count_elements(run) == 3 * count_elements(run / "checkpoints/half.safetensors") > 0
 
 
-def test_elements_of_what_cannot_be_read(tmp_path):
-    assert elements_of(tmp_path / "nowhere") == 0
+def test_count_elements_what_cannot_be_read(tmp_path):
+    assert count_elements(tmp_path / "nowhere") == 0

@@ -10,19 +10,19 @@ from report_runs import SEARCH, SENSITIVITY
 
 from lightning_compress.charts import ranked_bars
 from lightning_compress.errors import FormatError
-from lightning_compress.report.inline import inline_svg
-from lightning_compress.report.scores import Scores, facts
-from lightning_compress.report.sensitivity import Sensitivity
-from lightning_compress.report.training import Training
-from lightning_compress.report.translations import Translations
-from lightning_compress.report.values import MAX_BYTES, number, read_object
-from lightning_compress.report.word_differences import Run, marked
+from lightning_compress.report.json_values import MAX_BYTES, number, read_object
+from lightning_compress.report.scores import Scores, flat_metrics
+from lightning_compress.report.sensitivity import SensitivityRecord
+from lightning_compress.report.svg import inline_svg
+from lightning_compress.report.training import TrainingCurves
+from lightning_compress.report.translations import TranslationRecord
+from lightning_compress.report.word_differences import WordRun, word_runs
 
 
 def training(tmp_path, content):
     path = tmp_path / "metrics.csv"
     path.write_text(content)
-    return {panel.title: dict(panel.curves) for panel in Training.read(path).panels}
+    return {panel.title: dict(panel.curves) for panel in TrainingCurves.read(path).panels}
 
 
 def test_training_groups_losses_and_orders_the_rest(tmp_path):
@@ -42,12 +42,12 @@ def test_training_shows_exact_and_compressed_together_with_their_interval(tmp_pa
     names = ["quality/bleu", "quality/bleu_compressed", "compression/bleu_drop", "compression/bleu_drop_low"]
     path = tmp_path / "metrics.csv"
     path.write_text(",".join(["step", *names, "compression/bleu_drop_high"]) + "\n1,30,29,1,0.5,2\n2,31,30,1.5,1,2.5\n")
-    drop, bleu = Training.read(path).panels
+    drop, bleu = TrainingCurves.read(path).panels
     assert dict(drop.curves) == {"compression/bleu_drop": [(1, 1), (2, 1.5)]}
     assert dict(drop.intervals) == {"compression/bleu_drop": [(0.5, 2), (1, 2.5)]}
     assert dict(bleu.curves) == {"quality/bleu": [(1, 30), (2, 31)], "quality/bleu_compressed": [(1, 29), (2, 30)]}
     path.write_text(",".join(["step", *names, "compression/bleu_drop_high"]) + "\n1,30,29,1,0.5,2\n2,31,30,1.5,1,\n")
-    assert [panel.title for panel in Training.read(path).panels][:3] == [
+    assert [panel.title for panel in TrainingCurves.read(path).panels][:3] == [
         "compression/bleu_drop", "compression/bleu_drop_high", "compression/bleu_drop_low",
     ]  # fmt: skip
 
@@ -68,7 +68,7 @@ def test_long_curves_are_thinned_to_their_end(tmp_path):
 def sensitivity(tmp_path, **changes):
     path = tmp_path / "sensitivity.json"
     path.write_text(json.dumps({**SENSITIVITY, **changes}))
-    return Sensitivity.read(path)
+    return SensitivityRecord.read(path)
 
 
 def test_losses_are_what_gets_worse(tmp_path):
@@ -88,7 +88,7 @@ def test_ranking_puts_the_unknown_last(tmp_path):
 def test_sensitivity_without_what_is_optional(tmp_path):
     path = tmp_path / "s.json"
     path.write_text(json.dumps({"classes": ["a"], "strengths": [{"label": "x"}], "scores": [[1.5]]}))
-    found = Sensitivity.read(path)
+    found = SensitivityRecord.read(path)
     assert found.measure == "score"
     assert math.isnan(found.baseline)
     assert math.isnan(found.bytes[0][0])
@@ -98,11 +98,11 @@ def test_sensitivity_without_what_is_optional(tmp_path):
 def test_translations_without_what_is_optional(tmp_path):
     path = tmp_path / "t.json"
     path.write_text(json.dumps({"samples": [{"source": "a", "exact": "b"}]}))
-    found = Translations.read(path)
+    found = TranslationRecord.read(path)
     assert all(map(math.isnan, (found.step, *found.bleu, *found.chrf, *found.drop)))
     assert not found.compared
     assert found.samples[0].compressed == ""
-    assert found.samples[0].exact_words == [Run("b", True)]
+    assert found.samples[0].exact_words == [WordRun("b", True)]
 
 
 def test_scores_of_a_search():
@@ -123,7 +123,7 @@ def test_scores_that_are_none(metrics):
 
 
 def test_facts_are_flat():
-    assert facts({"a": {"b": {"c": 1.23456789}, "empty": {}}, "list": [1, [2.5, "x"]], "no": None}) == {
+    assert flat_metrics({"a": {"b": {"c": 1.23456789}, "empty": {}}, "list": [1, [2.5, "x"]], "no": None}) == {
         "a/b/c": "1.23457",
         "a/empty": "{}",
         "list": "1, 2.5, x",
@@ -132,22 +132,22 @@ def test_facts_are_flat():
 
 
 WORDS = {
-    "equal": ("a b c", "a b c", [Run("a b c", False)]),
-    "one word": ("a b c", "a x c", [Run("a", False), Run("b", True), Run("c", False)]),
-    "left out": ("a c", "a b c", [Run("a c", False)]),
-    "all": ("a b", "c", [Run("a b", True)]),
+    "equal": ("a b c", "a b c", [WordRun("a b c", False)]),
+    "one word": ("a b c", "a x c", [WordRun("a", False), WordRun("b", True), WordRun("c", False)]),
+    "left out": ("a c", "a b c", [WordRun("a c", False)]),
+    "all": ("a b", "c", [WordRun("a b", True)]),
     "nothing": ("", "a", []),
-    "against nothing": ("a", "", [Run("a", True)]),
+    "against nothing": ("a", "", [WordRun("a", True)]),
 }
 
 
 @pytest.mark.parametrize(("sentence", "other", "expected"), WORDS.values(), ids=WORDS)
 def test_words_that_differ_are_marked(sentence, other, expected):
-    runs = marked(sentence, other)
+    runs = word_runs(sentence, other)
     if sentence == "a c":  # what the other has besides leaves no mark here
-        runs = [Run(" ".join(run.text for run in runs), any(run.differs for run in runs))]
+        runs = [WordRun(" ".join(run.text for run in runs), any(run.differs for run in runs))]
     assert runs == expected
-    assert " ".join(run.text for run in marked(sentence, other)) == sentence
+    assert " ".join(run.text for run in word_runs(sentence, other)) == sentence
 
 
 @pytest.mark.parametrize("value", [True, "1", [1], {}])

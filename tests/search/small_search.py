@@ -1,4 +1,4 @@
-"""A small network judged by how often it agrees with itself, and a family that needs no quantizer."""
+"""An evaluation by how often a network agrees with itself, and a family that needs no quantizer."""
 
 from __future__ import annotations
 
@@ -12,22 +12,6 @@ from torch import nn
 from lightning_compress import Plan, Raw, Rule, Score, compress
 from lightning_compress.archive import Archive
 from lightning_compress.weights import Weights
-
-
-class Net(nn.Module):
-    """Two matrices, a norm, dropout, and a buffer that is not saved."""
-
-    def __init__(self, width: int = 48) -> None:
-        super().__init__()
-        torch.manual_seed(width)
-        self.embedding = nn.Embedding(64, width)
-        self.norm = nn.BatchNorm1d(width)
-        self.dropout = nn.Dropout(0.5)
-        self.head = nn.Linear(width, 24)
-        self.register_buffer("mask", torch.ones(width), persistent=False)
-
-    def forward(self, ids: torch.Tensor) -> torch.Tensor:
-        return self.head(self.dropout(self.norm(self.embedding(ids)) * self.mask))
 
 
 class Agreement:
@@ -49,6 +33,17 @@ class Agreement:
     @torch.no_grad()
     def _answers(self, module: nn.Module) -> torch.Tensor:
         return (module(self.ids) + self.noise).argmax(-1)
+
+
+_ARCHIVES: dict[tuple, Archive] = {}
+
+
+def _compressed(weights: Weights) -> Archive:
+    """The archive of exactly these values; what another search has already compressed is taken from there."""
+    key = weights.fingerprint, weights.class_path, weights.excluded, *(weight.class_name for weight in weights)
+    if key not in _ARCHIVES:
+        _ARCHIVES[key] = compress(weights, Plan(Rule("*", Raw())))
+    return _ARCHIVES[key]
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,7 +69,7 @@ class Rounded:
             step = weight.tensor.std() * 2.0 ** (strength + self.offsets.get(weight.class_name, 0.0))
             return replace(weight, tensor=(weight.tensor / step).round() * step)
 
-        return compress(replace(self.weights, weights=tuple(map(rounded, self.weights))), Plan(Rule("*", Raw())))
+        return _compressed(replace(self.weights, weights=tuple(map(rounded, self.weights))))
 
     def predict_bytes(self, strength: float) -> float:
         """For each part between the archives of two whole strengths, and a tenth too much."""
@@ -96,19 +91,5 @@ class Rounded:
     def with_offsets(self, offsets: Mapping[str, float]):
         return replace(self, offsets=offsets)
 
-    def is_like(self, other) -> bool:
+    def shares_trials_with(self, other) -> bool:
         return isinstance(other, Rounded) and other.predicted is self.predicted
-
-
-def state_of(module: nn.Module) -> dict[str, torch.Tensor]:
-    """TensorCopies of everything in the state dict, and of the buffers that are not saved."""
-    return {name: tensor.clone() for name, tensor in [*module.state_dict().items(), *module.named_buffers()]}
-
-
-def expect_same(module: nn.Module, before: dict[str, torch.Tensor]) -> None:
-    """The module holds exactly these values."""
-    after = state_of(module)
-    assert after.keys() == before.keys()
-    for name, tensor in before.items():
-        assert after[name].dtype == tensor.dtype
-        assert torch.equal(after[name], tensor), name

@@ -1,14 +1,14 @@
-"""Few patterns that tell vectors from matrices, and the parts of a model."""
+"""Few patterns that tell small parameters from matrices, and the parts of a model."""
 
 from __future__ import annotations
 
 import pytest
 import torch
-from small_search import Net
+from small_network import Net
 from torch import nn
 
 from lightning_compress.search.families.data_free import uniform_families
-from lightning_compress.search.model_parts import EXACT, layout_of
+from lightning_compress.search.model_parts import NORM_STATISTICS, model_patterns
 from lightning_compress.weights import Weights, matches_any
 
 
@@ -30,29 +30,31 @@ class Tied(Translator):
 
 
 @pytest.mark.parametrize("make", [Translator, Tied, Net, lambda: nn.Linear(3, 3), lambda: nn.LayerNorm(4)])
-def test_the_patterns_select_exactly_the_vectors(make):
+def test_the_patterns_select_exactly_the_small_parameters(make):
     module = make()
     weights = Weights.from_module(module)
-    layout = layout_of(weights)
+    patterns = model_patterns(weights)
     for name, tensor in module.state_dict().items():
-        if not matches_any(EXACT, name):
-            assert matches_any(layout.vectors, name) == (tensor.ndim < 2 and tensor.is_floating_point()), name
-    assert len(layout.vectors) <= 12
+        if not matches_any(NORM_STATISTICS, name):
+            assert matches_any(patterns.small_parameters, name) == (tensor.ndim < 2 and tensor.is_floating_point()), (
+                name
+            )
+    assert len(patterns.small_parameters) <= 12
 
 
 def test_the_parts_are_those_of_the_classes_largest_first():
-    parts = layout_of(Weights.from_module(Translator())).parts
+    parts = model_patterns(Weights.from_module(Translator())).parts
     assert set(parts) == {"source_embedding", "target_embedding", "encoder", "decoder", "softmax"}
     assert parts["encoder"] == "encoder.*"
     assert next(iter(parts)) == "encoder"
-    assert layout_of(Weights.from_module(nn.Linear(3, 3))).parts == {}
+    assert model_patterns(Weights.from_module(nn.Linear(3, 3))).parts == {}
 
 
 @pytest.mark.parametrize("make", [Translator, Tied, Net, lambda: nn.LayerNorm(4), lambda: nn.Conv2d(3, 4, 3)])
 def test_every_model_has_a_family_that_shrinks_with_strength(make):
     weights = Weights.from_module(make())
     (family,) = uniform_families(weights)
-    assert list(family.shares) == list(layout_of(weights).parts)
+    assert list(family.shares) == list(model_patterns(weights).parts)
     middle = (family.weakest + family.strongest) / 2
     sizes = [family.archive(strength).nbytes for strength in (family.weakest, middle, family.strongest)]
     assert sizes == sorted(sizes, reverse=True)

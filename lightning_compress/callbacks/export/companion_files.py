@@ -4,20 +4,13 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
 
 import fsspec
 
 from lightning_compress.archive import Archive, is_archive
 from lightning_compress.callbacks.export.naming import PARTIAL_SUFFIX, SUFFIX
 from lightning_compress.errors import ForeignFileError
-from lightning_compress.files import becoming, exists, is_remote, local_path
-
-
-def folder_of_checkpoints(trainer: Any) -> str:
-    """Where a trainer's checkpoints are, or where they would be."""
-    folders = (getattr(callback, "dirpath", None) for callback in trainer.checkpoint_callbacks)
-    return str(next(filter(None, folders), None) or trainer.default_root_dir)
+from lightning_compress.files import atomic_path, exists, is_remote, local_path
 
 
 def discard(path: str) -> bool:
@@ -53,7 +46,7 @@ def link(target: str, path: str) -> None:
         )
     place = local_path(path)
     try:
-        with becoming(place) as fresh:
+        with atomic_path(place) as fresh:
             fresh.symlink_to(os.path.relpath(local_path(target), place.parent))
     except OSError:
         # Windows grants links to administrators only; Lightning copies its checkpoint then, too.

@@ -1,79 +1,72 @@
-"""Which checkpoints have a compressed file: all of them, the best, or the newest."""
+"""Which checkpoints have a companion file: all of them, the best, or the newest."""
 
 from __future__ import annotations
 
-from typing import Any, Literal, get_args
+from typing import Literal
 
+from lightning_compress.callbacks.hooks.lightning_types import Trainer
+from lightning_compress.callbacks.hooks.model_checkpoints import checkpoint_folders, model_checkpoints
+from lightning_compress.callbacks.moments import Moments
 from lightning_compress.errors import CallbackError
-from lightning_compress.files import is_inside, same_place
+from lightning_compress.files import is_inside, normalized_path
 
 When = Literal["all", "best", "last"]
 
 
 class Policy:
-    """Follows the checkpoints that have a compressed file and tells which of those should lose it.
+    """Tracks the checkpoints that have a companion file, and says which of them lose it.
 
     * ``all``: every checkpoint has one.
-    * ``best``: those which Lightning calls best, ``best_model_path`` of each ``ModelCheckpoint`` in the
-      trainer; what stops being best loses it, though its checkpoint may stay among the top k.
-    * ``last``: the checkpoint saved last, by whomever; the one before loses it.
+    * ``best``: those that Lightning calls best, ``best_model_path`` of each ``ModelCheckpoint`` in the trainer. A
+      checkpoint that is no longer the best loses its companion file, even if it stays among the top k.
+    * ``last``: the checkpoint saved last; the one before loses its companion file.
 
-    A file loses it only when its successor is safely written. A link has one if and only if its target has.
+    A companion file is deleted only after its successor is safely written. A link has one if and only if its target
+    has.
+
+    Args:
+        moments: as :meth:`Moments.policy` reads them.
     """
 
-    def __init__(self, when: When) -> None:
-        if when not in get_args(When):
-            raise CallbackError(f"when={when!r} is not known: write 'all', 'best' or 'last'")
-        self.when = when
-        self._holders: set[str] = set()
+    def __init__(self, moments: Moments) -> None:
+        self._moments = moments
+        self._checkpoints: set[str] = set()  # those with a companion file, as normalized paths
 
-    def check(self, trainer: Any) -> None:
+    def check(self, trainer: Trainer) -> None:
         """Raise a CallbackError if ``best`` is asked for and no callback knows a best checkpoint."""
-        if self.when == "best" and not any(hasattr(c, "best_model_path") for c in trainer.checkpoint_callbacks):
+        if self._moments.saves == "best" and not model_checkpoints(trainer):
             raise CallbackError(
                 "when='best' needs a ModelCheckpoint in the trainer to say which checkpoint is best: "
                 "add one (with monitor=…), or use when='all' or when='last'"
             )
 
-    def start(self, trainer: Any) -> None:
-        """Take up what an earlier run left, where this run resumes from it and saves in the same folder."""
-        callbacks = trainer.checkpoint_callbacks
-        known = [
-            getattr(callback, name, "") for callback in callbacks for name in ("best_model_path", "last_model_path")
-        ]
-        folders = [str(c.dirpath) for c in callbacks if getattr(c, "dirpath", None)]
+    def start(self, trainer: Trainer) -> None:
+        """Include the files of an earlier run, if this run resumes from it and saves in the same folder."""
+        callbacks, folders = model_checkpoints(trainer), checkpoint_folders(trainer)
+        known = [path for callback in callbacks for path in (callback.best_model_path, callback.last_model_path)]
         for path in [*known, str(trainer.ckpt_path or "")]:
             if path and any(is_inside(path, folder) for folder in folders):
-                self._holders.add(same_place(path))
+                self._checkpoints.add(normalized_path(path))
 
-    def wants(self, trainer: Any, path: str) -> bool:
-        """Whether the checkpoint being saved at ``path`` is to have a compressed file; alike on all ranks."""
-        if self.when != "best":
-            return True
-        # Ranks may name a checkpoint differently, when a metric in its name is not reduced: rank 0 writes,
-        # and decides.
-        return bool(trainer.strategy.broadcast(is_best(trainer, path), src=0))
+    def includes(self, trainer: Trainer, path: str) -> bool:
+        """Whether the checkpoint that is being saved has a companion file. To be called on every rank; they agree."""
+        return self._moments.includes(trainer, path)
 
-    def written(self, trainer: Any, path: str) -> list[str]:
-        """Note that ``path`` now has its compressed file; the checkpoints that should lose theirs."""
-        self._holders.add(same_place(path))
-        if self.when == "all":
+    def written(self, path: str, best: frozenset[str]) -> list[str]:
+        """The checkpoints that lose their companion file now that the one of ``path`` is written.
+
+        Args:
+            path: a checkpoint.
+            best: the best checkpoints, as normalized paths.
+        """
+        self._checkpoints.add(normalized_path(path))
+        if self._moments.saves == "all":
             return []
-        keep = _best(trainer) if self.when == "best" else {same_place(path)}
-        lost = sorted(self._holders - keep)
-        self._holders &= keep
+        keep = best if self._moments.saves == "best" else {normalized_path(path)}
+        lost = sorted(self._checkpoints - keep)
+        self._checkpoints &= keep
         return lost
 
     def removed(self, path: str) -> None:
-        """Note that the checkpoint at ``path`` is gone."""
-        self._holders.discard(same_place(path))
-
-
-def is_best(trainer: Any, path: str) -> bool:
-    """Whether a ``ModelCheckpoint`` of the trainer calls the checkpoint at ``path`` its best."""
-    return same_place(path) in _best(trainer)
-
-
-def _best(trainer: Any) -> set[str]:
-    paths = (getattr(callback, "best_model_path", "") for callback in trainer.checkpoint_callbacks)
-    return {same_place(path) for path in paths if path}
+        """Forget a checkpoint that was deleted."""
+        self._checkpoints.discard(normalized_path(path))

@@ -1,94 +1,109 @@
-"""What loggers are told of the compressed files of a run."""
+"""Logs the compressed files of a training run, and uploads them to Weights & Biases on request."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import Any
 
 from lightning_compress.archive import Archive
-from lightning_compress.callbacks.export.policy import is_best
+from lightning_compress.callbacks.hooks.lightning_types import Trainer
+from lightning_compress.callbacks.hooks.model_checkpoints import is_best
 from lightning_compress.logging import (
     Artifacts,
     Uploads,
     describe_runs,
-    log_pictures,
     log_report,
+    log_report_charts,
     logging_step,
     runs_of,
 )
 from lightning_compress.logging.environment import git_commit
-from lightning_compress.logging.throttle import Sparing
+from lightning_compress.logging.failures import log_failure
+from lightning_compress.logging.logger_types import is_placeholder
+from lightning_compress.logging.report import SCORES
+from lightning_compress.logging.throttle import Throttle
 from lightning_compress.runtime import preserved_random_state
 from lightning_compress.weights import Weights
 
-SHARE = 0.005  # of the time, that drawing charts may take
+CHARTS_SHARE = 0.005  # of the training time, at most this fraction is spent on drawing charts
 _log = logging.getLogger(__name__)
 
 
 class Publishing:
-    """Tells loggers of plans and files, and uploads the files where that is asked for. Nothing here raises.
+    """Logs plans and compressed files to the trainer's loggers, and uploads the files on request. Nothing here raises.
 
     Args:
-        artifacts: what is uploaded to Weights & Biases; True for its defaults, False for nothing.
-        pictures: whether charts are drawn for the loggers that hold pictures: of the first file, of each whose plan is
-            another, and otherwise as often as a share of the time allows.
+        artifacts: how files are uploaded to Weights & Biases; True for the defaults, False for no upload.
+        pictures: whether charts are drawn for the loggers that display figures: for the first file, for each file
+            whose plan differs from the previous one, and otherwise as often as :data:`CHARTS_SHARE` allows.
     """
 
     def __init__(self, artifacts: Artifacts | bool, pictures: bool) -> None:
-        options = Artifacts() if artifacts is True else artifacts
-        self._uploads = Uploads(options) if options else None
-        self._pictures, self._drawing = pictures, Sparing(SHARE)
+        configured = Artifacts() if artifacts is True else artifacts
+        self._uploads = Uploads(configured) if configured else None
+        self._draws_charts, self._chart_throttle = pictures, Throttle(CHARTS_SHARE)
         self._plan: Mapping[str, Any] | None = None
         self._commit: str | None = None
         self._uploaded = ("", frozenset[str]())  # fingerprint of the weights uploaded last, and their aliases
 
-    def start(self, trainer: Any, plan: Mapping[str, Any]) -> None:
-        """A run begins, with this plan or with what is known of it."""
+    def start(self, trainer: Trainer, plan: Mapping[str, Any]) -> None:
+        """Describe the run to the loggers when it begins.
+
+        Args:
+            trainer: whose run begins.
+            plan: the plan as data, or what is known before a search has found it.
+        """
         if not trainer.is_global_zero:
             return
         self._plan = plan
-        with _harmless("describing the run"), preserved_random_state():
+        with log_failure("describing the run failed"), preserved_random_state():
             self._commit = git_commit() if self._uploads else None
             describe_runs(trainer.loggers, plan)
-        if self._uploads and not runs_of(trainer.loggers):
+        is_dry_run = any(map(is_placeholder, trainer.loggers))  # fast_dev_run replaces the user's loggers
+        if self._uploads and not is_dry_run and not runs_of(trainer.loggers):
             _log.warning(
-                "artifacts=… uploads to Weights & Biases, and the trainer has no WandbLogger with a run: nothing is "
+                "artifacts=… uploads to Weights & Biases, but the trainer has no WandbLogger with a run: nothing is "
                 "uploaded. pip install wandb, and give the Trainer logger=WandbLogger(…)"
             )
 
-    def new_file(self, trainer: Any, archive: Archive, weights: Weights, seconds: float, measure: str) -> None:
-        """A file was written that holds weights which none did before.
+    def new_file(self, trainer: Trainer, archive: Archive, weights: Weights, seconds: float, measure: str) -> None:
+        """Log a file of weights that no earlier file holds.
 
         Args:
             trainer: that saved the checkpoint.
-            archive: of the file.
-            weights: it was made of.
-            seconds: what making it took.
-            measure: the name of the score in its metrics, empty where that is not known.
+            archive: the file.
+            weights: those the file was made of.
+            seconds: duration of the export.
+            measure: the name of the score in the file's metrics; empty if unknown.
         """
         step, scores = logging_step(trainer), archive.manifest.metrics.get("search", {})
-        with _harmless("logging a compressed file"):
+        with log_failure("logging a compressed file failed"):
             log_report(trainer.loggers, archive.report(), seconds=seconds, step=step, scores=scores, measure=measure)
-            is_planned_anew = archive.manifest.plan != self._plan
-            if is_planned_anew:
+            is_new_plan = archive.manifest.plan != self._plan
+            if is_new_plan:
                 self._plan = archive.manifest.plan
                 describe_runs(trainer.loggers, archive.manifest.plan)
-            if self._pictures and (is_planned_anew or self._drawing.is_due):
-                with self._drawing.working():
-                    log_pictures(trainer.loggers, archive, weights, step)
+            if self._draws_charts and (is_new_plan or self._chart_throttle.allows_work):
+                with self._chart_throttle.timed_work():
+                    log_report_charts(trainer.loggers, archive, weights, step)
 
-    def upload(self, trainer: Any, archive: Archive, file: str, checkpoint: str) -> None:
-        """Upload the file that stands beside this checkpoint.
+    def upload(self, trainer: Trainer, archive: Archive, file: str, checkpoint: str) -> None:
+        """Upload the companion file of a checkpoint.
 
-        Weights that were uploaded a moment ago are uploaded again only to be called by one more name.
+        The same weights are uploaded a second time in a row only if they have a new alias.
+
+        Args:
+            trainer: that saved the checkpoint.
+            archive: the companion file.
+            file: its path.
+            checkpoint: the path of the checkpoint.
         """
         if self._uploads:
-            with _harmless(f"uploading {file}"):
+            with log_failure(f"uploading {file} failed"):
                 self._upload(self._uploads, trainer, archive, file, checkpoint)
 
-    def _upload(self, uploads: Uploads, trainer: Any, archive: Archive, file: str, checkpoint: str) -> None:
+    def _upload(self, uploads: Uploads, trainer: Trainer, archive: Archive, file: str, checkpoint: str) -> None:
         aliases = {"latest", f"epoch-{trainer.current_epoch}"} | ({"best"} if is_best(trainer, checkpoint) else set())
         fingerprint, known = self._uploaded
         if fingerprint == archive.manifest.fingerprint and aliases <= known:
@@ -97,31 +112,23 @@ class Publishing:
         uploads.upload(runs_of(trainer.loggers), file, sorted(aliases), self._metadata(trainer, archive))
 
     def finish(self) -> None:
-        """The run is over: wait a while for the uploads."""
+        """Wait for a limited time, when the run ends, until uploads are complete."""
         if self._uploads:
             self._uploads.finish()
 
-    def _metadata(self, trainer: Any, archive: Archive) -> dict[str, Any]:
-        report, facts = archive.report(), archive.manifest.metrics.get("search", {})
-        exact = {name: float(value) for name, value in trainer.callback_metrics.items()}
-        measured = {name: facts[name] for name in ("score_before", "score_after", "drop") if name in facts}
+    def _metadata(self, trainer: Trainer, archive: Archive) -> dict[str, Any]:
+        report, found = archive.report(), archive.manifest.metrics.get("search", {})
+        uncompressed = {name: float(value) for name, value in trainer.callback_metrics.items()}
+        measured = {name: found[name] for name in SCORES if name in found}
         return {
             "bytes": archive.nbytes,
             "ratio": report.ratio,
             "bits_per_weight": report.bits_per_weight,
             **measured,
-            "exact_metrics": exact,
+            "exact_metrics": uncompressed,
             "plan": archive.manifest.plan,
             "epoch": trainer.current_epoch,
             "step": logging_step(trainer),
             "fingerprint": archive.manifest.fingerprint,
             "git_commit": self._commit,
         }
-
-
-@contextmanager
-def _harmless(what: str) -> Iterator[None]:
-    try:
-        yield
-    except Exception as error:
-        _log.error("%s failed, the training goes on: %r", what, error)

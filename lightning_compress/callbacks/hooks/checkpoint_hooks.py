@@ -144,8 +144,8 @@ class CheckpointHooks:
                 content = listener.load(trainer, fspath(checkpoint_path))
                 if content is not None:
                     return content
-        content = self._original["load_checkpoint"](checkpoint_path, *args, **kwargs)
-        return content
+        checkpoint: dict[str, Any] = self._original["load_checkpoint"](checkpoint_path, *args, **kwargs)
+        return checkpoint
 
     def load_model_state_dict(self, checkpoint: Mapping[str, Any], strict: bool = True) -> None:
         """Load a checkpoint's weights, by the first listener that takes it, else by Lightning."""

@@ -70,6 +70,13 @@ class LightningModule(Protocol):
     def _on_before_batch_transfer(self, batch: object, dataloader_idx: int = 0) -> object: ...
 
 
+class Metric(Protocol):
+    """A metric of torchmetrics."""
+
+    def reset(self) -> None:
+        """Forget what it has seen."""
+
+
 class Strategy(Protocol):
     """Where a trainer's module is, and how its checkpoints are written and read."""
 

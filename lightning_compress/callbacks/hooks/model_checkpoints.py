@@ -6,7 +6,7 @@ from os import PathLike, fspath
 from typing import Literal
 
 from lightning_compress.callbacks.hooks.lightning_types import ModelCheckpoint, Trainer
-from lightning_compress.files import same_place
+from lightning_compress.files import normalized_path
 
 Mode = Literal["min", "max"]
 # The names under which the learning rate finder and the batch size finder save; they delete the file afterwards.
@@ -20,14 +20,14 @@ def monitored_metrics(trainer: Trainer) -> dict[str, Mode]:
 
 
 def best_checkpoints(trainer: Trainer) -> frozenset[str]:
-    """The best checkpoint of each ``ModelCheckpoint``, as :func:`~lightning_compress.files.same_place` spells paths."""
+    """The best checkpoint of each ``ModelCheckpoint``, as normalized paths."""
     paths = (callback.best_model_path for callback in model_checkpoints(trainer))
-    return frozenset(same_place(path) for path in paths if path)
+    return frozenset(normalized_path(path) for path in paths if path)
 
 
 def is_best(trainer: Trainer, path: str) -> bool:
     """Whether a ``ModelCheckpoint`` calls the checkpoint at ``path`` its best."""
-    return same_place(path) in best_checkpoints(trainer)
+    return normalized_path(path) in best_checkpoints(trainer)
 
 
 def model_checkpoints(trainer: Trainer) -> list[ModelCheckpoint]:

@@ -6,11 +6,11 @@ import inspect
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import islice
-from typing import Any
+from typing import Any, cast
 
 from torch import Generator, Tensor
 
-from lightning_compress.callbacks.hooks.lightning_types import Batch, LightningModule, Trainer
+from lightning_compress.callbacks.hooks.lightning_types import Batch, LightningModule, Metric, Trainer
 from lightning_compress.callbacks.hooks.logged import CapturedMetrics, captured_logging
 from lightning_compress.errors import CallbackError
 from lightning_compress.weights import is_metric
@@ -88,7 +88,7 @@ def validation_batches(trainer: Trainer, module: LightningModule, batches: int |
 def _isolated(module: LightningModule) -> Iterator[CapturedMetrics]:
     for part in module.modules():
         if is_metric(part):
-            part.reset()
+            cast(Metric, part).reset()
     with captured_logging(module) as captured:
         yield captured
 

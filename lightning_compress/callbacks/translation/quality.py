@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import Any
 
 from lightning_compress.errors import CallbackError
-from lightning_compress.report.word_differences import marked
+from lightning_compress.report.word_differences import word_runs
 from lightning_compress.search import Drop, Score, bleu_score, paired_drop
 
 COLUMNS = ("source", "reference", "exact", "compressed")
@@ -168,4 +168,4 @@ def checked_translations(found: Any, sentences: int) -> list[str]:
 
 
 def _marked(text: str, other: str) -> str:
-    return " ".join(f"**{run.text}**" if run.differs else run.text for run in marked(text, other))
+    return " ".join(f"**{run.text}**" if run.differs else run.text for run in word_runs(text, other))

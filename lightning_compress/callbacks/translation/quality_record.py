@@ -1,14 +1,14 @@
-"""What a measurement of quality leaves behind: scalars, tables, and ``translations.json`` beside the checkpoints."""
+"""Records a quality measurement: scalars and a table for the loggers, ``translations.json`` beside the checkpoints."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from typing import Any
 
 from lightning_compress.callbacks.translation.quality import COLUMNS, Comparison, Judge, Translations
 from lightning_compress.files import read_bytes, write_record
 from lightning_compress.logging import configure_runs, log_scalars, log_table
+from lightning_compress.logging.logger_types import LightningLogger
 
 FILE = "translations.json"
 PREFIX = "quality"
@@ -16,12 +16,15 @@ _KEYS = {"step", "signature", "bleu_exact", "samples"}
 
 
 def scalars_of(name: str, comparison: Comparison, sign: float = 1.0) -> dict[str, float]:
-    """``quality/NAME``, and where there are compressed weights ``quality/NAME_compressed`` and the drop.
+    """The scores by the keys they are logged under.
+
+    They are ``quality/NAME``, and if compressed weights were measured, ``quality/NAME_compressed`` and
+    ``compression/NAME_drop``, ``…_drop_low`` and ``…_drop_high``.
 
     Args:
         name: of the score, such as ``bleu``.
-        comparison: higher is better.
-        sign: -1 where the user's own number is the negative of that.
+        comparison: of scores where higher is better.
+        sign: -1 if lower is better in the user's own metric, which was negated; else 1.
     """
     values = {f"{PREFIX}/{name}": sign * comparison.exact.value}
     if comparison.compressed is not None and comparison.drop is not None:
@@ -32,13 +35,15 @@ def scalars_of(name: str, comparison: Comparison, sign: float = 1.0) -> dict[str
     return values
 
 
-def record_metric(loggers: Iterable[Any], name: str, comparison: Comparison, sign: float, step: int) -> None:
-    """Log the scores of a metric of the user's choice."""
+def record_metric(
+    loggers: Iterable[LightningLogger], name: str, comparison: Comparison, sign: float, step: int
+) -> None:
+    """Log the scores of a metric that the user chose."""
     log_scalars(loggers, scalars_of(name, comparison, sign), step)
 
 
 def record_translations(
-    loggers: Iterable[Any],
+    loggers: Iterable[LightningLogger],
     folder: str,
     bleu: Comparison,
     translations: Translations,
@@ -46,11 +51,20 @@ def record_translations(
     samples: int,
     step: int,
 ) -> None:
-    """Log scores and samples, and write them beside the checkpoints.
+    """Log BLEU, chrF and sample translations, and write them into ``translations.json``.
+
+    Args:
+        loggers: Lightning loggers, or none.
+        folder: of the checkpoints, a local path or a URL.
+        bleu: the comparison of BLEU.
+        translations: all translations of the measurement.
+        judge: computes chrF, and names the signatures of both scores.
+        samples: the number of sentences to show.
+        step: the step at which Lightning logs now.
 
     Raises:
-        ForeignFileError: another program's file has the name of ours.
-        OSError: it cannot be written.
+        ForeignFileError: a file of this name exists that another program wrote.
+        OSError: the file cannot be written.
     """
     loggers = list(loggers)
     chrf = judge.chrf(translations.exact)

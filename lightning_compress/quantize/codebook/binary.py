@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from lightning_compress.quantize.codebook.outliers import checked_share
-from lightning_compress.quantize.codebook.scaled import FittedScaled, Scope, check_scope, mean_size
+from lightning_compress.quantize.codebook.scaled import FittedScaled, Granularity, check_granularity, mean_size
 
 
 @dataclass(frozen=True)
@@ -30,16 +30,23 @@ class Binary:
     """
 
     id: ClassVar[str] = "binary"
+    role: ClassVar[str] = "quantize"
     lossy: ClassVar[bool] = True
     holds_zero: ClassVar[bool] = False
+    takes_factors: ClassVar[bool] = True
+    label: ClassVar[str] = "binary"
     scale_bytes: ClassVar[int] = 2
 
-    scope: Scope = "row"
+    scope: Granularity = "row"
     outliers: float = 0.0
 
     def __post_init__(self) -> None:
-        check_scope("Binary", self.scope)
+        check_granularity("Binary", self.scope)
         object.__setattr__(self, "outliers", checked_share("Binary", self.outliers))
+
+    def scaled(self, factor: float) -> Binary:
+        """Itself: it has no step."""
+        return self
 
     def group(self, name: str, class_name: str) -> str:
         """Each tensor is fitted alone."""

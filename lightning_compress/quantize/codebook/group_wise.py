@@ -34,8 +34,11 @@ class GroupWise:
     """
 
     id: ClassVar[str] = "group-wise"
+    role: ClassVar[str] = "quantize"
     lossy: ClassVar[bool] = True
     holds_zero: ClassVar[bool] = True
+    takes_factors: ClassVar[bool] = True
+    label: ClassVar[str] = "group-wise"
 
     bits: int
     size: int = 64
@@ -50,6 +53,10 @@ class GroupWise:
         if type(self.scale_bits) is not int or self.scale_bits not in (8, 16):
             raise PlanError(f"GroupWise: scale_bits is {self.scale_bits!r}, expected 8 or 16")
         object.__setattr__(self, "outliers", checked_share("GroupWise", self.outliers))
+
+    def scaled(self, factor: float) -> GroupWise:
+        """Itself: it has no step."""
+        return self
 
     def group(self, name: str, class_name: str) -> str:
         """Each tensor is fitted alone."""

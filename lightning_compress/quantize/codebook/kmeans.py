@@ -13,12 +13,12 @@ import torch
 from torch import Tensor
 
 from lightning_compress.errors import PlanError
-from lightning_compress.quantize.codebook.codes import OUTSIDE, codebook_payload
 from lightning_compress.quantize.codebook.lloyd import Start, cluster, points
 from lightning_compress.quantize.codebook.outliers import checked_share, is_inside, largest_inside
 from lightning_compress.quantize.codebook.payload import CodebookPayload
-from lightning_compress.quantize.quantizer import Storage
-from lightning_compress.quantize.scope import Scope, check_scope, group_key
+from lightning_compress.quantize.codebook.payload_from_codes import OUTSIDE, payload_from_codes
+from lightning_compress.quantize.quantizer import Storage, with_outliers
+from lightning_compress.quantize.sharing import Sharing, check_sharing, group_key
 from lightning_compress.weights import chunks, true_positions
 
 MAX_CLUSTERS = 4096
@@ -43,21 +43,28 @@ class KMeans:
     """
 
     id: ClassVar[str] = "k-means"
+    role: ClassVar[str] = "quantize"
     lossy: ClassVar[bool] = True
     holds_zero: ClassVar[bool] = True
+    takes_factors: ClassVar[bool] = True
+    label: ClassVar[str] = "k-means"
 
     clusters: int
-    scope: Scope = "tensor"
+    scope: Sharing = "tensor"
     start: Start = "k-means++"
     outliers: float = 0.0
 
     def __post_init__(self) -> None:
         if type(self.clusters) is not int or not 1 <= self.clusters <= MAX_CLUSTERS:
             raise PlanError(f"KMeans: clusters is {self.clusters!r}, expected a whole number from 1 to {MAX_CLUSTERS}")
-        check_scope("KMeans", self.scope)
+        check_sharing("KMeans", self.scope)
         if self.start not in get_args(Start):
             raise PlanError(f"KMeans: start {self.start!r} is unknown; write one of {', '.join(get_args(Start))}")
         object.__setattr__(self, "outliers", checked_share("KMeans", self.outliers))
+
+    def scaled(self, factor: float) -> KMeans:
+        """Itself: it has no step."""
+        return self
 
     def group(self, name: str, class_name: str) -> str:
         """Key of the weights that share centroids with this tensor."""
@@ -81,11 +88,9 @@ class FittedKMeans:
         self, tensor: Tensor, storage: Storage, *, pruned: Tensor | None = None, guide: object = None
     ) -> CodebookPayload:
         """See :class:`FittedQuantizer`."""
-        values = torch.cat([self.centroids.to(tensor.dtype), tensor.new_zeros(1)])
-        known = values[:-1].double()
-        borders = ((known[:-1] + known[1:]) / 2).to(tensor.dtype)
+        values, borders = self._values_and_borders(tensor)
         codes = torch.empty(tensor.numel(), dtype=torch.int32)
-        zero, start = len(known), 0
+        zero, start = len(self.centroids), 0
         for chunk in chunks(tensor):
             part = codes[start : start + len(chunk)]
             part.copy_(torch.bucketize(chunk.contiguous(), borders, out_int32=True))
@@ -94,7 +99,22 @@ class FittedKMeans:
             start += len(chunk)
         if pruned is not None:
             codes[pruned] = zero
-        return codebook_payload(tensor, codes, values, storage)
+        return payload_from_codes(tensor, codes, values, storage)
+
+    def quantize(self, tensor: Tensor, storage: Storage | None = None, *, pruned: Tensor | None = None) -> Tensor:
+        """See :class:`FittedQuantizer`."""
+        flat = tensor.detach().reshape(-1).contiguous()
+        values, borders = self._values_and_borders(flat)
+        nearest = values.index_select(0, torch.bucketize(flat, borders, out_int32=True))
+        is_outlier = ~is_inside(flat, self.bound) | (len(self.centroids) == 0)
+        is_zero = flat == 0 if pruned is None else (flat == 0) | pruned
+        return with_outliers(nearest, flat, is_outlier, storage).masked_fill_(is_zero, 0).reshape(tensor.shape)
+
+    def _values_and_borders(self, tensor: Tensor) -> tuple[Tensor, Tensor]:
+        """``[k + 1]`` centroids and 0, and ``[k − 1]`` middles of neighbours, in the tensor's dtype, on its device."""
+        values = torch.cat([self.centroids.to(tensor), tensor.new_zeros(1)])
+        centroids = values[:-1].double()
+        return values, ((centroids[:-1] + centroids[1:]) / 2).to(tensor.dtype)
 
 
 def _clustered(tensors: Sequence[Tensor], bound: float) -> Iterator[Tensor]:

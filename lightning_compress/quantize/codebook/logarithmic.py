@@ -16,7 +16,13 @@ from torch import Tensor
 
 from lightning_compress.errors import PlanError
 from lightning_compress.quantize.codebook.outliers import checked_share
-from lightning_compress.quantize.codebook.scaled import FittedScaled, Scope, check_scope, divided, least_squares
+from lightning_compress.quantize.codebook.scaled import (
+    FittedScaled,
+    Granularity,
+    check_granularity,
+    divided,
+    least_squares,
+)
 
 
 @dataclass(frozen=True)
@@ -35,19 +41,26 @@ class Logarithmic:
     """
 
     id: ClassVar[str] = "logarithmic"
+    role: ClassVar[str] = "quantize"
     lossy: ClassVar[bool] = True
     holds_zero: ClassVar[bool] = True
+    takes_factors: ClassVar[bool] = True
+    label: ClassVar[str] = "logarithmic"
     scale_bytes: ClassVar[int] = 2
 
     bits: int
-    scope: Scope = "tensor"
+    scope: Granularity = "tensor"
     outliers: float = 0.0
 
     def __post_init__(self) -> None:
         if type(self.bits) is not int or not 2 <= self.bits <= 6:
             raise PlanError(f"Logarithmic: bits is {self.bits!r}, expected a whole number from 2 to 6")
-        check_scope("Logarithmic", self.scope)
+        check_granularity("Logarithmic", self.scope)
         object.__setattr__(self, "outliers", checked_share("Logarithmic", self.outliers))
+
+    def scaled(self, factor: float) -> Logarithmic:
+        """Itself: it has no step."""
+        return self
 
     def group(self, name: str, class_name: str) -> str:
         """Each tensor is fitted alone."""
@@ -71,7 +84,7 @@ class Logarithmic:
 
     def codes(self, groups: Tensor, alive: Tensor, scales: Tensor) -> Tensor:
         """The nearest power; halfway between two lies 1.5 times the smaller."""
-        powers = self._powers().to(groups.dtype)
+        powers = self._powers().to(groups)
         sizes = divided(groups, scales)
         return torch.bucketize(sizes.abs(), 1.5 * powers[:-1], right=True) + (sizes < 0) * len(powers)
 

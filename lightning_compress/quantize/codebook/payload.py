@@ -12,14 +12,21 @@ import torch
 from torch import Tensor
 
 from lightning_compress.errors import FormatError
-from lightning_compress.quantize.nesting import inner_parameters, inner_streams, marked_outliers, outliers_layout
+from lightning_compress.quantize.nested_payloads import (
+    inner_parameters,
+    inner_streams,
+    marked_outliers,
+    outliers_layout,
+)
 from lightning_compress.quantize.payload import (
     FLOATS,
     WORD_DTYPES,
+    NonZeros,
     StreamSpec,
     Words,
     count_of,
     from_words,
+    positions_of,
     to_words,
 )
 from lightning_compress.quantize.plain.half import HalfPayload
@@ -113,6 +120,21 @@ class CodebookPayload:
                 target[places] = outliers[used : used + len(places)]
                 used += len(places)
         return flat.reshape(self.shape)
+
+    def split_zeros(self) -> NonZeros | None:
+        """See :class:`Payload`; None with scales, whose groups would be torn, and where not exactly one value is 0."""
+        zeros = np.flatnonzero(to_words(self.values) == 0)
+        if self.scales is not None or len(zeros) != 1:
+            return None
+        (zero,) = zeros.tolist()
+        words = to_words(self.indices)
+        positions = positions_of(words != zero)
+        rest = words[positions]
+        indices = from_words(rest - (rest > zero).astype(rest.dtype), self.indices.dtype)
+        values = torch.cat([self.values[:zero], self.values[zero + 1 :]])
+        narrow = indices.to(index_dtype(len(values)))
+        inner = CodebookPayload(narrow, values, None, self.outliers, (len(positions),))
+        return NonZeros(positions, inner, self.shape, has_zero_symbol=True)
 
     @classmethod
     def layout(cls, parameters: Mapping[str, Any], count: int, dtype: torch.dtype) -> dict[str, StreamSpec]:

@@ -1,28 +1,28 @@
-"""Quantizers that divide each group of weights by a scale of its own, and code what is left alike everywhere."""
+"""Quantizers that divide each group of weights by its scale, and take the nearest of the same few values everywhere."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal, Protocol
+from typing import ClassVar, Literal, NamedTuple, Protocol
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from lightning_compress.errors import PlanError
-from lightning_compress.quantize.codebook.codes import OUTSIDE, codebook_payload
 from lightning_compress.quantize.codebook.outliers import is_inside, largest_inside
 from lightning_compress.quantize.codebook.payload import CodebookPayload, Scales
+from lightning_compress.quantize.codebook.payload_from_codes import OUTSIDE, payload_from_codes
 from lightning_compress.quantize.payload import WORD_DTYPES
-from lightning_compress.quantize.quantizer import Storage
+from lightning_compress.quantize.quantizer import Storage, with_outliers
 
-Scope = Literal["tensor", "row"]
+Granularity = Literal["tensor", "row"]
 _ROUNDS = 4
 
 
 class ScaledMethod(Protocol):
-    """What such a quantizer adds. Groups are ``[groups, size]``; where ``alive`` is False, weights are 0 and not coded.
+    """What distinguishes one such quantizer. Groups are ``[groups, size]``; where ``alive`` is False, weights are 0 and
+    not coded.
 
     Attributes:
         id: its name in plans.
@@ -45,7 +45,7 @@ class ScaledMethod(Protocol):
         ...
 
     def values(self) -> Tensor:
-        """``[L]``, float64: what the codes stand for, times the scale."""
+        """``[L]``, float64, on the CPU: the value of each code, before it is multiplied by the scale."""
         ...
 
     def scales(self, groups: Tensor, alive: Tensor) -> Tensor:
@@ -59,7 +59,7 @@ class ScaledMethod(Protocol):
 
 @dataclass(frozen=True)
 class FittedScaled:
-    """Such a quantizer for one tensor, and the largest magnitude that is no outlier."""
+    """One of these quantizers for one tensor, and the largest magnitude that is no outlier."""
 
     method: ScaledMethod
     bound: float
@@ -73,30 +73,80 @@ class FittedScaled:
         self, tensor: Tensor, storage: Storage, *, pruned: Tensor | None = None, guide: object = None
     ) -> CodebookPayload:
         """See :class:`FittedQuantizer`."""
+        coded = self._coded(tensor.detach(), pruned)
+        codes = _flat(coded.codes, coded.row).to(torch.int32)
+        codes[~coded.inside] = OUTSIDE
+        if pruned is not None:
+            codes[pruned] = int((coded.values == 0).byte().argmax())
+        if len(coded.scales) == 1:
+            return payload_from_codes(tensor, codes, (coded.values * coded.scales).to(tensor.dtype), storage)
+        scales = coded.stored_scales(self.method.scale_bytes) if len(coded.scales) else None
+        return payload_from_codes(tensor, codes, coded.values.to(tensor.dtype), storage, scales)
+
+    def quantize(self, tensor: Tensor, storage: Storage | None = None, *, pruned: Tensor | None = None) -> Tensor:
+        """See :class:`FittedQuantizer`."""
+        flat = tensor.detach().reshape(-1)
+        if not len(flat):
+            return tensor.detach().clone()
+        coded = self._coded(tensor.detach(), pruned)
+        if len(coded.scales) == 1:
+            grouped = (coded.values * coded.scales).to(flat.dtype)[coded.codes]
+        else:
+            grouped = (coded.values.to(flat.dtype).double()[coded.codes] * coded.scales[:, None]).to(flat.dtype)
+        values = with_outliers(_flat(grouped, coded.row), flat, ~coded.inside, storage)
+        return (values if pruned is None else values.masked_fill_(pruned, 0)).reshape(tensor.shape)
+
+    def _coded(self, tensor: Tensor, pruned: Tensor | None) -> _Coded:
+        """Scales and codes of one tensor, on its device."""
         row = tensor.shape[1:].numel() if tensor.dim() > 1 else tensor.numel()
         size = self.method.group_size(row)
         row, size = (tensor.numel(), tensor.numel()) if size is None else (row, min(size, row))
-        inside = is_inside(tensor.detach().reshape(-1), self.bound)
+        inside = is_inside(tensor.reshape(-1), self.bound)
         alive = inside if pruned is None else inside & ~pruned
         groups, living = _grouped(tensor, alive, row, size)
-        factors = _stored(self.method.scales(groups, living), self.method.scale_bytes, row, size)
-        scales = factors.factors()
-        values = torch.cat([self.method.values(), torch.zeros(1, dtype=torch.float64)])
-        grouped_codes = self.method.codes(groups, living, scales)
+        words, unit = _scale_words(self.method.scales(groups, living), self.method.scale_bytes)
+        scales = words * unit
+        values = torch.cat([self.method.values(), torch.zeros(1, dtype=torch.float64)]).to(tensor.device)
+        codes = self.method.codes(groups, living, scales)
         if len(scales) and float(values.abs().max() * scales.max()) > torch.finfo(tensor.dtype).max:
-            restored = (values[grouped_codes] * scales[:, None]).to(tensor.dtype)
+            restored = (values[codes] * scales[:, None]).to(tensor.dtype)
             inside &= _flat(torch.isfinite(restored), row)
-        codes = _flat(grouped_codes, row).to(torch.int32)
-        codes[~inside] = OUTSIDE
-        if pruned is not None:
-            codes[pruned] = int((values == 0).byte().argmax())
-        if len(scales) == 1:
-            return codebook_payload(tensor, codes, (values * scales).to(tensor.dtype), storage)
-        return codebook_payload(tensor, codes, values.to(tensor.dtype), storage, factors if len(scales) else None)
+        return _Coded(values, codes, words, unit, inside, row, size)
 
 
-def check_scope(method: str, scope: object) -> None:
-    """Raise a PlanError where a scale is for no known part of a tensor."""
+class _Coded(NamedTuple):
+    """One tensor in codes.
+
+    Attributes:
+        values: ``[L + 1]``, float64: those of the method, then 0.
+        codes: ``[groups, size]``, int64: numbers of values.
+        words: ``[groups]``, float64 whole numbers: the scales in multiples of ``unit``.
+        unit: of the scales.
+        inside: ``[n]``, bool: which weights are no outliers.
+        row: weights in a row.
+        size: weights in a group.
+    """
+
+    values: Tensor
+    codes: Tensor
+    words: Tensor
+    unit: float
+    inside: Tensor
+    row: int
+    size: int
+
+    @property
+    def scales(self) -> Tensor:
+        """``[groups]``, float64: as a reader computes them."""
+        return self.words * self.unit
+
+    def stored_scales(self, width: int) -> Scales:
+        """The scales as a payload holds them, in words of ``width`` bytes."""
+        return Scales(self.words.numpy().astype(WORD_DTYPES[width]), self.unit, self.row, self.size)
+
+
+def check_granularity(method: str, scope: object) -> None:
+    """Raise a PlanError where a scope is neither ``tensor`` nor ``row``."""
     if scope not in ("tensor", "row"):
         raise PlanError(f"{method}: scope {scope!r} is unknown; write one of tensor, row")
 
@@ -107,14 +157,19 @@ def mean_size(groups: Tensor, alive: Tensor) -> Tensor:
 
 
 def divided(groups: Tensor, scales: Tensor) -> Tensor:
-    """``[groups, size]``: the weights over the scale of their group, 0 where that is 0."""
-    inverse = torch.where(scales > 0, 1 / scales, torch.zeros_like(scales))
-    return groups * inverse.to(groups.dtype)[:, None]
+    """``[groups, size]``: the weights over the scale of their group, 0 where that is 0.
+
+    The inverse of a subnormal scale may be infinite, and so are its weights then, but for those that are 0.
+    """
+    inverse = torch.where(scales > 0, 1 / scales, torch.zeros_like(scales)).to(groups.dtype)
+    quotients = groups * inverse[:, None]
+    return quotients.masked_fill_(groups == 0, 0) if bool(inverse.isinf().any()) else quotients
 
 
 def least_squares(method: ScaledMethod, groups: Tensor, alive: Tensor, scales: Tensor) -> Tensor:
-    """``[groups]``, float64: scales after some rounds of choosing codes, then the scale of least squared error."""
-    values = method.values().to(groups.dtype)
+    """``[groups]``, float64: scales after a few rounds, each of which chooses codes, then the scale of least squared
+    error for them."""
+    values = method.values().to(groups)
     for _ in range(_ROUNDS):
         coded = values[method.codes(groups, alive, scales)] * alive
         products = (groups * coded).sum(1, dtype=torch.float64)
@@ -144,12 +199,12 @@ def _flat(codes: Tensor, row: int) -> Tensor:
     return codes.reshape(-1, padded)[:, :row].reshape(-1)
 
 
-def _stored(scales: Tensor, width: int, row: int, size: int) -> Scales:
-    """The scales as multiples of a unit, such that the largest is the largest word; a single one is exact."""
+def _scale_words(scales: Tensor, width: int) -> tuple[Tensor, float]:
+    """``[groups]`` scales as whole multiples of a unit, and the unit: the largest scale is the largest word of
+    ``width`` bytes. A single scale is 1 times itself."""
     most = (1 << (8 * width)) - 1
     scales = scales.clamp(max=torch.finfo(torch.float64).max / 2)
-    unit = float(scales.max()) / most if len(scales) else 0.0
-    words = scales.div(unit or 1.0).round_().clamp_(0, most).numpy()
     if len(scales) == 1:
-        words, unit = np.ones(1), float(scales)
-    return Scales(words.astype(WORD_DTYPES[width]), unit, row, size)
+        return torch.ones_like(scales), float(scales)
+    unit = float(scales.max()) / most if len(scales) else 0.0
+    return scales.div(unit or 1.0).round_().clamp_(0, most), unit

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from lightning_compress.quantize.codebook.outliers import checked_share
-from lightning_compress.quantize.codebook.scaled import FittedScaled, Scope, check_scope, mean_size
+from lightning_compress.quantize.codebook.scaled import FittedScaled, Granularity, check_granularity, mean_size
 
 _THRESHOLD = 0.7
 
@@ -32,16 +32,23 @@ class Ternary:
     """
 
     id: ClassVar[str] = "ternary"
+    role: ClassVar[str] = "quantize"
     lossy: ClassVar[bool] = True
     holds_zero: ClassVar[bool] = True
+    takes_factors: ClassVar[bool] = True
+    label: ClassVar[str] = "ternary"
     scale_bytes: ClassVar[int] = 2
 
-    scope: Scope = "row"
+    scope: Granularity = "row"
     outliers: float = 0.0
 
     def __post_init__(self) -> None:
-        check_scope("Ternary", self.scope)
+        check_granularity("Ternary", self.scope)
         object.__setattr__(self, "outliers", checked_share("Ternary", self.outliers))
+
+    def scaled(self, factor: float) -> Ternary:
+        """Itself: it has no step."""
+        return self
 
     def group(self, name: str, class_name: str) -> str:
         """Each tensor is fitted alone."""

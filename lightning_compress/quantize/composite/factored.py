@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from lightning_compress.errors import FormatError
-from lightning_compress.quantize.composite.inner_payloads import INNER
 from lightning_compress.quantize.composite.low_rank import MAX_RANK
-from lightning_compress.quantize.nesting import inner_layout, inner_parameters, inner_streams, streams_of
+from lightning_compress.quantize.composite.nestable_payloads import NESTABLE_PAYLOADS
+from lightning_compress.quantize.nested_payloads import inner_layout, inner_parameters, inner_streams, streams_of
 from lightning_compress.quantize.payload import FLOATS, Payload, StreamSpec, Words, count_of
 
 _CHUNK = 1 << 16
@@ -56,6 +56,9 @@ class FactoredPayload:
         product = exact_product(left.double().numpy(), right.double().numpy())
         return torch.from_numpy(product).to(left.dtype).reshape(self.shape)
 
+    def split_zeros(self) -> None:
+        """See :class:`Payload`; zeros of a product are not those of its factors."""
+
     @classmethod
     def layout(cls, parameters: Mapping[str, Any], count: int, dtype: torch.dtype) -> dict[str, StreamSpec]:
         """See :class:`Payload`."""
@@ -64,8 +67,8 @@ class FactoredPayload:
         rows, rank = count_of(parameters, "rows", count), count_of(parameters, "rank", MAX_RANK)
         if not rows or count % rows or not 0 < rank * (rows + count // rows) < count:
             raise FormatError(f"factors of rank {rank} and {rows} rows do not fit a tensor of {count} elements")
-        left = inner_layout(parameters.get("left"), "left", rows * rank, dtype, INNER)
-        return left | inner_layout(parameters.get("right"), "right", rank * (count // rows), dtype, INNER)
+        left = inner_layout(parameters.get("left"), "left", rows * rank, dtype, NESTABLE_PAYLOADS)
+        return left | inner_layout(parameters.get("right"), "right", rank * (count // rows), dtype, NESTABLE_PAYLOADS)
 
     @classmethod
     def from_streams(
@@ -81,7 +84,9 @@ class FactoredPayload:
             raise FormatError(f"factors of {rows} rows stand for a tensor of shape {shape}")
         columns = int(np.prod(shape[1:], dtype=np.int64))
         left, right = (
-            INNER[parameters[side]["kind"]].from_streams(parameters[side], part, dtype, streams_of(streams, side))
+            NESTABLE_PAYLOADS[parameters[side]["kind"]].from_streams(
+                parameters[side], part, dtype, streams_of(streams, side)
+            )
             for side, part in (("left", (rows, rank)), ("right", (rank, columns)))
         )
         return cls(left, right, rank, shape)

@@ -34,7 +34,10 @@ class LowRank:
     """
 
     id: ClassVar[str] = "low-rank"
+    role: ClassVar[str] = "factor"
     lossy: ClassVar[bool] = True
+    holds_zero: ClassVar[bool] = False
+    label: ClassVar[str] = "low-rank"
 
     rank: int | None = None
     energy: float | None = None
@@ -51,6 +54,10 @@ class LowRank:
         if isinstance(self.energy, bool) or not isinstance(self.energy, (int, float)) or not 0 < self.energy < 1:
             raise PlanError(f"LowRank: energy is {self.energy!r}, expected a fraction between 0 and 1 such as 0.9")
         object.__setattr__(self, "energy", float(self.energy))
+
+    def scaled(self, factor: float) -> LowRank:
+        """Itself: it has no step."""
+        return self
 
     def factor(self, tensor: Tensor) -> tuple[Tensor, Tensor] | None:
         """Left ``[rows, k]`` and right ``[k, columns]`` factor, in the tensor's dtype; None where it stays whole."""

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lightning_compress.errors import FormatError
-from lightning_compress.quantize.composite.inner_payloads import INNER
-from lightning_compress.quantize.nesting import inner_layout, inner_parameters, inner_streams, streams_of
+from lightning_compress.quantize.composite.nestable_payloads import NESTABLE_PAYLOADS
+from lightning_compress.quantize.nested_payloads import inner_layout, inner_parameters, inner_streams, streams_of
 from lightning_compress.quantize.payload import (
     WORD_DTYPES,
     Payload,
@@ -72,6 +72,9 @@ class SparsePayload:
             return gaps_of(self.kept)
         return bitmap_of(self.kept, _elements(self.shape))
 
+    def split_zeros(self) -> None:
+        """See :class:`Payload`; its zeros are apart already."""
+
     @classmethod
     def layout(cls, parameters: Mapping[str, Any], count: int, dtype: torch.dtype) -> dict[str, StreamSpec]:
         """See :class:`Payload`."""
@@ -81,7 +84,7 @@ class SparsePayload:
         kept = count_of(parameters, "count", count)
         spec = StreamSpec(kept, width) if form == "gaps" else StreamSpec(-(-count // 8), 1)
         own = {"positions": spec} if spec.count else {}
-        return own | inner_layout(parameters.get("values"), "value", kept, dtype, INNER)
+        return own | inner_layout(parameters.get("values"), "value", kept, dtype, NESTABLE_PAYLOADS)
 
     @classmethod
     def from_streams(
@@ -98,7 +101,7 @@ class SparsePayload:
         kept = _after_gaps(words, elements) if form == "gaps" else _in_bitmap(words, elements)
         if len(kept) != number:
             raise FormatError(f"a sparse tensor says that it keeps {number} elements, and marks {len(kept)}")
-        values = INNER[inner["kind"]].from_streams(inner, (number,), dtype, streams_of(streams, "value"))
+        values = NESTABLE_PAYLOADS[inner["kind"]].from_streams(inner, (number,), dtype, streams_of(streams, "value"))
         return cls(kept, form, values, shape)
 
 

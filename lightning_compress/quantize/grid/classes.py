@@ -19,10 +19,10 @@ Doubles = NDArray[np.float64]
 _PER_OCTAVE = 3
 _MOST_SUMS = (8, 64)  # few for small matrices; many where columns differ by orders of magnitude
 _SYMBOL_BITS = 7
-_SPREAD = 8  # standard deviations whose indices are told apart
+_SPREAD = 8  # standard deviations whose indices are counted separately
 _CHUNK = 1 << 18
 _ROUNDS = 3
-_FLOOR = 1 / 64  # mean square of an index below which scales are not told apart
+_FLOOR = 1 / 64  # mean square of an index below which scales count as equal
 _TABLE_BYTES = 7.0
 
 

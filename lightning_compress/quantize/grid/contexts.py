@@ -1,7 +1,7 @@
-"""Contexts: symbols of one matrix put into groups of like size, each of which is coded with a distribution of its own.
+"""Contexts: the symbols of one matrix in groups of similar magnitude, each coded with its own distribution.
 
-Rows and columns have classes; a weight belongs to the context that the sum of its two classes numbers. With a trellis
-each context is two, one of each quantizer, since the two give their indices different frequencies.
+Rows and columns have classes; the context of a weight is the sum of its two classes. With a trellis each sum has two
+contexts, one for each quantizer, since indices have different frequencies in the two.
 """
 
 from __future__ import annotations
@@ -87,26 +87,26 @@ def ungroup(words: Words, groups: Sequence[int], contexts: Bytes) -> Words:
     return result
 
 
-def walk(
+def ungroup_along_trellis(
     words: Words, groups: Sequence[int], classes: Classes, shape: tuple[int, int], trellis: Trellis
 ) -> tuple[Words, Bytes]:
-    """Put grouped words back along a trellis, where each word tells the contexts of those after it.
+    """Put grouped words back along a trellis, where the words of a row determine the contexts of those after them.
 
-    Column by column, all rows at once: rows of one class stand together, so a row's place in the queue of its context
-    is the number of rows before it, in its class, with the same quantizer.
+    Column by column, all rows at once. Rows are sorted by class, so a row's position among the words of its context is
+    the number of rows before it, in its class, with the same quantizer.
 
     Args:
         words: ``[n]`` zigzag indices, grouped.
         groups: how many each context has.
         classes: of the rows and columns.
         shape: rows and columns.
-        trellis: the machine.
+        trellis: the trellis.
 
     Returns:
         ``[columns, rows]`` words, and ``[columns, rows]`` the quantizer of each.
 
     Raises:
-        FormatError: another number of words in a context than the path takes.
+        FormatError: a context has another number of words than the path takes from it.
     """
     rows, columns = shape
     of_rows = np.zeros(rows, np.uint8) if classes.rows is None else classes.rows
@@ -143,6 +143,8 @@ def walk(
 
 
 def _check(groups: Sequence[int], found: NDArray[np.integer[Any]]) -> None:
-    for context, (told, met) in enumerate(zip(groups, found.tolist(), strict=True)):
-        if told != met:
-            raise FormatError(f"context {context} is said to have {told} weights, and the matrix has {met} of it")
+    for context, (expected, found_words) in enumerate(zip(groups, found.tolist(), strict=True)):
+        if expected != found_words:
+            raise FormatError(
+                f"context {context} is said to have {expected} weights, and the matrix has {found_words} of it"
+            )

@@ -1,16 +1,16 @@
-"""Entropy-constrained uniform quantization: points of a grid, few of which are frequent, and what that costs in bits.
+"""Entropy-constrained uniform quantization: each weight becomes a multiple of one step, chosen by error and by bits.
 
-Each weight goes to a multiple of one step, and an entropy coder makes the frequent multiples short. That stays within a
-quarter of a bit a weight of what any quantizer can do (H. Gish and J. Pierce 1968, "Asymptotically efficient
-quantizing"); the trellis and the choice of cheap points take most of that quarter.
+An entropy coder gives the frequent multiples short codes. At high rates that is within a quarter of a bit a weight of
+the best any quantizer can do (H. Gish and J. Pierce 1968, "Asymptotically efficient quantizing"); the trellis and the
+choice of points by rate gain most of that quarter.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import ClassVar
+from dataclasses import dataclass, replace
+from typing import ClassVar, NamedTuple
 
 from torch import Tensor
 
@@ -21,10 +21,10 @@ from lightning_compress.quantize.grid.payload import GridPayload
 from lightning_compress.quantize.grid.points import choose_points
 from lightning_compress.quantize.grid.row_feedback import spread_in_steps
 from lightning_compress.quantize.grid.trellis.trellis import TRELLISES
-from lightning_compress.quantize.interval.indexing import index_pruned
+from lightning_compress.quantize.interval.indexed_payloads import store_pruned
 from lightning_compress.quantize.payload import Payload
-from lightning_compress.quantize.quantizer import Storage
-from lightning_compress.quantize.scope import Scope, check_scope, group_key
+from lightning_compress.quantize.quantizer import Storage, restored
+from lightning_compress.quantize.sharing import Sharing, check_sharing, group_key
 from lightning_compress.weights import standard_deviation
 
 _LARGEST = 32760.0  # steps; points of a trellis may lie a little further out
@@ -36,16 +36,15 @@ class Grid:
 
     Attributes:
         step: distance of neighbouring points; with ``relative``, as a multiple of the weights' standard deviation.
-        trellis: states of the trellis (4, 8, 16, 32, 64 or 128), which at equal bytes lowers the error; 0 for none. A
-            step with a trellis errs as one of about 1.6 times its size without. Vectors never have one, nor have
-            matrices of a few long rows.
-        relative: whether ``step`` counts standard deviations.
+        trellis: states of the trellis (4, 8, 16, 32, 64 or 128), which lowers the error at equal bytes; 0 for none. A
+            step with a trellis has the error of one about 1.6 times as large without. Vectors and matrices of a few
+            long rows are quantized without a trellis.
+        relative: whether ``step`` is in standard deviations.
         scope: with ``relative``, whose standard deviation: of all weights of the rule, of their class, of the tensor.
-        rate_weight: how much bits count beside squared error. 0 takes the nearest points; 1 takes a cheaper point where
-            that adds less error than the bits would take away elsewhere.
+        rate_weight: weight of the bits beside the squared error. 0 takes the nearest points; 1 takes a cheaper point
+            where that adds less error than its bits would remove elsewhere.
 
-    Where the columns of a matrix have means that cost more bytes than they would take once, these are taken off and
-    stored apart. A row that is wholly 0 comes back so.
+    The means of a matrix's columns are subtracted and stored apart where that saves bytes. A row of zeros stays one.
 
     Tensors that a grid cannot hold are stored whole by the rule's ``Half`` or ``Raw``: those with NaN or infinity, with
     weights beyond 32760 steps, and all where the step is relative and the weights do not vary.
@@ -55,12 +54,15 @@ class Grid:
     """
 
     id: ClassVar[str] = "grid"
+    role: ClassVar[str] = "quantize"
     lossy: ClassVar[bool] = True
+    holds_zero: ClassVar[bool] = True  # 0 is a point
+    takes_factors: ClassVar[bool] = False
 
     step: float
     trellis: int = 8
     relative: bool = False
-    scope: Scope = "model"
+    scope: Sharing = "model"
     rate_weight: float = 0.5
 
     def __post_init__(self) -> None:
@@ -76,12 +78,16 @@ class Grid:
             raise PlanError(f"Grid: trellis is {self.trellis!r}, expected a number of states, {known}, or 0 for none")
         if not isinstance(self.relative, bool):
             raise PlanError(f"Grid: relative is {self.relative!r}, write true or false")
-        check_scope("Grid", self.scope)
+        check_sharing("Grid", self.scope)
 
     @property
-    def holds_zero(self) -> bool:
-        """Yes: 0 is a point."""
-        return True
+    def label(self) -> str:
+        """The step."""
+        return f"grid {self.step:g}"
+
+    def scaled(self, factor: float) -> Grid:
+        """With a step this many times as large."""
+        return replace(self, step=self.step * factor)
 
     def group(self, name: str, class_name: str) -> str:
         """Key of the weights that share a step with this tensor."""
@@ -94,7 +100,7 @@ class Grid:
 
 @dataclass(frozen=True, eq=False)
 class GridGuide:
-    """What calibration says of one tensor.
+    """What calibration measured for one tensor.
 
     Attributes:
         exponents: ``[rows]`` int32: row r has the step · 2^(exponent / 32). Within ±32000, at most 255 apart. None for
@@ -126,18 +132,44 @@ class FittedGrid:
         """
         if guide is not None and not isinstance(guide, GridGuide):
             raise TypeError(f"Grid is guided by a GridGuide, got {type(guide).__name__}")
-        payload = self._on_grid(tensor, pruned, guide or GridGuide())
-        if payload is not None:
-            return payload
-        return storage.store(tensor) if pruned is None else index_pruned(tensor, storage, pruned)
+        placed = self._place(tensor.detach(), pruned, guide or GridGuide())
+        if placed is None:
+            return storage.store(tensor) if pruned is None else store_pruned(tensor, storage, pruned)
+        return GridPayload.of(
+            placed.points,
+            self.step,
+            tuple(tensor.shape),
+            tensor.dtype,
+            trellis=placed.states,
+            exponents=None if guide is None else guide.exponents,
+            offsets=placed.offsets,
+        )
 
-    def _on_grid(self, tensor: Tensor, pruned: Tensor | None, guide: GridGuide) -> GridPayload | None:
-        """The payload, None where there can be none."""
-        shape = tuple(tensor.shape)
-        rows, columns = matrix_shape(shape)
-        scales = row_scales(self.step, guide.exponents, rows)
+    def quantize(self, tensor: Tensor, storage: Storage | None = None, *, pruned: Tensor | None = None) -> Tensor:
+        """See :class:`FittedQuantizer`.
+
+        Computed on the tensor's device where the nearest points are taken, that is for ``trellis=0, rate_weight=0``.
+        The trellis and the rates of points are compiled loops and counts on the CPU: for these the tensor moves there
+        and back.
+        """
+        if self.method.trellis or self.method.rate_weight:
+            return restored(self, tensor, storage, pruned)
+        placed = self._place(tensor.detach(), pruned, GridGuide())
+        if placed is None:
+            values = tensor.detach().clone() if storage is None else storage.quantize(tensor)
+            return values if pruned is None else values.masked_fill_(pruned.reshape(tensor.shape), 0)
+        matrix = placed.points.double().mul_(placed.scales[:, None])
+        if placed.offsets is not None:
+            matrix.add_(placed.offsets.values().to(matrix.device))
+        return matrix.to(tensor.dtype).reshape(tensor.shape)
+
+    def _place(self, tensor: Tensor, pruned: Tensor | None, guide: GridGuide) -> _Placed | None:
+        """The points of a tensor; None where a grid cannot hold it."""
+        rows, columns = matrix_shape(tuple(tensor.shape))
+        scales = row_scales(self.step, guide.exponents, rows).to(tensor.device)
         zeros = None if pruned is None else pruned.reshape(rows, columns)
-        weights = _in_steps(tensor.detach().reshape(rows, columns), scales, None)
+        matrix = tensor.reshape(rows, columns)
+        weights = _in_steps(matrix, scales, None)
         if zeros is not None:
             weights.masked_fill_(zeros, 0)
         if not weights.numel() or not _within(weights):
@@ -145,7 +177,7 @@ class FittedGrid:
         states = self.method.trellis if 1 < columns <= LONGEST_PATH * rows else 0
         offsets = None if zeros is not None else choose_offsets(weights, scales)
         if offsets is not None:
-            shifted = _in_steps(tensor.detach().reshape(rows, columns), scales, offsets)
+            shifted = _in_steps(matrix, scales, offsets)
             offsets, weights = (offsets, shifted) if _within(shifted) else (None, weights)
         points = choose_points(
             weights,
@@ -156,16 +188,30 @@ class FittedGrid:
             spread=None if guide.spread is None else spread_in_steps(guide.spread, scales),
         )
         points.masked_fill_(~weights.any(1)[:, None], 0)
-        if not holds(points, scales, tensor.dtype, None if offsets is None else offsets.values()):
-            return None
-        return GridPayload.of(
-            points, self.step, shape, tensor.dtype, trellis=states, exponents=guide.exponents, offsets=offsets
-        )
+        added = None if offsets is None else offsets.values().to(tensor.device)
+        return _Placed(points, scales, offsets, states) if holds(points, scales, tensor.dtype, added) else None
+
+
+class _Placed(NamedTuple):
+    """A tensor on the grid.
+
+    Attributes:
+        points: ``[rows, columns]`` int16.
+        scales: ``[rows]`` float64: the step of each row.
+        offsets: of the columns; None where there are none.
+        states: of the trellis, 0 for none.
+    """
+
+    points: Tensor
+    scales: Tensor
+    offsets: Offsets | None
+    states: int
 
 
 def _in_steps(matrix: Tensor, scales: Tensor, offsets: Offsets | None) -> Tensor:
     """``[rows, columns]`` float32: weights less their offsets, in units of the row's scale."""
-    return ((matrix if offsets is None else matrix - offsets.values()) / scales[:, None]).float()
+    shifted = matrix if offsets is None else matrix - offsets.values().to(matrix.device)
+    return (shifted / scales[:, None]).float()
 
 
 def _within(weights: Tensor) -> bool:

@@ -71,7 +71,7 @@ def choose_offsets(weights: Tensor, scales: Tensor) -> Offsets | None:
         return None
     base = float(scales.min())
     relative = (scales / base).float()
-    means, shifted, spread = torch.zeros(columns), weights, torch.ones(rows)
+    means, shifted, spread = weights.new_zeros(columns), weights, weights.new_ones(rows)
     for _ in range(_ROUNDS):
         importance = 1 / (relative.square() * spread)
         means += (importance * relative) @ shifted / importance.sum()
@@ -89,5 +89,5 @@ def _rounded(values: Tensor, unit: float) -> Offsets | None:
     if not 0 < least < math.inf:
         return None
     unit = 2.0 ** math.floor(math.log2(least))
-    numbers: NDArray[np.int16] = (values / unit).round().numpy().astype(np.int16)
+    numbers: NDArray[np.int16] = (values / unit).round().numpy(force=True).astype(np.int16)
     return Offsets(numbers, unit)

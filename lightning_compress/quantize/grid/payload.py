@@ -13,7 +13,7 @@ from torch import Tensor
 
 from lightning_compress.errors import FormatError
 from lightning_compress.quantize.grid.classes import choose_classes
-from lightning_compress.quantize.grid.contexts import MAX_CONTEXTS, Classes, group, ungroup, walk
+from lightning_compress.quantize.grid.contexts import MAX_CONTEXTS, Classes, group, ungroup, ungroup_along_trellis
 from lightning_compress.quantize.grid.matrix import (
     EXPONENT_SPREAD,
     LONGEST_PATH,
@@ -36,7 +36,7 @@ _CHUNK = 1 << 18
 
 @dataclass(frozen=True, eq=False)
 class GridPayload:
-    """Whole multiples of a step, or of one step for each row, and what is added to all of a column.
+    """Whole multiples of a step, or of one step for each row, plus an offset for each column.
 
     A tensor is seen as a matrix (:func:`matrix_shape`). Its element in row r and column c is
     step · 2^(exponent(r) / 32) · point(r, c) + offset(c), computed in float64 and rounded to the dtype. Made by
@@ -163,6 +163,9 @@ class GridPayload:
             result[part] = values if added is None else values.add_(added)
         return result.reshape(self.shape)
 
+    def split_zeros(self) -> None:
+        """See :class:`Payload`; zeros of a grid are frequent indices, and cheap."""
+
     @classmethod
     def layout(cls, parameters: Mapping[str, Any], count: int, dtype: torch.dtype) -> dict[str, StreamSpec]:
         """See :class:`Payload`."""
@@ -211,7 +214,7 @@ class GridPayload:
         if trellis:
             if columns > LONGEST_PATH * rows:
                 raise FormatError(f"a trellis has {rows} rows of {columns}, expected at most {LONGEST_PATH * rows}")
-            taken, quantizers = walk(words, groups, classes, (rows, columns), TRELLISES[trellis])
+            taken, quantizers = ungroup_along_trellis(words, groups, classes, (rows, columns), TRELLISES[trellis])
             found = points_of(unzigzag(taken), quantizers)
         else:
             found = unzigzag(ungroup(words, groups, classes.map(rows, columns)))

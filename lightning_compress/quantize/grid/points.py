@@ -10,7 +10,7 @@ from torch import Tensor
 
 from lightning_compress.quantize.grid.classes import choose_classes
 from lightning_compress.quantize.grid.trellis.feedback import feedback_points
-from lightning_compress.quantize.grid.trellis.rates import Rates, measured_rates, nearest_whole
+from lightning_compress.quantize.grid.trellis.rates import Rates, cheapest_whole, measured_rates
 from lightning_compress.quantize.grid.trellis.trellis import TRELLISES, Bytes, indices_of
 from lightning_compress.quantize.grid.trellis.viterbi import trellis_points
 
@@ -70,9 +70,13 @@ def choose_points(
 def _points(weights: Tensor, states: int, rates: Rates | None, zeros: Tensor | None) -> Tensor:
     if states:
         return trellis_points(weights, TRELLISES[states], rates, zeros=zeros)
-    columns = np.ascontiguousarray(weights.numpy().T)
-    near = nearest_whole(np.abs(columns), rates)
-    points = torch.from_numpy(np.copysign(near, columns).astype(np.int16)).T
+    if rates is None:
+        by_column = weights.T.contiguous()
+        points = by_column.round().to(torch.int16).T
+    else:
+        columns = np.ascontiguousarray(weights.numpy().T)
+        near = cheapest_whole(np.abs(columns), rates)
+        points = torch.from_numpy(np.copysign(near, columns).astype(np.int16)).T
     return points if zeros is None else points.masked_fill(zeros, 0)
 
 

@@ -1,6 +1,6 @@
 """The paper's interval quantization: an index for each weight inside the interval, others as outliers."""
 
-from lightning_compress.quantize.interval.indexing import index, index_pruned
+from lightning_compress.quantize.interval.indexed_payloads import payload_from_indices, store_pruned
 from lightning_compress.quantize.interval.interval import FittedInterval, Interval, Restore
 from lightning_compress.quantize.interval.payload import Codebook, IndexedPayload
 
@@ -10,6 +10,6 @@ __all__ = [
     "IndexedPayload",
     "Interval",
     "Restore",
-    "index",
-    "index_pruned",
+    "payload_from_indices",
+    "store_pruned",
 ]

@@ -1,4 +1,4 @@
-"""Indices into a codebook, with outliers apart: the one payload of every quantizer."""
+"""Indices into a codebook of equally spaced values, with outliers apart."""
 
 from __future__ import annotations
 
@@ -12,8 +12,23 @@ import torch
 from torch import Tensor
 
 from lightning_compress.errors import FormatError
-from lightning_compress.quantize.nesting import inner_parameters, inner_streams, marked_outliers, outliers_layout
-from lightning_compress.quantize.payload import FLOATS, StreamSpec, Words, count_of, from_words, to_words
+from lightning_compress.quantize.nested_payloads import (
+    inner_parameters,
+    inner_streams,
+    marked_outliers,
+    outliers_layout,
+)
+from lightning_compress.quantize.payload import (
+    FLOATS,
+    NonZeros,
+    Payload,
+    StreamSpec,
+    Words,
+    count_of,
+    from_words,
+    positions_of,
+    to_words,
+)
 from lightning_compress.quantize.plain.half import HalfPayload
 from lightning_compress.quantize.plain.raw import RawPayload
 from lightning_compress.weights import true_positions
@@ -107,6 +122,16 @@ class IndexedPayload:
                 target[places] = outliers[used : used + len(places)]
                 used += len(places)
         return flat.reshape(self.shape)
+
+    def split_zeros(self) -> NonZeros:
+        """See :class:`Payload`; without values, what is not pruned is the outliers."""
+        words = to_words(self.indices)
+        positions = positions_of(words != self.codebook.zero)
+        values: Payload = self.outliers
+        if self.codebook.levels:
+            indices = from_words(words[positions], self.indices.dtype)
+            values = IndexedPayload(indices, self.codebook, self.outliers, (len(positions),), self.dtype)
+        return NonZeros(positions, values, self.shape, has_zero_symbol=True)
 
     @classmethod
     def layout(cls, parameters: Mapping[str, Any], count: int, dtype: torch.dtype) -> dict[str, StreamSpec]:

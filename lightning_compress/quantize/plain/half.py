@@ -14,11 +14,20 @@ import torch
 from torch import Tensor
 
 from lightning_compress.errors import FormatError, PlanError
-from lightning_compress.quantize.payload import StreamSpec, Words, count_of, from_words, to_words
+from lightning_compress.quantize.payload import (
+    NonZeros,
+    StreamSpec,
+    Words,
+    count_of,
+    from_words,
+    positions_of,
+    to_words,
+)
 from lightning_compress.quantize.plain.raw import RawPayload
 
 Format = Literal["bfloat16", "float16"]
 Rounding = Literal["truncate", "nearest"]
+_WIDE = (torch.float32, torch.float64)  # what is narrower has 16 bits or fewer already
 _DTYPES: dict[str, torch.dtype] = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
@@ -38,7 +47,10 @@ class Half:
     """
 
     id: ClassVar[str] = "half"
+    role: ClassVar[str] = "store"
     lossy: ClassVar[bool] = True
+    holds_zero: ClassVar[bool] = True
+    label: ClassVar[str] = "half precision"
 
     format: Format = "bfloat16"
     rounding: Rounding = "truncate"
@@ -53,16 +65,34 @@ class Half:
         if self.format == "float16" and self.rounding == "truncate":
             raise PlanError("Half: float16 is rounded to nearest; write rounding='nearest'")
 
+    def scaled(self, factor: float) -> Half:
+        """Itself: it has no step."""
+        return self
+
     def store(self, values: Tensor) -> RawPayload | HalfPayload:
         """The payload of a tensor of any dtype."""
-        if values.dtype not in (torch.float32, torch.float64):
+        if values.dtype not in _WIDE:
             return RawPayload(values.detach())
         flat = values.detach().reshape(-1)
-        halves = flat.to(_DTYPES[self.format]) if self.rounding == "nearest" else _truncate(flat)
-        back = halves.to(flat.dtype)
-        lost = ~(torch.isfinite(flat) & torch.isfinite(back)) | ((back == 0) & (flat != 0))
-        escapes = lost.nonzero().flatten()
+        halves = self._halves(flat)
+        escapes = _is_lost(flat, halves.to(flat.dtype)).nonzero().flatten()
         return HalfPayload(halves, escapes, flat[escapes], tuple(values.shape))
+
+    def quantize(self, values: Tensor) -> Tensor:
+        """See :class:`~lightning_compress.quantize.Storage`."""
+        if values.dtype not in _WIDE:
+            return values.detach().clone()
+        flat = values.detach().reshape(-1)
+        back = self._halves(flat).to(flat.dtype)
+        return torch.where(_is_lost(flat, back), flat, back).reshape(values.shape)
+
+    def _halves(self, flat: Tensor) -> Tensor:
+        return flat.to(_DTYPES[self.format]) if self.rounding == "nearest" else _truncate(flat)
+
+
+def _is_lost(flat: Tensor, back: Tensor) -> Tensor:
+    """``[n]``, bool: which values the 16-bit format cannot hold, given what it makes of them."""
+    return ~(torch.isfinite(flat) & torch.isfinite(back)) | ((back == 0) & (flat != 0))
 
 
 def _truncate(flat: Tensor) -> Tensor:
@@ -112,10 +142,21 @@ class HalfPayload:
         flat[self.escapes] = self.exact
         return flat.reshape(self.shape)
 
+    def split_zeros(self) -> NonZeros:
+        """See :class:`Payload`."""
+        words, escapes = to_words(self.halves), self.escapes.numpy()
+        is_kept = words != 0
+        is_kept[escapes] = True
+        positions = positions_of(is_kept)
+        moved = torch.from_numpy(np.searchsorted(positions, escapes))
+        halves = from_words(words[positions], self.halves.dtype)
+        values = HalfPayload(halves, moved, self.exact, (len(positions),))
+        return NonZeros(positions, values, self.shape, has_zero_symbol=False)
+
     @classmethod
     def layout(cls, parameters: Mapping[str, Any], count: int, dtype: torch.dtype) -> dict[str, StreamSpec]:
         """See :class:`Payload`."""
-        if parameters.get("format") not in _DTYPES or dtype not in (torch.float32, torch.float64):
+        if parameters.get("format") not in _DTYPES or dtype not in _WIDE:
             raise FormatError(f"half payload of {dtype} in format {parameters.get('format')!r} is unknown")
         escapes = count_of(parameters, "escapes", count)
         specs = {

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from lightning_compress.quantize.payload import StreamSpec, Words, from_words, to_words
+from lightning_compress.quantize.payload import NonZeros, StreamSpec, Words, from_words, positions_of, to_words
 
 
 @dataclass(frozen=True)
@@ -17,11 +17,22 @@ class Raw:
     """Keep every value exactly; the coders still find what is redundant."""
 
     id: ClassVar[str] = "raw"
+    role: ClassVar[str] = "store"
     lossy: ClassVar[bool] = False
+    holds_zero: ClassVar[bool] = True
+    label: ClassVar[str] = "raw"
+
+    def scaled(self, factor: float) -> Raw:
+        """Itself: it has no step."""
+        return self
 
     def store(self, values: Tensor) -> RawPayload:
         """The payload of a tensor of any dtype."""
         return RawPayload(values.detach())
+
+    def quantize(self, values: Tensor) -> Tensor:
+        """A copy of the values."""
+        return values.detach().clone()
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,6 +59,15 @@ class RawPayload:
     def restore(self) -> Tensor:
         """The tensor."""
         return self.tensor
+
+    def split_zeros(self) -> NonZeros | None:
+        """See :class:`Payload`; zeros are elements without a set bit, of at most 8 bytes."""
+        if self.tensor.element_size() > 8:
+            return None
+        words = to_words(self.tensor)
+        positions = positions_of(words != 0)
+        values = RawPayload(from_words(words[positions], self.tensor.dtype))
+        return NonZeros(positions, values, tuple(self.tensor.shape), has_zero_symbol=False)
 
     @classmethod
     def layout(cls, parameters: Mapping[str, Any], count: int, dtype: torch.dtype) -> dict[str, StreamSpec]:

@@ -1,4 +1,4 @@
-"""Scores of a module under candidate weights, and how certain a difference between two scores is."""
+"""Scores of a module under candidate weights, and confidence intervals of the difference between two scores."""
 
 from lightning_compress.search.evaluate.bleu import bleu_score
 from lightning_compress.search.evaluate.bootstrap import Drop, paired_drop
@@ -7,7 +7,6 @@ from lightning_compress.search.evaluate.evaluation import (
     Evaluator,
     check_arguments,
     evaluating,
-    exact_tensors,
 )
 from lightning_compress.search.evaluate.score import Score, Statistics
 from lightning_compress.search.evaluate.swapper import Swapper, swapping
@@ -22,7 +21,6 @@ __all__ = [
     "bleu_score",
     "check_arguments",
     "evaluating",
-    "exact_tensors",
     "paired_drop",
     "swapping",
 ]

@@ -1,4 +1,4 @@
-"""BLEU as a score with statistics of each sentence, by sacrebleu."""
+"""BLEU by sacrebleu, as a score with the statistics of each sentence."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ def bleu_score(hypotheses: Sequence[str], references: Sequence[str] | Sequence[S
 
     Args:
         hypotheses: one translation per sentence.
-        references: one reference per sentence; or, as sacrebleu takes several, a list of such lists.
-        options: of ``sacrebleu.metrics.BLEU``, such as ``tokenize="none"``.
+        references: one reference per sentence, or a list of such lists, one list per reference (as in sacrebleu).
+        options: keyword arguments of ``sacrebleu.metrics.BLEU``, such as ``tokenize="none"``.
 
     Raises:
-        SearchError: sacrebleu is not installed, or the numbers of sentences differ.
+        SearchError: sacrebleu is not installed, or hypotheses and references differ in number.
     """
     try:
         from sacrebleu.metrics.bleu import BLEU
@@ -38,13 +38,13 @@ def bleu_score(hypotheses: Sequence[str], references: Sequence[str] | Sequence[S
         rows.append([one.sys_len, one.ref_len, *one.counts, *one.totals])
 
     def combine(sums: Statistics) -> float:
-        whole = [round(number) for number in sums.tolist()]
+        counts = [round(number) for number in sums.tolist()]
         return float(
             metric.compute_bleu(
-                correct=whole[2 : 2 + order],
-                total=whole[2 + order :],
-                sys_len=whole[0],
-                ref_len=whole[1],
+                correct=counts[2 : 2 + order],
+                total=counts[2 + order :],
+                sys_len=counts[0],
+                ref_len=counts[1],
                 smooth_method=metric.smooth_method,
                 smooth_value=metric.smooth_value,
                 effective_order=metric.effective_order,
@@ -56,6 +56,6 @@ def bleu_score(hypotheses: Sequence[str], references: Sequence[str] | Sequence[S
 
 
 def _streams(references: Sequence[str] | Sequence[Sequence[str]]) -> list[list[str]]:
-    """Lists of references, one of each for every sentence."""
+    """A list of reference streams, each with one reference per sentence."""
     single = [text for text in references if isinstance(text, str)]
     return [single] if single else [list(stream) for stream in references]

@@ -1,5 +1,6 @@
-"""How sure a drop in score is: paired bootstrap resampling (Koehn 2004, "Statistical significance tests for machine
-translation evaluation", section 3.2).
+"""Confidence interval of a drop in score, by paired bootstrap resampling.
+
+Source: Koehn 2004, "Statistical significance tests for machine translation evaluation", section 3.2.
 """
 
 from __future__ import annotations
@@ -17,12 +18,12 @@ CONFIDENCE = 0.95
 
 @dataclass(frozen=True)
 class Drop:
-    """How much lower one score is than another.
+    """The difference between two scores, with its 95 % confidence interval.
 
     Attributes:
-        value: the drop on the sentences as they are.
-        low, high: borders of the 95 % interval; both ``value`` where nothing tells the noise.
-        deviation: standard deviation of the drop over resamples; 0 where nothing tells it.
+        value: the drop on the original sentences; positive where the second score is lower.
+        low, high: bounds of the interval; both equal ``value`` for scores without statistics.
+        deviation: standard deviation of the drop over the resamples; 0 for scores without statistics.
     """
 
     value: float
@@ -34,17 +35,17 @@ class Drop:
 def paired_drop(before: Score, after: Score, *, resamples: int = RESAMPLES, seed: int = 0) -> Drop:
     """The drop from one score to another on the same sentences.
 
-    With statistics on both sides, sentences are drawn with replacement, the same for both, and both scores are made
-    anew of each draw. The global random state is not touched, and equal scores give equal intervals.
+    If both scores have statistics, sentences are drawn with replacement, the same ones for both, and both scores are
+    computed for each draw. The global random state is not used, and equal scores give equal intervals.
 
     Args:
-        before: the score that is lost from.
-        after: the score that is left.
-        resamples: how many test sets are drawn.
-        seed: of the draws.
+        before: the score of the exact weights.
+        after: the score of the candidate.
+        resamples: number of test sets to draw.
+        seed: of the random draws.
 
     Raises:
-        SearchError: the two are of different numbers of sentences.
+        SearchError: the scores cover different numbers of sentences.
     """
     value = before.value - after.value
     if before.statistics is None or after.statistics is None or before.combine is None or after.combine is None:

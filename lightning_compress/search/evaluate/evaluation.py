@@ -1,4 +1,4 @@
-"""Scores of candidate weights, loaded in place into the caller's own module."""
+"""Scores of candidate weights, which are loaded in place into the caller's own module."""
 
 from __future__ import annotations
 
@@ -19,146 +19,138 @@ from lightning_compress.search.evaluate.score import Score
 from lightning_compress.weights import Weight, Weights, as_bytes, load_into
 
 Evaluate = Callable[[Any], Any]
-Watch = Callable[[], AbstractContextManager[None]]
+Observe = Callable[[], AbstractContextManager[None]]
 
 _log = logging.getLogger(__name__)
 _EXACT = "the exact weights"  # for messages
-_LAST_DIGITS = 1e-6  # watched, torch may sum a product in another order in inference mode, or leave it uncompiled
+_ROUNDOFF = 1e-6  # under an observer, torch may sum a product in another order or skip compiled code
 
 
 @dataclass(eq=False)
 class Evaluator:
-    """Scores candidates, each from the same start; made by :func:`evaluating`.
+    """Scores candidates, each from the same state of the module; created by :func:`evaluating`.
 
     Attributes:
-        weights: the exact weights, in memory of their own.
-        count: how often ``evaluate`` was called.
+        weights: the exact weights, in memory that the module does not share.
+        count: number of calls of ``evaluate``.
     """
 
     module: nn.Module
     evaluate: Evaluate
-    kept: ModuleSnapshot
+    snapshot: ModuleSnapshot
     weights: Weights
     count: int = 0
-    _known: dict[str, Score] = field(default_factory=dict)
+    _cache: dict[str, Score] = field(default_factory=dict)
 
-    def baseline(self, watch: Watch | None = None) -> tuple[Score, float]:
-        """The score of the exact weights, and by how much it differs when it is taken again.
+    def baseline(self, observe: Observe | None = None) -> tuple[Score, float]:
+        """The score of the exact weights, and how much it differs between two evaluations.
 
         Args:
-            watch: opens a block around the first evaluation. Where that fails, or gives another score, it is taken
-                again without; the score returned is of an evaluation that nobody watched.
+            observe: opens a context around the first evaluation. If that evaluation fails or gives another score, a
+                further one replaces it; the returned score always comes from an evaluation without an observer.
 
         Raises:
             SearchError: the evaluation fails, or gives no finite number.
         """
-        exact = exact_tensors(self.weights)
-        watched = None if watch is None else self._watched(exact, watch)
-        first = watched or self._measure(exact, _EXACT)
+        exact = self.weights.state_dict()
+        observed = None if observe is None else self._observed(exact, observe)
+        first = observed or self._measure(exact, _EXACT)
         second = self._measure(exact, _EXACT)
-        if watched is not None:
-            close = math.isclose(watched.value, second.value, rel_tol=_LAST_DIGITS)
+        if observed is not None:
+            close = math.isclose(observed.value, second.value, rel_tol=_ROUNDOFF)
             first, second = second, second if close else self._measure(exact, _EXACT)
         if not math.isfinite(first.value) or not math.isfinite(second.value):
             raise SearchError(
                 f"evaluate gave {first.value} and {second.value} for the exact weights, expected finite numbers: "
                 "check it with evaluate(module) on its own"
             )
-        self._known[content_of(exact)] = first
+        self._cache[content_digest(exact)] = first
         return first, abs(first.value - second.value)
 
     def score(self, tensors: Mapping[str, Tensor], what: str) -> Score:
-        """The score of a candidate; weights that were scored before are not scored again.
+        """The score of a candidate; equal candidates are evaluated once.
 
         Args:
-            tensors: as :meth:`Archive.restore` gives them.
+            tensors: as :meth:`Archive.restore` returns them.
             what: the candidate, for messages.
 
         Raises:
-            SearchError: the evaluation raises, or gives NaN. Minus infinity is a score: a candidate that lost
-                everything.
+            SearchError: the evaluation raises, or gives NaN. Minus infinity is a valid score: that of a broken model.
             MismatchError: the tensors do not fit the module.
         """
-        content = content_of(tensors)
-        if content not in self._known:
-            self._known[content] = self._measure(tensors, what)
-        return self._known[content]
+        digest = content_digest(tensors)
+        if digest not in self._cache:
+            self._cache[digest] = self._measure(tensors, what)
+        return self._cache[digest]
 
-    def _watched(self, exact: Mapping[str, Tensor], watch: Watch) -> Score | None:
+    def _observed(self, exact: Mapping[str, Tensor], observe: Observe) -> Score | None:
         try:
-            return self._measure(exact, _EXACT, watch)
-        except Exception as error:  # whatever it is, there is an evaluation that nobody watches
-            _log.debug("evaluate cannot be watched: %s: %s", type(error).__name__, error)
+            return self._measure(exact, _EXACT, observe)
+        except Exception as error:  # of any type: the evaluation is repeated without the observer
+            _log.debug("evaluate cannot be observed: %s: %s", type(error).__name__, error)
             return None
 
     @contextmanager
-    def exact(self) -> Iterator[None]:
-        """The exact weights loaded and the module in ``eval()`` mode, for the length of a block."""
-        self.kept.restore()
+    def exact_weights(self) -> Iterator[None]:
+        """A context in which the exact weights are loaded and the module is in ``eval()`` mode."""
+        self.snapshot.restore()
         try:
             with torch.no_grad():
-                load_into(self.module, exact_tensors(self.weights), excluded=self.weights.excluded, source=_EXACT)
+                load_into(self.module, self.weights.state_dict(), excluded=self.weights.excluded, source=_EXACT)
             self.module.eval()
             yield
         finally:
-            self.kept.restore()
+            self.snapshot.restore()
 
-    def _measure(self, tensors: Mapping[str, Tensor], what: str, watch: Watch = nullcontext) -> Score:
-        self.kept.restore()
+    def _measure(self, tensors: Mapping[str, Tensor], what: str, observe: Observe = nullcontext) -> Score:
+        self.snapshot.restore()
         try:
             with torch.no_grad():
                 load_into(self.module, tensors, excluded=self.weights.excluded, source=what)
                 self.module.eval()
-                with watch():
-                    return evaluated(self.evaluate, self.module, what)
+                with observe():
+                    return call_evaluate(self.evaluate, self.module, what)
         finally:
-            self.kept.restore()
+            self.snapshot.restore()
             self.count += 1
 
 
 @contextmanager
 def evaluating(module: nn.Module, evaluate: Evaluate, weights: Weights) -> Iterator[Evaluator]:
-    """An evaluator, and the module as it was when the block ends.
+    """A context that provides an evaluator, and restores the module when it ends.
 
-    One copy of the exact values is held in main memory, no second model. ``evaluate`` is called without gradients, in
-    ``eval()`` mode, each time from the same random state, and may leave the module in any mode.
+    One copy of the exact values is held in main memory; there is no second model. ``evaluate`` is called without
+    gradients, in ``eval()`` mode, each time from the same random state, and may leave the module in any mode.
 
     Args:
         module: the caller's module.
         evaluate: module → a number or :class:`Score`, higher is better.
-        weights: the exact weights, which may lie in the module's own memory.
+        weights: the exact weights; they may share the module's memory.
     """
-    # Lightning saves checkpoints in inference mode, whose tensors know no gradients ever after.
-    with torch.inference_mode(False), preserved_module(module) as kept:
-        yield Evaluator(module, evaluate, kept, apart(weights, kept.copies))
+    # Lightning saves checkpoints in inference mode, and a tensor made there can never have gradients.
+    with torch.inference_mode(False), preserved_module(module) as snapshot:
+        yield Evaluator(module, evaluate, snapshot, without_aliases(weights, snapshot.copies))
 
 
-def apart(weights: Weights, copies: TensorCopies) -> Weights:
-    """The weights in memory that candidates are not loaded into."""
+def without_aliases(weights: Weights, copies: TensorCopies) -> Weights:
+    """The weights, with a copy in place of each tensor that shares memory with the module."""
 
     def copied(weight: Weight) -> Weight:
-        return replace(weight, tensor=copies.of(weight.tensor)) if copies.know(weight.tensor) else weight
+        return replace(weight, tensor=copies.copy_of(weight.tensor)) if weight.tensor in copies else weight
 
     return replace(weights, weights=tuple(map(copied, weights)))
 
 
-def exact_tensors(weights: Weights) -> dict[str, Tensor]:
-    """Every tensor by name, tied ones too, as :meth:`Archive.restore` gives those of a file."""
-    tensors = {weight.name: weight.tensor for weight in weights}
-    flat = {tie.of: tensors[tie.of].contiguous() for tie in weights.ties.values()}
-    return tensors | {name: tie.view(flat[tie.of]) for name, tie in weights.ties.items()}
-
-
-def evaluated(evaluate: Evaluate, module: nn.Module, what: str) -> Score:
-    """The score of a module as it stands.
+def call_evaluate(evaluate: Evaluate, module: nn.Module, what: str) -> Score:
+    """Call ``evaluate`` on a module in its present state.
 
     Args:
         evaluate: module → a number or :class:`Score`, higher is better.
-        module: with the weights to be scored loaded.
-        what: those weights, for messages.
+        module: with the weights to score loaded.
+        what: these weights, for messages.
 
     Raises:
-        SearchError: the evaluation raises, or gives NaN or something that is no score.
+        SearchError: the evaluation raises, or returns NaN or something that is not a score.
     """
     try:
         value = evaluate(module)
@@ -166,7 +158,7 @@ def evaluated(evaluate: Evaluate, module: nn.Module, what: str) -> Score:
         raise SearchError(
             f"evaluate failed on {what} with {type(error).__name__}: {error}. The module is as it was."
         ) from error
-    score = Score.taken(value)
+    score = Score.from_value(value)
     if math.isnan(score.value):
         raise SearchError(
             f"evaluate gave NaN for {what}, expected a number. Where a broken model has no score, return "
@@ -175,8 +167,8 @@ def evaluated(evaluate: Evaluate, module: nn.Module, what: str) -> Score:
     return score
 
 
-def content_of(tensors: Mapping[str, Tensor]) -> str:
-    """Equal for equal names, dtypes, shapes and values."""
+def content_digest(tensors: Mapping[str, Tensor]) -> str:
+    """SHA-256 over names, dtypes, shapes and values, in the order of the names."""
     digest = hashlib.sha256()
     for name in sorted(tensors):
         tensor = tensors[name]
@@ -186,10 +178,15 @@ def content_of(tensors: Mapping[str, Tensor]) -> str:
 
 
 def check_arguments(module: Any, evaluate: Any, amounts: Sequence[tuple[str, Any]]) -> None:
-    """Refuse what a search cannot be made of.
+    """Check the arguments of a search.
+
+    Args:
+        module: must be a ``torch.nn.Module``.
+        evaluate: must be callable.
+        amounts: name and value of each number; it must be at least 0, or None.
 
     Raises:
-        SearchError: a module that is none, an ``evaluate`` that cannot be called, an amount that is negative or NaN.
+        SearchError: one of them is invalid.
     """
     if not isinstance(module, nn.Module):
         raise SearchError(

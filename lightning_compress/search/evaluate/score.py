@@ -1,4 +1,4 @@
-"""What an evaluation returns: one number, and what it takes to tell its noise."""
+"""The result of an evaluation: a number, and per-sentence statistics from which its variance can be estimated."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ from torch import Tensor
 from lightning_compress.errors import SearchError
 
 Statistics = NDArray[np.float64]
-_ROUNDING = 1e-6  # of a value against the same value made of its statistics, relative
+_ROUNDING = 1e-6  # relative, between a value and the value computed from its statistics
 
 
 @dataclass(frozen=True, eq=False)
 class Score:
-    """A score, higher is better, with the statistics of each sentence where the metric has some.
+    """A score, higher is better, with the statistics of each sentence if the metric has any.
 
-    BLEU, for one, is made of sums over sentences (n-gram matches, lengths). Given those sums apart, a search can draw
-    other test sets of the same sentences and so tell a real drop from luck
+    BLEU, for example, is computed from sums over sentences (n-gram matches, lengths). With one row per sentence, a
+    search can resample test sets and separate a real drop from noise
     (:mod:`lightning_compress.search.evaluate.bootstrap`).
 
     Args:
         value: the score.
-        statistics: ``[sentences, k]``, for each sentence what is summed over sentences.
+        statistics: ``[sentences, k]``: the terms that each sentence adds to the sums.
         combine: the sums ``[k]`` → the score.
 
     Raises:
-        SearchError: only one of ``statistics`` and ``combine``, statistics of another shape or not finite, or
-            statistics whose sums do not give ``value``.
+        SearchError: only one of ``statistics`` and ``combine`` is given, the statistics have another shape or are not
+            finite, or their sums do not give ``value``.
     """
 
     value: float
@@ -47,19 +47,19 @@ class Score:
             return
         table = _table(self.statistics)
         object.__setattr__(self, "statistics", table)
-        made = self.combine(table.sum(0))
-        if not (math.isclose(made, self.value, rel_tol=_ROUNDING, abs_tol=_ROUNDING) or made != made):
-            raise SearchError(f"a Score of {self.value} has statistics whose sums give {made}: they must agree")
+        combined = self.combine(table.sum(0))
+        if not (math.isclose(combined, self.value, rel_tol=_ROUNDING, abs_tol=_ROUNDING) or combined != combined):
+            raise SearchError(f"a Score of {self.value} has statistics whose sums give {combined}: they must agree")
 
     @classmethod
     def of(cls, statistics: ArrayLike, combine: Callable[[Statistics], float]) -> Score:
-        """The score of per-sentence statistics ``[sentences, k]``; errors as for :class:`Score`."""
+        """A score computed from per-sentence statistics ``[sentences, k]``; errors as for :class:`Score`."""
         table = _table(statistics)
         return cls(float(combine(table.sum(0))), table, combine)
 
     @classmethod
     def mean_of(cls, values: Sequence[float] | ArrayLike) -> Score:
-        """The mean of one value for each sentence (picture, row), such as accuracy; errors as for :class:`Score`."""
+        """The mean of one value per sentence (or image, or row), such as accuracy; errors as for :class:`Score`."""
         table = np.asarray(values, np.float64)
         if table.ndim != 1:
             raise SearchError(
@@ -68,11 +68,11 @@ class Score:
         return cls.of(np.stack([table, np.ones_like(table)], -1), lambda sums: float(sums[0] / sums[1]))
 
     @classmethod
-    def taken(cls, value: Any) -> Score:
-        """What an ``evaluate`` returned as a score.
+    def from_value(cls, value: Any) -> Score:
+        """The score that an ``evaluate`` function returned, as a number or as a score.
 
         Raises:
-            SearchError: it is neither a number nor a score.
+            SearchError: it is neither.
         """
         if isinstance(value, Score):
             return value
@@ -81,7 +81,7 @@ class Score:
         if isinstance(value, numbers.Real):
             return cls(float(value))
         raise SearchError(
-            f"evaluate returned {_described(value)}, expected a number (higher is better) or a lightning_compress.Score"
+            f"evaluate returned {_describe(value)}, expected a number (higher is better) or a lightning_compress.Score"
         )
 
 
@@ -94,6 +94,6 @@ def _table(statistics: ArrayLike) -> Statistics:
     return table
 
 
-def _described(value: Any) -> str:
+def _describe(value: Any) -> str:
     shape = f" of shape {list(value.shape)}" if isinstance(value, Tensor) else ""
     return f"{type(value).__name__}{shape}: {value!r:.80}"

@@ -1,4 +1,4 @@
-"""Scores of a module in which a few tensors are changed: those alone are copied in, and back out."""
+"""Scores of a module in which a few tensors are replaced: only these are copied into the module, and back."""
 
 from __future__ import annotations
 
@@ -12,82 +12,82 @@ from torch import Tensor, nn
 
 from lightning_compress.errors import MismatchError
 from lightning_compress.runtime.snapshot import ModuleSnapshot, preserved_module
-from lightning_compress.search.evaluate.evaluation import Evaluate, apart, content_of, evaluated, exact_tensors
+from lightning_compress.search.evaluate.evaluation import Evaluate, call_evaluate, content_digest, without_aliases
 from lightning_compress.search.evaluate.score import Score
 from lightning_compress.weights import Weights, as_bytes, counterparts, load_into, match_state
 
 
 @dataclass(eq=False)
 class Swapper:
-    """Scores changed tensors, all others being exact; made by :func:`swapping`.
+    """Scores replaced tensors while all others are exact; created by :func:`swapping`.
 
     Attributes:
-        weights: the exact weights, in memory of their own.
-        count: how often ``evaluate`` was called.
+        weights: the exact weights, in memory that the module does not share.
+        count: number of calls of ``evaluate``.
     """
 
     module: nn.Module
     evaluate: Evaluate
     weights: Weights
     count: int = 0
-    _kept: ModuleSnapshot = field(kw_only=True)
+    _snapshot: ModuleSnapshot = field(kw_only=True)
     _exact: dict[str, Tensor] = field(kw_only=True)
-    _homes: dict[str, Tensor] | None = field(kw_only=True)
-    _known: dict[str, Score] = field(default_factory=dict)
+    _targets: dict[str, Tensor] | None = field(kw_only=True)
+    _cache: dict[str, Score] = field(default_factory=dict)
 
     def score(self, tensors: Mapping[str, Tensor], what: str) -> Score:
-        """The score of the exact weights with some of them changed; what was scored before is not scored again.
+        """The score of the exact weights with some of them replaced; equal replacements are evaluated once.
 
         Args:
-            tensors: name of a stored tensor → its restored value. What is tied to it changes with it; names of tied
-                tensors may stand beside those of the tensors they are views of, as :meth:`Archive.restore` gives them.
+            tensors: name of a stored tensor → its restored value. Tensors tied to it change with it. Names of tied
+                tensors are allowed beside the tensors they are views of, as :meth:`Archive.restore` returns them.
             what: the change, for messages.
 
         Raises:
-            SearchError: the evaluation raises, or gives NaN or something that is no score.
+            SearchError: the evaluation raises, or returns NaN or something that is not a score.
             MismatchError: a name that is not among the weights, or a tensor of another shape.
         """
         self._check(tensors, what)
         changed = {name: t for name, t in tensors.items() if not _is_same(t, self._exact[name])}
-        content = content_of(changed)
-        if content not in self._known:
+        digest = content_digest(changed)
+        if digest not in self._cache:
             with self._loaded(changed, what):
                 self.count += 1
-                self._known[content] = evaluated(self.evaluate, self.module, what)
-        return self._known[content]
+                self._cache[digest] = call_evaluate(self.evaluate, self.module, what)
+        return self._cache[digest]
 
     @contextmanager
-    def exact(self) -> Iterator[None]:
-        """The exact weights loaded and the module in ``eval()`` mode, for the length of a block."""
+    def exact_weights(self) -> Iterator[None]:
+        """A context in which the exact weights are loaded and the module is in ``eval()`` mode."""
         with self._loaded({}, "the exact weights"):
             yield
 
     @contextmanager
     def _loaded(self, changed: Mapping[str, Tensor], what: str) -> Iterator[None]:
-        restore = self._kept.restore if self._homes is None else self._kept.restore_written
+        restore = self._snapshot.restore if self._targets is None else self._snapshot.restore_modified
         restore()
         try:
             with torch.no_grad():
                 tensors = self._with_ties(changed)
-                if self._homes is None:
+                if self._targets is None:
                     load_into(self.module, self._exact | tensors, excluded=self.weights.excluded, source=what)
                 else:
                     for name, tensor in tensors.items():
-                        self._homes[name].copy_(tensor)
+                        self._targets[name].copy_(tensor)
                 self.module.eval()
                 yield
         finally:
             restore()
 
     def _with_ties(self, changed: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """The changed tensors, and those tied to them in whatever memory of their own they have."""
-        ties = {name: tie for name, tie in self.weights.ties.items() if tie.of in changed and self._is_apart(name)}
+        """The changed tensors, and those tied to them that have memory of their own in the module."""
+        ties = {n: tie for n, tie in self.weights.ties.items() if tie.of in changed and self._has_own_memory(n)}
         views = {name: tie.view(changed[tie.of].contiguous()) for name, tie in ties.items()}
         return {name: t for name, t in changed.items() if name not in self.weights.ties} | views
 
-    def _is_apart(self, name: str) -> bool:
+    def _has_own_memory(self, name: str) -> bool:
         base = self.weights.ties[name].of
-        return self._homes is None or _storage(self._homes[name]) != _storage(self._homes[base])
+        return self._targets is None or _storage(self._targets[name]) != _storage(self._targets[base])
 
     def _check(self, tensors: Mapping[str, Tensor], what: str) -> None:
         for name, tensor in tensors.items():
@@ -102,12 +102,12 @@ class Swapper:
 
 @contextmanager
 def swapping(module: nn.Module, evaluate: Evaluate, weights: Weights) -> Iterator[Swapper]:
-    """A swapper, and the module bit for bit as it was when the block ends, also after an error.
+    """A context that provides a swapper, and restores the module bit for bit when it ends, also after an error.
 
-    One copy of the exact values is held in main memory. Each evaluation begins with the same random state, modes,
-    buffers and metric states, in ``eval()`` mode and without gradients, and may leave them as it likes. Changed tensors
-    are copied into the module's own memory; where its state dict does not share that memory, or hooks take part in
-    loading it, everything is loaded anew each time.
+    One copy of the exact values is held in main memory. Each evaluation starts with the same random state, modes,
+    buffers and metric states, in ``eval()`` mode and without gradients, and may change all of these. Replaced tensors
+    are copied into the module's own memory. If its state dict does not share that memory, or hooks take part in
+    loading it, every evaluation loads all tensors.
 
     Args:
         module: the caller's module.
@@ -117,16 +117,16 @@ def swapping(module: nn.Module, evaluate: Evaluate, weights: Weights) -> Iterato
     Raises:
         MismatchError: the weights are not those of the module.
     """
-    # Lightning saves checkpoints in inference mode, whose tensors know no gradients ever after.
-    with torch.inference_mode(False), preserved_module(module) as kept:
-        exact = apart(weights, kept.copies)
-        tensors = exact_tensors(exact)
-        homes = _homes(module, tensors, exact)
-        yield Swapper(module, evaluate, exact, _kept=kept, _exact=tensors, _homes=homes)
+    # Lightning saves checkpoints in inference mode, and a tensor made there can never have gradients.
+    with torch.inference_mode(False), preserved_module(module) as snapshot:
+        exact = without_aliases(weights, snapshot.copies)
+        tensors = exact.state_dict()
+        targets = _targets(module, tensors, exact)
+        yield Swapper(module, evaluate, exact, _snapshot=snapshot, _exact=tensors, _targets=targets)
 
 
-def _homes(module: nn.Module, tensors: Mapping[str, Tensor], weights: Weights) -> dict[str, Tensor] | None:
-    """Name → the module's memory that holds its tensor; None where loading is more than copying into that."""
+def _targets(module: nn.Module, tensors: Mapping[str, Tensor], weights: Weights) -> dict[str, Tensor] | None:
+    """Name → the module's tensor to copy into; None where copying alone would not load the weights."""
     live: dict[str, Any] = module.state_dict()
     matched = match_state(live, tensors, excluded=weights.excluded, source="the exact weights")
     names = counterparts(live, tensors)
@@ -137,7 +137,7 @@ def _homes(module: nn.Module, tensors: Mapping[str, Tensor], weights: Weights) -
         return None
     if not all(_is_same(live[name], tensor) for name, tensor in matched.items()):
         return None
-    return {name: live[partner] for name, partner in names.items()}
+    return {name: live[counterpart] for name, counterpart in names.items()}
 
 
 def _storage(tensor: Tensor) -> tuple[torch.device, int]:

@@ -1,21 +1,26 @@
-"""Families of plans with one parameter, the strength: from nearly exact to coarse."""
+"""One-parameter families of plans, and their archives by strength or by size.
 
-from lightning_compress.search.families.calibrated import calibrated_families, guided_archive
+:mod:`.data_free` needs weights alone; :mod:`.input_guided` adds statistics of an evaluation; :mod:`.calibrated` takes
+calibration data, and :mod:`.recovery` tunes its files. :mod:`.family` is the interface of all.
+:mod:`.byte_prediction` predicts sizes from a sample of rows, and :mod:`.target_size` finds the strength for a size.
+"""
+
+from lightning_compress.search.families.calibrated import calibrated_archive, calibrated_families
 from lightning_compress.search.families.data_free import uniform_families
 from lightning_compress.search.families.family import Family, PlanFamily
-from lightning_compress.search.families.input_guided import Observer, guides_of, observed_families
-from lightning_compress.search.families.target_size import fit_budget, strength_at, unreachable
+from lightning_compress.search.families.input_guided import Observer, grid_guides, input_guided_families
+from lightning_compress.search.families.target_size import fit_bytes, strength_for, unreachable
 
 __all__ = [
     "Family",
     "Observer",
     "PlanFamily",
+    "calibrated_archive",
     "calibrated_families",
-    "fit_budget",
-    "guided_archive",
-    "guides_of",
-    "observed_families",
-    "strength_at",
+    "fit_bytes",
+    "grid_guides",
+    "input_guided_families",
+    "strength_for",
     "uniform_families",
     "unreachable",
 ]

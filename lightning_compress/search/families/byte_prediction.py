@@ -1,4 +1,4 @@
-"""What a plan makes of a model, told from some rows of each tensor."""
+"""Prediction of the bytes of each tensor under a plan, from a sample of its rows."""
 
 from __future__ import annotations
 
@@ -10,38 +10,38 @@ from lightning_compress.pipeline.compression import compress
 from lightning_compress.plan import Plan
 from lightning_compress.weights import Weight, Weights
 
-_WHOLE = 32_768  # weights of a tensor that is not sampled
-_SHARE = 16  # of the rows of a larger one, every 16th
+_UNSAMPLED = 32_768  # elements of a tensor that is compressed as a whole
+_STRIDE = 16  # of the rows of a larger tensor that are compressed
 
 
-def sampled_bytes(weights: Weights, plan: Plan) -> dict[str, float]:
-    """About the bytes of each tensor under a plan: every sixteenth row of each large one is compressed.
+def predicted_bytes(weights: Weights, plan: Plan) -> dict[str, float]:
+    """The bytes of each tensor under a plan, predicted by compressing every sixteenth row of large tensors.
 
-    All methods and coders of the plan are at work, so whatever they gain is counted; tables and class numbers weigh
-    more in a sample than in the whole, a few percent.
+    All methods and coders of the plan take part. Tables and class numbers weigh more in the sample than in the whole
+    tensor, by a few percent.
 
     Args:
         weights: the exact weights.
         plan: which must not depend on the shapes of tensors.
 
     Returns:
-        Name of a tensor → its coded bytes, and ``""`` → those of the archive besides.
+        Name of a tensor → its coded bytes, and ``""`` → the other bytes of the archive.
     """
-    rows = {weight.name: _rows(weight.tensor) for weight in weights}
+    rows = {weight.name: _sample(weight.tensor) for weight in weights}
     sample = tuple(Weight(w.name, rows[w.name], w.class_name) for w in weights)
     archive = compress(replace(weights, weights=sample), plan)
-    whole = {weight.name: weight.tensor.numel() for weight in weights}
+    elements = {weight.name: weight.tensor.numel() for weight in weights}
     entries = archive.manifest.entries
-    besides = float(archive.nbytes - sum(entry.coded_bytes for entry in entries))
-    coded = {entry.name: entry.coded_bytes * _times(whole[entry.name], entry.elements) for entry in entries}
-    return {**coded, "": besides}
+    others = float(archive.nbytes - sum(entry.coded_bytes for entry in entries))
+    coded = {entry.name: entry.coded_bytes * _ratio(elements[entry.name], entry.elements) for entry in entries}
+    return {**coded, "": others}
 
 
-def _times(whole: int, sampled: int) -> float:
+def _ratio(whole: int, sampled: int) -> float:
     return whole / sampled if sampled else 1.0
 
 
-def _rows(tensor: Tensor) -> Tensor:
-    if tensor.numel() <= _WHOLE or tensor.ndim < 2 or len(tensor) < 2 * _SHARE:
+def _sample(tensor: Tensor) -> Tensor:
+    if tensor.numel() <= _UNSAMPLED or tensor.ndim < 2 or len(tensor) < 2 * _STRIDE:
         return tensor
-    return tensor[::_SHARE].contiguous()
+    return tensor[::_STRIDE].contiguous()

@@ -1,4 +1,7 @@
-"""The calibrated family: grids by sensitivity, errors fed back, coarser with strength."""
+"""The calibrated family: a grid for each tensor, its step by sensitivity to the loss, with error feedback.
+
+All steps double when the strength rises by 1.
+"""
 
 from __future__ import annotations
 
@@ -14,16 +17,16 @@ from lightning_compress.plan import Plan, Rule
 from lightning_compress.quantize import Grid, Half, Raw
 from lightning_compress.search.families.family import Family, PlanFamily
 from lightning_compress.search.families.recovery import Recovery
-from lightning_compress.search.model_parts import EXACT, parts_of
-from lightning_compress.search.sensitivity.allocation import Allocation, allocate
+from lightning_compress.search.model_parts import NORM_STATISTICS, parts_of
+from lightning_compress.search.sensitivity.bit_allocation import BitAllocation, allocate_bits
 from lightning_compress.search.sensitivity.calibration import Calibration, Distillation
-from lightning_compress.search.sensitivity.fisher import measure_sensitivity
+from lightning_compress.search.sensitivity.fisher import estimate_fisher
 from lightning_compress.weights import Weights, matches_any
 
 _log = logging.getLogger(__name__)
 
 WEAKEST, STRONGEST = -7.0, 2.0
-_VECTORS = -3.0  # octaves: vectors are a hundredth of the bytes, and their grids so much finer
+_ONE_DIMENSIONAL = -3.0  # octaves: biases and norms are a hundredth of the bytes, so their steps are finer
 
 
 def calibrated_families(
@@ -34,27 +37,26 @@ def calibrated_families(
     *,
     loaded: Callable[[], AbstractContextManager[None]] = nullcontext,
 ) -> Sequence[Family]:
-    """Every step by the sensitivity of its tensor and of its rows, one strength over all; then the same with recovery.
+    """The family whose steps follow the sensitivity of each tensor and row; then the same family with recovery.
 
     Args:
         weights: the exact weights.
-        module: the module that they are of.
-        calibration: batches and their loss; for recovery also its outputs.
-        recovery: batches that recovery trains on, 0 for none.
-        loaded: opens a block in which the module has these weights and is in evaluation mode, and after which it is
-            what it was.
+        module: which has them as parameters.
+        calibration: batches and their loss; for recovery also the module's outputs.
+        recovery: batches that recovery trains on, 0 for no recovery.
+        loaded: context manager that loads the weights, sets evaluation mode, and restores the module at its end.
 
     Raises:
         SearchError: a batch fails.
     """
     with loaded():
-        allocations = allocate(weights, measure_sensitivity(weights, module, calibration))
+        allocations = allocate_bits(weights, estimate_fisher(weights, module, calibration))
     classes = {weight.name: weight.class_name.partition(".")[0] for weight in weights}
-    vectors = {weight.name for weight in weights if weight.tensor.squeeze().ndim < 2}
+    one_dimensional = {weight.name for weight in weights if weight.tensor.squeeze().ndim < 2}
 
     def plan_at(strength: float, offsets: Mapping[str, float]) -> Plan:
         def octaves(name: str) -> float:
-            return strength + offsets.get(classes[name], 0.0) + (_VECTORS if name in vectors else 0.0)
+            return strength + offsets.get(classes[name], 0.0) + (_ONE_DIMENSIONAL if name in one_dimensional else 0.0)
 
         return calibrated_plan(allocations, {name: octaves(name) for name in allocations})
 
@@ -65,7 +67,7 @@ def calibrated_families(
     return (rounded,) if recover is None else (rounded, replace(rounded, recover=recover))
 
 
-def guided_archive(
+def calibrated_archive(
     plan: Plan,
     weights: Weights,
     module: nn.Module,
@@ -74,18 +76,18 @@ def guided_archive(
     *,
     loaded: Callable[[], AbstractContextManager[None]] = nullcontext,
 ) -> Archive:
-    """The archive of a plan that is known, guided by what calibration measures of these weights.
+    """The archive of a given plan, with row exponents and error feedback from calibration of these weights.
 
     Args:
-        plan: as :func:`calibrated_families` made it for earlier weights.
-        weights: and the rest as there.
+        plan: made by :func:`calibrated_families`, for earlier weights of the same model.
+        weights: and all others as for :func:`calibrated_families`.
 
     Raises:
         SearchError: a batch fails.
         PlanError: the plan does not fit these weights.
     """
     with loaded():
-        allocations = allocate(weights, measure_sensitivity(weights, module, calibration))
+        allocations = allocate_bits(weights, estimate_fisher(weights, module, calibration))
     guides = {name: allocation.guide for name, allocation in allocations.items()}
     recover = _recovery(weights, module, calibration, recovery, loaded)
     return PlanFamily(weights, lambda *_: plan, WEAKEST, STRONGEST, guidance=guides, recover=recover).archive(0.0)
@@ -98,7 +100,7 @@ def _recovery(
     batches: int,
     loaded: Callable[[], AbstractContextManager[None]],
 ) -> Recovery | None:
-    """None where no recovery is wished, or calibration does not tell the module's answers."""
+    """None where no batches are to be used, or calibration has no ``outputs``."""
     if not batches:
         return None
     if not isinstance(calibration, Distillation):
@@ -111,17 +113,17 @@ def _recovery(
     return Recovery(weights, module, calibration, batches, loaded)
 
 
-def calibrated_plan(allocations: Mapping[str, Allocation], octaves: Mapping[str, float]) -> Plan:
-    """A rule for each tensor with a sensitivity; the others in half precision, statistics of norms exactly."""
-    exact = (Rule(pattern, Raw(), optional=True) for pattern in EXACT)
+def calibrated_plan(allocations: Mapping[str, BitAllocation], octaves: Mapping[str, float]) -> Plan:
+    """A grid for each tensor with a sensitivity, half precision for the others; statistics of norms losslessly."""
+    statistics = (Rule(pattern, Raw(), optional=True) for pattern in NORM_STATISTICS)
     rules = (
-        Rule(name, Grid(_short(allocation.step * 2.0 ** octaves[name])), Half(rounding="nearest"), optional=True)
+        Rule(name, Grid(_four_digits(allocation.step * 2.0 ** octaves[name])), Half(rounding="nearest"), optional=True)
         for name, allocation in allocations.items()
-        if not matches_any(EXACT, name)
+        if not matches_any(NORM_STATISTICS, name)
     )
-    return Plan(*exact, *rules, Rule("*", Half(rounding="nearest"), optional=True))
+    return Plan(*statistics, *rules, Rule("*", Half(rounding="nearest"), optional=True))
 
 
-def _short(step: float) -> float:
-    """Four digits: a plan should be readable, and finer differences are none."""
+def _four_digits(step: float) -> float:
+    """A step that is short in the plan; the difference has no effect."""
     return float(f"{step:.4g}")

@@ -1,4 +1,4 @@
-"""The data-free family: uniform grids, coarser with strength."""
+"""The data-free family: uniform grids, whose step doubles when the strength rises by 1."""
 
 from __future__ import annotations
 
@@ -8,66 +8,73 @@ from functools import cache
 from lightning_compress.plan import Plan, Rule
 from lightning_compress.quantize import Grid, Half, Raw
 from lightning_compress.search.families.family import PlanFamily
-from lightning_compress.search.model_parts import EXACT, Layout, is_vector, layout_of, parts_of
+from lightning_compress.search.model_parts import (
+    NORM_STATISTICS,
+    ModelPatterns,
+    is_small_parameter,
+    model_patterns,
+    parts_of,
+)
 from lightning_compress.weights import Weights, matches_any, standard_deviation
 
-WEAKEST, STRONGEST = -8.0, 2.0  # binary logarithms of the step in standard deviations
-_VECTOR_STEP = 2.0**-5  # standard deviations of a vector; all vectors together are a hundredth of a model
-_REST = ""  # the matrices of no part that is apart
-_KEPT = Half(rounding="nearest")  # what no grid holds
+WEAKEST, STRONGEST = -8.0, 2.0  # binary logarithm of the step in standard deviations
+_SMALL_STEP = 2.0**-5  # of small parameters, in standard deviations; together they are a hundredth of a model
+_REST = ""  # the matrices of all parts without an offset
+_HALF = Half(rounding="nearest")  # for values that a grid cannot represent
 
 
 def uniform_families(weights: Weights) -> Sequence[PlanFamily]:
-    """One grid for all matrices, in units of their spread; a fine one for vectors. Parts may be coarser or finer."""
-    layout = layout_of(weights)
-    matrices = [
-        w for w in weights if w.tensor.is_floating_point() and not is_vector(w) and not matches_any(EXACT, w.name)
-    ]
+    """One step for all matrices, in standard deviations; a fine one for small parameters. Parts may have offsets."""
+    patterns = model_patterns(weights)
+    large = (w for w in weights if w.tensor.is_floating_point() and not is_small_parameter(w))
+    matrices = [weight for weight in large if not matches_any(NORM_STATISTICS, weight.name)]
     parts = parts_of(matrices)
 
     @cache
-    def spread(names: frozenset[str]) -> float:
+    def deviation(names: frozenset[str]) -> float:
         return standard_deviation([weight.tensor for weight in matrices if weight.name in names])
 
     def plan_at(strength: float, offsets: Mapping[str, float]) -> Plan:
-        apart = {part: offset for part, offset in offsets.items() if offset}
-        return uniform_plan(layout, strength, apart, _units(spread, parts, apart) if apart else {})
+        nonzero = {part: offset for part, offset in offsets.items() if offset}
+        return uniform_plan(patterns, strength, nonzero, _units(deviation, parts, nonzero) if nonzero else {})
 
     return (PlanFamily(weights, plan_at, WEAKEST, STRONGEST, parts),)
 
 
-def uniform_plan(layout: Layout, strength: float, apart: Mapping[str, float], units: Mapping[str, float]) -> Plan:
-    """The plan at a strength, the binary logarithm of the step; running statistics of norms are kept exactly.
+def uniform_plan(
+    patterns: ModelPatterns, strength: float, offsets: Mapping[str, float], units: Mapping[str, float]
+) -> Plan:
+    """The plan at a strength, the binary logarithm of the step; running statistics of norms are stored losslessly.
 
     Args:
-        layout: of the model.
-        strength: of all that is not apart.
-        apart: part → what is added to the strength for it.
-        units: part, and ``""`` for the rest → what its steps are multiplied by; 1 where it is not there.
+        patterns: of the model.
+        strength: of all parts without an offset.
+        offsets: part → what is added to its strength.
+        units: part, and ``""`` for all others → factor of its step; 1 for those that are not there.
     """
-    exact = (Rule(pattern, Raw(), optional=True) for pattern in EXACT)
-    fine = Grid(_VECTOR_STEP, trellis=0, relative=True, scope="tensor", rate_weight=0.0)
-    vectors = (Rule(pattern, fine, _KEPT, optional=True) for pattern in layout.vectors)
+    statistics = (Rule(pattern, Raw(), optional=True) for pattern in NORM_STATISTICS)
+    fine = Grid(_SMALL_STEP, trellis=0, relative=True, scope="tensor", rate_weight=0.0)
+    small = (Rule(pattern, fine, _HALF, optional=True) for pattern in patterns.small_parameters)
     of_parts = (
-        Rule(layout.parts[part], _grid(strength + offset, units.get(part, 1.0)), _KEPT, by="class", optional=True)
-        for part, offset in apart.items()
+        Rule(patterns.parts[part], _grid(strength + offset, units.get(part, 1.0)), _HALF, by="class", optional=True)
+        for part, offset in offsets.items()
     )
-    rest = Rule("*", _grid(strength, units.get(_REST, 1.0)), _KEPT, optional=True)
-    return Plan(*exact, *vectors, *of_parts, rest)
+    rest = Rule("*", _grid(strength, units.get(_REST, 1.0)), _HALF, optional=True)
+    return Plan(*statistics, *small, *of_parts, rest)
 
 
 def _units(
-    spread: Callable[[frozenset[str]], float], parts: Mapping[str, Sequence[str]], apart: Iterable[str]
+    deviation: Callable[[frozenset[str]], float], parts: Mapping[str, Sequence[str]], with_offset: Iterable[str]
 ) -> dict[str, float]:
-    """How often the spread of each part apart, and of the rest, goes into that of all.
+    """Standard deviation of all matrices over that of each part with an offset, and over that of the others together.
 
-    A step counts standard deviations of the weights of its rule. These factors make it count those of all weights, so
-    that it stays what it was when a part is set apart.
+    A step is relative to the standard deviation of the weights of its rule. These factors make it relative to that of
+    all matrices, so that a part that gets a rule of its own keeps its step.
     """
-    members = {part: frozenset(parts[part]) for part in apart}
+    members = {part: frozenset(parts[part]) for part in with_offset}
     whole = frozenset(name for names in parts.values() for name in names)
     members[_REST] = whole.difference(*members.values())
-    return {part: spread(whole) / spread(names) for part, names in members.items() if spread(names) > 0}
+    return {part: deviation(whole) / deviation(names) for part, names in members.items() if deviation(names) > 0}
 
 
 def _grid(strength: float, unit: float) -> Grid:

@@ -1,4 +1,7 @@
-"""Families of archives: one number, the strength, makes a model smaller step by step."""
+"""One-parameter families of plans: with rising strength, the archive of a model has fewer bytes.
+
+Each part of the model may have an offset, which is added to the strength.
+"""
 
 from __future__ import annotations
 
@@ -14,29 +17,29 @@ from lightning_compress.pipeline.payloads import CodedTensors, payloads_of
 from lightning_compress.plan import Plan
 from lightning_compress.quantize import Payload
 from lightning_compress.runtime import one_thread
-from lightning_compress.search.families.byte_prediction import sampled_bytes
+from lightning_compress.search.families.byte_prediction import predicted_bytes
 from lightning_compress.weights import Weights
 
-_REST = ""  # what is of no part
-_KNOTS = 2  # strengths at which bytes are predicted, for each unit; between them they are interpolated
+_REST = ""  # the tensors of no part
+_KNOTS = 2  # strengths in each unit at which bytes are predicted from a sample; interpolated between them
 
 
 class Family(Protocol):
-    """Archives of one model by strength: more strength, fewer bytes."""
+    """Archives of one model, by strength and by offsets of its parts."""
 
     @property
     def weakest(self) -> float:
-        """The least strength, whose archive is nearly exact."""
+        """The smallest strength, whose archive is nearly lossless."""
         ...
 
     @property
     def strongest(self) -> float:
-        """The greatest strength, whose archive is as small as the family reaches."""
+        """The greatest strength, whose archive is the smallest of the family."""
         ...
 
     @property
     def shares(self) -> Mapping[str, float]:
-        """Part of the model that can be made stronger or weaker apart → its share of their weights; largest first.
+        """Part of the model that may have an offset → its fraction of the weights of all parts; largest first.
 
         Empty where there is no such part.
         """
@@ -44,39 +47,39 @@ class Family(Protocol):
 
     @property
     def offsets(self) -> Mapping[str, float]:
-        """Part → how much stronger it is than the rest, where it is."""
+        """Part → what is added to its strength; 0 for parts that are not there."""
         ...
 
     def archive(self, strength: float) -> Archive:
-        """The archive itself; seconds for ten million weights."""
+        """The archive itself, which takes seconds for ten million weights."""
         ...
 
     def predict_bytes(self, strength: float) -> float:
-        """About how many bytes it will have; cheap, and hardly ever rising with strength."""
+        """The approximate bytes of the archive; fast, and hardly ever rising with strength."""
         ...
 
     def with_offsets(self, offsets: Mapping[str, float]) -> Family:
-        """The same family with these offsets instead; :meth:`predict_bytes` of hundreds of them is asked for."""
+        """The same family with these offsets instead; :meth:`predict_bytes` is called for hundreds of them."""
         ...
 
-    def is_like(self, other: Family | None) -> bool:
-        """Whether what is measured of the other tells of this one, which is so at least with other offsets."""
+    def shares_trials_with(self, other: Family | None) -> bool:
+        """Whether trials of the other family inform the surrogate of this one: true at least for other offsets."""
         ...
 
 
 @dataclass(frozen=True, eq=False)
 class PlanFamily:
-    """The family of a plan that depends on one number, and on one more for each part of the model.
+    """The family of a plan that depends on the strength, and on an offset for each part of the model.
 
     Args:
         weights: the exact weights.
-        plan_at: strength, and for some parts what is added to it → plan.
+        plan_at: strength and offsets of parts → plan.
         weakest: as in :class:`Family`.
         strongest: as in :class:`Family`.
-        parts: part of the model that can be made stronger or weaker apart → its tensors; largest first.
+        parts: part of the model that may have an offset → its tensors; largest first.
         offsets: part → what is added to its strength.
-        guidance: what calibration measured, as for :func:`compress`.
-        recover: the plan and its payloads → better payloads; None leaves them.
+        guidance: what calibration or the evaluation measured, as for :func:`compress`.
+        recover: plan and payloads → tuned payloads; None leaves them as they are.
     """
 
     weights: Weights
@@ -92,7 +95,7 @@ class PlanFamily:
 
     @cached_property
     def shares(self) -> Mapping[str, float]:
-        """Part → its share of the weights of all parts."""
+        """Part → its fraction of the weights of all parts."""
         sizes = {weight.name: weight.tensor.numel() for weight in self.weights}
         of_parts = {part: sum(sizes[name] for name in names) for part, names in self.parts.items()}
         total = sum(of_parts.values())
@@ -110,37 +113,38 @@ class PlanFamily:
             return assemble(self.weights, plan, payloads)
 
     def predict_bytes(self, strength: float) -> float:
-        """Bytes by what a sample of each part takes under the plans of two neighbouring strengths."""
-        of_parts = (self._between(part, strength + self.offsets.get(part, 0.0)) for part in self.parts)
-        return self._between(_REST, strength) + sum(of_parts)
+        """The bytes of each part, interpolated between the predictions at two neighbouring strengths."""
+        of_parts = (self._interpolated(part, strength + self.offsets.get(part, 0.0)) for part in self.parts)
+        return self._interpolated(_REST, strength) + sum(of_parts)
 
     def with_offsets(self, offsets: Mapping[str, float]) -> PlanFamily:
-        """The family with these offsets, which shares what was predicted and coded."""
+        """The family with these offsets; predictions and coded tensors are shared with it."""
         other = replace(self, offsets=offsets)
         object.__setattr__(other, "_predicted", self._predicted)
         object.__setattr__(other, "_coded", self._coded)
         return other
 
-    def is_like(self, other: Family | None) -> bool:
-        """Whether the other makes files of the same plans, be it with other offsets, with recovery or without.
+    def shares_trials_with(self, other: Family | None) -> bool:
+        """Whether the other has the same plans and guidance; offsets and recovery may differ.
 
-        Recovery hardly changes bytes or score, so that what is measured of one tells of the other.
+        Recovery changes bytes and score little, so trials without it inform the surrogate too.
         """
         return isinstance(other, PlanFamily) and self.plan_at == other.plan_at and self.guidance is other.guidance
 
-    def _between(self, part: str, strength: float) -> float:
-        place = min(max(strength, self.weakest), self.strongest) * _KNOTS
-        below = math.floor(place)
-        first, beyond = self._at_knot(below)[part], place - below
+    def _interpolated(self, part: str, strength: float) -> float:
+        """Bytes of a part without offset, on the straight line between knots in the logarithm of bytes."""
+        position = min(max(strength, self.weakest), self.strongest) * _KNOTS
+        below = math.floor(position)
+        first, beyond = self._at_knot(below)[part], position - below
         if not first or not beyond:
             return first
         ratio: float = (self._at_knot(below + 1)[part] / first) ** beyond
         return first * ratio
 
     def _at_knot(self, knot: int) -> Mapping[str, float]:
-        """Part → its bytes with no offsets, and ``_REST`` → those of everything else."""
+        """Part → its predicted bytes without offsets, and ``_REST`` → all other bytes."""
         if knot not in self._predicted:
-            tensors = sampled_bytes(self.weights, self.plan_at(knot / _KNOTS, {}))
+            tensors = predicted_bytes(self.weights, self.plan_at(knot / _KNOTS, {}))
             found = {part: sum(tensors[name] for name in names) for part, names in self.parts.items()}
             self._predicted[knot] = {**found, _REST: sum(tensors.values()) - sum(found.values())}
         return self._predicted[knot]

@@ -1,4 +1,7 @@
-"""The observed family: uniform grids, guided by what the evaluation shows of the inputs and uses of each matrix."""
+"""The input-guided family: uniform grids, with error feedback and steps of rows from statistics of an evaluation.
+
+The second moments of a matrix's inputs give the error feedback, the usage of its rows gives their steps.
+"""
 
 from __future__ import annotations
 
@@ -12,38 +15,37 @@ from torch import Tensor, nn
 from lightning_compress.quantize import GridGuide, feedback_factor
 from lightning_compress.search.families.data_free import uniform_families
 from lightning_compress.search.families.family import PlanFamily
-from lightning_compress.search.observe.observer import Watching
-from lightning_compress.search.observe.statistics import Observation
-from lightning_compress.search.sensitivity.allocation import DAMPING
+from lightning_compress.search.observe import ActivationObserver, InputStatistics
+from lightning_compress.search.sensitivity.bit_allocation import DAMPING
 from lightning_compress.search.sensitivity.row_steps import rounded_exponents
 from lightning_compress.weights import Weights
 from lightning_compress.weights.bindings import bindings_of
 
-_PART = 0.5  # of the way from equal steps to those by the full formula: how often a row is used says only how often
-_RANGE = 2.0  # octaves around the tensor's step that those of rows keep to; rows never seen get at most twice the step
+_SHRINKAGE = 0.5  # towards equal steps: the usage of a row is only one factor of its sensitivity
+_MAX_OCTAVES = 2.0  # between the step of a row and that of its tensor; rows that are never used get at most twice it
 
 
 class Observer:
-    """Watches how a module uses its weights.
+    """Collects statistics of how a module uses its weights.
 
     Args:
         weights: the stored tensors.
-        module: which holds them.
+        module: which has them as parameters.
 
     Attributes:
-        observations: name of a stored matrix → what was seen of it.
+        observations: name of a stored matrix → its statistics.
     """
 
     def __init__(self, weights: Weights, module: nn.Module) -> None:
         self.weights = weights
         self.module = module
-        self.observations: dict[str, Observation] = {}
+        self.observations: dict[str, InputStatistics] = {}
 
     @contextmanager
-    def watching(self) -> Iterator[None]:
-        """A block in which the module may be used as always, with the weights loaded; if it fails, nothing was seen."""
+    def recording(self) -> Iterator[None]:
+        """Record while the module is evaluated with the weights loaded; where that fails, nothing is kept."""
         try:
-            with Watching(bindings_of(self.weights, self.module), self.observations):
+            with ActivationObserver(bindings_of(self.weights, self.module), self.observations):
                 yield
             for observation in self.observations.values():
                 observation.finish()
@@ -52,31 +54,33 @@ class Observer:
             raise
 
 
-def observed_families(weights: Weights, observations: Mapping[str, Observation]) -> Sequence[PlanFamily]:
-    """Uniform grids guided by observations, then the same without; these alone where nothing was seen."""
-    guides = guides_of(observations)
-    (plain,) = uniform_families(weights)
-    return (replace(plain, guidance=guides), plain) if guides else (plain,)
+def input_guided_families(weights: Weights, observations: Mapping[str, InputStatistics]) -> Sequence[PlanFamily]:
+    """Uniform grids with guidance, then without; only the latter where there are no statistics."""
+    guides = grid_guides(observations)
+    (unguided,) = uniform_families(weights)
+    return (replace(unguided, guidance=guides), unguided) if guides else (unguided,)
 
 
-def guides_of(observations: Mapping[str, Observation]) -> dict[str, GridGuide]:
-    """What observations say of the grid of each tensor."""
+def grid_guides(observations: Mapping[str, InputStatistics]) -> dict[str, GridGuide]:
+    """Row exponents and error feedback of each matrix, from its statistics."""
     guides = {}
-    for name, seen in observations.items():
-        rows = _uses(seen)
-        factor = None if seen.products is None else feedback_factor(seen.products, DAMPING)
-        if rows is not None or factor is not None:
-            guides[name] = GridGuide(None if rows is None else _exponents(rows), factor)
+    for name, observation in observations.items():
+        usage = _row_usage(observation)
+        factor = None if observation.gram is None else feedback_factor(observation.gram, DAMPING)
+        if usage is not None or factor is not None:
+            guides[name] = GridGuide(None if usage is None else _row_exponents(usage), factor)
     return guides
 
 
-def _uses(seen: Observation) -> Tensor | None:
-    """``[rows]``: how often rows are looked up or answer, relative to the mean; None where neither is."""
-    known = [uses / uses.mean() for uses in (seen.lookups, seen.answers) if uses is not None and bool(uses.any())]
-    return sum(known[1:], start=known[0]) if known else None
+def _row_usage(observation: InputStatistics) -> Tensor | None:
+    """``[rows]``: lookups and softmax curvature of each row, each over its mean; None where there is neither."""
+    counts = (observation.lookups, observation.softmax_curvature)
+    relative = [count / count.mean() for count in counts if count is not None and bool(count.any())]
+    return sum(relative[1:], start=relative[0]) if relative else None
 
 
-def _exponents(uses: Tensor) -> Tensor:
-    """``[rows]`` int32, in 1/32 octave, by how often each row is used."""
-    octaves = -0.5 * _PART * torch.log2(uses.double() / uses.double().mean() + 4.0**-_RANGE)
-    return rounded_exponents(octaves, _RANGE)
+def _row_exponents(usage: Tensor) -> Tensor:
+    """``[rows]`` int32, in 1/32 octave: rows that are used more often get finer steps."""
+    relative = usage.double() / usage.double().mean()
+    octaves = -0.5 * _SHRINKAGE * torch.log2(relative + 4.0**-_MAX_OCTAVES)
+    return rounded_exponents(octaves, _MAX_OCTAVES)

@@ -1,4 +1,4 @@
-"""The weakest archive of a family that has no more than so many bytes: measured, without an evaluation."""
+"""The strength at which an archive has a given size: by prediction, and by measured bytes; no evaluation is needed."""
 
 from __future__ import annotations
 
@@ -9,71 +9,71 @@ from lightning_compress.archive import Archive
 from lightning_compress.errors import SearchError
 from lightning_compress.search.families.family import Family, PlanFamily
 
-_PREDICTED, _HALVED = 3, 7  # archives made at most: where a prediction leads, then halving what is left
-_CLOSE = 0.99  # share of the room that is worth no further archive
+_PREDICTED, _BISECTED = 3, 7  # archives made at most: at corrected predictions, then by bisection
+_CLOSE = 0.99  # fraction of the allowed bytes from which on no further archive is made
 _RECOVERED = 3  # archives with recovery at most
-_SAME = 1e-3  # difference in strength that is none
+_STRENGTH_TOLERANCE = 1e-3
 
 
-def fit_budget(family: Family, room: int) -> tuple[float, Archive]:
-    """Strength and archive of the least strength found whose archive fits the room; the smallest archive if none does.
+def fit_bytes(family: Family, max_bytes: int) -> tuple[float, Archive]:
+    """The smallest strength found whose archive has at most ``max_bytes``, and the archive.
 
-    Each archive corrects the prediction for the next, and the strengths that fit and those that do not close in on each
-    other.
+    Each archive corrects the prediction for the next one; the strengths known to fit and not to fit bracket the result,
+    and where the prediction fails the bracket is bisected. Where nothing fits, the smallest archive is returned.
 
-    Recovery takes long and hardly changes bytes, so of a family with recovery the room is fitted without.
+    Recovery takes long and changes bytes little, so a family with recovery is fitted without it first.
 
     Args:
         family: of archives.
-        room: bytes of the file.
+        max_bytes: of the archive.
     """
     if not isinstance(family, PlanFamily) or family.recover is None:
-        return _fitted(family, room)
-    draft, aim = replace(family, recover=None), room
+        return _fitted(family, max_bytes)
+    without_recovery, target = replace(family, recover=None), max_bytes
     for _ in range(_RECOVERED):
-        strength, _ = _fitted(draft, aim)
+        strength, _ = _fitted(without_recovery, target)
         archive = family.archive(strength)
-        if archive.nbytes <= room:
+        if archive.nbytes <= max_bytes:
             break
-        aim -= 2 * (archive.nbytes - room)
+        target -= 2 * (archive.nbytes - max_bytes)
     return strength, archive
 
 
-def _fitted(family: Family, room: int) -> tuple[float, Archive]:
+def _fitted(family: Family, max_bytes: int) -> tuple[float, Archive]:
     too_large, fits = -math.inf, math.inf
     best: tuple[float, Archive] | None = None
-    bias = 1.0
-    for attempt in range(_PREDICTED + _HALVED):
-        # A little less than the room, so that a prediction that is a little short still fits.
-        strength = strength_at(family, room * math.sqrt(_CLOSE) / bias)
+    correction = 1.0  # measured over predicted bytes
+    for attempt in range(_PREDICTED + _BISECTED):
+        # The target is a little below the allowed bytes, so that an archive slightly above its prediction still fits.
+        strength = strength_for(family, max_bytes * math.sqrt(_CLOSE) / correction)
         if attempt >= _PREDICTED or (attempt and not too_large < strength < fits):
             strength = (max(too_large, family.weakest) + min(fits, family.strongest)) / 2
         archive = family.archive(strength)
-        bias = archive.nbytes / family.predict_bytes(strength)
-        if archive.nbytes <= room:
+        correction = archive.nbytes / family.predict_bytes(strength)
+        if archive.nbytes <= max_bytes:
             best, fits = (strength, archive), strength
-            if archive.nbytes >= _CLOSE * room or strength <= family.weakest:
+            if archive.nbytes >= _CLOSE * max_bytes or strength <= family.weakest:
                 break
         else:
             too_large = strength
-        if fits - too_large < _SAME:
+        if fits - too_large < _STRENGTH_TOLERANCE:
             break
     return best or (family.strongest, family.archive(family.strongest))
 
 
-def strength_at(family: Family, predicted: float) -> float:
-    """The least strength for which no more than ``predicted`` bytes are predicted; the greatest where none is."""
+def strength_for(family: Family, predicted_bytes: float) -> float:
+    """The smallest strength with no more predicted bytes, by bisection; the greatest strength where there is none."""
     low, high = family.weakest, family.strongest
-    if family.predict_bytes(low) <= predicted:
+    if family.predict_bytes(low) <= predicted_bytes:
         return low
-    while high - low > _SAME / 8:
+    while high - low > _STRENGTH_TOLERANCE / 8:
         middle = (low + high) / 2
-        low, high = (low, middle) if family.predict_bytes(middle) <= predicted else (middle, high)
+        low, high = (low, middle) if family.predict_bytes(middle) <= predicted_bytes else (middle, high)
     return high
 
 
 def unreachable(max_bytes: int, smallest: int) -> SearchError:
-    """The error for a budget that no archive fits."""
+    """The error for a ``max_bytes`` that no archive fits."""
     return SearchError(
         f"no file of {max_bytes:,} bytes can be made: the smallest has {smallest:,} bytes. "
         f"Give max_bytes={smallest} or more."

@@ -1,8 +1,9 @@
-"""Where the next measurement promises most.
+"""The acquisition function: how much an evaluation of a candidate is expected to gain.
 
-A measurement promises the bytes that it would save, times the probability that its file holds: the *expected
-improvement*, which finds the best in few tries where measurements are noisy (Jones et al. 1998, "Efficient global
-optimization of expensive black-box functions").
+It is the constrained expected improvement: improvement over the incumbent times the probability of feasibility (Jones
+et al. 1998, "Efficient global optimization of expensive black-box functions"; Gardner et al. 2014, "Bayesian
+optimization with inequality constraints"). The objective, bytes, is predicted closely enough to count as known, so the
+improvement is no expectation; the constraint, the drop in score, is what the surrogate predicts.
 """
 
 from __future__ import annotations
@@ -11,29 +12,41 @@ import math
 from collections.abc import Sequence
 
 import torch
+from torch import Tensor
 
-from lightning_compress.search.optimize.search_space import Option
-from lightning_compress.search.optimize.surrogate import Measured, chances
+from lightning_compress.search.optimize.search_space import Candidate
+from lightning_compress.search.optimize.surrogate import TrialData, probability_of_feasibility
 
 
-def most_promising(
-    known: Measured, options: Sequence[Option], to_beat: float, tolerance: float, worth: float
-) -> Option | None:
-    """The option to measure next.
+def next_candidate(
+    data: TrialData, candidates: Sequence[Candidate], max_log_bytes: float, *, tolerance: float, min_improvement: float
+) -> Candidate | None:
+    """The candidate with the greatest expected improvement, None where that is too small.
 
     Args:
-        known: what was measured.
-        options: what can be.
-        to_beat: logarithm of the bytes that a file must have fewer of.
-        tolerance: difference in size that is not worth a measurement: nothing that near to a known file is measured.
-        worth: share of the tolerance that must be promised.
+        data: trials so far.
+        candidates: files that may be evaluated.
+        max_log_bytes: logarithm of the bytes of the incumbent, which a file must have fewer than.
+        tolerance: candidates whose coordinates are all this near to those of a trial are left out.
+        min_improvement: the expected improvement, in the logarithm of bytes, that must be exceeded.
     """
-    if not options:
+    if not candidates:
         return None
-    places = torch.tensor([option.place for option in options], dtype=torch.float64)
-    saved = to_beat - torch.tensor([option.size for option in options], dtype=torch.float64)
-    promised = saved * chances(known, places)
-    distances = torch.cdist(places, known.places, p=math.inf)
-    promised[distances.amin(1) < tolerance] = 0
-    best = int(promised.argmax())
-    return options[best] if float(promised[best]) > worth * tolerance else None
+    coordinates = torch.tensor([candidate.coordinates for candidate in candidates], dtype=torch.float64)
+    log_bytes = torch.tensor([candidate.log_bytes for candidate in candidates], dtype=torch.float64)
+    improvement = expected_improvement(data, coordinates, max_log_bytes - log_bytes)
+    distances = torch.cdist(coordinates, data.coordinates, p=math.inf)
+    improvement[distances.amin(1) < tolerance] = 0
+    best = int(improvement.argmax())
+    return candidates[best] if float(improvement[best]) > min_improvement else None
+
+
+def expected_improvement(data: TrialData, coordinates: Tensor, improvement: Tensor) -> Tensor:
+    """``[files]``: improvement times probability of feasibility.
+
+    Args:
+        data: trials so far.
+        coordinates: ``[files, parts]`` float64.
+        improvement: ``[files]``, by which the logarithm of the bytes of each file is below the incumbent's.
+    """
+    return improvement * probability_of_feasibility(data, coordinates)

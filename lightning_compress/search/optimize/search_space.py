@@ -1,6 +1,10 @@
-"""What can be measured next: files along the strength of a family, and such as differ from a known one in a part.
+"""The search space: the candidates that may be evaluated next.
 
-A place in this space is a strength for each part of the model, told by the size that the whole would have at it.
+A file of a family is given by one strength and an offset for each part of the model. Its coordinates are, for each
+part, the logarithm of the bytes that the whole model would have at the part's strength; so equal distances are equal
+relative savings, whatever the family. A set of candidates is drawn anew after each trial: along the strength, and in
+the neighbourhood of the best trials, where one or two coordinates change (local search among candidates, as in Hutter
+et al. 2011, "Sequential model-based optimization for general algorithm configuration", section 4.3).
 """
 
 from __future__ import annotations
@@ -14,133 +18,137 @@ from itertools import combinations
 import torch
 
 from lightning_compress.search.families.family import Family
-from lightning_compress.search.families.target_size import strength_at
-from lightning_compress.search.optimize.session import Trial, size_of
-from lightning_compress.search.optimize.surrogate import USUAL_RATE, Measured
+from lightning_compress.search.families.target_size import strength_for
+from lightning_compress.search.optimize.surrogate import PRIOR_RATE, TrialData
+from lightning_compress.search.optimize.trials import Trial
 
-REACH = 0.5  # farthest step beyond everything measured, in the logarithm of bytes
-_LINE = 100  # strengths of the whole
-_STEPS = (0.1, 0.2, 0.4)  # by which parts are made smaller, in the logarithm of bytes
-_STARTS = 2  # known files whose parts are: the smallest that hold, and the most promising
+MAX_STEP = 0.5  # by which candidates may be smaller than every trial, in the logarithm of bytes
+_ALONG_STRENGTH = 100  # candidates
+_PART_STEPS = (0.1, 0.2, 0.4)  # by which parts are made smaller, in the logarithm of bytes
+_CENTRES = 2  # trials with a neighbourhood: the smallest feasible ones, and as many with the least expected bytes
 _DIGITS = 6  # of a strength
 
-Place = tuple[float, ...]
+Coordinates = tuple[float, ...]
 
 
 @dataclass(frozen=True)
-class Option:
+class Candidate:
     """A file that can be made.
 
     Attributes:
-        strength: of the whole.
-        offsets: of its parts.
-        place: for each part, the logarithm of the bytes that the whole would have, were it all as strong.
-        size: logarithm of the bytes to expect.
+        strength: of all parts without an offset.
+        offsets: part → what is added to its strength.
+        coordinates: for each part, the logarithm of the bytes that the whole model would have at the part's strength.
+        log_bytes: logarithm of the predicted bytes; of the measured bytes where the file is that of a trial.
     """
 
     strength: float
     offsets: Mapping[str, float]
-    place: Place
-    size: float
+    coordinates: Coordinates
+    log_bytes: float
 
-    def level(self, part: str) -> float:
+    def strength_of(self, part: str) -> float:
         """The strength of a part."""
         return self.strength + self.offsets.get(part, 0.0)
 
 
-class Space:
-    """The files of a family, with whatever offsets.
+class SearchSpace:
+    """The files of a family, with any offsets.
 
     Args:
-        family: one of them.
-        known: what was measured of it and of those that are like it; one trial at least.
-        allowed: the largest drop that holds.
+        family: one of the families that differ in offsets alone.
+        trials: those that inform its surrogate; at least one.
+        max_drop: the largest drop of a feasible file.
     """
 
-    def __init__(self, family: Family, known: Sequence[Trial], allowed: float) -> None:
+    def __init__(self, family: Family, trials: Sequence[Trial], max_drop: float) -> None:
         self.family = family
-        self.allowed = allowed
-        self._known = known
-        self._whole = family.with_offsets({})
-        self._levels: dict[float, float] = {}
-        self._options = [self._at(t.strength, _offsets_of(t), size_of(t.nbytes)) for t in known]
-        # Logarithms of the measured over the predicted bytes of each known file; the last one tells of new ones.
-        self._biases = [option.size - self._predicted(option.strength, option.offsets) for option in self._options]
+        self.max_drop = max_drop
+        self._trials = trials
+        self._without_offsets = family.with_offsets({})
+        self._log_bytes: dict[float, float] = {}
+        self._evaluated = [self._candidate(t.strength, _offsets_of(t), math.log(t.nbytes)) for t in trials]
+        # Error of the prediction for each trial: log of measured over predicted bytes. The last one corrects new files.
+        self._errors = [known.log_bytes - self._predicted(known.strength, known.offsets) for known in self._evaluated]
 
     @property
-    def largest(self) -> float:
-        """Logarithm of the most bytes to expect."""
-        return self._predicted(self.family.weakest, self.family.offsets) + self._biases[-1]
+    def max_log_bytes(self) -> float:
+        """Logarithm of the predicted bytes of the largest file."""
+        return self._predicted(self.family.weakest, self.family.offsets) + self._errors[-1]
 
     @cached_property
-    def measured(self) -> Measured:
-        """What is known, as chances are computed from."""
-        places = torch.tensor([option.place for option in self._options], dtype=torch.float64)
-        drops = torch.tensor([trial.drop.value for trial in self._known], dtype=torch.float64)
+    def data(self) -> TrialData:
+        """The trials as the surrogate takes them."""
+        coordinates = torch.tensor([known.coordinates for known in self._evaluated], dtype=torch.float64)
+        drops = torch.tensor([trial.drop.value for trial in self._trials], dtype=torch.float64)
         shares = torch.tensor(list(self.family.shares.values()) or [1.0], dtype=torch.float64)
-        return Measured(places, drops, shares, self.allowed, max(trial.drop.deviation for trial in self._known))
+        deviation = max(trial.drop.deviation for trial in self._trials)
+        return TrialData(coordinates, drops, shares, self.max_drop, deviation)
 
-    def options(self, to_beat: float) -> list[Option]:
-        """Everything worth a thought that may have fewer bytes (a logarithm again), without what was measured."""
-        found = {option.place: option for number in self._starts() for option in self._around(number)}
-        found |= {option.place: option for option in self._line(to_beat)}
-        for option in self._options:
-            found.pop(option.place, None)
-        return [option for option in found.values() if option.size < to_beat]
+    def candidates(self, max_log_bytes: float) -> list[Candidate]:
+        """The candidates with fewer bytes than this (a logarithm), without files that were evaluated."""
+        found = {near.coordinates: near for index in self._centres() for near in self._neighbours(index)}
+        found |= {candidate.coordinates: candidate for candidate in self._along_strength(max_log_bytes)}
+        for known in self._evaluated:
+            found.pop(known.coordinates, None)
+        return [candidate for candidate in found.values() if candidate.log_bytes < max_log_bytes]
 
     def _predicted(self, strength: float, offsets: Mapping[str, float]) -> float:
-        return size_of(self.family.with_offsets(offsets).predict_bytes(strength))
+        return math.log(self.family.with_offsets(offsets).predict_bytes(strength))
 
-    def _line(self, to_beat: float) -> Iterator[Option]:
-        """All parts stronger or weaker together."""
-        family, bias = self.family, self._biases[-1]
-        smallest = min(option.size for option in self._options) - REACH
-        weakest, strongest = (strength_at(family, math.exp(size - bias)) for size in (to_beat, smallest))
-        for strength in torch.linspace(weakest, strongest, _LINE, dtype=torch.float64).tolist():
-            yield self._at(strength, family.offsets, self._predicted(strength, family.offsets) + bias)
+    def _along_strength(self, max_log_bytes: float) -> Iterator[Candidate]:
+        """Evenly spaced strengths, with the offsets of the family."""
+        family, error = self.family, self._errors[-1]
+        smallest = min(known.log_bytes for known in self._evaluated) - MAX_STEP
+        first, last = (strength_for(family, math.exp(bound - error)) for bound in (max_log_bytes, smallest))
+        for strength in torch.linspace(first, last, _ALONG_STRENGTH, dtype=torch.float64).tolist():
+            yield self._candidate(strength, family.offsets, self._predicted(strength, family.offsets) + error)
 
-    def _around(self, number: int) -> Iterator[Option]:
-        """One or two parts of a known file made smaller, or one as it is in another file."""
-        known = self._options[number]
-        levels = {part: known.level(part) for part in self.family.shares}
-        for step in _STEPS:
-            smaller = {part: self._stronger(level, step) for part, level in levels.items()}
-            for one, other in [(part, part) for part in levels] + list(combinations(levels, 2)):
-                yield self._moved(number, {one: smaller[one], other: smaller[other]})
-        for file in self._options:
-            for part in levels:
-                yield self._moved(number, {part: file.level(part)})
+    def _centres(self) -> set[int]:
+        """Indices of the trials whose neighbourhoods are searched."""
+        log_bytes = [known.log_bytes for known in self._evaluated]
+        drops = [trial.drop.value for trial in self._trials]
+        feasible = (index for index, drop in enumerate(drops) if drop <= self.max_drop)
+        smallest = sorted(feasible, key=lambda index: log_bytes[index])
+        # Ordered by the drop that each would have at one common size, by the prior rate.
+        unit = self.data.unit
+        promising = sorted(range(len(drops)), key=lambda index: drops[index] / unit + PRIOR_RATE * log_bytes[index])
+        return {*smallest[:_CENTRES], *promising[:_CENTRES]}
 
-    def _starts(self) -> set[int]:
-        """Numbers of the known files that others are made from."""
-        sizes = [option.size for option in self._options]
-        drops = [trial.drop.value for trial in self._known]
-        unit = self.measured.unit
-        holding = (number for number, drop in enumerate(drops) if drop <= self.allowed)
-        by_size = sorted(holding, key=lambda number: sizes[number])
-        # Drops as they would be at one size, by the usual curve.
-        promising = sorted(range(len(drops)), key=lambda number: drops[number] / unit + USUAL_RATE * sizes[number])
-        return {*by_size[:_STARTS], *promising[:_STARTS]}
+    def _neighbours(self, index: int) -> Iterator[Candidate]:
+        """One or two parts of a trial made smaller, or one part exchanged for that of another trial."""
+        centre = self._evaluated[index]
+        strengths = {part: centre.strength_of(part) for part in self.family.shares}
+        for step in _PART_STEPS:
+            smaller = {part: self._smaller_by(step, strength) for part, strength in strengths.items()}
+            for one, other in [(part, part) for part in strengths] + list(combinations(strengths, 2)):
+                yield self._changed(index, {one: smaller[one], other: smaller[other]})
+        for known in self._evaluated:
+            for part in strengths:
+                yield self._changed(index, {part: known.strength_of(part)})
 
-    def _moved(self, number: int, levels: Mapping[str, float]) -> Option:
-        known = self._options[number]
-        offsets = {**known.offsets, **{part: level - known.strength for part, level in levels.items()}}
-        return self._at(known.strength, offsets, self._predicted(known.strength, offsets) + self._biases[number])
+    def _changed(self, index: int, strengths: Mapping[str, float]) -> Candidate:
+        """A trial with other strengths of some parts."""
+        centre = self._evaluated[index]
+        changes = {part: strength - centre.strength for part, strength in strengths.items()}
+        offsets = {**centre.offsets, **changes}
+        log_bytes = self._predicted(centre.strength, offsets) + self._errors[index]
+        return self._candidate(centre.strength, offsets, log_bytes)
 
-    def _at(self, strength: float, offsets: Mapping[str, float], size: float) -> Option:
-        levels = [strength + offsets.get(part, 0.0) for part in self.family.shares] or [strength]
-        return Option(strength, offsets, tuple(map(self._size_at, levels)), size)
+    def _candidate(self, strength: float, offsets: Mapping[str, float], log_bytes: float) -> Candidate:
+        strengths = [strength + offsets.get(part, 0.0) for part in self.family.shares] or [strength]
+        return Candidate(strength, offsets, tuple(map(self._coordinate, strengths)), log_bytes)
 
-    def _stronger(self, level: float, step: float) -> float:
-        """The strength at which the whole would be smaller by a step."""
-        return strength_at(self._whole, math.exp(self._size_at(level) - step))
+    def _smaller_by(self, step: float, strength: float) -> float:
+        """The strength at which the logarithm of the bytes of the whole model is smaller by a step."""
+        return strength_for(self._without_offsets, math.exp(self._coordinate(strength) - step))
 
-    def _size_at(self, level: float) -> float:
-        """Logarithm of the bytes that the whole would have at a strength."""
-        level = round(level, _DIGITS)
-        if level not in self._levels:
-            self._levels[level] = size_of(self._whole.predict_bytes(level))
-        return self._levels[level]
+    def _coordinate(self, strength: float) -> float:
+        """Logarithm of the predicted bytes of the whole model at a strength."""
+        strength = round(strength, _DIGITS)
+        if strength not in self._log_bytes:
+            self._log_bytes[strength] = math.log(self._without_offsets.predict_bytes(strength))
+        return self._log_bytes[strength]
 
 
 def _offsets_of(trial: Trial) -> Mapping[str, float]:

@@ -1,16 +1,22 @@
-"""How the drop in score grows as a file shrinks, from few and noisy points.
+"""The surrogate: a Gaussian process that predicts the drop in score of files that were not evaluated.
 
-A quantizer's squared error grows fourfold with each doubling of its step, and the drop follows the error; so the drop
-grows as a power of the file's size, and each part of the model adds its share, by its own size. Around the curve
-``drop ∝ bytes⁻ʳᵃᵗᵉ`` single drops scatter: greedy search turns words over that were nearly even, whatever the size of
-the error. How much is not known either, and is learned from the points as rate and place of the curve are, by Bayes'
-rule on a grid of them.
+Input of the process are the coordinates of a file: for each part of the model, the logarithm of the bytes that the
+whole model would have at that part's strength. Output is the drop in score.
 
-Given those three, drops are a Gaussian process (Rasmussen and Williams 2006, "Gaussian processes for machine learning",
-chapter 2). A part of the model that is rounded as in another file brings the same luck along: two files share as much
-of their scatter as they share weights. So where a file was lucky, one that differs from it in a part alone is lucky for
-the rest. The score of the exact weights is such a draw too: where it was lucky, every file seems to lose something,
-however large it is. This luck all drops share.
+- Prior mean. The squared error of a quantizer grows fourfold when its step doubles, and the drop follows the error, so
+  the drop is a power of the bytes, ``drop = unit · Σ share · exp(rate · (location - coordinate))``, summed over parts.
+- Kernel. Single drops deviate from the mean, since greedy decoding changes words that were nearly tied. Two files share
+  this deviation in proportion to the weights they have in common: the overlap kernel of categorical inputs (Ru et al.
+  2020, "Bayesian optimisation over multiple continuous and categorical inputs"). A constant is added to it, for the
+  deviation of the score of the exact weights is part of every drop (a random effect).
+- Noise. Independent of one another, and proportional to the mean: the true function is no exact power.
+
+Rate, location and the amplitude of the kernel are hyper-parameters. Each has a prior, and predictions are averaged over
+a grid of them, weighted by their posterior probability.
+
+Rasmussen and Williams 2006, "Gaussian processes for machine learning": algorithm 2.1 for the posterior, section 2.7 for
+the mean, section 5.2 for hyper-parameters. Snoek et al. 2012, "Practical Bayesian optimization of machine learning
+algorithms", section 3.1, for the average over them.
 """
 
 from __future__ import annotations
@@ -21,128 +27,152 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-# Translation models, quantized on uniform grids to an eighth and less, lose with the 2nd to 6th power.
-USUAL_RATE = 4.0
+# Prior median of the rate. Translation models, on uniform grids at an eighth of their size and less, have 2 to 6.
+PRIOR_RATE = 4.0
+_PRIOR_RATE_DEVIATION = 0.5  # of the logarithm
 _RATES = torch.logspace(math.log10(0.5), math.log10(20.0), 12, dtype=torch.float64)
-_RATE_SPREAD = 0.5
-# Multiples of the expected scatter, and how far from it is nothing unusual, in the logarithm.
-_SCATTERS = (0.03, 0.15, 0.5, 1.0, 2.0, 4.0)
-_SCATTER_SPREAD = 0.7
-_USUAL_SCATTER = 0.15  # of the allowed drop, where the score does not tell its noise
-_SHARED = 0.5  # of its noise: the rest lies in the choice of sentences, which is the same for every file
-_UNEVENNESS = 0.1  # of a drop, by which the true curve may part from a power: large drops tell little of small ones
-_BEYOND, _PLACES = 1.5, 80
-_SATURATION = 20.0  # drops of so many times what is allowed, and larger ones, tell only that it is too far
-_NEGLIGIBLE = 1e-3  # weight of a curve, relative to the likeliest
-_JITTER = 1e-5  # of what is allowed: two files of the same sizes are one
-_AT_ONCE = 256  # files whose chances are computed together
+_LOCATION_MARGIN, _LOCATIONS = 1.5, 80  # the grid reaches this far beyond all coordinates, and has so many values
+_AMPLITUDES = (0.03, 0.15, 0.5, 1.0, 2.0, 4.0)  # multiples of the prior median
+_PRIOR_AMPLITUDE_DEVIATION = 0.7  # of the logarithm
+# Prior median of the amplitude: a fraction of the bootstrap deviation, the rest of which comes from the choice of
+# sentences and is the same for every file; without a bootstrap, a fraction of the drop that matters.
+_AMPLITUDE_PER_DEVIATION, _AMPLITUDE_PER_UNIT = 0.5, 0.15
+_MEAN_ERROR = 0.1  # standard deviation of the noise, as a fraction of the mean
+_SATURATION = 20.0  # drops are cut off at this many units: larger ones carry no more information
+_MIN_POSTERIOR = 1e-3  # hyper-parameters less probable than this, relative to the most probable, are left out
+_JITTER = 1e-5  # units: the smallest standard deviation
+_BATCH = 256  # files that are predicted together
 
 
 @dataclass(frozen=True)
-class Measured:
-    """What is known of a family of files.
+class TrialData:
+    """The data that the surrogate is conditioned on.
 
     Attributes:
-        places: ``[n, parts]`` float64: for each file and part of the model, the logarithm of the bytes that the whole
-            would have, were it all as strong as that part. Equal numbers say that the part is rounded alike.
-        drops: ``[n]`` float64, of which there is one at least.
-        shares: ``[parts]`` float64: the part's share of the weights; their sum is 1.
-        allowed: drop, at least 0.
-        deviation: standard deviation of a drop as the score tells it, 0 where it does not.
+        coordinates: ``[trials, parts]`` float64: for each trial and part of the model, the logarithm of the bytes that
+            the whole model would have at the part's strength. Equal numbers mean that the part is equal.
+        drops: ``[trials]`` float64, at least one.
+        shares: ``[parts]`` float64: the part's share of the weights; they sum to 1.
+        max_drop: the largest drop of a feasible file, at least 0.
+        deviation: standard deviation of a drop by the bootstrap; 0 where the score has no statistics.
     """
 
-    places: Tensor
+    coordinates: Tensor
     drops: Tensor
     shares: Tensor
-    allowed: float
+    max_drop: float
     deviation: float = 0.0
 
     @property
     def unit(self) -> float:
-        """A drop of the size that matters, above 0."""
+        """The scale of drops: the one that matters to feasibility, above 0."""
         positive = self.drops[(self.drops > 0) & self.drops.isfinite()]
-        return max(self.allowed, self.deviation) or (float(positive.min()) if len(positive) else 1.0)
+        return max(self.max_drop, self.deviation) or (float(positive.min()) if len(positive) else 1.0)
 
 
-def chances(known: Measured, places: Tensor) -> Tensor:
-    """How probable it is that other files lose no more than allowed.
+def probability_of_feasibility(data: TrialData, coordinates: Tensor) -> Tensor:
+    """The posterior probability that the drop of other files is at most ``max_drop``.
 
     Args:
-        known: what was measured.
-        places: ``[m, parts]`` float64, as there.
+        data: trials so far.
+        coordinates: ``[files, parts]`` float64, as in ``data``.
 
     Returns:
-        ``[m]`` float64, between 0 and 1.
+        ``[files]`` float64, between 0 and 1.
     """
-    unit = known.unit
-    drops = known.drops.clamp(max=_SATURATION * unit)
-    low, high = (float(bound) for bound in torch.cat([known.places, places]).aminmax())
-    grid = torch.linspace(low - _BEYOND, high + _BEYOND, _PLACES, dtype=torch.float64)
-    rate, place = (axis.reshape(-1) for axis in torch.meshgrid(_RATES, grid, indexing="ij"))
-    curve = _curve(rate, place, known.places, known.shares, unit)
-    errors = (drops - curve)[..., None]
-    alike = _alike(known.places, known.places, known.shares)
-    usual = _SHARED * known.deviation or _USUAL_SCATTER * unit
-
-    surprise, factors, variances = [], [], []
-    for multiple in _SCATTERS:
-        variance = (multiple * usual) ** 2
-        covariance = variance * (alike + 1) + torch.diag_embed((_UNEVENNESS * curve) ** 2 + (_JITTER * unit) ** 2)
-        factor = torch.linalg.cholesky(covariance)
-        whitened = torch.linalg.solve_triangular(factor, errors, upper=False)[..., 0]
-        unlikely = whitened.square().sum(-1) / 2 + factor.diagonal(dim1=-2, dim2=-1).log().sum(-1)
-        unlikely += ((rate / USUAL_RATE).log() / _RATE_SPREAD) ** 2 / 2
-        surprise.append(unlikely + (math.log(multiple) / _SCATTER_SPREAD) ** 2 / 2)
-        factors.append(factor)
-        variances.append(variance)
-
-    weights = torch.stack(surprise)
-    weights = (weights.min() - weights).exp()
-    weights[weights < _NEGLIGIBLE] = 0
-    found = torch.zeros(len(places), dtype=torch.float64)
-    for weight, factor, variance in zip(weights, factors, variances, strict=True):
-        likely = weight.nonzero()[:, 0]
-        process = _Process(rate[likely], place[likely], factor[likely], errors[likely], variance, unit)
-        for start in range(0, len(places), _AT_ONCE):
-            some = slice(start, start + _AT_ONCE)
-            found[some] += weight[likely] @ process.chances(known, places[some])
-    total: Tensor = found / weights.sum()
-    return total
+    grid = _hyper_parameter_grid(data, coordinates)
+    processes, losses = zip(*(_conditioned(data, *grid, multiple) for multiple in _AMPLITUDES), strict=True)
+    posterior = torch.stack(losses)
+    posterior = (posterior.min() - posterior).exp()
+    posterior[posterior < _MIN_POSTERIOR] = 0
+    total = torch.zeros(len(coordinates), dtype=torch.float64)
+    for weights, process in zip(posterior, processes, strict=True):
+        probable = weights.nonzero()[:, 0]
+        kept = process.at(probable)
+        for start in range(0, len(coordinates), _BATCH):
+            batch = slice(start, start + _BATCH)
+            total[batch] += weights[probable] @ kept.probability_of_feasibility(data, coordinates[batch])
+    average: Tensor = total / posterior.sum()
+    return average
 
 
 @dataclass(frozen=True)
 class _Process:
-    """The Gaussian processes of some curves ``[curves]`` at one scatter."""
+    """Gaussian processes with one amplitude and ``settings`` other hyper-parameters, conditioned on the trials.
+
+    Attributes:
+        rate, location: ``[settings]`` of the mean.
+        variance: squared amplitude of the kernel.
+        factor: ``[settings, trials, trials]``, lower Cholesky factor of the covariance of the trials.
+        residuals: ``[settings, trials, 1]``, drops less their prior mean.
+        unit: of drops.
+    """
 
     rate: Tensor
-    place: Tensor
-    factor: Tensor
-    errors: Tensor
+    location: Tensor
     variance: float
+    factor: Tensor
+    residuals: Tensor
     unit: float
 
-    def chances(self, known: Measured, places: Tensor) -> Tensor:
-        """``[curves, m]``"""
-        curve = _curve(self.rate, self.place, places, known.shares, self.unit)
-        shared = self.variance * (_alike(known.places, places, known.shares) + 1)
-        columns = torch.cat([shared.expand(len(curve), -1, -1), self.errors], -1)
+    def at(self, settings: Tensor) -> _Process:
+        """Some of the settings."""
+        chosen = (t[settings] for t in (self.rate, self.location, self.factor, self.residuals))
+        rate, location, factor, residuals = chosen
+        return _Process(rate, location, self.variance, factor, residuals, self.unit)
+
+    def probability_of_feasibility(self, data: TrialData, coordinates: Tensor) -> Tensor:
+        """``[settings, files]``, by the normal distribution of each drop."""
+        mean, deviation = self._posterior(data, coordinates)
+        probability: Tensor = torch.special.ndtr((data.max_drop - mean) / deviation)
+        return probability
+
+    def _posterior(self, data: TrialData, coordinates: Tensor) -> tuple[Tensor, Tensor]:
+        """Posterior mean and standard deviation of the drops of files, ``[settings, files]`` each."""
+        prior = _prior_mean(self.rate, self.location, coordinates, data.shares, self.unit)
+        covariance = self.variance * _kernel(data.coordinates, coordinates, data.shares)
+        columns = torch.cat([covariance.expand(len(prior), -1, -1), self.residuals], -1)
         whitened = torch.linalg.solve_triangular(self.factor, columns, upper=False)
-        of_places, of_errors = whitened[..., :-1], whitened[..., -1:]
-        expected = curve + (of_places * of_errors).sum(1)
-        left = 2 * self.variance + (_UNEVENNESS * curve) ** 2 - of_places.square().sum(1)
-        deviation = left.clamp(min=(_JITTER * self.unit) ** 2).sqrt()
-        found: Tensor = torch.special.ndtr((known.allowed - expected) / deviation)
-        return found
+        of_files, of_residuals = whitened[..., :-1], whitened[..., -1:]
+        mean = prior + (of_files * of_residuals).sum(1)
+        variance = 2 * self.variance + (_MEAN_ERROR * prior) ** 2 - of_files.square().sum(1)
+        return mean, variance.clamp(min=(_JITTER * self.unit) ** 2).sqrt()
 
 
-def _curve(rate: Tensor, place: Tensor, places: Tensor, shares: Tensor, unit: float) -> Tensor:
-    """``[curves, files]``: one unit where all parts are at the place of a curve, and more for what is smaller."""
-    powers = (rate[:, None, None] * (place[:, None, None] - places)).clamp(-60, 60).exp()
-    curve: Tensor = unit * powers @ shares
-    return curve.clamp(max=_SATURATION * unit)
+def _hyper_parameter_grid(data: TrialData, coordinates: Tensor) -> tuple[Tensor, Tensor]:
+    """Rate and location of the mean, ``[settings]`` each: every pair of values."""
+    low, high = (float(bound) for bound in torch.cat([data.coordinates, coordinates]).aminmax())
+    locations = torch.linspace(low - _LOCATION_MARGIN, high + _LOCATION_MARGIN, _LOCATIONS, dtype=torch.float64)
+    rate, location = (axis.reshape(-1) for axis in torch.meshgrid(_RATES, locations, indexing="ij"))
+    return rate, location
 
 
-def _alike(first: Tensor, second: Tensor, shares: Tensor) -> Tensor:
-    """``[first, second]``: the share of the weights that two files have in common."""
-    alike: Tensor = (first[:, None] == second).double() @ shares
-    return alike
+def _conditioned(data: TrialData, rate: Tensor, location: Tensor, multiple: float) -> tuple[_Process, Tensor]:
+    """The processes with one amplitude, and the negative logarithm of each one's posterior probability ``[settings]``.
+
+    The logarithm lacks a constant that is the same for all amplitudes.
+    """
+    unit = data.unit
+    mean = _prior_mean(rate, location, data.coordinates, data.shares, unit)
+    residuals = (data.drops.clamp(max=_SATURATION * unit) - mean)[..., None]
+    variance = (multiple * (_AMPLITUDE_PER_DEVIATION * data.deviation or _AMPLITUDE_PER_UNIT * unit)) ** 2
+    noise = torch.diag_embed((_MEAN_ERROR * mean) ** 2 + (_JITTER * unit) ** 2)
+    factor = torch.linalg.cholesky(variance * _kernel(data.coordinates, data.coordinates, data.shares) + noise)
+    whitened = torch.linalg.solve_triangular(factor, residuals, upper=False)[..., 0]
+    loss = whitened.square().sum(-1) / 2 + factor.diagonal(dim1=-2, dim2=-1).log().sum(-1)
+    loss += ((rate / PRIOR_RATE).log() / _PRIOR_RATE_DEVIATION) ** 2 / 2
+    loss += (math.log(multiple) / _PRIOR_AMPLITUDE_DEVIATION) ** 2 / 2
+    return _Process(rate, location, variance, factor, residuals, unit), loss
+
+
+def _prior_mean(rate: Tensor, location: Tensor, coordinates: Tensor, shares: Tensor, unit: float) -> Tensor:
+    """``[settings, files]``: one unit where all coordinates are at the location, more for smaller files."""
+    powers = (rate[:, None, None] * (location[:, None, None] - coordinates)).clamp(-60, 60).exp()
+    mean: Tensor = unit * powers @ shares
+    return mean.clamp(max=_SATURATION * unit)
+
+
+def _kernel(first: Tensor, second: Tensor, shares: Tensor) -> Tensor:
+    """``[first, second]``: the share of the weights that two files have in common, plus the constant 1."""
+    overlap: Tensor = (first[:, None] == second).double() @ shares
+    return overlap + 1

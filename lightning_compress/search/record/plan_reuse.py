@@ -1,4 +1,4 @@
-"""A plan that was found before, tried on newer weights of the same model."""
+"""Reuse of the plan of an earlier search for newer weights of the same model."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ from torch import nn
 from lightning_compress.archive import Archive
 from lightning_compress.pipeline.compression import compress
 from lightning_compress.plan import Plan
+from lightning_compress.search.arguments import check_max_drop
 from lightning_compress.search.effort import effort_of
 from lightning_compress.search.evaluate.bootstrap import paired_drop
 from lightning_compress.search.evaluate.evaluation import Evaluate, evaluating
-from lightning_compress.search.families.calibrated import guided_archive
-from lightning_compress.search.families.input_guided import Observer, guides_of
+from lightning_compress.search.families.calibrated import calibrated_archive
+from lightning_compress.search.families.input_guided import Observer, grid_guides
 from lightning_compress.search.record.frontier import Frontier
-from lightning_compress.search.record.record import facts_of, with_record
+from lightning_compress.search.record.manifest_metrics import search_metrics, with_search_metrics
 from lightning_compress.search.sensitivity.calibration import Calibration, Distillation, check_calibration
 from lightning_compress.weights import Weights
 
@@ -32,46 +33,51 @@ def reuse(
     observed: bool = False,
     effort: str = "default",
 ) -> Archive | None:
-    """The file of a plan if it loses at most ``max_drop`` of the score, else None; takes three evaluations.
+    """The archive of a plan if its score drops by at most ``max_drop``, else None; takes three evaluations.
 
-    With calibration data the plan is guided by what they measure of these weights: exponents of rows, and feedback of
-    errors; without, by what the evaluation shows, if that was so in the search. Arguments, metrics and errors as for
-    :func:`smallest`; the frontier is this one file.
+    Row exponents and error feedback are computed from these weights: with calibration data if there are any, otherwise
+    with statistics of the evaluation, if the search used them. Metrics as for :func:`smallest`; the frontier is this
+    one file.
 
     Args:
-        plan: as a search found it.
-        module: and the following four as for :func:`smallest`.
-        evaluate: see there.
-        max_drop: see there.
-        weights: see there.
+        plan: of the file that a search returned.
+        module: as for :func:`smallest`.
+        evaluate: as for :func:`smallest`.
+        max_drop: as for :func:`smallest`.
+        weights: the exact weights.
         calibration: that of the search, None where it had none.
-        recovered: whether the file found by the search was recovered (``recovered`` in its metrics).
-        observed: whether its grids were guided by the evaluation (``observed`` in its metrics); not with calibration.
-        effort: that of the search; how many batches recovery takes.
+        recovered: whether that file went through recovery (``recovered`` in its metrics).
+        observed: whether statistics of the evaluation guided its grids (``observed`` in its metrics); without effect
+            where there is calibration.
+        effort: that of the search; it sets how many batches recovery takes.
 
     Raises:
-        SearchError: an evaluation or a batch of calibration fails.
+        SearchError: a wrong argument; an evaluation or a batch of calibration that fails.
         PlanError: the plan does not fit these weights.
     """
+    check_max_drop(max_drop)
     began, batches = perf_counter(), effort_of(effort).recovery if recovered else 0
     with evaluating(module, evaluate, weights) as evaluator:
         if calibration is not None:
-            with evaluator.exact():
+            with evaluator.exact_weights():
                 check_calibration(calibration, module)
         observer = Observer(evaluator.weights, module) if observed and calibration is None else None
-        before, noise = evaluator.baseline(None if observer is None else observer.watching)
-        guides = {} if observer is None else guides_of(observer.observations)
+        before, noise = evaluator.baseline(None if observer is None else observer.recording)
+        guides = {} if observer is None else grid_guides(observer.observations)
         if calibration is None:
             archive = compress(evaluator.weights, plan, guidance=guides)
         else:
-            archive = guided_archive(plan, evaluator.weights, module, calibration, batches, loaded=evaluator.exact)
+            archive = calibrated_archive(
+                plan, evaluator.weights, module, calibration, batches, loaded=evaluator.exact_weights
+            )
         score = evaluator.score(archive.restore(), "the plan found before")
         drop = paired_drop(before, score)
         if drop.value > max_drop - noise:
             return None
-        facts = facts_of(before, score, drop, noise, evaluator.count, perf_counter() - began)
+        metrics = search_metrics(before, score, drop, noise, evaluator.count, perf_counter() - began)
         if batches and isinstance(calibration, Distillation):
-            facts["recovered"] = True
+            metrics["recovered"] = True
         if guides:
-            facts["observed"] = True
-        return with_record(archive, facts | {"frontier": Frontier.of([(0.0, archive.nbytes, score.value)]).to_json()})
+            metrics["observed"] = True
+        metrics["frontier"] = Frontier.of([(0.0, archive.nbytes, score.value)]).to_json()
+        return with_search_metrics(archive, metrics)

@@ -1,4 +1,4 @@
-"""Other sizes of a file that a search made: without data, without a new search."""
+"""Retargeting: another size of a file that a search made, without data and without evaluations."""
 
 from __future__ import annotations
 
@@ -15,24 +15,25 @@ from lightning_compress.errors import SearchError
 from lightning_compress.pipeline.compression import Source, read_weights
 from lightning_compress.plan import Plan
 from lightning_compress.quantize import GridGuide
+from lightning_compress.search.arguments import check_max_bytes
 from lightning_compress.search.families.family import PlanFamily
-from lightning_compress.search.families.target_size import fit_budget, unreachable
+from lightning_compress.search.families.target_size import fit_bytes, unreachable
 from lightning_compress.search.record.frontier import Frontier
+from lightning_compress.search.record.manifest_metrics import KEY, reserved_bytes, rounded, with_search_metrics
 from lightning_compress.search.record.plan_scaling import scaled_plan
-from lightning_compress.search.record.record import KEY, record_bytes, rounded, with_record
 from lightning_compress.weights import Weights
 
 _OCTAVES = 6.0  # by which steps may shrink or grow
-_OF_THE_OTHER = ("score_after", "drop", "interval", "fallback", "recovered", "retargeted")
+_NOT_KEPT = ("score_after", "drop", "interval", "fallback", "recovered", "retargeted")
 
 
 def retarget(weights: Source, archive: Archive | str | PathLike[str], max_bytes: int) -> Archive:
-    """The best file of no more than ``max_bytes`` that the found plan of another file gives.
+    """Make a file of at most ``max_bytes`` with the plan of another file, scaled.
 
-    All its steps are made coarser or finer by one factor, the smallest that fits; those of rows, which calibration data
-    made unequal, stay so in proportion. Errors are fed back and steps tuned only with data, so not here. Classes, ties,
-    attached files and hyper-parameters are those of the given file. Its metrics keep what the search found;
-    ``search/retargeted`` adds the factor and, where the size lies inside the frontier, the score to expect of it.
+    All steps are multiplied by one factor, the smallest that fits; the proportions between rows are kept. Error
+    feedback and recovery need data, so they are left out. Classes, ties, attached files and hyper-parameters are those
+    of the given file. Its metrics keep those of the search; ``search/retargeted`` adds the factor and, where the size
+    lies inside the frontier, the expected score.
 
     Args:
         weights: the exact weights that the file was made from.
@@ -40,13 +41,12 @@ def retarget(weights: Source, archive: Archive | str | PathLike[str], max_bytes:
         max_bytes: size of the new file.
 
     Raises:
-        SearchError: other weights, a file without a frontier or without steps, a size that no factor reaches.
-        WeightsError: the weights cannot be taken.
+        SearchError: weights of another file, a file without a frontier or without steps, a size that no factor reaches.
+        WeightsError: the weights cannot be read.
         FormatError: the file cannot be read.
     """
+    max_bytes = check_max_bytes(max_bytes)
     found = archive if isinstance(archive, Archive) else Archive.open(archive)
-    if not isinstance(max_bytes, int) or max_bytes <= 0:
-        raise SearchError(f"max_bytes is {max_bytes!r}, expected a number of bytes")
     exact = _weights_of(weights, found)
     frontier = Frontier.from_metrics(found.manifest.metrics)
     plan = Plan.from_config(found.manifest.plan)
@@ -59,31 +59,31 @@ def retarget(weights: Source, archive: Archive | str | PathLike[str], max_bytes:
         return scaled_plan(plan, 2.0**strength)
 
     before = float(found.manifest.metrics[KEY].get("score_before", 0.0))
-    reserve = record_bytes(before, len(frontier.points))
+    reserve = reserved_bytes(before, len(frontier.points))
     family = PlanFamily(exact, plan_at, -_OCTAVES, _OCTAVES, guidance=_guides_of(found))
-    strength, made = fit_budget(family, max_bytes - reserve)
+    strength, made = fit_bytes(family, max_bytes - reserve)
     if made.nbytes > max_bytes - reserve:
         raise unreachable(max_bytes, made.nbytes + reserve)
     score = frontier.score_at(made.nbytes)
-    kept = {name: value for name, value in found.manifest.metrics[KEY].items() if name not in _OF_THE_OTHER}
+    kept = {name: value for name, value in found.manifest.metrics[KEY].items() if name not in _NOT_KEPT}
     facts = {"factor": 2.0**strength} | ({} if score is None else {"expected_score": score})
-    return with_record(made, kept | {"retargeted": rounded(facts)}, max_bytes)
+    return with_search_metrics(made, kept | {"retargeted": rounded(facts)}, max_bytes)
 
 
 def _guides_of(found: Archive) -> dict[str, GridGuide]:
-    """The row exponents in a file, which calibration gave it; the feedback of errors needs the data anew."""
+    """The row exponents in a file; error feedback is not in it."""
     lowest = {entry.name: entry.payload.get("exponent") for entry in found.manifest.entries}
     return {
-        name: GridGuide(torch.from_numpy(words.astype(np.int32)) + int(lowest[name] or 0))
-        for name, words in found.streams_named("row_exponents").items()
+        name: GridGuide(torch.from_numpy(exponents.astype(np.int32)) + int(lowest[name] or 0))
+        for name, exponents in found.streams_named("row_exponents").items()
     }
 
 
 def _weights_of(source: Source, found: Archive) -> Weights:
-    """The weights that a file was made from, with what the file knows of them besides.
+    """The weights that a file was made from, with the classes, assets and hyper-parameters in the file.
 
     Raises:
-        SearchError: they are others.
+        SearchError: other weights.
     """
     manifest = found.manifest
     exclude = [name for name in manifest.excluded if not name.endswith("_extra_state")]

@@ -1,20 +1,20 @@
-"""How much answers react to each weight: calibration data, Fisher information, and the steps that follow from it."""
+"""Sensitivity of the outputs to each weight: calibration data, Fisher information, and bit allocation from it."""
 
-from lightning_compress.search.sensitivity.allocation import DAMPING, Allocation, allocate
+from lightning_compress.search.sensitivity.bit_allocation import DAMPING, BitAllocation, allocate_bits
 from lightning_compress.search.sensitivity.calibration import Calibration, Distillation, batches_of, check_calibration
-from lightning_compress.search.sensitivity.fisher import Sensitivity, measure_sensitivity, stored_gradients
+from lightning_compress.search.sensitivity.fisher import FisherStatistics, estimate_fisher, stored_gradients
 from lightning_compress.search.sensitivity.row_steps import rounded_exponents
 
 __all__ = [
     "DAMPING",
-    "Allocation",
+    "BitAllocation",
     "Calibration",
     "Distillation",
-    "Sensitivity",
-    "allocate",
+    "FisherStatistics",
+    "allocate_bits",
     "batches_of",
     "check_calibration",
-    "measure_sensitivity",
+    "estimate_fisher",
     "rounded_exponents",
     "stored_gradients",
 ]

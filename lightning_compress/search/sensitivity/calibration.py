@@ -1,4 +1,4 @@
-"""Calibration data: batches that can be gone through many times, and the loss of one."""
+"""Calibration data: batches that can be iterated repeatedly, and the loss of a batch."""
 
 from __future__ import annotations
 
@@ -12,26 +12,23 @@ from lightning_compress.errors import SearchError
 
 
 class Calibration(Protocol):
-    """Batches of the kind the model was trained on; a few hundred examples are enough."""
+    """Batches like those of the training; a few hundred examples are enough."""
 
     def __iter__(self) -> Iterator[Any]:
-        """The batches from the start, each time it is asked."""
+        """The batches, from the start at every call."""
         ...
 
     def loss(self, module: nn.Module, batch: Any) -> Tensor:
-        """The loss of one batch, a scalar that gradients flow from."""
+        """The loss of one batch, a scalar with a gradient."""
         ...
 
 
 @runtime_checkable
 class Distillation(Calibration, Protocol):
-    """Calibration data that tells the module's answers too; recovery needs them."""
+    """Calibration data that also provides the module's outputs, which recovery needs."""
 
     def outputs(self, module: nn.Module, batch: Any) -> Tensor:
-        """Scores before the softmax, ``[…, classes]``, for everything that the module predicts in a batch.
-
-        Padding should be left out.
-        """
+        """Logits ``[…, classes]`` of all predictions in a batch, without padding."""
         ...
 
 
@@ -39,29 +36,29 @@ def batches_of(calibration: Calibration) -> Iterator[Any]:
     """The batches from the start.
 
     Raises:
-        SearchError: one cannot be had, or there is none.
+        SearchError: the iteration fails, or yields no batch.
     """
-    number = 0
+    index = 0
     try:
         for batch in calibration:
             yield batch
-            number += 1
+            index += 1
     except Exception as error:
         raise SearchError(
-            f"calibration fails to give batch {number}, with {type(error).__name__}: {error}. The module is as it was."
+            f"calibration fails to give batch {index}, with {type(error).__name__}: {error}. The module is as it was."
         ) from error
-    if not number:
+    if not index:
         raise SearchError("calibration gives no batch this time: it is gone through many times, give them each time")
 
 
 def check_calibration(calibration: Any, module: nn.Module) -> None:
-    """Try the first batch, before anything is paid for.
+    """Check the calibration data with their first batch, before expensive work starts.
 
-    To be called in a block that keeps the module (:meth:`~lightning_compress.search.Evaluator.exact`).
+    To be called where the module is restored afterwards (:meth:`~lightning_compress.search.Evaluator.exact_weights`).
 
     Raises:
-        SearchError: it cannot be gone through twice, is empty, has no ``loss``, or the loss of its first batch fails or
-            is no finite scalar with a gradient.
+        SearchError: the batches cannot be iterated twice or are empty, ``loss`` is missing, or the loss of the first
+            batch fails or is not a finite scalar with a gradient.
     """
     if not callable(getattr(calibration, "loss", None)):
         raise SearchError(

@@ -1,11 +1,11 @@
-"""How answers react to each weight: second moments of gradients over calibration batches.
+"""Fisher information of the stored tensors, estimated from second moments of gradients over calibration batches.
 
-When the weights move by δ, answers move by half of δ F δᵀ, F being the Fisher information. Where calibration tells the
-answers, its gradients are drawn to have F as their second moment (:mod:`probing`); else they
-are those of the loss, which near a minimum have about that. Of F we keep what rounding needs: its trace, row by row,
-and for each matrix the block that the columns of a row share, summed over the rows, and that which the rows of a column
-share, summed over the columns (Kronecker factors of F). Gradients alone are needed, so any
-parameter of any module is served alike: linear maps, attention, recurrent cells, embeddings.
+A change δ of the weights changes the outputs by a Kullback–Leibler divergence of δ F δᵀ / 2, where F is the Fisher
+information. If the calibration data provide the module's outputs, gradients are drawn whose second moment is F
+(:mod:`fisher_probes`); otherwise the gradients of the loss are used, whose second moment is close to F near a minimum.
+Quantization needs three statistics of F per matrix: its trace for each row, the block of the columns summed over the
+rows, and the block of the rows summed over the columns (the Kronecker factors of F). Gradients are all it takes, so
+every kind of parameter is covered: linear maps, attention, recurrent cells, embeddings.
 
 Sources: LeCun et al. 1990, "Optimal brain damage"; Martens 2020, "New insights and perspectives on the natural gradient
 method" (Fisher information as curvature); Kim et al. 2025, "GuidedQuant" (gradients in the curvature of layers); Tseng
@@ -25,70 +25,72 @@ from torch import Tensor, nn
 from lightning_compress.errors import SearchError
 from lightning_compress.quantize import matrix_shape
 from lightning_compress.search.sensitivity.calibration import Calibration, Distillation, batches_of
-from lightning_compress.search.sensitivity.probing import probe
+from lightning_compress.search.sensitivity.fisher_probes import fisher_probe
 from lightning_compress.weights import Weights
 from lightning_compress.weights.bindings import bindings_of, parameters_of, summed_gradient
 
 _log = logging.getLogger(__name__)
 
-_PROBES = 32  # at least: batches are gone through again where they are fewer
-_WIDEST = 4096  # columns: the curvature of wider matrices would outweigh them; their columns are treated apart
-_TALLEST = 2048  # rows, likewise
+_MIN_PROBES = 32  # the batches are repeated until there are as many
+_MAX_COLUMNS = 4096  # of a column curvature: beyond, it would be larger than the matrix, and there is none
+_MAX_ROWS = 2048  # of a row curvature, likewise
 
 
 @dataclass(eq=False)
-class Sensitivity:
-    """Of one parameter, seen as the matrix ``[rows, columns]`` that a grid sees; sums over batches.
+class FisherStatistics:
+    """Second moments of the gradients of one parameter as a matrix ``[rows, columns]``, summed over batches.
+
+    The batches alternate between two folds, for cross-validation.
 
     Attributes:
-        halves: ``[2, rows]``: squares of the gradient, summed over each row, of every other batch and of the rest.
-        curvature: ``[columns, columns]``: products of the gradients of two columns, summed over the rows; None where
-            there is one column, or too many.
-        products: ``[2, rows, rows]``: products of the gradients of two rows, summed over the columns, of every other
-            batch and of the rest; None where there is one column or row, or too many.
+        row_squares: ``[2, rows]``: squared gradients of each fold, summed over each row.
+        column_curvature: ``[columns, columns]``: products of the gradients of two columns, summed over the rows; None
+            for one column, or too many.
+        row_curvature: ``[2, rows, rows]``: products of the gradients of two rows for each fold, summed over the
+            columns; None for one row or column, or too many.
     """
 
-    halves: Tensor
-    curvature: Tensor | None
-    products: Tensor | None = None
+    row_squares: Tensor
+    column_curvature: Tensor | None
+    row_curvature: Tensor | None = None
 
     @property
-    def rows(self) -> Tensor:
-        """``[rows]``: squares of the gradient, summed over each row and all batches."""
-        return self.halves.sum(0)
+    def row_totals(self) -> Tensor:
+        """``[rows]``: squared gradients, summed over each row and all batches."""
+        return self.row_squares.sum(0)
 
     @classmethod
-    def zero(cls, rows: int, columns: int) -> Sensitivity:
-        """That of a parameter before the first batch."""
-        curvature = torch.zeros(columns, columns) if 1 < columns <= _WIDEST else None
-        coupled = curvature is not None and 1 < rows <= _TALLEST
-        return cls(torch.zeros(2, rows), curvature, torch.zeros(2, rows, rows) if coupled else None)
+    def zeros(cls, rows: int, columns: int) -> FisherStatistics:
+        """Statistics before the first batch."""
+        column_curvature = torch.zeros(columns, columns) if 1 < columns <= _MAX_COLUMNS else None
+        has_row_curvature = column_curvature is not None and 1 < rows <= _MAX_ROWS
+        row_curvature = torch.zeros(2, rows, rows) if has_row_curvature else None
+        return cls(torch.zeros(2, rows), column_curvature, row_curvature)
 
     def add(self, gradient: Tensor, batch: int) -> None:
-        """Count one more gradient ``[rows, columns]``, of the batch of this number."""
+        """Add the gradient ``[rows, columns]`` of the batch with this index."""
         squares = gradient.square().sum(1)
-        self.halves[batch % 2] += squares
-        if self.curvature is not None:
-            touched = gradient[squares > 0]
-            self.curvature.addmm_(touched.T, touched)
-        if self.products is not None:
-            self.products[batch % 2].addmm_(gradient, gradient.T)
+        self.row_squares[batch % 2] += squares
+        if self.column_curvature is not None:
+            nonzero = gradient[squares > 0]
+            self.column_curvature.addmm_(nonzero.T, nonzero)
+        if self.row_curvature is not None:
+            self.row_curvature[batch % 2].addmm_(gradient, gradient.T)
 
 
-def measure_sensitivity(weights: Weights, module: nn.Module, calibration: Calibration) -> dict[str, Sensitivity]:
-    """Gradients at the module's present weights, batch by batch: of its answers where these are told, else of the loss.
+def estimate_fisher(weights: Weights, module: nn.Module, calibration: Calibration) -> dict[str, FisherStatistics]:
+    """Fisher statistics at the module's present weights, from its outputs if the calibration provides them.
 
-    The module is in evaluation mode when this is called. Which parameters want gradients is changed, and is the
-    caller's to put back.
+    The caller puts the module in evaluation mode, and restores ``requires_grad`` of its parameters afterwards.
 
     Args:
-        weights: the stored tensors; what is tied counts with the tensor it is a view of.
-        module: which holds them.
-        calibration: batches and their loss, or the module's answers to them too (:class:`Distillation`).
+        weights: the stored tensors; gradients of tied tensors are added to the tensor they are views of.
+        module: the module that holds them.
+        calibration: batches and their loss, or also the module's outputs (:class:`Distillation`).
 
     Returns:
-        Name of a stored floating-point tensor → its sensitivity, in main memory. Tensors that are not felt, because
-        answers do not depend on them or their gradients are all 0, are left out.
+        Name of a stored floating-point tensor → its statistics, in main memory. Tensors whose gradients are all zero
+        or missing are left out.
 
     Raises:
         SearchError: a batch fails, or its loss or a gradient is not finite.
@@ -97,54 +99,54 @@ def measure_sensitivity(weights: Weights, module: nn.Module, calibration: Calibr
         generator = torch.Generator().manual_seed(0)
 
         def outputs(module: nn.Module, batch: Any) -> Tensor:
-            return probe(calibration.outputs(module, batch), generator)
+            return fisher_probe(calibration.outputs(module, batch), generator)
 
-        found = _summed(weights, module, calibration, outputs, _PROBES)
-        if found:
-            return found
-        _log.warning("the answers of the module depend on no weight, or are of one class: its loss is taken instead")
-    return _summed(weights, module, calibration, calibration.loss, 1)
+        statistics = _accumulate(weights, module, calibration, outputs, _MIN_PROBES)
+        if statistics:
+            return statistics
+        _log.warning("calibration.outputs depends on no weight, or has one class only: the loss is used instead")
+    return _accumulate(weights, module, calibration, calibration.loss, 1)
 
 
-def _summed(
+def _accumulate(
     weights: Weights,
     module: nn.Module,
     calibration: Calibration,
     scalar: Callable[[nn.Module, Any], Tensor],
-    least: int,
-) -> dict[str, Sensitivity]:
-    """Over all batches, which are gone through again until there were at least so many."""
-    found: dict[str, Sensitivity] = {}
-    passed = 0
-    while passed < least:
+    min_batches: int,
+) -> dict[str, FisherStatistics]:
+    """Statistics over all batches, which are repeated until there were at least ``min_batches``."""
+    statistics: dict[str, FisherStatistics] = {}
+    processed = 0
+    while processed < min_batches:
         last = 0
         for last, name, gradient in stored_gradients(weights, module, batches_of(calibration), scalar):
             matrix = gradient.reshape(matrix_shape(gradient.shape))
-            if name not in found:
-                found[name] = Sensitivity.zero(*matrix.shape)
-            found[name].add(matrix, last)
-        if not found:
+            if name not in statistics:
+                statistics[name] = FisherStatistics.zeros(*matrix.shape)
+            statistics[name].add(matrix, last)
+        if not statistics:
             break
-        passed += last + 1
-    return {name: sensitivity for name, sensitivity in found.items() if bool(sensitivity.rows.any())}
+        processed += last + 1
+    return {name: each for name, each in statistics.items() if bool(each.row_totals.any())}
 
 
 def stored_gradients(
     weights: Weights, module: nn.Module, batches: Iterable[Any], loss: Callable[[nn.Module, Any], Tensor]
 ) -> Iterator[tuple[int, str, Tensor]]:
-    """The gradients of the stored tensors, batch by batch, at the module's present weights.
+    """The gradients of the stored tensors for each batch, at the module's present weights.
 
-    The module and its parameters as for :func:`measure_sensitivity`.
+    The caller treats the module as for :func:`estimate_fisher`.
 
     Args:
-        weights: see there.
-        module: see there.
-        batches: that the loss is taken of.
+        weights: as for :func:`estimate_fisher`.
+        module: likewise.
+        batches: arguments of ``loss``.
         loss: module and batch → a scalar.
 
     Yields:
-        Number of the batch, name of a stored floating-point tensor, and its gradient for that batch, in main memory;
-        tensors that the loss of the batch does not reach are left out.
+        Index of the batch, name of a stored floating-point tensor, and its gradient for that batch, in main memory.
+        Tensors on which the loss of the batch does not depend are left out.
 
     Raises:
         SearchError: a batch fails, or its loss or a gradient is not finite.
@@ -153,37 +155,37 @@ def stored_gradients(
     shapes = {weight.name: tuple(weight.tensor.shape) for weight in weights}
     for parameter in parameters_of(bindings):
         parameter.requires_grad_(True)
-    for number, batch in enumerate(batches):
-        gradients = _gradients(module, loss, batch, number, parameters_of(bindings))
+    for index, batch in enumerate(batches):
+        gradients = _gradients(module, loss, batch, index, parameters_of(bindings))
         for name, group in bindings.items():
-            gradient = summed_gradient(group, gradients, shapes[name])
-            if gradient is None:
+            summed = summed_gradient(group, gradients, shapes[name])
+            if summed is None:
                 continue
-            found = gradient.detach().float().cpu()
-            if not bool(found.square().sum().isfinite()):
+            gradient = summed.detach().float().cpu()
+            if not bool(gradient.square().sum().isfinite()):
                 raise SearchError(
-                    f"calibration batch {number} gives {name!r} a gradient that is not finite, or too large: leave the "
+                    f"calibration batch {index} gives {name!r} a gradient that is not finite, or too large: leave the "
                     "batch out, or check it. The module is as it was."
                 )
-            yield number, name, found
+            yield index, name, gradient
 
 
 def _gradients(
     module: nn.Module,
     loss_of: Callable[[nn.Module, Any], Tensor],
     batch: Any,
-    number: int,
+    index: int,
     parameters: Sequence[nn.Parameter],
 ) -> dict[int, Tensor | None]:
-    """The gradients of one batch by the ``id`` of the parameter; None for those that its loss does not reach."""
+    """``id`` of a parameter → its gradient for one batch; None if the loss does not depend on the parameter."""
     try:
-        # The recurrent layers of cuDNN have no gradient in evaluation mode.
+        # cuDNN computes no gradients of recurrent layers in evaluation mode.
         with torch.enable_grad(), torch.backends.cudnn.flags(enabled=False):
             loss = loss_of(module, batch)
             gradients = torch.autograd.grad(loss, list(parameters), allow_unused=True)
     except Exception as error:
         raise SearchError(
-            f"calibration.{getattr(loss_of, '__name__', 'loss')} failed on batch {number} with {type(error).__name__}: "
+            f"calibration.{getattr(loss_of, '__name__', 'loss')} failed on batch {index} with {type(error).__name__}: "
             f"{error}. Give batches that fit the module, on its device. The module is as it was."
         ) from error
     return {id(parameter): gradient for parameter, gradient in zip(parameters, gradients, strict=True)}

@@ -10,9 +10,7 @@ import numpy as np
 from torch import Tensor
 
 from lightning_compress import Prune
-from lightning_compress.search.evaluate.evaluation import exact_tensors
-from lightning_compress.weights import Weights
-from lightning_compress.weights.magnitude import smallest
+from lightning_compress.weights import Weights, smallest
 from recipes.paper.combination import combination_of
 from recipes.paper.experiments.experiment import Experiment, Part, Row, percent, whole
 from recipes.paper.laboratory import Laboratory
@@ -31,7 +29,7 @@ def _state(lab: Laboratory, *, state: str) -> list[Row]:
     share = combination_of(lab.module, lab.settings).prune
     edges = edges_of(lab.weights)
     if state == "before":
-        tensors: Mapping[str, Tensor] = exact_tensors(lab.weights)
+        tensors: Mapping[str, Tensor] = lab.weights.state_dict()
     else:
         lab.tell(f"histogram, {state}, {percent(share)} pruned")
         tensors = lab.compressor.through_file(whole(Prune(share, state))).tensors  # type: ignore[arg-type]

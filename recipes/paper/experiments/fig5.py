@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from functools import partial
 
 from lightning_compress import Plan, Prune, Rule
-from lightning_compress.plan.methods import did_you_mean
+from lightning_compress.plan import did_you_mean
 from recipes.errors import ExperimentError
 from recipes.paper.bisection import largest
 from recipes.paper.experiments.experiment import VERDICT, Experiment, Part, Row, percent, verdict_cells

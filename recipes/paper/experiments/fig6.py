@@ -6,7 +6,7 @@ from functools import partial
 from typing import get_args
 
 from lightning_compress import Interval
-from lightning_compress.quantize.interval.interval import Restore
+from lightning_compress.quantize import Restore
 from recipes.paper.experiments.experiment import VERDICT, Experiment, Part, Row, percent, verdict_cells, whole
 from recipes.paper.laboratory import Laboratory
 

@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from functools import partial
 
 from lightning_compress import Plan, Prune
-from lightning_compress.weights import Weights, standard_deviation
-from lightning_compress.weights.magnitude import smallest
+from lightning_compress.weights import Weights, smallest, standard_deviation
 from recipes.paper.experiments.experiment import VERDICT, Experiment, Part, Row, percent, verdict_cells, whole
 from recipes.paper.files import EXACT
 from recipes.paper.laboratory import Laboratory

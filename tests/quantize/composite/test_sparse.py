@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from lightning_compress import Half, Interval, KMeans, Logarithmic, Plan, Prune, Raw, Rule, compress
 from lightning_compress.errors import FormatError
-from lightning_compress.quantize import IndexedPayload, SparsePayload, index_pruned, sparse_forms
+from lightning_compress.quantize import IndexedPayload, SparsePayload, sparse_forms, store_pruned
 from lightning_compress.quantize.composite.sparse import bitmap_of, gaps_of
 
 WEIGHTS = torch.randn(40, 50, generator=torch.Generator().manual_seed(0))
@@ -27,7 +27,7 @@ DENSE = {
     "float8": Raw().store(ROWS.to(torch.float8_e4m3fn)),
     "half": Half().store(ROWS),
     "half, special": Half("float16", "nearest").store(SPECIAL),
-    "pruned": index_pruned(WEIGHTS, Half(), (ROWS == 0).reshape(-1)),
+    "pruned": store_pruned(WEIGHTS, Half(), (ROWS == 0).reshape(-1)),
     "interval": Interval(4, 0.9).fit([WEIGHTS]).store(WEIGHTS, Half(), pruned=(ROWS == 0).reshape(-1)),
     "k-means": KMeans(5, outliers=0.1).fit([WEIGHTS]).store(ROWS, Raw()),
     "k-means, 256 values and 0": KMeans(255).fit([WEIGHTS]).store(ROWS, Raw()),
@@ -54,7 +54,7 @@ WHOLE = {
     "no zeros": Raw().store(WEIGHTS),
     "few zeros": Half().store(torch.cat([WEIGHTS[0], torch.zeros(3)])),
     "empty": Raw().store(torch.empty(0)),
-    "zeros one by one": index_pruned(LARGE, Half(), (LARGE < 0).reshape(-1)),
+    "zeros one by one": store_pruned(LARGE, Half(), (LARGE < 0).reshape(-1)),
     "elements of 16 bytes": Raw().store(torch.zeros(5, dtype=torch.complex128)),
     "scales by row": Logarithmic(3, "row").fit([ROWS]).store(ROWS, Raw(), pruned=(ROWS == 0).reshape(-1)),
 }

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from lightning_compress.errors import FormatError
 from lightning_compress.quantize.grid.classes import choose_classes, scale_classes
-from lightning_compress.quantize.grid.contexts import Classes, group, ungroup, walk
+from lightning_compress.quantize.grid.contexts import Classes, group, ungroup, ungroup_along_trellis
 from lightning_compress.quantize.grid.trellis.trellis import TRELLISES
 
 
@@ -67,7 +67,7 @@ def test_groups_and_back(rows, columns, states, sides):
     if trellis is None:
         assert np.array_equal(ungroup(words, groups, contexts), zigzag(indices))
     else:
-        taken, found = walk(words, groups, classes, (rows, columns), trellis)
+        taken, found = ungroup_along_trellis(words, groups, classes, (rows, columns), trellis)
         assert np.array_equal(taken, zigzag(indices))
         assert np.array_equal(found, quantizers)
 
@@ -84,7 +84,7 @@ def test_every_walk_leads_back(rows, columns, states, sides, seed):
     indices, classes, trellis = matrix(rows, columns, seed), some_classes(rows, columns, seed, sides), TRELLISES[states]
     contexts = classes.map(rows, columns, trellis.quantizers(indices))
     words, groups = group(zigzag(indices), contexts, classes.contexts(2))
-    assert np.array_equal(walk(words, groups, classes, (rows, columns), trellis)[0], zigzag(indices))
+    assert np.array_equal(ungroup_along_trellis(words, groups, classes, (rows, columns), trellis)[0], zigzag(indices))
 
 
 def test_groups_of_other_sizes_are_refused():
@@ -98,7 +98,7 @@ def test_groups_of_other_sizes_are_refused():
     words, groups = group(zigzag(indices), classes.map(20, 10, trellis.quantizers(indices)), classes.contexts(2))
     for lie in ((groups[0] + 1, groups[1] - 1, *groups[2:]), (200, *[0] * (len(groups) - 1)), groups[::-1]):
         with pytest.raises(FormatError, match=r"context \d+ is said to have"):
-            walk(words, lie, classes, (20, 10), trellis)
+            ungroup_along_trellis(words, lie, classes, (20, 10), trellis)
 
 
 class TestScaleClasses:

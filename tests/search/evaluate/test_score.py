@@ -1,4 +1,4 @@
-"""Scores: what is taken for one, what is refused, and BLEU that agrees with sacrebleu."""
+"""Scores: accepted and refused values, and BLEU that agrees with sacrebleu."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ OTHERS = ["a cat was on the mat", "a dog is barking .", "all of it is wrong here
     [1, 2.5, np.float32(2.5), torch.tensor(3.0), torch.tensor([[4]]), torch.tensor(1.5, requires_grad=True), True],
 )
 def test_numbers_are_taken(value):
-    assert Score.taken(value).value == float(torch.as_tensor(value).detach())
+    assert Score.from_value(value).value == float(torch.as_tensor(value).detach())
 
 
 def test_a_score_is_taken_as_it_is():
     score = Score(1.0)
-    assert Score.taken(score) is score
+    assert Score.from_value(score) is score
 
 
 @pytest.mark.parametrize(
-    ("value", "told"),
+    ("value", "message"),
     [
         (None, "NoneType: None"),
         ("0.5", "str: '0.5'"),
@@ -41,9 +41,9 @@ def test_a_score_is_taken_as_it_is():
         (torch.tensor(1j), "Tensor of shape"),
     ],
 )
-def test_anything_else_is_refused(value, told):
-    with pytest.raises(SearchError, match=rf"evaluate returned {told}.*expected a number \(higher is better\)"):
-        Score.taken(value)
+def test_anything_else_is_refused(value, message):
+    with pytest.raises(SearchError, match=rf"evaluate returned {message}.*expected a number \(higher is better\)"):
+        Score.from_value(value)
 
 
 def test_statistics_make_the_value():
@@ -53,7 +53,7 @@ def test_statistics_make_the_value():
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         ((1.0, np.ones((2, 1))), "give the other one too"),
         ((1.0, None, sum), "give the other one too"),
@@ -63,8 +63,8 @@ def test_statistics_make_the_value():
         ((1.0, np.ones((2, 1)), lambda sums: float(sums[0])), "sums give 2.0: they must agree"),
     ],
 )
-def test_statistics_that_fit_nothing_are_refused(arguments, told):
-    with pytest.raises(SearchError, match=told):
+def test_statistics_that_fit_nothing_are_refused(arguments, message):
+    with pytest.raises(SearchError, match=message):
         Score(*arguments)
 
 

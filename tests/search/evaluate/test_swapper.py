@@ -1,4 +1,4 @@
-"""A few tensors of a module are changed, scored and put back, and no other is copied."""
+"""A few tensors of a module are replaced, scored and restored, and no others are copied."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import math
 
 import pytest
 import torch
-from small_search import Agreement, Net, expect_same, state_of
+from small_network import Net, expect_same, state_of
+from small_search import Agreement
 from torch import nn
 from torch.nn.utils import prune
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -216,11 +217,11 @@ FAILURES = {
 }
 
 
-@pytest.mark.parametrize(("evaluate", "tensors", "kind", "told"), FAILURES.values(), ids=FAILURES)
-def test_a_failure_is_told_and_leaves_the_module_as_it_was(evaluate, tensors, kind, told):
+@pytest.mark.parametrize(("evaluate", "tensors", "kind", "message"), FAILURES.values(), ids=FAILURES)
+def test_a_failure_is_an_error_and_the_module_is_restored(evaluate, tensors, kind, message):
     net = Net()
     before = state_of(net)
-    with pytest.raises(kind, match=told), swapping(net, evaluate, Weights.from_module(net)) as swapper:
+    with pytest.raises(kind, match=message), swapping(net, evaluate, Weights.from_module(net)) as swapper:
         swapper.score(tensors or {"head.bias": torch.ones(24)}, "a bias")
     expect_same(net, before)
 

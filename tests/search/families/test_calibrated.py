@@ -8,7 +8,8 @@ from dataclasses import replace
 import pytest
 import torch
 from small_calibration import Answers, Batches, ids
-from small_search import Agreement, Net, expect_same, state_of
+from small_network import Net, expect_same, state_of
+from small_search import Agreement
 from torch import nn
 
 from lightning_compress import Archive, Plan, Weights, retarget, smallest
@@ -16,10 +17,10 @@ from lightning_compress.errors import SearchError
 from lightning_compress.quantize import Grid
 from lightning_compress.search import PlanFamily, evaluating, reuse
 from lightning_compress.search.effort import EFFORTS
-from lightning_compress.search.families.calibrated import calibrated_families, guided_archive
-from lightning_compress.search.families.target_size import fit_budget
-from lightning_compress.search.optimize.loop import descend
-from lightning_compress.search.optimize.session import FewestBytes, Session
+from lightning_compress.search.families.calibrated import calibrated_archive, calibrated_families
+from lightning_compress.search.families.target_size import fit_bytes
+from lightning_compress.search.optimize.bayesian_optimization import minimize_bytes
+from lightning_compress.search.optimize.trials import FewestBytes, Trials
 
 MATRICES = {"embedding.weight", "head.weight"}
 
@@ -53,11 +54,11 @@ def test_a_file_by_calibration_holds_and_is_smaller_than_without(found, tmp_path
 
 def families(net, calibration, batches):
     with evaluating(net, lambda _: 0.0, Weights.from_module(net)) as evaluator:
-        made = calibrated_families(evaluator.weights, net, calibration, batches, loaded=evaluator.exact)
+        made = calibrated_families(evaluator.weights, net, calibration, batches, loaded=evaluator.exact_weights)
         return made, [family.archive(-3.0) for family in made]
 
 
-def test_its_families_are_rounding_and_then_recovery():
+def test_its_families_are_without_recovery_and_with_it():
     (rounded, recovered), (first, second) = families(Net(), ids(cls=Answers), 5)
     assert isinstance(rounded, PlanFamily)
     assert (rounded.recover is None, recovered.recover is None) == (True, False)
@@ -66,26 +67,26 @@ def test_its_families_are_rounding_and_then_recovery():
     assert second.nbytes == pytest.approx(first.nbytes, rel=0.05)
 
 
-def test_what_is_measured_of_rounding_tells_of_recovery():
-    """The second family goes on where the first one stopped, and does not look for the place anew."""
+def test_trials_without_recovery_inform_the_family_with_recovery():
+    """The second family continues from the incumbent of the first."""
     (rounded, recovered), _ = families(net := Net(), ids(cls=Answers), 5)
-    assert rounded.is_like(recovered)
-    assert recovered.is_like(rounded)
-    assert rounded.is_like(rounded.with_offsets({"embedding": 0.5}))
-    assert not rounded.is_like(replace(rounded, guidance={}))
-    assert not rounded.is_like(None)
+    assert rounded.shares_trials_with(recovered)
+    assert recovered.shares_trials_with(rounded)
+    assert rounded.shares_trials_with(rounded.with_offsets({"embedding": 0.5}))
+    assert not rounded.shares_trials_with(replace(rounded, guidance={}))
+    assert not rounded.shares_trials_with(None)
     agreement = Agreement(net)
     with evaluating(net, agreement, Weights.from_module(net)) as evaluator:
         before, _ = evaluator.baseline()
-        session = Session(evaluator, before, FewestBytes(10.0), 20, lambda *_: None)
-        descend(session, rounded, EFFORTS["default"], 10.0, spare=15)
-        assert session.best is not None
-        reached = session.best[0].nbytes
-        descend(session, recovered, EFFORTS["default"], 10.0)
-        assert session.like(rounded) == session.like(recovered) == session.trials
-        own = [trial for trial in session.trials if trial.family.recover is not None]
+        trials = Trials(evaluator, before, FewestBytes(10.0), 20, lambda *_: None)
+        minimize_bytes(trials, rounded, EFFORTS["default"], 10.0, reserved=15)
+        assert trials.incumbent is not None
+        reached = trials.incumbent[0].nbytes
+        minimize_bytes(trials, recovered, EFFORTS["default"], 10.0)
+        assert trials.informing(rounded) == trials.informing(recovered) == trials.all
+        own = [trial for trial in trials.all if trial.family.recover is not None]
         assert own
-        assert session.trials[-len(own) :] == own
+        assert trials.all[-len(own) :] == own
         assert all(trial.nbytes < reached for trial in own)
 
 
@@ -146,7 +147,7 @@ def test_a_budget_is_met_with_recovery_and_little_of_it():
         return payloads
 
     counted = replace(recovered, recover=recover)
-    _, archive = fit_budget(counted, 3500)
+    _, archive = fit_bytes(counted, 3500)
     assert 3000 < archive.nbytes <= 3500
     assert len(calls) <= 3
     found = smallest(net, Agreement(net), max_bytes=5000, calibration=ids(cls=Answers), progress=False)
@@ -191,7 +192,9 @@ def test_a_plan_is_used_again_with_guidance_measured_anew(found):
     assert again.manifest.plan == archive.manifest.plan
     with evaluating(newer, evaluate, weights) as evaluator:
         batches = EFFORTS["default"].recovery
-        same = guided_archive(plan, evaluator.weights, newer, ids(cls=Answers), batches, loaded=evaluator.exact)
+        same = calibrated_archive(
+            plan, evaluator.weights, newer, ids(cls=Answers), batches, loaded=evaluator.exact_weights
+        )
     assert same.streams == again.streams
     assert exponents_of(again).keys() == MATRICES
 

@@ -1,4 +1,4 @@
-"""The search without calibration data: guided by its own evaluation, and as before where that shows nothing."""
+"""The search without calibration data: guided by statistics of its evaluation, unguided where there are none."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import pytest
 import torch
-from small_search import Agreement, Net, expect_same, state_of
+from small_network import Net, expect_same, state_of
+from small_search import Agreement
 from torch import nn
 from torch.utils._python_dispatch import is_in_torch_dispatch_mode
 
@@ -15,8 +16,8 @@ from lightning_compress.errors import SearchError
 from lightning_compress.quantize import feedback_factor
 from lightning_compress.search import evaluating, reuse, uniform_families
 from lightning_compress.search.evaluate.score import Score
-from lightning_compress.search.families.input_guided import Observer, guides_of, observed_families
-from lightning_compress.search.observe.statistics import Observation
+from lightning_compress.search.families.input_guided import Observer, grid_guides, input_guided_families
+from lightning_compress.search.observe import InputStatistics
 
 
 @pytest.fixture(scope="module")
@@ -66,8 +67,8 @@ def test_a_plan_is_used_again_with_what_the_newer_weights_show():
 def families_after(net, evaluate):
     with evaluating(net, evaluate, Weights.from_module(net)) as evaluator:
         observer = Observer(evaluator.weights, net)
-        before, noise = evaluator.baseline(observer.watching)
-        return observed_families(evaluator.weights, observer.observations), before, noise, evaluator.count
+        before, noise = evaluator.baseline(observer.recording)
+        return input_guided_families(evaluator.weights, observer.observations), before, noise, evaluator.count
 
 
 def test_an_evaluation_that_shows_nothing_leaves_the_plain_family():
@@ -116,17 +117,17 @@ def test_an_evaluation_that_fails_always_is_an_error():
 
 
 def test_guides_have_rows_by_use_and_feedback_by_inputs():
-    table = Observation(4, 2, lookups=torch.tensor([100.0, 1, 1, 0], dtype=torch.float64))
-    linear = Observation(4, 2, products=torch.tensor([[2.0, 1], [1, 3]]), inputs=9)
-    guides = guides_of({"table": table, "linear": linear, "unseen": Observation(4, 2)})
+    table = InputStatistics(4, 2, lookups=torch.tensor([100.0, 1, 1, 0], dtype=torch.float64))
+    linear = InputStatistics(4, 2, gram=torch.tensor([[2.0, 1], [1, 3]]), inputs=9)
+    guides = grid_guides({"table": table, "linear": linear, "unseen": InputStatistics(4, 2)})
     assert guides.keys() == {"table", "linear"}
     exponents = guides["table"].exponents.tolist()
     assert exponents[0] < exponents[1] == exponents[2] <= exponents[3]
     assert guides["table"].factor is None
     assert guides["linear"].exponents is None
-    assert guides["linear"].factor.equal(feedback_factor(linear.products, 0.05))
-    both = replace(table, products=linear.products, answers=torch.tensor([0.0, 0, 100, 0], dtype=torch.float64))
-    tied = guides_of({"both": both})["both"]
+    assert guides["linear"].factor.equal(feedback_factor(linear.gram, 0.05))
+    both = replace(table, gram=linear.gram, softmax_curvature=torch.tensor([0.0, 0, 100, 0], dtype=torch.float64))
+    tied = grid_guides({"both": both})["both"]
     assert tied.factor is not None
     assert tied.exponents[0] == tied.exponents[2] < tied.exponents[1]
 

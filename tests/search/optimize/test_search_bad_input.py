@@ -1,18 +1,21 @@
-"""Bad input gets a clear message, and the module is exactly as before."""
+"""Bad input raises an error that says what to do, and the module is restored."""
 
 from __future__ import annotations
 
 import math
 import random
+import re
 
 import numpy as np
 import pytest
 import torch
-from small_search import Agreement, Net, Rounded, expect_same, state_of
+from small_network import Net, expect_same, state_of
+from small_search import Agreement, Rounded
 from torch import nn
 
-from lightning_compress import Score, smallest
+from lightning_compress import Half, Plan, Rule, Score, Weights, smallest
 from lightning_compress.errors import CompressionError, SearchError, WeightsError
+from lightning_compress.search import reuse
 
 
 @pytest.fixture
@@ -187,7 +190,7 @@ def test_calibration_that_spoils_the_module_does_not(net):
     expect_same(net, values)
 
 
-def test_a_budget_out_of_reach_names_what_is_not(net):
+def test_an_unreachable_size_names_the_smallest(net):
     values, agreement = state_of(net), Agreement(net)
     with pytest.raises(
         SearchError, match=r"no file of 1,000 bytes can be made: the smallest has [\d,]+ bytes"
@@ -199,18 +202,68 @@ def test_a_budget_out_of_reach_names_what_is_not(net):
     assert archive.nbytes <= reachable
 
 
-def test_exact_weights_below_the_wish(net):
+def test_exact_weights_below_min_score(net):
     values = state_of(net)
     with pytest.raises(SearchError, match=r"the exact weights score 100\.0, which is below min_score=101 already"):
         smallest(net, Agreement(net), min_score=101, progress=False)
     expect_same(net, values)
 
 
-@pytest.mark.parametrize("name", ["max_drop", "max_bytes"])
-@pytest.mark.parametrize("value", [-1, math.nan, "much"])
-def test_amounts_that_are_none(net, name, value):
-    with pytest.raises(SearchError, match=f"{name} is {value!r}, expected a number from 0"):
-        smallest(net, Agreement(net), **{name: value})
+DROP = "expected a number from 0: give the largest loss of score that you allow"
+BYTES = "expected a whole number of bytes from 1: give the size of the file"
+SCORE = "expected a finite number: give the lowest score that the file may have"
+CLASSES = "expected class name → pattern or list of patterns"
+ARGUMENTS = [
+    *(("max_drop", value, f"max_drop is {value!r}, {DROP}") for value in ("0.3", -1, math.nan, None, True, [0.3])),
+    *(
+        ("max_bytes", value, f"max_bytes is {value!r}, {BYTES}")
+        for value in ("x", -1, 0, 0.5, math.nan, math.inf, True)
+    ),
+    *(("min_score", value, f"min_score is {value!r}, {SCORE}") for value in ("x", math.nan, -math.inf, False)),
+    *(("effort", value, f"effort={value!r} is not known: write 'quick'") for value in ("nonsense", 3, None, ["quick"])),
+    *(("exclude", value, f"exclude is {value!r}, expected a list of patterns") for value in ("head.*", 3, [3])),
+    *(("classes", value, f"classes is {value!r}, {CLASSES}") for value in ("head", ["head"], {"a": 3}, {"a": [3]})),
+    ("families", 3, "families is 3, expected a function: weights → a list of families"),
+    ("weights", {"a": 1}, "weights is a dict, expected Weights: make them with Weights.from_state_dict"),
+    ("calibration", 3, "calibration is a int without loss(module, batch): give it that method"),
+]
+
+
+@pytest.mark.parametrize(("name", "value", "told"), ARGUMENTS, ids=[f"{n}={v!r}" for n, v, _ in ARGUMENTS])
+def test_a_wrong_argument_is_refused_before_anything_is_evaluated(net, name, value, told):
+    values, agreement = state_of(net), Agreement(net)
+    with pytest.raises(SearchError, match=re.escape(told)):
+        smallest(net, agreement, **{name: value}, progress=False)
+    assert agreement.calls == 0
+    expect_same(net, values)
+
+
+@pytest.mark.parametrize(("name", "value"), [("exclude", ["head.*"]), ("classes", {"head": "head.*"})])
+def test_patterns_beside_weights_are_refused(net, name, value):
+    agreement, weights = Agreement(net), Weights.from_module(net)
+    with pytest.raises(SearchError, match=f"{name} is .* expected nothing beside weights: give it to Weights"):
+        smallest(net, agreement, weights=weights, **{name: value}, progress=False)
+    assert agreement.calls == 0
+
+
+@pytest.mark.parametrize("value", ["0.3", math.nan])
+def test_a_wrong_drop_is_refused_when_a_plan_is_used_again(net, value):
+    agreement = Agreement(net)
+    with pytest.raises(SearchError, match=f"max_drop is {value!r}, {DROP}"):
+        reuse(Plan(Rule("*", Half())), net, agreement, value, Weights.from_module(net))
+    assert agreement.calls == 0
+
+
+def test_whole_numbers_of_other_types_are_bytes(net):
+    agreement = Agreement(net)
+    for max_bytes in (6000.0, np.int64(6000)):
+        archive = smallest(net, agreement, max_bytes=max_bytes, families=lambda w: (Rounded(w),), progress=False)
+        assert archive.nbytes <= 6000
+
+
+def test_no_family_is_an_error(net):
+    with pytest.raises(SearchError, match="families gave none: return a list of at least one family"):
+        smallest(net, Agreement(net), families=lambda weights: [], progress=False)
 
 
 def test_a_module_that_is_none(net):

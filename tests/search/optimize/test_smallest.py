@@ -8,7 +8,8 @@ import math
 
 import pytest
 import torch
-from small_search import Agreement, Net, Rounded, expect_same, state_of
+from small_network import Net, expect_same, state_of
+from small_search import Agreement, Rounded
 from torch import nn
 
 from lightning_compress import Archive, Plan, Score, Weights, smallest
@@ -45,7 +46,7 @@ def test_what_it_returns_holds_and_is_the_smallest_measured(net, tmp_path, max_d
     archive.save(tmp_path / "small.safetensors")
     net.load_state_dict({**net.state_dict(), **Archive.open(tmp_path / "small.safetensors").restore()})
     measured = evaluate(net.eval())
-    assert Score.taken(measured).value == pytest.approx(found["score_after"])
+    assert Score.from_value(measured).value == pytest.approx(found["score_after"])
     assert min(point[1] for point in found["frontier"] if point[2] >= 100 - max_drop) <= archive.nbytes
 
 
@@ -154,7 +155,7 @@ def test_minus_infinity_is_a_candidate_that_lost_everything(net):
 def test_evaluations_that_nothing_waits_for_are_spent_on_less(net, monkeypatch):
     usual = Agreement(net)
     before = smallest(net, usual, 5.0, families=rounded, progress=False)
-    monkeypatch.setattr(smallest_file, "_LAST_WORTH", 0.0)
+    monkeypatch.setattr(smallest_file, "_FINAL_MIN_IMPROVEMENT", 0.0)
     all_spent = Agreement(net)
     after = smallest(net, all_spent, 5.0, families=rounded, progress=False)
     assert sum(map(len, after.streams.values())) <= sum(map(len, before.streams.values()))
@@ -230,7 +231,7 @@ def test_a_compiled_or_wrapped_module_is_searched_too():
     inner = Net()
     wrapped = nn.DataParallel(inner)
     archive = smallest(wrapped, Agreement(inner), 5.0, families=rounded, progress=False)
-    assert archive.manifest.class_path == "small_search.Net"
+    assert archive.manifest.class_path == "small_network.Net"
 
 
 def test_noise_is_told_and_taken_off_what_is_allowed(net, caplog):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from small_search import Agreement, Net, expect_same, state_of
+from small_network import Net, expect_same, state_of
+from small_search import Agreement
 
 from lightning_compress import Half, Interval, Plan, Rule, Weights
 from lightning_compress.errors import PlanError

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 import torch
-from small_search import Agreement, Net, state_of
+from small_network import Net, state_of
+from small_search import Agreement
 
 from lightning_compress import Archive, Half, Plan, Prune, Raw, Rule, compress, retarget, smallest
 from lightning_compress.errors import FormatError, SearchError
@@ -88,7 +89,7 @@ def test_scores_are_expected_inside_the_frontier(net, found):
 def test_what_it_refuses(net, found, tmp_path):
     with pytest.raises(SearchError, match="no file of 500 bytes can be made: the smallest has"):
         retarget(net, found, 500)
-    with pytest.raises(SearchError, match=r"max_bytes is 1000\.5, expected a number of bytes"):
+    with pytest.raises(SearchError, match=r"max_bytes is 1000\.5, expected a whole number of bytes"):
         retarget(net, found, 1000.5)
     with pytest.raises(SearchError, match="these are not the weights that the file was made from"):
         retarget({n: t + 1 for n, t in net.state_dict().items()}, found, 10_000)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 from small_calibration import Batches, Squares, ids, vectors
-from small_search import Agreement, Net, expect_same, state_of
+from small_network import Net, expect_same, state_of
+from small_search import Agreement
 from torch import nn
 from torch.nn.utils import prune
 
@@ -13,7 +14,7 @@ from lightning_compress import Weights
 from lightning_compress.errors import SearchError
 from lightning_compress.quantize import matrix_shape
 from lightning_compress.search import evaluating
-from lightning_compress.search.sensitivity.fisher import measure_sensitivity
+from lightning_compress.search.sensitivity.fisher import estimate_fisher
 
 
 def measured(module, calibration, weights=None):
@@ -21,8 +22,8 @@ def measured(module, calibration, weights=None):
     before, wanted = state_of(module), [p.requires_grad for p in module.parameters()]
     modes = [part.training for part in module.modules()]
     weights = weights or Weights.from_module(module)
-    with evaluating(module, lambda _: 0.0, weights) as evaluator, evaluator.exact():
-        found = measure_sensitivity(evaluator.weights, module, calibration)
+    with evaluating(module, lambda _: 0.0, weights) as evaluator, evaluator.exact_weights():
+        found = estimate_fisher(evaluator.weights, module, calibration)
     expect_same(module, before)
     assert [p.requires_grad for p in module.parameters()] == wanted
     assert [part.training for part in module.modules()] == modes
@@ -48,18 +49,18 @@ def expected(module, calibration, parameters):
 def expect_close(found, wanted):
     assert found.keys() == wanted.keys()
     for name, (rows, curvature, products) in wanted.items():
-        torch.testing.assert_close(found[name].rows.double(), rows, rtol=1e-3, atol=1e-9, msg=name)
-        if found[name].curvature is None:
+        torch.testing.assert_close(found[name].row_totals.double(), rows, rtol=1e-3, atol=1e-9, msg=name)
+        if found[name].column_curvature is None:
             assert len(curvature) in {1} or len(curvature) > 4096
         else:
-            torch.testing.assert_close(found[name].curvature.double(), curvature, rtol=1e-3, atol=1e-7, msg=name)
-        if found[name].products is None:
+            torch.testing.assert_close(found[name].column_curvature.double(), curvature, rtol=1e-3, atol=1e-7, msg=name)
+        if found[name].row_curvature is None:
             assert len(curvature) == 1 or len(curvature) > 4096 or len(rows) == 1 or len(rows) > 2048
         else:
-            both = found[name].products.double().sum(0)
+            both = found[name].row_curvature.double().sum(0)
             torch.testing.assert_close(both, products, rtol=1e-3, atol=1e-7, msg=name)
-            halves = found[name].products.diagonal(dim1=1, dim2=2)
-            torch.testing.assert_close(halves, found[name].halves, rtol=1e-3, atol=1e-9, msg=name)
+            row_squares = found[name].row_curvature.diagonal(dim1=1, dim2=2)
+            torch.testing.assert_close(row_squares, found[name].row_squares, rtol=1e-3, atol=1e-9, msg=name)
 
 
 class Recurrent(nn.Module):
@@ -137,9 +138,9 @@ def test_parameters_of_every_width(dtype):
     module, data = nn.Linear(6, 4).to(dtype), vectors(6)
     calibration = Batches([(x.to(dtype), y) for x, y in data])
     found = measured(module, calibration)
-    assert {name: s.rows.dtype for name, s in found.items()} == {"weight": torch.float32, "bias": torch.float32}
+    assert {name: s.row_totals.dtype for name, s in found.items()} == {"weight": torch.float32, "bias": torch.float32}
     wanted = expected(module, calibration, dict(module.named_parameters()))
-    torch.testing.assert_close(found["weight"].curvature.double(), wanted["weight"][1], rtol=2e-2, atol=1e-4)
+    torch.testing.assert_close(found["weight"].column_curvature.double(), wanted["weight"][1], rtol=2e-2, atol=1e-4)
 
 
 def test_sparse_gradients_of_embeddings():
@@ -147,16 +148,17 @@ def test_sparse_gradients_of_embeddings():
     dense.load_state_dict(sparse.state_dict())
     first, second = (measured(module, ids()) for module in (sparse, dense))
     for name, sensitivity in second.items():
-        assert torch.equal(first[name].rows, sensitivity.rows)
-        if sensitivity.curvature is not None:
-            assert torch.equal(first[name].curvature, sensitivity.curvature)
+        assert torch.equal(first[name].row_totals, sensitivity.row_totals)
+        if sensitivity.column_curvature is not None:
+            assert torch.equal(first[name].column_curvature, sensitivity.column_curvature)
 
 
 def test_frozen_parameters_count_and_stay_frozen():
     free, frozen = nn.Linear(6, 4), nn.Linear(6, 4)
     frozen.load_state_dict(free.state_dict())
     frozen.weight.requires_grad_(False)
-    assert torch.equal(measured(frozen, vectors(6))["weight"].rows, measured(free, vectors(6))["weight"].rows)
+    first, second = (measured(module, vectors(6))["weight"] for module in (frozen, free))
+    assert torch.equal(first.row_totals, second.row_totals)
 
 
 class TiedNet(nn.Module):
@@ -192,7 +194,7 @@ def test_tied_parameters_count_together(options):
     plain.load_state_dict({"table.weight": module.table.weight, "head.weight": module.table.weight})
     (wanted,) = expected(plain, calibration, {"table.weight": plain.table.weight}).values()
     assert stored.tensor.is_contiguous()
-    torch.testing.assert_close(found[stored.name].rows.double(), wanted[0], rtol=1e-4, atol=1e-9)
+    torch.testing.assert_close(found[stored.name].row_totals.double(), wanted[0], rtol=1e-4, atol=1e-9)
 
 
 def test_names_may_differ_by_wrappers():
@@ -202,7 +204,7 @@ def test_names_may_differ_by_wrappers():
     wrapped = measured(module, calibration, Weights.from_state_dict(state))
     assert wrapped.keys() == set(state)
     for name, sensitivity in plain.items():
-        assert torch.equal(wrapped[f"module._orig_mod.{name}"].rows, sensitivity.rows)
+        assert torch.equal(wrapped[f"module._orig_mod.{name}"].row_totals, sensitivity.row_totals)
 
     compiled = nn.Module()
     compiled._orig_mod = module
@@ -225,7 +227,7 @@ def test_pruned_parameters_count_where_they_are_not_0():
     found = measured(module, vectors(6))
     assert found.keys() == {"weight", "bias"}
     kept = module.weight_mask.bool()
-    assert torch.equal(found["weight"].curvature.diagonal() > 0, kept.any(0))
+    assert torch.equal(found["weight"].column_curvature.diagonal() > 0, kept.any(0))
 
 
 class PartlyUsed(nn.Module):
@@ -272,7 +274,7 @@ class BadBatch(Batches):
 
 
 @pytest.mark.parametrize(
-    ("how", "told"),
+    ("how", "message"),
     [
         ("raises", "calibration.loss failed on batch 2 with ValueError: too long"),
         ("vector", "calibration.loss failed on batch 2 with RuntimeError: grad can be implicitly created only"),
@@ -283,11 +285,11 @@ class BadBatch(Batches):
         ("iteration", "calibration fails to give batch 2, with OSError: disk gone"),
     ],
 )
-def test_a_batch_that_fails_leaves_the_module_as_it_was(how, told):
+def test_a_batch_that_fails_leaves_the_module_as_it_was(how, message):
     module = nn.Linear(6, 4)
     module.weight.requires_grad_(False)
     before = state_of(module)
-    with pytest.raises(SearchError, match=told):
+    with pytest.raises(SearchError, match=message):
         measured(module, BadBatch(how))
     expect_same(module, before)
     assert [p.requires_grad for p in module.parameters()] == [False, True]
@@ -305,8 +307,8 @@ def test_a_quadratic_loss_has_its_own_curvature():
     calibration = vectors(6, size=1, cls=Squares)
     (sensitivity,) = measured(module, calibration).values()
     gradients = torch.stack([module(x).item() * x[0] for x, _ in calibration])
-    assert sensitivity.curvature is None
-    torch.testing.assert_close(sensitivity.rows, gradients.square().sum(0), rtol=1e-5, atol=0)
+    assert sensitivity.column_curvature is None
+    torch.testing.assert_close(sensitivity.row_totals, gradients.square().sum(0), rtol=1e-5, atol=0)
 
 
 def test_a_search_with_a_module_in_training_mode():

@@ -1,13 +1,12 @@
-"""Error feedback: what rounding one column does to the loss is made up for in the columns that follow.
+"""Error feedback: the rounding error of a column is compensated in the columns after it.
 
-A weight matrix meets the loss through an average square, the curvature H ``[columns, columns]``: moving a row by δ
-costs δ H δᵀ. So an error made in one column is cheapest when later columns move with it. With U the upper Cholesky
-factor of H⁻¹, the error e of column c, over U[c, c], times U[c, c+1:] is taken off the columns after c, before they are
-rounded; what the error then still costs is (e / U[c, c])². Rows may make up for each other besides
-(:mod:`row_feedback`).
+The loss depends on a weight matrix through its curvature H ``[columns, columns]``: moving a row by δ costs δ H δᵀ. An
+error in one column costs least when later columns move with it. With U the upper Cholesky factor of H⁻¹ and e the error
+of column c, e / U[c, c] · U[c, c+1:] is subtracted from the columns after c before they are rounded. The error then
+costs (e / U[c, c])². Errors may be fed back between rows as well (:mod:`row_feedback`).
 
-Along a trellis every state's best path has made errors of its own. Each path carries them along for a block of columns;
-at its end the best path of each row is kept, and the rest of the matrix moves with its errors.
+Along a trellis the best path to each state has errors of its own. Each path carries its errors for a block of columns;
+at the end of the block the best path of each row is kept, and its errors move the rest of the matrix.
 
 Sources: Hassibi and Stork 1993, "Second order derivatives for network pruning: optimal brain surgeon"; Frantar et al.
 2023, "GPTQ"; Raheli et al. 1995, "Per-survivor processing: a general approach to MLSE in uncertain environments".
@@ -22,7 +21,7 @@ from torch import Tensor
 from lightning_compress.quantize.grid.trellis.rates import Rates
 from lightning_compress.quantize.grid.trellis.trellis import Trellis
 
-_ROWS = 64  # at a time: between these errors are spread one by one
+_ROWS = 64  # in a block; within a block errors are fed back row by row
 
 
 def feedback_factor(curvature: Tensor, damping: float) -> Tensor | None:
@@ -64,30 +63,33 @@ def feedback_points(
     Args:
         weights: ``[rows, columns]`` in units of the (row's) step.
         factor: see :func:`feedback_factor`.
-        trellis: the machine; None for the plain grid.
+        trellis: the trellis; None for the plain grid.
         rates: bits of the indices, to minimize cost + weight · bits; None for the cost alone.
-        spread: ``[rows, rows]``, see :func:`spread_in_steps`; None where rows
-            do not make up for each other.
+        spread: ``[rows, rows]``, see :func:`spread_in_steps`; None for no feedback between rows.
 
     Returns:
-        ``[rows, columns]`` int16. Where feedback would carry a weight beyond what int16 holds, it is held there.
+        ``[rows, columns]`` int16. Weights that feedback moves beyond the range of int16 are clamped to it.
     """
     # Imported here, since reading files needs no compiler.
-    from lightning_compress.quantize.grid.trellis.compiled_paths import follow_rows, machine_of, round_rows
+    from lightning_compress.quantize.grid.trellis.compiled_loops import (
+        round_with_feedback,
+        trellis_tables,
+        viterbi_with_feedback,
+    )
 
     rest = weights.float().numpy(force=True).copy(order="C")
     upper = np.ascontiguousarray(factor.numpy(), np.float32)
     points = np.empty_like(rest)
     costs, symbols, sums = (rates or Rates.none()).for_loops(*rest.shape)
-    machine = None if trellis is None else machine_of(trellis, symbols)
+    tables = None if trellis is None else trellis_tables(trellis, symbols)
     for start in range(0, len(rest), _ROWS):
         part, later = slice(start, start + _ROWS), slice(start + _ROWS, None)
         near = np.empty((0, 0), np.float32) if spread is None else np.ascontiguousarray(spread[part, part].numpy())
         shared = rest[part], upper, near, costs, symbols, sums[part], points[part]
-        if machine is None:
-            round_rows(*shared)
+        if tables is None:
+            round_with_feedback(*shared)
         else:
-            follow_rows(*shared, machine)
+            viterbi_with_feedback(*shared, tables)
         if spread is not None:
             rest[later] -= spread[part, later].numpy().T @ rest[part]
     return torch.from_numpy(points.astype(np.int16))

@@ -59,14 +59,12 @@ class Rates:
         return costs
 
 
-def nearest_whole(magnitudes: Floats, rates: Rates | None = None) -> Floats:
+def cheapest_whole(magnitudes: Floats, rates: Rates) -> Floats:
     """For magnitudes ``[columns, rows]`` the best whole number, by error² + weight · bits on a plain grid.
 
-    With ``rates`` the nearest number and the next towards 0 are compared.
+    Compared are the nearest number and the next towards 0.
     """
     near: Floats = np.rint(magnitudes)
-    if rates is None:
-        return near
     below, starts = np.maximum(near - 1, 0), rates.starts(np.uint8(0))
     near_cost, below_cost = (np.square(magnitudes - sizes) + rates.costs(sizes, starts) for sizes in (near, below))
     return np.where(below_cost < near_cost, below, near)

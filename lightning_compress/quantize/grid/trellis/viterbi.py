@@ -21,7 +21,7 @@ def trellis_points(
 
     Args:
         weights: ``[rows, columns]``, at least one column, in units of the (row's) step, none beyond ±32760.
-        trellis: the machine.
+        trellis: the trellis.
         rates: bits of the indices, to minimize squared error + weight · bits; None minimizes the squared error alone.
         zeros: ``[rows, columns]`` bool, weights whose point is to be 0, and that are 0; None where there are none.
 
@@ -29,11 +29,11 @@ def trellis_points(
         ``[rows, columns]`` int16.
     """
     # Imported here, since reading files needs no compiler.
-    from lightning_compress.quantize.grid.trellis.compiled_paths import machine_of, walk_rows
+    from lightning_compress.quantize.grid.trellis.compiled_loops import trellis_tables, viterbi
 
     rows = np.ascontiguousarray(weights.numpy(force=True), np.float32)
     even = np.empty((0, 0), np.bool_) if zeros is None else np.ascontiguousarray(zeros.numpy(force=True))
     points = np.empty_like(rows)
     costs, symbols, sums = (rates or Rates.none()).for_loops(*rows.shape)
-    walk_rows(rows, even, costs, symbols, sums, points, machine_of(trellis, symbols))
+    viterbi(rows, even, costs, symbols, sums, points, trellis_tables(trellis, symbols))
     return torch.from_numpy(points.astype(np.int16))

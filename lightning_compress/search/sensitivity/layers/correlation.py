@@ -1,5 +1,6 @@
-"""Whether two quantities rise together: Spearman's rank correlation (C. Spearman 1904, "The proof and measurement of
-association between two things").
+"""Spearman's rank correlation.
+
+Source: C. Spearman 1904, "The proof and measurement of association between two things".
 """
 
 from __future__ import annotations
@@ -11,14 +12,14 @@ from numpy.typing import ArrayLike, NDArray
 
 
 def rank_correlation(first: ArrayLike, second: ArrayLike) -> float:
-    """Pearson's correlation of the ranks, equal values sharing the mean of theirs; −1 to 1.
+    """Pearson's correlation of the ranks, −1 to 1; equal values share their mean rank.
 
     Args:
         first: numbers of any shape; infinities rank at the ends, and pairs with a NaN are left out.
-        second: as many.
+        second: equally many numbers.
 
     Returns:
-        NaN where fewer than two pairs are left, or one side does not vary.
+        NaN if fewer than two pairs remain, or one side is constant.
     """
     pairs = np.stack([np.asarray(first, np.float64).ravel(), np.asarray(second, np.float64).ravel()])
     pairs = pairs[:, ~np.isnan(pairs).any(0)]
@@ -31,7 +32,7 @@ def rank_correlation(first: ArrayLike, second: ArrayLike) -> float:
 
 
 def _ranks(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Ranks from 1; equal values have the mean of theirs."""
+    """Ranks from 1; equal values share their mean rank."""
     _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
     last = np.cumsum(counts)
     mean: NDArray[np.float64] = (last - (counts - 1) / 2)[inverse]

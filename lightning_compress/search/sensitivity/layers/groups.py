@@ -1,4 +1,4 @@
-"""The parts of a model that are compressed one at a time."""
+"""Groups of weights that are compressed one at a time."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from typing import Any, Literal
 from lightning_compress.errors import SearchError
 from lightning_compress.pipeline.fitting import is_lossy
 from lightning_compress.plan.methods import did_you_mean
-from lightning_compress.search.model_parts import EXACT
+from lightning_compress.search.model_parts import NORM_STATISTICS
 from lightning_compress.weights import Weight, Weights, matches, matches_any
 
 GroupBy = Literal["class", "tensor"] | Callable[[Weight], str | None] | Mapping[str, str | Sequence[str]]
 
 
 def check_groups(groups: Any) -> None:
-    """Refuse what no groups can be made by.
+    """Check the argument ``groups`` of :func:`grouped`.
 
     Raises:
-        SearchError: it is none of what :func:`grouped` takes.
+        SearchError: its type is not one that :func:`grouped` accepts.
     """
     is_mapping = isinstance(groups, Mapping) and bool(groups) and all(map(_are_patterns, groups.values()))
     if groups not in ("class", "tensor") and not callable(groups) and not is_mapping:
@@ -29,27 +29,26 @@ def check_groups(groups: Any) -> None:
 
 
 def grouped(weights: Weights, groups: GroupBy) -> dict[str, tuple[Weight, ...]]:
-    """The floating-point tensors of each group; running statistics of norms, which are no weights, belong to none.
+    """The floating-point tensors of each group; running statistics of norms belong to none.
 
     Args:
         weights: the stored tensors.
-        groups: ``"class"``; ``"tensor"``; group → pattern or patterns of tensor names, those of tied tensors included;
-            or a function that names the group of a weight, None for none.
+        groups: ``"class"``; ``"tensor"``; name of a group → pattern or patterns of tensor names, tied names included;
+            or a function from a weight to the name of its group, or None.
 
     Returns:
-        name of the group → its tensors, in the order of the weights. What belongs to no group is left out, and by
-        patterns a tensor may belong to several.
+        Name of the group → its tensors, in the order of the weights. With patterns, a tensor may be in several groups.
 
     Raises:
-        SearchError: a pattern matches nothing, a function gives no name, or no group has a tensor.
+        SearchError: a pattern matches nothing, the function returns no name, or no group has a tensor.
     """
-    lossy = [w for w in weights if is_lossy(w) and w.tensor.numel() and not matches_any(EXACT, w.name)]
+    lossy = [w for w in weights if is_lossy(w) and w.tensor.numel() and not matches_any(NORM_STATISTICS, w.name)]
     if isinstance(groups, Mapping):
         found = {name: _matching(name, patterns, lossy, weights) for name, patterns in groups.items()}
     else:
         found = {}
         for weight in lossy:
-            name = _name(groups, weight)
+            name = _group_name(groups, weight)
             if name is not None:
                 found[name] = (*found.get(name, ()), weight)
     if not found:
@@ -60,7 +59,7 @@ def grouped(weights: Weights, groups: GroupBy) -> dict[str, tuple[Weight, ...]]:
     return found
 
 
-def _name(groups: str | Callable[[Weight], str | None], weight: Weight) -> str | None:
+def _group_name(groups: str | Callable[[Weight], str | None], weight: Weight) -> str | None:
     if not callable(groups):
         return weight.class_name if groups == "class" else weight.name
     name = groups(weight)

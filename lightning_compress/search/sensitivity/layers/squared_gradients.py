@@ -1,8 +1,9 @@
-"""How the loss feels each single weight: the squared gradient, the diagonal of the Fisher information.
+"""The squared gradient of each weight: the diagonal of the empirical Fisher information.
 
-Near a minimum the loss grows by half of Σ F δ² when the weights move by δ (LeCun et al. 1990, "Optimal brain damage").
-:mod:`fisher` sums the same squares over rows, for quantizers; here each weight keeps its
-own, for comparing parts of a model.
+Near a minimum, a change δ of the weights increases the loss by Σ F δ² / 2. :mod:`fisher` sums the squares over rows for
+quantization; here each weight has its own, to compare groups of weights.
+
+Source: LeCun et al. 1990, "Optimal brain damage".
 """
 
 from __future__ import annotations
@@ -19,25 +20,25 @@ from lightning_compress.weights import Weights
 def squared_gradients(weights: Weights, module: nn.Module, calibration: Calibration, batches: int) -> dict[str, Tensor]:
     """Mean over batches of the squared gradient of each batch's loss, at the module's present weights.
 
-    The module is in evaluation mode when this is called. Which parameters want gradients is changed, and is the
-    caller's to put back. Memory: once that of the weights.
+    The caller puts the module in evaluation mode, and restores ``requires_grad`` of its parameters afterwards. Needs as
+    much memory as the weights.
 
     Args:
-        weights: the stored tensors; what is tied counts with the tensor it is a view of.
-        module: which holds them.
+        weights: the stored tensors; gradients of tied tensors are added to the tensor they are views of.
+        module: the module that holds them.
         calibration: batches and their loss.
-        batches: of these, how many are taken at most, the first ones.
+        batches: the largest number of batches to use, from the start.
 
     Returns:
-        Name of a stored floating-point tensor → ``F``, of its shape, in main memory; tensors that the loss does not
-        reach are left out.
+        Name of a stored floating-point tensor → ``F``, of the same shape, in main memory; tensors on which the loss
+        does not depend are left out.
 
     Raises:
         SearchError: a batch fails, or its loss or a gradient is not finite.
     """
-    found: dict[str, Tensor] = {}
-    taken = list(islice(batches_of(calibration), batches))
-    for _, name, gradient in stored_gradients(weights, module, taken, calibration.loss):
+    fisher: dict[str, Tensor] = {}
+    used = list(islice(batches_of(calibration), batches))
+    for _, name, gradient in stored_gradients(weights, module, used, calibration.loss):
         squares = gradient.square()
-        found[name] = found[name].add_(squares) if name in found else squares
-    return {name: squares.div_(len(taken)) for name, squares in found.items()}
+        fisher[name] = fisher[name].add_(squares) if name in fisher else squares
+    return {name: squares.div_(len(used)) for name, squares in fisher.items()}

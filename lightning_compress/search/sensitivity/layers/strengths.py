@@ -9,15 +9,15 @@ from typing import Any
 from lightning_compress.errors import PlanError, SearchError
 from lightning_compress.plan import Method, Plan, Rule
 from lightning_compress.prune import Prune
-from lightning_compress.quantize import Half, Interval, Raw
+from lightning_compress.quantize import Interval
 
 
 @dataclass(frozen=True)
 class Strength:
-    """Methods that all weights of a part are treated with.
+    """The methods that treat all weights of a part.
 
     Attributes:
-        label: what it is called in tables and charts.
+        label: its name in tables and charts.
         methods: as a :class:`~lightning_compress.Rule` takes them.
 
     Raises:
@@ -31,36 +31,36 @@ class Strength:
         Rule("*", *self.methods)
 
     @classmethod
-    def of(cls, wish: Any) -> Strength:
+    def of(cls, value: Any) -> Strength:
         """The strength of a share that is pruned (0 to 1), a method, several methods, or of itself.
 
         Raises:
             SearchError: it is none of these.
             PlanError: a share out of range, or methods that make no rule.
         """
-        if isinstance(wish, Strength):
-            return wish
-        if isinstance(wish, float):
-            return cls.of(Prune(wish, "class-blind"))
-        if isinstance(wish, Sequence) and not isinstance(wish, str):
-            methods = tuple(wish)
-        elif hasattr(type(wish), "id"):
-            methods = (wish,)
+        if isinstance(value, Strength):
+            return value
+        if isinstance(value, float):
+            return cls.of(Prune(value, "class-blind"))
+        if isinstance(value, Sequence) and not isinstance(value, str):
+            methods = tuple(value)
+        elif hasattr(type(value), "id"):
+            methods = (value,)
         else:
             raise SearchError(
-                f"a strength is {wish!r}, expected the share that is pruned, such as 0.2, or a method, such as "
+                f"a strength is {value!r}, expected the share that is pruned, such as 0.2, or a method, such as "
                 "Interval(4)"
             )
         Rule("*", *methods)
-        return cls(" + ".join(_label(m) for m in methods if not isinstance(m, Raw)) or Raw.id, methods)
+        return cls(" + ".join(method.label for method in methods if method.lossy) or methods[-1].label, methods)
 
     @property
     def ratio(self) -> float | None:
-        """The share that is pruned, where that is all that is done."""
-        first, *others = self.methods
-        if not isinstance(first, Prune) or not first.is_fraction or any(not isinstance(m, Raw) for m in others):
+        """The share that is pruned, where pruning is the only lossy method; None otherwise."""
+        prune = Rule("*", *self.methods).prune
+        if prune is None or any(method.lossy for method in self.methods[1:]):
             return None
-        return first.amount
+        return prune.share
 
     @property
     def plan(self) -> Plan:
@@ -83,20 +83,20 @@ class Strength:
         return cls(config["label"], Rule.from_config({"tensors": "*", "methods": config.get("methods", [])}).methods)
 
 
-Wish = float | Method | Sequence[Method] | Strength
-STRENGTHS: tuple[Wish, ...] = (0.2, 0.4, 0.6, 0.8, Interval(4), Interval(2))
+StrengthLike = float | Method | Sequence[Method] | Strength
+STRENGTHS: tuple[StrengthLike, ...] = (0.2, 0.4, 0.6, 0.8, Interval(4), Interval(2))
 
 
-def strengths_of(wishes: Iterable[Any]) -> tuple[Strength, ...]:
-    """The strengths, each by a label of its own.
+def strengths_of(values: Iterable[Any]) -> tuple[Strength, ...]:
+    """The strengths of these values, each with a label of its own.
 
     Raises:
-        SearchError: there is none, one is none, or two go by the same label.
+        SearchError: there are none, one of the values is no strength, or two have the same label.
         PlanError: as for :meth:`Strength.of`.
     """
-    if isinstance(wishes, (str, float, Strength)) or not isinstance(wishes, Iterable):
-        raise SearchError(f"strengths is {wishes!r}, expected a list such as [0.2, 0.4, Interval(4)]")
-    strengths = tuple(map(Strength.of, wishes))
+    if isinstance(values, (str, float, Strength)) or not isinstance(values, Iterable):
+        raise SearchError(f"strengths is {values!r}, expected a list such as [0.2, 0.4, Interval(4)]")
+    strengths = tuple(map(Strength.of, values))
     if not strengths:
         raise SearchError("strengths is empty, expected a list such as [0.2, 0.4, Interval(4)]")
     labels = [strength.label for strength in strengths]
@@ -107,14 +107,3 @@ def strengths_of(wishes: Iterable[Any]) -> tuple[Strength, ...]:
                 "Strength('wide', (Interval(4, 1.0),))"
             )
     return strengths
-
-
-def _label(method: Method) -> str:
-    if isinstance(method, Prune) and method.is_fraction:
-        return f"prune {100 * method.amount:g} %"
-    if isinstance(method, Interval):
-        return f"{method.bits} bit{'s' if method.bits > 1 else ''}"
-    if isinstance(method, Half):
-        return "half precision"
-    size = getattr(method, "step", None) or getattr(method, "amount", None)
-    return method.id if size is None else f"{method.id} {size:g}"

@@ -40,5 +40,5 @@ def test_known_values(x, y, expected):
 
 
 @pytest.mark.parametrize(("x", "y"), [([], []), ([1], [1]), ([1, 1, 1], [1, 2, 3]), ([1, math.nan], [1, 2])])
-def test_what_does_not_vary_has_none(x, y):
+def test_constant_or_too_few_values_have_none(x, y):
     assert math.isnan(rank_correlation(x, y))

@@ -1,4 +1,4 @@
-"""Each part alone: what is compressed, what is measured, how often, and that nothing of it is left."""
+"""The sweep: what is compressed, what is measured, how often, and that the module is restored."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ import numpy as np
 import pytest
 import torch
 from small_calibration import Batches, Squares, ids, vectors
-from small_search import Agreement, Net, expect_same, state_of
+from small_network import Net, expect_same, state_of
+from small_search import Agreement
 from torch import nn
 
 from lightning_compress import Interval, Plan, Prune, Raw, Rule, compress
 from lightning_compress.errors import SearchError, WeightsError
 from lightning_compress.search import layer_sensitivities
-from lightning_compress.search.sensitivity.layers import point, sweep
+from lightning_compress.search.sensitivity.layers import compressed_group, sweep
 from lightning_compress.weights import Weights
 
 GROUPS = {"embedding": "embedding.*", "norm": "norm.*", "head": "head.*"}
@@ -47,12 +48,15 @@ def test_scores_bytes_and_errors_are_those_of_a_file_that_compresses_the_group_a
     assert result.raw_bytes == (4 * 24 * 49, 4 * 64 * 48)
 
 
-def test_each_point_is_compressed_and_measured_once_and_no_other_group_with_it(monkeypatch):
+def test_each_group_is_compressed_and_measured_alone_and_once_per_strength(monkeypatch):
     treated = []
-    original = point.payloads_of
-    monkeypatch.setattr(
-        point, "payloads_of", lambda part, *others: treated.append([w.name for w in part]) or original(part, *others)
-    )
+    original = compressed_group.payloads_of
+
+    def recorded(group, *others):
+        treated.append([weight.name for weight in group])
+        return original(group, *others)
+
+    monkeypatch.setattr(compressed_group, "payloads_of", recorded)
     net = Net()
     nn.init.normal_(net.norm.bias)
     agreement = Agreement(net)
@@ -111,7 +115,7 @@ def test_estimates_are_compared_with_what_is_measured():
     assert np.isfinite(result.scores).all()
 
 
-def test_gradients_that_cannot_be_had_are_left_out_with_a_word(caplog):
+def test_gradients_that_fail_are_left_out_with_a_warning(caplog):
     class Broken(Batches):
         def loss(self, module, batch):
             raise ValueError("too long")
@@ -122,7 +126,7 @@ def test_gradients_that_cannot_be_had_are_left_out_with_a_word(caplog):
     assert "the Fisher-weighted error is left out: calibration.loss failed on the first batch" in caplog.text
 
 
-def test_a_point_that_fails_is_left_out_with_a_word(caplog):
+def test_a_measurement_that_fails_is_left_out_with_a_warning(caplog):
     class FailsOnce(Agreement):
         def __call__(self, module):
             score = super().__call__(module)
@@ -138,9 +142,9 @@ def test_a_point_that_fails_is_left_out_with_a_word(caplog):
     assert np.isnan(result.scores[0, 1])
     assert np.isnan(result.scores[0, 2])
     assert np.isfinite(result.bytes).all()
-    told = [r.getMessage() for r in caplog.records if r.levelno == logging.WARNING]
-    assert len(told) == 2
-    assert "evaluate failed on embedding with 3 bits with RuntimeError: out of memory" in told[0]
+    warnings = [r.getMessage() for r in caplog.records if r.levelno == logging.WARNING]
+    assert len(warnings) == 2
+    assert "evaluate failed on embedding with 3 bits with RuntimeError: out of memory" in warnings[0]
     assert json.loads(result.to_json())["scores"][0][1:] == [None, None]
     expect_same(net, before)
 
@@ -155,7 +159,7 @@ class FailsLater(Agreement):
 BAD = {
     "exact weights": (lambda net: lambda _: math.nan, {}, SearchError, "evaluate gave NaN for the exact weights"),
     "infinite": (lambda net: lambda _: math.inf, {}, SearchError, "gave inf for the exact weights, expected a finite"),
-    "every point": (FailsLater, {}, SearchError, r"evaluate failed on .* with KeyError"),
+    "every measurement": (FailsLater, {}, SearchError, r"evaluate failed on .* with KeyError"),
     "no function": (lambda net: 3, {}, SearchError, "evaluate is 3, expected a function"),
     "groups": (Agreement, {"groups": "layers"}, SearchError, "groups is 'layers'"),
     "pattern": (Agreement, {"groups": {"a": "b*"}}, SearchError, r"pattern 'b\*' matches none"),
@@ -165,12 +169,12 @@ BAD = {
 }
 
 
-@pytest.mark.parametrize(("make", "options", "kind", "told"), BAD.values(), ids=BAD)
-def test_bad_input_is_told_and_leaves_the_module_as_it_was(make, options, kind, told):
+@pytest.mark.parametrize(("make", "options", "kind", "message"), BAD.values(), ids=BAD)
+def test_bad_input_is_an_error_and_the_module_is_restored(make, options, kind, message):
     net = Net()
     evaluate = make(net)
     before = state_of(net)
-    with pytest.raises(kind, match=told):
+    with pytest.raises(kind, match=message):
         layer_sensitivities(net, evaluate, **{"strengths": STRENGTHS, "groups": GROUPS, **options})
     expect_same(net, before)
 
@@ -203,15 +207,15 @@ def test_the_same_measurement_gives_the_same_file():
     assert texts[0] == texts[1]
 
 
-def test_progress_is_told_from_point_to_point(monkeypatch):
-    told = []
+def test_progress_is_updated_for_every_measurement(monkeypatch):
+    calls = []
 
     class Telling:
         def __init__(self, *arguments):
-            told.append(arguments)
+            calls.append(arguments)
 
         def __enter__(self):
-            return lambda done, text: told.append((done, text))
+            return lambda done, text: calls.append((done, text))
 
         def __exit__(self, *_):
             pass
@@ -219,5 +223,5 @@ def test_progress_is_told_from_point_to_point(monkeypatch):
     monkeypatch.setattr(sweep, "progress_bar", Telling)
     net = Net()
     layer_sensitivities(net, Agreement(net), [0.5], groups=GROUPS, progress=False)
-    assert told[0] == (False, 4, "measuring")
-    assert told[1:] == [(1, "embedding, prune 50 %"), (2, "norm, prune 50 %"), (3, "head, prune 50 %")]
+    assert calls[0] == (False, 4, "measuring")
+    assert calls[1:] == [(1, "embedding, prune 50 %"), (2, "norm, prune 50 %"), (3, "head, prune 50 %")]

@@ -1,0 +1,186 @@
+"""Adaptive models of groups of words: a generalized Gaussian prior, to which the counts of earlier blocks are added.
+
+J. Rissanen 1984, "Universal coding, information, prediction, and estimation": adaptive codes are as short as codes that
+first transmit what they learned. S. G. Mallat 1989, "A theory for multiresolution signal decomposition": generalized
+Gaussians as models of coefficients.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import cached_property, lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lightning_compress.coding.coder import Words
+from lightning_compress.coding.generalized_gaussian import SCALES, SHAPES, powers, prior, slopes
+
+CHUNK = 1 << 20
+_FIRST_BLOCK = 64
+_COUNT = 32  # weight of an observed word; pooling adds as much to the symbol of the opposite sign
+_TRIED_HEIGHTS = (8, 12, 14, 16, 20, 30)
+_TRIED_SHAPES = 2
+_COARSE = 8
+_BATCH = 1 << 15  # weights that are computed together
+_CACHED_PARTITIONS = 1 << 8  # 16 KiB each for 256 symbols
+Counts = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Alphabet:
+    """The magnitude and sign of each symbol.
+
+    Attributes:
+        symbols: number of symbols, from 2.
+        center: the symbol of magnitude 0; magnitudes grow on both sides of it. None: the signs of symbols alternate,
+            0, −1, 1, −2, 2, …
+    """
+
+    symbols: int
+    center: int | None
+
+    @cached_property
+    def magnitudes(self) -> Counts:
+        """``[symbols]``: distance from the symbol of magnitude 0."""
+        numbers = np.arange(self.symbols)
+        return (numbers + 1) // 2 if self.center is None else np.abs(numbers - self.center)
+
+    @cached_property
+    def mirrors(self) -> Counts:
+        """``[symbols]``: the symbol of the opposite sign; the symbol itself where there is none."""
+        numbers = np.arange(self.symbols)
+        other = numbers + 2 * (numbers % 2) - 1 if self.center is None else 2 * self.center - numbers
+        other[0] = 0 if self.center is None else other[0]
+        return np.where((other >= 0) & (other < self.symbols), other, numbers)
+
+
+@dataclass(frozen=True)
+class AdaptiveModel:
+    """What the models of all groups have in common: the prior's shape, and how counts update it.
+
+    Attributes:
+        alphabet: the magnitudes and signs of symbols.
+        shape: exponent of the generalized Gaussian, in quarters.
+        height: weight of the prior against the counts: 2^height for magnitude 0, against 64 for each word.
+        pooled: whether a word is counted for both of its signs.
+    """
+
+    alphabet: Alphabet
+    shape: int
+    height: int
+    pooled: bool
+
+    def learned(self, counts: Counts) -> Counts:
+        """``[…, symbols]``: what the words counted so far add to the weights."""
+        return _COUNT * (counts + (counts[..., self.alphabet.mirrors] if self.pooled else counts))
+
+    def starts(self, scales: Counts) -> Counts:
+        """``[groups, symbols]``: the prior weights of groups of these scale numbers ``[groups]``."""
+        return prior(self.alphabet.magnitudes, self.shape, scales, self.height)
+
+
+@dataclass(frozen=True, eq=False)
+class Blocks:
+    """Counts of the words of all groups, block by block.
+
+    Attributes:
+        seen: ``[blocks, symbols]``: count of each word in the block.
+        before: ``[blocks, symbols]``: count in earlier blocks of the same group.
+        group: ``[blocks]``: number of the group.
+    """
+
+    seen: Counts
+    before: Counts
+    group: Counts
+
+    @classmethod
+    def of(cls, groups: list[Words], symbols: int) -> Blocks:
+        """Count the words of groups."""
+        seen = [np.stack([_counts(block, symbols) for block in split(group)]) for group in groups]
+        before = [np.cumsum(counts, axis=0) - counts for counts in seen]
+        numbers = np.repeat(np.arange(len(groups)), [len(counts) for counts in seen])
+        return cls(np.concatenate(seen), np.concatenate(before), numbers)
+
+    def weights(self, model: AdaptiveModel, scales: Counts) -> Counts:
+        """``[blocks, symbols]``: the weights that each block is coded with."""
+        return model.starts(scales)[self.group] + model.learned(self.before)
+
+
+def split(words: Words) -> Iterator[Words]:
+    """The blocks of a group: 64 words, then each time as many as all earlier blocks together."""
+    start = 0
+    while start < len(words):
+        end = max(2 * start, _FIRST_BLOCK)
+        yield words[start:end]
+        start = end
+
+
+def fit(blocks: Blocks) -> tuple[AdaptiveModel, Counts]:
+    """The model with the fewest estimated bits among those tried, and the scale number of each group."""
+    groups = np.stack([blocks.seen[blocks.group == group].sum(axis=0) for group in range(blocks.group[-1] + 1)])
+    total = groups.sum(axis=0)
+    median = int(np.searchsorted(np.cumsum(total), total.sum() / 2))
+    priors: list[tuple[float, Alphabet, int]] = []
+    for center in (None, *sorted({0, median})):
+        alphabet = Alphabet(len(total), center)
+        static = _static(alphabet, tuple(SHAPES), groups, _COARSE)[0]
+        priors += [(bits, alphabet, shape) for bits, shape in zip(static, SHAPES, strict=True)]
+    found: list[tuple[float, AdaptiveModel, Counts]] = []
+    for _, alphabet, shape in sorted(priors, key=lambda prior: prior[0])[:_TRIED_SHAPES]:
+        scales = _static(alphabet, (shape,), groups, 1)[1][0]
+        pooled = AdaptiveModel(alphabet, shape, 0, True)
+        best = min(_estimated(pooled, _TRIED_HEIGHTS, scales, blocks), key=lambda estimate: estimate[0])
+        unpooled = _estimated(replace(best[1], pooled=False), (best[1].height,), scales, blocks)
+        found += [(bits, model, scales) for bits, model in (best, *unpooled)]
+    _, model, scales = min(found, key=lambda candidate: candidate[0])
+    return model, scales
+
+
+def _counts(words: Words, symbols: int) -> Counts:
+    counts = np.zeros(symbols, np.int64)
+    for start in range(0, len(words), CHUNK):
+        counts += np.bincount(words[start : start + CHUNK].astype(np.int64), minlength=symbols)
+    return counts
+
+
+def _estimated(
+    model: AdaptiveModel, heights: tuple[int, ...], scales: Counts, blocks: Blocks
+) -> list[tuple[float, AdaptiveModel]]:
+    """Bits of the words under the model with each of these heights, and that model."""
+    learned, step = model.learned(blocks.before), max(1, _BATCH // blocks.seen.size)
+    bits: list[float] = []
+    for start in range(0, len(heights), step):
+        some = np.array(heights[start : start + step])
+        starts = prior(model.alphabet.magnitudes, model.shape, scales, some)
+        weights = np.take(starts, blocks.group, axis=1) + learned  # C order, as it decides how sums are rounded
+        rates = np.log2(weights.sum(axis=-1, keepdims=True)) - np.log2(weights)
+        bits += [float(costs.sum()) for costs in blocks.seen * rates]
+    return [(cost, replace(model, height=height)) for cost, height in zip(bits, heights, strict=True)]
+
+
+def _static(alphabet: Alphabet, shapes: tuple[int, ...], groups: Counts, stride: int) -> tuple[list[float], Counts]:
+    """Bits of groups, ``[groups, symbols]`` counts, under priors that do not adapt, and the best scale of each group.
+
+    Only every ``stride``-th scale is tried.
+
+    Returns:
+        The bits for each shape, and the scales ``[shapes, groups]``.
+    """
+    scales = np.arange(0, SCALES, stride)
+    raised, rates = _partition(alphabet, shapes, stride)
+    moments = np.stack([groups @ row for row in raised])
+    bits = groups.sum(axis=1, keepdims=True) * rates[:, None] + moments[..., None] * slopes(scales)
+    return [float(costs.sum()) for costs in bits.min(axis=-1)], scales[bits.argmin(axis=-1)]
+
+
+@lru_cache(_CACHED_PARTITIONS)
+def _partition(
+    alphabet: Alphabet, shapes: tuple[int, ...], stride: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """``[shapes, symbols]``: magnitudes raised to each shape; ``[shapes, scales]``: log2 of the partition functions."""
+    steps, symbols = slopes(np.arange(0, SCALES, stride)), np.bincount(alphabet.magnitudes)
+    raised = [powers(np.arange(len(symbols)), shape) for shape in shapes]
+    rates = [np.log2(np.exp2(-steps[:, None] * row) @ symbols) for row in raised]
+    return np.stack([row[alphabet.magnitudes] for row in raised]), np.stack(rates)

@@ -1,0 +1,49 @@
+"""From the indices of weights to a payload: pruned weights have the index ZERO, outliers are stored apart."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from lightning_compress.quantize.interval.payload import Codebook, IndexedPayload
+from lightning_compress.quantize.quantizer import Storage
+from lightning_compress.weights import chunks, true_positions
+
+_NO_VALUES = Codebook(0.0, 0.0, 0)
+
+
+def payload_from_indices(
+    tensor: Tensor, codebook: Codebook, indices: Callable[[Tensor], Tensor], storage: Storage, pruned: Tensor | None
+) -> IndexedPayload:
+    """The payload of one tensor, by the nesting of the reference paper (section 3.4).
+
+    Args:
+        tensor: floating-point weights of any shape.
+        codebook: what the indices stand for.
+        indices: function of some of the weights, ``[m]`` → ``[m]`` int32 indices into the codebook, or OUTLIER.
+        storage: for the outliers.
+        pruned: ``[n]``, bool; None where no weight is pruned.
+    """
+    result = torch.empty(tensor.numel(), dtype=codebook.index_dtype)
+    outliers = [tensor.new_empty(0)]
+    start = 0
+    for chunk in chunks(tensor):
+        end = start + len(chunk)
+        part = indices(chunk)
+        if pruned is not None:
+            part[true_positions(pruned[start:end])] = codebook.zero
+        outliers.append(chunk[true_positions(part == codebook.outlier)])
+        result[start:end] = part
+        start = end
+    return IndexedPayload(result, codebook, storage.store(torch.cat(outliers)), tuple(tensor.shape), tensor.dtype)
+
+
+def store_pruned(tensor: Tensor, storage: Storage, pruned: Tensor) -> IndexedPayload:
+    """The payload of a tensor that is pruned and not quantized: every weight that is not pruned is an outlier."""
+    return payload_from_indices(tensor, _NO_VALUES, _all_outliers, storage, pruned)
+
+
+def _all_outliers(weights: Tensor) -> Tensor:
+    return torch.full(weights.shape, _NO_VALUES.outlier, dtype=torch.int32)

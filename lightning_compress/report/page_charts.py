@@ -1,0 +1,80 @@
+"""The charts of a page, as inline SVG."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from itertools import count
+from typing import TYPE_CHECKING
+
+from lightning_compress.charts import bytes_by_class, frontier, heat_map, lines, ranked_bars, weight_histograms
+from lightning_compress.report.file_statistics import FileStatistics
+from lightning_compress.report.scores import Scores
+from lightning_compress.report.sensitivity import SensitivityRecord
+from lightning_compress.report.svg import inline_svg
+from lightning_compress.report.training import TrainingCurves
+
+if TYPE_CHECKING:
+    from markupsafe import Markup
+    from matplotlib.figure import Figure
+
+
+@dataclass(frozen=True)
+class PageCharts:
+    """Draws the charts of one page."""
+
+    _indices: Iterable[int] = field(default_factory=count)
+
+    def bytes_by_class(self, file: FileStatistics) -> Markup:
+        """Bytes of a file by class."""
+        return self._inline(bytes_by_class(file.report.by_class()), "Bytes of each class of weights")
+
+    def histograms(self, file: FileStatistics) -> Markup:
+        """Histograms of the weights after compression, and before it if the exact weights are available."""
+        return self._inline(weight_histograms(file.before, file.after), "Histograms of the weights of each class")
+
+    def frontier(self, file: FileStatistics) -> Markup | None:
+        """Score against bytes of the files that the search measured; None without a search."""
+        scores = Scores.of(file.manifest.metrics)
+        if not scores.frontier.points:
+            return None
+        points: list[tuple[str, float, float]] = [("", nbytes, score) for _, nbytes, score in scores.frontier.points]
+        if not math.isnan(scores.after):
+            points.append(("this file", file.report.file_bytes, scores.after))
+        baseline = None if math.isnan(scores.before) else scores.before
+        return self._inline(frontier(points, baseline), "Score against bytes of the files that the search measured")
+
+    def curves(self, training: TrainingCurves) -> list[Markup]:
+        """One chart for each panel of a training."""
+        return [
+            self._inline(
+                lines(panel.curves, "step", "", panel.title, intervals=panel.intervals), f"{panel.title} against step"
+            )
+            for panel in training.panels
+        ]
+
+    def heat_map(self, record: SensitivityRecord) -> Markup:
+        """Drop with each class compressed alone, at each strength."""
+        title = f"Loss of {record.measure}, one class compressed"
+        unit = f"{record.measure} lost" if record.higher_is_better else f"{record.measure} gained"
+        return self._inline(heat_map(record.classes, record.strengths, record.losses, title, unit), title)
+
+    def ranking(self, record: SensitivityRecord) -> Markup:
+        """The classes, ranked by mean drop."""
+        ranking = record.ranking()
+        title = "Most sensitive classes"
+        return self._inline(
+            ranked_bars(list(ranking), list(ranking.values()), None, title, "mean loss over strengths"), title
+        )
+
+    def largest_ratio(self, record: SensitivityRecord) -> Markup | None:
+        """Largest pruning ratio of each class; None if pruning was not measured."""
+        if not record.largest_ratio:
+            return None
+        title = f"Largest pruning ratio that keeps {record.measure}"
+        names, values = list(record.largest_ratio), [100 * ratio for ratio in record.largest_ratio.values()]
+        return self._inline(ranked_bars(names, values, None, title, "% of the weights"), title)
+
+    def _inline(self, figure: Figure, label: str) -> Markup:
+        return inline_svg(figure, f"c{next(iter(self._indices))}", label)

@@ -1,0 +1,97 @@
+"""Checks of the arguments of a search, before anything is evaluated."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Mapping
+from numbers import Real
+from typing import Any
+
+from lightning_compress.errors import SearchError
+from lightning_compress.weights import Weights
+
+
+def check_max_drop(max_drop: Any) -> None:
+    """Refuse what is no number from 0; an infinite drop allows any loss.
+
+    Raises:
+        SearchError: another value.
+    """
+    if not _is_number(max_drop) or not max_drop >= 0:
+        raise SearchError(
+            f"max_drop is {max_drop!r}, expected a number from 0: give the largest loss of score that you allow, in "
+            "the unit of the score, such as max_drop=0.3"
+        )
+
+
+def check_max_bytes(max_bytes: Any) -> int:
+    """Refuse what is no positive whole number.
+
+    Returns:
+        The number as an ``int``; ``1e6`` is a whole number too.
+
+    Raises:
+        SearchError: another value.
+    """
+    if not _is_number(max_bytes) or not 1 <= max_bytes < math.inf or max_bytes != int(max_bytes):
+        raise SearchError(
+            f"max_bytes is {max_bytes!r}, expected a whole number of bytes from 1: give the size of the file, such as "
+            "max_bytes=2_000_000"
+        )
+    return int(max_bytes)
+
+
+def check_min_score(min_score: Any) -> None:
+    """Refuse what is no finite number.
+
+    Raises:
+        SearchError: another value.
+    """
+    if not _is_number(min_score) or not math.isfinite(min_score):
+        raise SearchError(
+            f"min_score is {min_score!r}, expected a finite number: give the lowest score that the file may have, or "
+            "leave it out"
+        )
+
+
+def check_search(max_drop: Any, min_score: Any, families: Any, weights: Any, exclude: Any, classes: Any) -> None:
+    """Refuse wrong arguments of :func:`smallest`; module, calibration and effort are checked elsewhere.
+
+    Raises:
+        SearchError: the first wrong one.
+    """
+    check_max_drop(max_drop)
+    _check_patterns(exclude, classes)
+    if min_score is not None:
+        check_min_score(min_score)
+    if families is not None and not callable(families):
+        raise SearchError(f"families is {families!r}, expected a function: weights → a list of families")
+    if weights is not None and not isinstance(weights, Weights):
+        raise SearchError(
+            f"weights is a {type(weights).__name__}, expected Weights: make them with Weights.from_state_dict(…)"
+        )
+    if weights is not None and (exclude or classes):
+        given = "exclude" if exclude else "classes"
+        raise SearchError(f"{given} is {exclude or classes!r}, expected nothing beside weights: give it to Weights")
+
+
+def _check_patterns(exclude: Any, classes: Any) -> None:
+    if not _are_patterns(exclude):
+        raise SearchError(f"exclude is {exclude!r}, expected a list of patterns: write exclude=['teacher.*']")
+    if classes is None:
+        return
+    values = classes.values() if isinstance(classes, Mapping) else (None,)
+    if not all(isinstance(value, str) or _are_patterns(value) for value in values):
+        raise SearchError(
+            f"classes is {classes!r}, expected class name → pattern or list of patterns: write "
+            "classes={'head': ['head.*']}"
+        )
+
+
+def _are_patterns(value: Any) -> bool:
+    is_list = isinstance(value, Collection) and not isinstance(value, (str, bytes))
+    return is_list and all(isinstance(pattern, str) for pattern in value)
+
+
+def _is_number(value: Any) -> bool:
+    return not isinstance(value, bool) and isinstance(value, Real)
