@@ -1,6 +1,6 @@
 """A small, verified, pickle-free file beside every PyTorch Lightning checkpoint.
 
-Names are imported on first use, so that reading a file imports neither Lightning nor wandb.
+Public names are imported on first use, so reading a file imports neither Lightning nor wandb.
 """
 
 from __future__ import annotations
