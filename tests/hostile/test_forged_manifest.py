@@ -1,4 +1,4 @@
-"""Manifests with sound checksums that lie: each lie is refused when the file is opened, before anything is decoded."""
+"""Manifests with sound checksums that case: each case is refused when the file is opened, before anything is decoded."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ BODY = b"".join(codes_of(SOUND).values())
 KEYS = keys_of(manifest_of(SOUND))
 SMALL = [("#small", len(BODY))]
 RAW, HALF, INDEXED = range(3)
-Lie = tuple[Callable[[Json], Any], type[FormatError], str]
+Case = tuple[Callable[[Json], Any], type[FormatError], str]
 
 
 def entry(number: int, **changes: Any) -> Callable[[Json], None]:
@@ -95,7 +95,7 @@ def chain(manifest: Json) -> None:
 
 NOT_SIZES = [-1, 2.0, True, "5", None, [5], 1 << 48 | 1, 1 << 63, 1 << 64, 10**30]
 NOT_COUNTS = [-1, 2.0, True, "1", None, [1], 41, 1 << 63]
-LIES: dict[str, Lie] = {
+CASES: dict[str, Case] = {
     # sizes that no memory holds
     "huge shape": (entry(RAW, shape=[1 << 40]), FormatError, "would restore to 4398046\\d+ bytes, more than the limit"),
     "huge half": (entry(HALF, shape=[1 << 20, 1 << 20]), FormatError, "would restore"),
@@ -226,27 +226,27 @@ LIES: dict[str, Lie] = {
 }
 
 
-# What version 2 does not spell out: it has no such keys, or leaves out what is as it is assumed to be.
-SPELLED_OUT = {f"manifest without {key}" for key in manifest_of(SOUND) if key not in ("entries", "format_version")}
-SPELLED_OUT |= {"entry with another key", "entry without a key", "half a surrogate pair", "half a pair in a value"}
-SPELLED_OUT |= {"no streams", "streams in another order", "a stream of another name", "asset stream of another name"}
-SPELLED_OUT |= {"a stream record too short", "a stream record as an object", "streams of an empty tensor"}
+# Cases that version 2 cannot express: it has no such keys, or leaves out default values.
+ONLY_VERSION_1 = {f"manifest without {key}" for key in manifest_of(SOUND) if key not in ("entries", "format_version")}
+ONLY_VERSION_1 |= {"entry with another key", "entry without a key", "half a surrogate pair", "half a pair in a value"}
+ONLY_VERSION_1 |= {"no streams", "streams in another order", "a stream of another name", "asset stream of another name"}
+ONLY_VERSION_1 |= {"a stream record too short", "a stream record as an object", "streams of an empty tensor"}
 
 
-@pytest.mark.parametrize("lie", LIES)
-def test_a_lie_in_version_1_is_refused_when_the_file_is_opened(lie: str) -> None:
-    tamper, error, message = LIES[lie]
+@pytest.mark.parametrize("case", CASES)
+def test_forged_values_in_version_1_are_refused_on_opening(case: str) -> None:
+    tamper, error, message = CASES[case]
     _refused(forged(SOUND, tamper, 1), error, message)
 
 
-@pytest.mark.parametrize("lie", [lie for lie in LIES if lie not in SPELLED_OUT])
-def test_a_lie_in_version_2_is_refused_when_the_file_is_opened(lie: str) -> None:
-    tamper, error, message = LIES[lie]
+@pytest.mark.parametrize("case", [case for case in CASES if case not in ONLY_VERSION_1])
+def test_forged_values_in_version_2_are_refused_on_opening(case: str) -> None:
+    tamper, error, message = CASES[case]
     _refused(forged(SOUND, tamper, 2), error, message)
 
 
 def _refused(data: bytes, error: type[FormatError], message: str) -> None:
-    """Opening raises this error, in little memory."""
+    """Opening raises this error, and allocates little memory."""
     tracemalloc.start()
     try:
         with pytest.raises(FormatError, match=message) as caught:
@@ -262,8 +262,8 @@ def value(number: int, place: int, new: Any) -> Callable[[Json], None]:
     return lambda manifest: manifest["entries"][number].__setitem__(place, new)
 
 
-def turn_round(key: str) -> Callable[[Json], None]:
-    """A list of names in another order, the numbers of entries made to fit."""
+def reverse_names(key: str) -> Callable[[Json], None]:
+    """Reverse a list of names, and adapt the numbers in the entries."""
 
     def tamper(manifest: Json) -> None:
         most = len(manifest[key]) - 1
@@ -277,7 +277,7 @@ def turn_round(key: str) -> Callable[[Json], None]:
     return tamper
 
 
-PACKED_LIES: dict[str, Lie] = {
+PACKED_CASES: dict[str, Case] = {
     "an entry too short": (lambda manifest: manifest["entries"][RAW].pop(), FormatError, "list of eight"),
     "an entry too long": (lambda manifest: manifest["entries"][RAW].append(0), FormatError, "list of eight"),
     "an entry of text": (lambda m: m["entries"].__setitem__(0, "eight ch"), FormatError, "list of eight"),
@@ -311,14 +311,14 @@ PACKED_LIES: dict[str, Lie] = {
         f"checksums {new!r}": (value(RAW, 7, new), FormatError, "checksum")
         for new in (None, 7, "", "0" * 15, "0" * 17, "0" * 15 + "G", "A" * 16, ["0" * 16])
     },
-    # what a writer would say otherwise
+    # valid content that a writer would write differently
     "a default that is given": (top(metrics={}), FormatError, "what a writer makes"),
     "no class path": (top(class_path=None), FormatError, "what a writer makes"),
     "a name that no entry gives": (lambda m: m["classes"].append("decoder"), FormatError, "what a writer makes"),
     "a coder that no entry gives": (lambda m: m["coders"].append("stored"), FormatError, "what a writer makes"),
     "a name twice in a list": (lambda m: m["dtypes"].append("float32"), FormatError, "what a writer makes"),
-    "dtypes in another order": (turn_round("dtypes"), FormatError, "what a writer makes"),
-    "coders in another order": (turn_round("coders"), FormatError, "what a writer makes"),
+    "dtypes in another order": (reverse_names("dtypes"), FormatError, "what a writer makes"),
+    "coders in another order": (reverse_names("coders"), FormatError, "what a writer makes"),
     # assets
     "an asset too short": (lambda manifest: manifest["assets"][0].pop(), FormatError, "list of five"),
     "an asset of an object": (top(assets=[{"name": "words"}]), FormatError, "list of five"),
@@ -326,9 +326,9 @@ PACKED_LIES: dict[str, Lie] = {
 }
 
 
-@pytest.mark.parametrize("lie", PACKED_LIES)
-def test_a_lie_in_the_words_of_version_2_is_refused(lie: str) -> None:
-    tamper, error, message = PACKED_LIES[lie]
+@pytest.mark.parametrize("case", PACKED_CASES)
+def test_forged_values_in_the_packed_manifest_are_refused(case: str) -> None:
+    tamper, error, message = PACKED_CASES[case]
     manifest = packed(SOUND)
     assert with_header(packed_envelope(canonical(manifest)), SMALL, BODY) == file_of(SOUND)
     tamper(manifest)
@@ -363,7 +363,7 @@ ENVELOPES: dict[str, tuple[str, str]] = {
     "two frames": (packed_envelope("", 2 * _frame(TEXT.encode())), "damaged"),
     "a frame with bytes behind it": (packed_envelope("", _frame(TEXT.encode()) + b"x"), "damaged"),
     "a bomb": (packed_envelope("", _frame(b" " * 50_000_000)), "announces 50000000 bytes, expected at most"),
-    "a bomb that lies": (
+    "a bomb with a false size": (
         packed_envelope("", b"\x28\xb5\x2f\xfd\xa0\xff\xff\xff\xff" + bytes(9)),
         "announces 4294967295",
     ),
@@ -378,15 +378,15 @@ ENVELOPES: dict[str, tuple[str, str]] = {
 
 
 @pytest.mark.parametrize("name", ENVELOPES)
-def test_a_manifest_that_is_not_packed_as_a_writer_does_is_refused(name: str) -> None:
+def test_a_manifest_that_a_writer_would_pack_otherwise_is_refused(name: str) -> None:
     envelope, message = ENVELOPES[name]
     data = with_header(envelope, SMALL, BODY)
     with pytest.raises(FormatError, match=message):
         open_and_verify(data)
 
 
-def test_base_85_text_that_means_the_same_bytes_is_refused() -> None:
-    """Of the last digit, the bytes may decide only a part."""
+def test_base_85_text_other_than_the_writers_is_refused() -> None:
+    """Several last digits can stand for the same bytes."""
     notes = ["x" * length for length in range(1, 9)]
     frames = [_frame(TEXT.replace("models.Model", note).encode()) for note in notes]
     frame = next(frame for frame in frames if len(frame) % 4)
@@ -416,7 +416,7 @@ def test_parts_that_do_not_follow_from_the_manifest_are_refused(name: str) -> No
         open_and_verify(with_header(packed_envelope(TEXT), PARTS[name], BODY))
 
 
-def test_a_header_of_version_1_around_a_manifest_of_version_2_is_refused_and_the_other_way_round() -> None:
+def test_a_header_of_the_other_version_is_refused() -> None:
     with pytest.raises(FormatError, match="header does not agree"):
         open_and_verify(with_header(envelope_of(canonical(manifest_of(SOUND))), SMALL, BODY))
 
@@ -439,7 +439,7 @@ HEADERS = {
 
 @pytest.mark.parametrize("name", HEADERS)
 def test_a_manifest_that_is_not_canonical_is_refused(name: str) -> None:
-    """With the checksum of the text as it stands, and with that of what it means."""
+    """With the checksum of the changed text, and with that of the canonical text."""
     plain = canonical(manifest_of(SOUND))
     text = HEADERS[name](plain)
     assert text != plain
@@ -459,7 +459,7 @@ def _place(field: str, value: Any) -> Callable[[Json], None]:
     return lambda header: header["half#values"].update({field: value})
 
 
-HEADER_LIES: dict[str, Callable[[Json], Any]] = {
+HEADER_CASES: dict[str, Callable[[Json], Any]] = {
     "another offset": _place("data_offsets", [0, 80]),
     "offsets turned round": _place("data_offsets", [80, 0]),
     "offsets of floats": _place("data_offsets", [0.0, 80.0]),
@@ -481,9 +481,9 @@ HEADER_LIES: dict[str, Callable[[Json], Any]] = {
 }
 
 
-@pytest.mark.parametrize("name", HEADER_LIES)
+@pytest.mark.parametrize("name", HEADER_CASES)
 def test_a_header_that_does_not_follow_from_the_manifest_is_refused(name: str) -> None:
-    data = _edit_header(HEADER_LIES[name])
+    data = _edit_header(HEADER_CASES[name])
     assert data != VERSION_1
     with pytest.raises(FormatError):
         open_and_verify(data)
@@ -530,6 +530,6 @@ def test_a_header_in_another_encoding_is_refused(encoding: str) -> None:
         open_and_verify(with_text(start.encode() + header.removeprefix(start).encode(encoding), BODY))
 
 
-def test_a_manifest_changed_without_its_checksum_is_a_wrong_checksum() -> None:
+def test_a_changed_manifest_with_the_old_checksum_is_refused() -> None:
     with pytest.raises(ChecksumError, match="manifest does not have its checksum"):
         open_and_verify(VERSION_1.replace(b"models.Model", b"models.Mudel"))
