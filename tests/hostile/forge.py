@@ -124,7 +124,7 @@ def _by_owner(codes: dict[tuple[str, str], bytes]) -> dict[str, bytes]:
 
 
 def packed_manifest(manifest: Json, coded: dict[str, bytes]) -> Json:
-    """The manifest in the form of version 2; parts of a wrong form are copied. ``coded``: tensor or asset → its bytes."""
+    """The manifest in the form of version 2; malformed parts are copied. ``coded``: tensor or asset → its bytes."""
     result: Json = {"classes": [], "coders": [], "dtypes": []}
     defaults: Json = {"ties": {}, "excluded": [], "class_path": None, "hyper_parameters": {}, "fingerprint": ""}
     defaults |= {"hyper_parameters_left_out": [], "plan": {}, "metrics": {}, "assets": []}

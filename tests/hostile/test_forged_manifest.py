@@ -1,4 +1,4 @@
-"""Manifests with sound checksums that case: each case is refused when the file is opened, before anything is decoded."""
+"""Forged manifests with valid checksums: each is refused when the file is opened, before anything is decoded."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Files of the grid, codebooks, factors and sparse tensors that case: sizes, indices, positions, parameters."""
+"""Forged grid, codebook, factored and sparse payloads: false sizes, indices, positions and parameters."""
 
 from __future__ import annotations
 

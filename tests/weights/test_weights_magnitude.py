@@ -45,7 +45,7 @@ def test_each_float_type(dtype, count):
     assert np.array_equal(chosen_by(cut, tensors), reference(tensors, count))
 
 
-def test_many_counts_share_the_passes():
+def test_many_counts_at_once():
     tensors = [normal(777), normal(111, seed=3)]
     counts = [888, 0, 5, 5, 400]
     for cut, count in zip(smallest(tensors, counts), counts, strict=True):
@@ -65,14 +65,14 @@ def test_mixed_types_are_ranked_by_value():
         assert np.array_equal(chosen_by(cut, tensors), reference(tensors, count))
 
 
-def test_float64_magnitudes_that_float32_cannot_tell_apart():
+def test_float64_magnitudes_that_are_equal_in_float32():
     tensor = 1 + torch.arange(100, dtype=torch.float64).flip(0) * 1e-15
     (cut,) = smallest([tensor], [37])
     assert np.array_equal(chosen_by(cut, [tensor]), reference([tensor], 37))
 
 
 @pytest.mark.parametrize("count", [0, 1, 10, 299_999, 600_000])
-def test_equal_magnitudes_fall_in_order_across_chunks(count):
+def test_equal_magnitudes_are_selected_in_order_across_chunks(count):
     tensors = [torch.full((500, 800), -0.5), torch.full((200_000,), 0.5)]
     (cut,) = smallest(tensors, [count])
     assert np.array_equal(chosen_by(cut, tensors), np.arange(600_000) < count)
@@ -85,7 +85,7 @@ def test_both_zeros_and_subnormals_come_first():
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_nan_and_infinity_are_never_taken(dtype):
+def test_nan_and_infinity_are_never_selected(dtype):
     tensor = torch.tensor([float("nan"), 3, float("-inf"), -1, float("inf"), -float("nan"), 0], dtype=dtype)
     for count in range(8):
         (cut,) = smallest([tensor], [count])
@@ -94,14 +94,14 @@ def test_nan_and_infinity_are_never_taken(dtype):
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_nothing_finite_means_nothing_taken(value, dtype):
+def test_without_finite_values_nothing_is_selected(value, dtype):
     tensor = torch.full((9,), value, dtype=dtype)
     (cut,) = smallest([tensor], [5])
     assert cut.ties == 0
     assert not chosen_by(cut, [tensor]).any()
 
 
-def test_a_cut_that_takes_something_has_a_tie_and_knows_its_border():
+def test_a_cut_that_is_not_empty_has_a_tie_and_a_threshold():
     tensor = normal(1000)
     (cut,) = smallest([tensor], [250])
     assert cut.ties == 1
