@@ -1,8 +1,8 @@
-"""The weights of a model: read, assigned to classes, freed of duplicates, and matched to module parameters."""
+"""The weights of a model: read from a source, assigned to classes, and matched to module parameters."""
 
 from lightning_compress.weights.bindings import Binding, Owner, bindings_of, parameters_of, summed_gradient
 from lightning_compress.weights.classes import classify
-from lightning_compress.weights.magnitude import Cut, chunks, smallest, true_positions
+from lightning_compress.weights.magnitude import Cut, chunks, smallest_magnitudes, true_positions
 from lightning_compress.weights.matching import counterparts, load_into, match_state
 from lightning_compress.weights.module_metadata import is_metric
 from lightning_compress.weights.moments import standard_deviation
@@ -28,7 +28,7 @@ __all__ = [
     "matches",
     "matches_any",
     "parameters_of",
-    "smallest",
+    "smallest_magnitudes",
     "standard_deviation",
     "strip_wrappers",
     "summed_gradient",

@@ -79,7 +79,7 @@ def chunks(tensor: Tensor) -> Iterator[Tensor]:
         yield chunk.cpu()
 
 
-def smallest(tensors: Sequence[Tensor], counts: Sequence[int]) -> list[Cut]:
+def smallest_magnitudes(tensors: Sequence[Tensor], counts: Sequence[int]) -> list[Cut]:
     """For each count, the cut that selects exactly that many of the smallest magnitudes.
 
     Of equal magnitudes at the threshold, the first are selected, in the order of the tensors and of their elements.
