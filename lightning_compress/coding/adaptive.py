@@ -154,9 +154,7 @@ def _estimated(
     for start in range(0, len(heights), step):
         some = np.array(heights[start : start + step])
         starts = prior(model.alphabet.magnitudes, model.shape, scales, some)
-        weights = (
-            np.take(starts, blocks.group, axis=1) + learned
-        )  # in C order, because memory order affects the rounding of sums
+        weights = np.take(starts, blocks.group, axis=1) + learned  # C order: memory order affects how sums are rounded
         rates = np.log2(weights.sum(axis=-1, keepdims=True)) - np.log2(weights)
         bits += [float(costs.sum()) for costs in blocks.seen * rates]
     return [(cost, replace(model, height=height)) for cost, height in zip(bits, heights, strict=True)]

@@ -61,9 +61,8 @@ class Contexts:
     id: ClassVar[str] = "contexts"
 
     def __init__(self) -> None:
-        self._fits: WeakKeyDictionary[Statistics, _Fit] = (
-            WeakKeyDictionary()
-        )  # kept while the coder of a stream is chosen
+        # A fit is kept as long as the statistics of its stream: while the coder of the stream is chosen.
+        self._fits: WeakKeyDictionary[Statistics, _Fit] = WeakKeyDictionary()
 
     def lower_bound(self, statistics: Statistics) -> float | None:
         """The information of the words under the fitted model, less what rounding may save.
