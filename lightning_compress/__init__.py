@@ -1,6 +1,6 @@
 """A small, verified, pickle-free file beside every PyTorch Lightning checkpoint.
 
-Names are imported on first use, so that reading a file imports neither Lightning nor wandb.
+Public names are imported on first use, so reading a file imports neither Lightning nor wandb.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from lightning_compress.search import smallest as smallest
     from lightning_compress.weights import Weights as Weights
 
-_HOMES = {
+_PACKAGE_OF = {
     "Archive": "archive",
     "Artifacts": "logging",
     "Binary": "quantize",
@@ -71,15 +71,15 @@ _HOMES = {
     "smallest": "search",
 }
 
-__all__ = sorted(_HOMES)
+__all__ = sorted(_PACKAGE_OF)
 
 
 def __getattr__(name: str) -> Any:
     if name == "__version__":
         return metadata.version("lightning-compress")
-    if name not in _HOMES:
+    if name not in _PACKAGE_OF:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}; it offers {', '.join(__all__)}")
-    value = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    value = getattr(import_module(f"{__name__}.{_PACKAGE_OF[name]}"), name)
     globals()[name] = value
     return value
 

@@ -1,18 +1,18 @@
-"""Every error this package raises, one class per kind of failure, under one base."""
+"""The exceptions of this package: one class per kind of failure, with a common base class."""
 
 from __future__ import annotations
 
 
 class CompressionError(Exception):
-    """Base of every error this package raises."""
+    """Base class of all exceptions of this package."""
 
 
 class WeightsError(CompressionError):
-    """The weights cannot be taken: an unreadable checkpoint, an unsupported tensor, a wrong class pattern."""
+    """Weights cannot be read: an unreadable checkpoint, an unsupported tensor, a pattern that matches nothing."""
 
 
 class PlanError(CompressionError):
-    """A plan is wrong in itself, or does not fit the model it meets."""
+    """A plan is invalid, or does not fit the model it is applied to."""
 
 
 class FormatError(CompressionError):
@@ -20,7 +20,7 @@ class FormatError(CompressionError):
 
 
 class TruncatedError(FormatError):
-    """The file is shorter than it says it is."""
+    """The file is shorter than its header says."""
 
 
 class ChecksumError(FormatError):
@@ -28,15 +28,15 @@ class ChecksumError(FormatError):
 
 
 class VersionError(FormatError):
-    """The file was written in a newer format than this package knows."""
+    """The file uses a newer format than this package knows."""
 
 
 class ForeignFileError(FormatError):
-    """A file that this package did not write stands where one of ours was expected."""
+    """A file was not written by this package, but such a file was expected at its path."""
 
 
 class VerificationError(CompressionError):
-    """A file that was just written did not read back as what was meant."""
+    """A file that was just written does not decode to what was to be stored."""
 
 
 class MismatchError(CompressionError):
@@ -48,12 +48,12 @@ class ClassNotAllowedError(CompressionError):
 
 
 class CallbackError(CompressionError):
-    """A callback or loader is used in a way Lightning cannot carry out."""
+    """A callback or loader is used in a way that Lightning does not support."""
 
 
 class SearchError(CompressionError):
-    """A search cannot go on: an evaluation that fails or wavers, calibration data of no use, a budget out of reach."""
+    """A search cannot continue: a failed or nondeterministic evaluation, unusable calibration data or budget."""
 
 
 class ChartError(CompressionError):
-    """A chart or page cannot be made: what draws it is not installed, or its numbers do not fit each other."""
+    """A chart or page cannot be made: a plotting library is not installed, or its data are inconsistent."""

@@ -1,4 +1,4 @@
-"""The file: a valid safetensors file of coded streams and one manifest. See docs/format.md."""
+"""The file format: a valid safetensors file of coded streams and one manifest, specified in docs/format.md."""
 
 from lightning_compress.archive.archive import Archive
 from lightning_compress.archive.encode import encode_asset, encode_tensor

@@ -1,4 +1,4 @@
-"""A compressed model: in memory, or opened from its file."""
+"""A compressed model, in memory or opened from a file."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ class Archive:
     """A manifest and the coded streams it describes.
 
     Attributes:
-        manifest: what the file says of itself.
-        streams: the coded streams of each tensor and asset, one after the other, by its key.
-        opened_bytes: bytes of the file it was opened from; None where it was changed since, or made in memory.
+        manifest: the description of the file's content.
+        streams: key of a tensor or asset → its coded streams, concatenated.
+        opened_bytes: size in bytes of the file it was opened from; None if it was made in memory or changed since.
     """
 
     manifest: Manifest
@@ -37,40 +37,40 @@ class Archive:
 
     @classmethod
     def open(cls, path: str | PathLike[str], *, max_bytes: int | None = None) -> Archive:
-        """Open a file: header and sizes are checked, nothing is decoded yet.
+        """Open a file and check header and sizes; nothing is decoded yet.
 
         Args:
             path: local path, or a URL that fsspec opens.
-            max_bytes: how many bytes it may restore to; 1 GiB or 2000 times the file, whichever is larger, by default.
+            max_bytes: how many bytes it may restore to; by default 1 GiB or 2000 times the file, whichever is larger.
 
         Raises:
-            FormatError: a truncated, foreign, newer, damaged or hostile file, each by its own subclass.
-            OSError: it cannot be read.
+            FormatError: the file is truncated, foreign, newer, damaged or hostile; most cases have a subclass.
+            OSError: the file cannot be read.
         """
         data = read_bytes(fspath(path))
         return cls(*reader.parse(data, fspath(path), max_bytes), opened_bytes=len(data))
 
     @cached_property
     def nbytes(self) -> int:
-        """Bytes of the file, header and assets included: of that it was opened from, else of that ``save`` writes."""
+        """Bytes of the file it was opened from, else of the file that ``save`` writes; header and assets included."""
         if self.opened_bytes is not None:
             return self.opened_bytes
         return sum(memoryview(part).nbytes for part in writer.file_parts(self.manifest, self.streams))
 
     def save(self, path: str | PathLike[str], *, on_tensor: Callable[[Entry], None] | None = None) -> int:
-        """Write the file and read it back; the name appears only when everything in it was decoded and compared.
+        """Write the file, and give it its name only after everything in it was read back, decoded and compared.
 
         Args:
-            path: local path, or a URL that fsspec opens; an existing file is replaced if it is one of ours.
+            path: local path, or a URL that fsspec opens; an existing file is replaced if this package wrote it.
             on_tensor: called after each tensor was read back, for progress.
 
         Returns:
             Bytes on disk.
 
         Raises:
-            ForeignFileError: another file stands under that name.
-            VerificationError: what was written does not read back.
-            OSError: it cannot be written; no partial file is left.
+            ForeignFileError: a file of another kind exists at the path.
+            VerificationError: the written file does not decode to the archive.
+            OSError: the file cannot be written; no partial file is left.
         """
 
         def check(written: str) -> None:
@@ -93,17 +93,17 @@ class Archive:
             on_tensor: called after each stored tensor, for progress.
 
         Raises:
-            FormatError, ChecksumError: a damaged stream.
+            FormatError, ChecksumError: a stream is damaged.
         """
         with one_thread():
             tensors = dict(reader.restore(self.manifest, self._views(), on_tensor))
         return tensors | {name: tie.view(tensors[tie.of]) for name, tie in self.manifest.ties.items()}
 
     def streams_named(self, name: str) -> dict[str, Words]:
-        """The words of the stream of this name, of each tensor that has one; ``row_exponents``, for example.
+        """Tensor name → the words of its stream of this name (such as ``row_exponents``), for each tensor that has one.
 
         Raises:
-            FormatError, ChecksumError: a damaged stream.
+            FormatError, ChecksumError: a stream is damaged.
         """
         views = self._views()
         having = (e for e in self.manifest.entries if any(record.name == name for record in e.streams))
@@ -113,7 +113,7 @@ class Archive:
         """The attached files by name.
 
         Raises:
-            FormatError, ChecksumError: a damaged stream.
+            FormatError, ChecksumError: a stream is damaged.
         """
         return reader.restore_assets(self.manifest, self._views())
 
@@ -121,20 +121,20 @@ class Archive:
         """Decode everything and compare it with its checksums; arguments as for :meth:`restore`.
 
         Raises:
-            FormatError, ChecksumError: the first thing that does not hold.
+            FormatError, ChecksumError: a stream or value is damaged; the first one is reported.
         """
         with one_thread():
             reader.verify(self.manifest, self._views(), on_tensor)
 
     def report(self) -> Report:
-        """Sizes by tensor, by class and of the whole file."""
+        """Sizes of each tensor, of each class and of the whole file."""
         return report(self.manifest, self.nbytes)
 
     def with_metrics(self, metrics: Mapping[str, Any]) -> Archive:
         """The same archive with these measurements added to its manifest.
 
         Raises:
-            FormatError: a value that JSON cannot hold, NaN among them.
+            FormatError: JSON cannot hold a value; NaN is an example.
         """
         canonical(dict(metrics))
         manifest = replace(self.manifest, metrics={**self.manifest.metrics, **metrics})

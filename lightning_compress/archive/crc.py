@@ -1,4 +1,4 @@
-"""CRC-32, of bytes and of bytes that follow each other."""
+"""CRC-32 of bytes, and of a concatenation from the CRC-32 of its parts."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def checksum(data: Any) -> str:
 
 
 def joined(parts: Iterable[tuple[str, int]]) -> str:
-    """The CRC-32 of pieces one after the other, from that of each and its bytes.
+    """The CRC-32 of a concatenation, from the CRC-32 and the length in bytes of each part.
 
     Appending n bytes multiplies the checksum so far by x^(8n), modulo the polynomial of CRC-32.
     """
@@ -37,7 +37,7 @@ def _power(nbytes: int) -> int:
 
 
 def _times(one: int, other: int) -> int:
-    """The product of two polynomials over two elements."""
+    """The product of two polynomials over GF(2), modulo the polynomial of CRC-32."""
     result = 0
     for bit in range(31, -1, -1):
         if one >> bit & 1:

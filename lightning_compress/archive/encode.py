@@ -1,4 +1,4 @@
-"""Between payloads and coded streams: one tensor at a time, both ways."""
+"""Encodes payloads to coded streams and decodes them again, one tensor at a time."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from lightning_compress.quantize import DTYPES, PAYLOADS, Payload, RawPayload, S
 from lightning_compress.weights import as_bytes, chunks
 
 _DTYPE_NAMES = {dtype: name for name, dtype in DTYPES.items()}
-# Types of less than a byte: torch saves them, and computes with none of them.
+# Types smaller than a byte: torch saves them but has no arithmetic for them.
 _WITHOUT_ARITHMETIC = {"float4_e2m1fn_x2", *(f"{sign}int{bits}" for sign in ("", "u") for bits in range(1, 8))}
 
 
 def encode_tensor(name: str, class_name: str, payload: Payload) -> tuple[Entry, bytes]:
-    """Code one payload.
+    """Encode one payload.
 
-    Where the streams would be larger than the raw tensor, the values that the payload restores are stored raw instead,
-    so what is read back does not depend on how well it codes.
+    If the streams would be larger than the raw tensor, the restored values are stored raw instead, so the values that
+    are read back do not depend on the coded size.
 
     Returns:
-        The entry, and its coded streams, one after the other.
+        The entry, and its coded streams, concatenated.
     """
     restored = payload.restore()
     coded = _encode_streams(payload, restored)
@@ -49,12 +49,12 @@ def encode_tensor(name: str, class_name: str, payload: Payload) -> tuple[Entry, 
 
 
 def decode_tensor(entry: Entry, body: memoryview) -> Tensor:
-    """The tensor of one entry, from its coded streams, one after the other; both checksums are checked.
+    """Decode the tensor of one entry from its concatenated streams, and check both checksums.
 
     Raises:
-        FormatError: streams that do not decode to what the entry describes.
-        ChecksumError: coded or restored bytes that differ from their checksum.
-        VersionError: a dtype that this torch cannot restore from such a payload.
+        FormatError: the streams do not decode to what the entry describes.
+        ChecksumError: coded or restored bytes differ from their checksum.
+        VersionError: this torch cannot restore the dtype from such a payload.
     """
     words = decode_streams(entry, body, [record.name for record in entry.streams])
     try:
@@ -70,7 +70,7 @@ def decode_tensor(entry: Entry, body: memoryview) -> Tensor:
 
 
 def decode_streams(entry: Entry, body: memoryview, names: Container[str]) -> dict[str, Words]:
-    """The words of some streams of one entry, from all of its coded streams; the checksum of these is checked.
+    """Decode the named streams of one entry from its concatenated streams, and check the checksum of the latter.
 
     Raises:
         FormatError, ChecksumError: as for :func:`decode_tensor`.
@@ -86,13 +86,13 @@ def decode_streams(entry: Entry, body: memoryview, names: Container[str]) -> dic
 
 
 def encode_asset(name: str, content: bytes) -> tuple[Asset, bytes]:
-    """Code one attached file."""
+    """Encode one attached file."""
     coder, data = coding.encode(np.frombuffer(content, np.uint8)) if content else ("stored", b"")
     return Asset(name, len(content), StreamRecord("bytes", coder, len(data)), checksum(data), checksum(content)), data
 
 
 def decode_asset(asset: Asset, data: memoryview) -> bytes:
-    """The content of one attached file, checked.
+    """Decode one attached file, and check its checksum.
 
     Raises:
         FormatError, ChecksumError: as for :func:`decode_tensor`.
@@ -111,7 +111,7 @@ def _encode_streams(payload: Payload, restored: Tensor) -> dict[str, tuple[str, 
 
 def _check_coded(owner: str, data: memoryview, expected: str) -> None:
     if checksum(data) != expected:
-        raise ChecksumError(f"{owner}, as it is coded, does not have its checksum: the file is damaged")
+        raise ChecksumError(f"coded {owner} does not have its checksum: the file is damaged")
 
 
 def _decode_stream(owner: str, record: StreamRecord, data: memoryview, spec: StreamSpec) -> Words:
@@ -122,7 +122,7 @@ def _decode_stream(owner: str, record: StreamRecord, data: memoryview, spec: Str
 
 
 def _zeros(restored: Tensor) -> int:
-    """How many elements are 0, by value (−0 is one); of types without arithmetic, by their bytes."""
+    """Number of elements that are 0; −0 counts. Elements of types without arithmetic are 0 if their bytes are."""
     dtype, flat = restored.dtype, as_bytes(restored)
     if dtype.is_complex:
         parts = (chunk.reshape(-1, 2) for chunk in chunks(flat.view(dtype.to_real())))

@@ -1,4 +1,4 @@
-"""The manifest in its envelope, with its checksum: the text that stands in the file's metadata."""
+"""The envelope: the text in the file's metadata that holds the manifest and its checksum."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ _EXPANSION = 100
 
 
 def to_envelope(manifest: Manifest) -> str:
-    """The text of a file of the newest version.
+    """The envelope of a manifest, in the newest version of the format.
 
     Raises:
-        FormatError: the manifest holds what JSON cannot, or repeats itself more than a reader takes.
+        FormatError: JSON cannot hold a value, or the manifest is more repetitive than a reader accepts.
     """
     plain = canonical(version2.to_json(manifest)).encode()
     packed = zstandard.ZstdCompressor(level=_LEVEL, write_checksum=False, write_content_size=True).compress(plain)
@@ -36,7 +36,7 @@ def to_envelope(manifest: Manifest) -> str:
 
 
 def from_envelope(text: str) -> Manifest:
-    """The manifest of a file of either version, checked.
+    """Parse and check the manifest of a file of either version.
 
     Raises:
         FormatError: it is not what docs/format.md describes.
@@ -72,7 +72,7 @@ def canonical(value: Any) -> str:
     """JSON with sorted keys and no white space: equal values give equal text.
 
     Raises:
-        FormatError: what JSON cannot hold (NaN, infinity, objects) or UTF-8 cannot (half a surrogate pair).
+        FormatError: JSON cannot hold a value (NaN, infinity, objects), or UTF-8 cannot (half a surrogate pair).
     """
     try:
         text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
@@ -94,7 +94,7 @@ def _digest(body: Any) -> str:
 
 
 def _limit(packed: bytes) -> int:
-    """Bytes that a manifest may unpack to: far more than real ones do, and no bomb."""
+    """The largest accepted size of an unpacked manifest: far above real manifests, but too small for a bomb."""
     return min(_LEAST_LIMIT + _EXPANSION * len(packed), MAX_HEADER_BYTES)
 
 

@@ -1,4 +1,4 @@
-"""What both versions of the manifest check alike: each value of a file, before anything is made of it."""
+"""Checks of manifest values that both format versions share; every value is checked before it is used."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from lightning_compress.weights import Tie
 
 
 def expect(what: str, value: Any, kind: type | tuple[type, ...], keys: set[str] | None = None) -> Any:
-    """A value of this type, and of exactly these keys.
+    """Check that a value has this type, and if ``keys`` is given, exactly these keys.
 
     Raises:
-        FormatError: another type, or other keys.
+        FormatError: the type or the keys differ.
     """
     if not isinstance(value, kind) or (isinstance(value, bool) and kind is int):
         raise FormatError(f"{what} in the manifest is {type(value).__name__}, expected {kind}")
@@ -27,19 +27,19 @@ def expect(what: str, value: Any, kind: type | tuple[type, ...], keys: set[str] 
 
 
 def names(what: str, value: Any) -> tuple[str, ...]:
-    """A list of names."""
+    """Check a list of names."""
     return tuple(expect(what, name, str) for name in expect(what, value, list))
 
 
 def number(what: str, value: Any) -> int:
-    """A whole number from 0 to 2⁴⁸."""
+    """Check a whole number from 0 to 2⁴⁸."""
     if type(value) is not int or not 0 <= value <= MAX_ELEMENTS:
         raise FormatError(f"{what} in the manifest is {value!r}, expected a whole number")
     return value
 
 
 def sizes(what: str, value: Any) -> tuple[int, ...]:
-    """The sizes of a tensor that there can be."""
+    """Check the shape of a tensor: at most 64 dimensions and 2⁴⁸ elements."""
     result = tuple(number(what, size) for size in expect(what, value, list))
     if len(result) > 64 or math.prod(max(size, 1) for size in result) > MAX_ELEMENTS:
         raise FormatError(f"{what} in the manifest is {value!r}, larger than any tensor")
@@ -47,17 +47,17 @@ def sizes(what: str, value: Any) -> tuple[int, ...]:
 
 
 def crc(value: Any) -> str:
-    """Eight hexadecimal digits."""
+    """Check a CRC-32 of eight hexadecimal digits."""
     if not isinstance(value, str) or len(value) != 8 or set(value) - set("0123456789abcdef"):
         raise FormatError(f"a checksum in the manifest is {value!r}, expected eight hexadecimal digits")
     return value
 
 
 def coder(value: Any) -> str:
-    """A coder of this version.
+    """Check that this version knows a coder.
 
     Raises:
-        VersionError: another one.
+        VersionError: the coder is unknown.
     """
     if expect("coder", value, str) not in CODERS:
         raise VersionError(f"a stream has the coder {value!r}, this version knows {', '.join(CODERS)}")
@@ -65,10 +65,10 @@ def coder(value: Any) -> str:
 
 
 def dtype(tensor: str, value: Any) -> str:
-    """A dtype of this torch.
+    """Check that this torch knows a dtype.
 
     Raises:
-        VersionError: another one.
+        VersionError: the dtype is unknown.
     """
     if expect("dtype", value, str) not in DTYPES:
         raise VersionError(f"tensor {tensor!r} has dtype {value!r}, which this torch does not know")
@@ -76,10 +76,10 @@ def dtype(tensor: str, value: Any) -> str:
 
 
 def payload(tensor: str, value: Any) -> dict[str, Any]:
-    """A payload of a kind of this version, its parameters not yet checked.
+    """Check that this version knows the kind of a payload; its parameters are not checked yet.
 
     Raises:
-        VersionError: another kind.
+        VersionError: the kind is unknown.
     """
     kind = expect("payload kind", expect("payload", value, dict).get("kind"), str)
     if kind not in PAYLOADS:
@@ -90,10 +90,10 @@ def payload(tensor: str, value: Any) -> dict[str, Any]:
 
 
 def stream_names(tensor: str, kind: dict[str, Any], shape: tuple[int, ...], dtype_name: str) -> list[str]:
-    """The streams that a payload of these parameters has.
+    """The names of the streams of a payload with these parameters.
 
     Raises:
-        FormatError: a parameter of a wrong type or range.
+        FormatError: a parameter has a wrong type or range.
     """
     try:
         return list(PAYLOADS[kind["kind"]].layout(kind, math.prod(shape), DTYPES[dtype_name]))
@@ -102,14 +102,14 @@ def stream_names(tensor: str, kind: dict[str, Any], shape: tuple[int, ...], dtyp
 
 
 def check_zeros(entry: Entry) -> Entry:
-    """No more zeros than elements."""
+    """Check that an entry has no more zeros than elements."""
     if entry.zeros > entry.elements:
         raise FormatError(f"tensor {entry.name!r} has {entry.elements} elements, and {entry.zeros} of them are 0")
     return entry
 
 
 def tie(value: Any) -> Tie:
-    """A view of another tensor."""
+    """Check and parse a tie: a view of another tensor."""
     expect("tie", value, dict, {"of", "offset", "shape", "stride"})
     shape, stride = sizes("shape of a tie", value["shape"]), sizes("stride of a tie", value["stride"])
     if len(shape) != len(stride):
@@ -118,10 +118,10 @@ def tie(value: Any) -> Tie:
 
 
 def check_names(manifest: Manifest) -> Manifest:
-    """No name twice, and every tie inside the tensor it is a view of.
+    """Check that no name is repeated, and that every tie lies within the tensor it is a view of.
 
     Raises:
-        FormatError: one of these does not hold.
+        FormatError: a name is repeated, or a tie exceeds its tensor.
     """
     keys = [key for key, _ in manifest.parts()]
     if len(set(manifest.names)) != len(manifest.names) or len(set(keys)) != len(keys):

@@ -1,4 +1,4 @@
-"""Bytes → manifest and coded bytes, every size checked before anything is decoded."""
+"""Reads a file: bytes → manifest and coded bytes. Every size is checked before anything is decoded."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _EXPANSION = 2000
 
 
 def is_archive(path: str | PathLike[str]) -> bool:
-    """Whether a file begins like one of ours; False where there is none."""
+    """Whether a file begins like a file of this package; False if there is no file."""
     try:
         start = read_prefix(fspath(path), 8 + len(_START))
     except OSError:
@@ -32,13 +32,13 @@ def is_archive(path: str | PathLike[str]) -> bool:
 
 
 def parse(data: memoryview, source: str, max_bytes: int | None = None) -> tuple[Manifest, dict[str, memoryview]]:
-    """Manifest of a whole file, and the coded bytes of each tensor and asset by its key.
+    """Parse a whole file: its manifest, and key → coded bytes of each tensor and asset.
 
     Args:
         data: the bytes of the file.
-        source: what to call it in errors.
-        max_bytes: how many bytes its tensors (tied ones too) and assets may restore to; 1 GiB or 2000 times the file
-            by default.
+        source: name of the file, for messages.
+        max_bytes: how many bytes its tensors (tied ones too) and assets may restore to; by default 1 GiB or 2000 times
+            the file, whichever is larger.
 
     Raises:
         TruncatedError, ForeignFileError, ChecksumError, VersionError, FormatError: see docs/format.md.
@@ -90,10 +90,10 @@ def restore_assets(manifest: Manifest, coded: Coded) -> dict[str, bytes]:
 
 
 def verify(manifest: Manifest, coded: Coded, on_tensor: Callable[[Entry], None] | None = None) -> None:
-    """Decode everything once and compare it with its checksums; nothing is kept.
+    """Decode everything once and compare it with its checksums; the tensors are discarded.
 
     Raises:
-        FormatError, ChecksumError: the first thing that does not hold.
+        FormatError, ChecksumError: a stream or value is damaged; the first one is reported.
     """
     for _ in restore(manifest, coded, on_tensor):
         pass

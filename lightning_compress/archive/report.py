@@ -1,4 +1,4 @@
-"""What a file holds, as typed rows."""
+"""A report of the sizes in a file: by tensor, by class and in total."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class TensorReport:
 
     @property
     def bits_per_weight(self) -> float:
-        """Coded bits for each weight; 0 for an empty tensor."""
+        """Coded bits per weight; 0 for an empty tensor."""
         return 8 * self.bytes / self.weights if self.weights else 0.0
 
 
@@ -43,7 +43,7 @@ class ClassReport:
 
     @property
     def bits_per_weight(self) -> float:
-        """Coded bits for each weight; 0 where there are none."""
+        """Coded bits per weight; 0 for a class without weights."""
         return 8 * self.bytes / self.weights if self.weights else 0.0
 
 
@@ -73,17 +73,17 @@ class Report:
 
     @property
     def ratio(self) -> float:
-        """Uncompressed tensor bytes over bytes of the file."""
+        """Compression ratio: uncompressed tensor bytes divided by bytes of the file."""
         return self.raw_bytes / self.file_bytes
 
     @property
     def bits_per_weight(self) -> float:
-        """Bits of the file for each weight; 0 where there are none."""
+        """Bits of the file per weight; 0 for a file without weights."""
         return 8 * self.file_bytes / self.weights if self.weights else 0.0
 
     @property
     def sparsity(self) -> float:
-        """Share of the elements that are 0."""
+        """Share of the elements that are 0, from 0 to 1."""
         return _sparsity(self.rows)
 
     def by_class(self) -> tuple[ClassReport, ...]:

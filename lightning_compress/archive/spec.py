@@ -1,4 +1,7 @@
-"""What a file says of itself, typed. docs/format.md is the specification; version1.py and version2.py are its JSON."""
+"""The manifest of a file as typed records.
+
+docs/format.md is the specification; version1.py and version2.py convert the records from and to JSON.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,7 @@ MAX_ELEMENTS = 1 << 48
 
 @dataclass(frozen=True)
 class StreamRecord:
-    """One coded stream: its name within its tensor, its coder, its bytes."""
+    """One coded stream: its name within its tensor, its coder and its size in bytes."""
 
     name: str
     coder: str
@@ -37,10 +40,10 @@ class Entry:
         dtype: its torch dtype by name, such as ``float32``.
         class_name: the part of the model it belongs to.
         payload: ``kind`` and the parameters of that kind.
-        streams: its coded streams, which stand one after the other.
+        streams: its coded streams, in the order of the file.
         zeros: how many restored elements are 0.
-        coded_crc32: of the coded bytes, hexadecimal.
-        crc32: of the restored bytes, hexadecimal.
+        coded_crc32: CRC-32 of the coded bytes, hexadecimal.
+        crc32: CRC-32 of the restored bytes, hexadecimal.
     """
 
     name: str
@@ -55,7 +58,7 @@ class Entry:
 
     @property
     def key(self) -> str:
-        """Name of its coded bytes: that of the tensor, marked where that is one that headers keep for themselves."""
+        """Name of its coded bytes in the header: the tensor name, with ``##`` before it if the name is reserved."""
         reserved = self.name.startswith("#") or self.name == "__metadata__"
         return f"##{self.name}" if reserved else self.name
 
@@ -66,12 +69,12 @@ class Entry:
 
     @property
     def torch_dtype(self) -> torch.dtype:
-        """The dtype itself."""
+        """The torch dtype."""
         return DTYPES[self.dtype]
 
     @property
     def elements(self) -> int:
-        """How many weights."""
+        """Number of elements."""
         return math.prod(self.shape)
 
     @property
@@ -81,11 +84,11 @@ class Entry:
 
     @property
     def coded_bytes(self) -> int:
-        """Bytes of the streams in the file."""
+        """Bytes of the coded streams."""
         return sum(stream.nbytes for stream in self.streams)
 
     def layout(self) -> dict[str, StreamSpec]:
-        """Decoded sizes of the streams, by name."""
+        """Stream name → its decoded size."""
         return PAYLOADS[self.kind].layout(self.payload, self.elements, self.torch_dtype)
 
 
@@ -101,13 +104,13 @@ class Asset:
 
     @property
     def key(self) -> str:
-        """Name of its coded bytes."""
+        """Name of its coded bytes in the header."""
         return f"#asset#{self.name}"
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """All a file says of itself, as in docs/format.md; ``format_version`` is that of the file it was read from."""
+    """The description of a file's content, as in docs/format.md; ``format_version`` is the version it was read from."""
 
     entries: tuple[Entry, ...]
     ties: Mapping[str, Tie] = field(default_factory=dict)
@@ -123,18 +126,18 @@ class Manifest:
 
     @property
     def raw_bytes(self) -> int:
-        """Bytes of the stored tensors uncompressed; ties counted once."""
+        """Bytes of the stored tensors uncompressed; tied tensors are counted once."""
         return sum(entry.raw_bytes for entry in self.entries)
 
     @property
     def tied_bytes(self) -> int:
-        """Bytes of the tied tensors, were each copied: a view may be larger than what it is a view of."""
+        """Bytes of the tied tensors if each were copied; a view can be larger than the tensor it is a view of."""
         sizes = {entry.name: entry.torch_dtype.itemsize for entry in self.entries}
         return sum(math.prod(tie.shape) * sizes[tie.of] for tie in self.ties.values())
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Every name that loading gives, tied ones too."""
+        """The names of all tensors that loading returns, tied ones included."""
         return (*(entry.name for entry in self.entries), *self.ties)
 
     def parts(self) -> Iterator[tuple[str, int]]:

@@ -1,4 +1,4 @@
-"""Files of format version 1, read and no longer written: the manifest in plain JSON, a tensor for each stream."""
+"""Reads format version 1, which is no longer written: a manifest in plain JSON, and one U8 tensor per stream."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _KEYS |= {"metrics", "fingerprint", "assets", "format_version"}
 
 
 def from_json(body: Any) -> Manifest:
-    """The manifest, checked; the checksums of the streams of a tensor joined to the one of all its coded bytes.
+    """Parse and check the manifest; the checksums of a tensor's streams are combined into that of all its coded bytes.
 
     Raises:
         FormatError: it is not what docs/format.md describes.
@@ -39,7 +39,7 @@ def from_json(body: Any) -> Manifest:
 
 
 def records(manifest: Manifest) -> list[tuple[str, int]]:
-    """Name and size of every tensor of the safetensors file: one for each stream, in the order of the coded bytes."""
+    """Name and size of every tensor of the safetensors file: one per stream, in the order of the coded bytes."""
     found = [(f"{e.name}#{stream.name}", stream.nbytes) for e in manifest.entries for stream in e.streams]
     return found + [(f"#{asset.name}#bytes", asset.stream.nbytes) for asset in manifest.assets]
 

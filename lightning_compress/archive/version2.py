@@ -1,4 +1,4 @@
-"""Files of format version 2: the manifest compressed, a tensor for each large entry and one for all small ones."""
+"""Format version 2: a compressed manifest, one U8 tensor for each large entry, and one for all small entries."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from lightning_compress.archive.spec import Asset, Entry, Manifest, StreamRecord
 from lightning_compress.errors import FormatError
 
 SMALL = "#small"
-SMALL_BYTES = 1 << 16  # what is smaller shares a tensor: a record in the header costs a thousandth of so much
+SMALL_BYTES = 1 << 16  # smaller entries share a tensor; a record in the header costs a thousandth of this
 _LISTS = ("classes", "coders", "dtypes", "entries")
-# What a manifest may leave out, with its value then.
+# Keys that a manifest may leave out, and their default values.
 _OPTIONAL: dict[str, Callable[[], Any]] = {
     "assets": list,
     "class_path": lambda: None,
@@ -28,7 +28,7 @@ _OPTIONAL: dict[str, Callable[[], Any]] = {
 
 
 def to_json(manifest: Manifest) -> dict[str, Any]:
-    """The manifest as JSON; what is as a reader assumes it anyway is left out."""
+    """The manifest as JSON values; keys with default values are left out."""
     lists = {
         "classes": _distinct(entry.class_name for entry in manifest.entries),
         "coders": _distinct(stream.coder for entry in manifest.entries for stream in entry.streams),
@@ -53,7 +53,7 @@ def to_json(manifest: Manifest) -> dict[str, Any]:
 
 
 def from_json(body: Any) -> Manifest:
-    """The manifest, checked.
+    """Parse and check the manifest.
 
     Raises:
         FormatError: it is not what docs/format.md describes.
@@ -90,7 +90,7 @@ def records(manifest: Manifest) -> list[tuple[str, int]]:
 
 
 def order(manifest: Manifest) -> list[tuple[str, int]]:
-    """Name and size of the coded bytes of each tensor and asset, in the order of the file: large ones, small ones."""
+    """Name and size of the coded bytes of each tensor and asset, in the order of the file: large, then small."""
     return sorted(manifest.parts(), key=lambda part: part[1] < SMALL_BYTES)
 
 
@@ -155,6 +155,6 @@ def _pick(lists: dict[str, tuple[str, ...]], key: str, number: Any) -> str:
 
 
 def _checksums(value: Any) -> tuple[str, str]:
-    """The two checksums that stand in one text: of the coded and of the restored bytes."""
+    """The two checksums in one string: of the coded bytes and of the restored bytes."""
     text = fields.expect("checksums", value, str)
     return fields.crc(text[:8]), fields.crc(text[8:])

@@ -1,4 +1,4 @@
-"""Manifest and coded bytes → bytes."""
+"""Writes a file: manifest and coded bytes → bytes."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def header_bytes(envelope: str, records: Sequence[tuple[str, int]]) -> bytes:
 
 
 def file_parts(manifest: Manifest, coded: Mapping[str, bytes | memoryview]) -> Iterator[bytes | memoryview]:
-    """The bytes of a file of the newest version, piece by piece; ``coded`` as in :class:`Archive`."""
+    """The bytes of a file of the newest version, in parts; ``coded`` is :attr:`Archive.streams`."""
     yield header_bytes(to_envelope(manifest), version2.records(manifest))
     for key, _ in version2.order(manifest):
         yield coded[key]

@@ -1,4 +1,4 @@
-"""Adaptive models of groups of words: a generalized Gaussian prior, to which the counts of earlier blocks are added.
+"""Adaptive models of groups of words: a generalized Gaussian prior plus the counts of earlier blocks.
 
 J. Rissanen 1984, "Universal coding, information, prediction, and estimation": adaptive codes are as short as codes that
 first transmit what they learned. S. G. Mallat 1989, "A theory for multiresolution signal decomposition": generalized
@@ -58,13 +58,13 @@ class Alphabet:
 
 @dataclass(frozen=True)
 class AdaptiveModel:
-    """What the models of all groups have in common: the prior's shape, and how counts update it.
+    """The parameters that the models of all groups share: the shape of the prior, and how counts update it.
 
     Attributes:
         alphabet: the magnitudes and signs of symbols.
         shape: exponent of the generalized Gaussian, in quarters.
-        height: weight of the prior against the counts: 2^height for magnitude 0, against 64 for each word.
-        pooled: whether a word is counted for both of its signs.
+        height: strength of the prior: magnitude 0 has the prior weight 2^height, and each counted word adds up to 64.
+        pooled: whether a word also counts for the symbol of the opposite sign.
     """
 
     alphabet: Alphabet
@@ -73,7 +73,7 @@ class AdaptiveModel:
     pooled: bool
 
     def learned(self, counts: Counts) -> Counts:
-        """``[…, symbols]``: what the words counted so far add to the weights."""
+        """``[…, symbols]``: the weight that the words counted so far add to each symbol."""
         return _COUNT * (counts + (counts[..., self.alphabet.mirrors] if self.pooled else counts))
 
     def starts(self, scales: Counts) -> Counts:
@@ -154,7 +154,7 @@ def _estimated(
     for start in range(0, len(heights), step):
         some = np.array(heights[start : start + step])
         starts = prior(model.alphabet.magnitudes, model.shape, scales, some)
-        weights = np.take(starts, blocks.group, axis=1) + learned  # C order, as it decides how sums are rounded
+        weights = np.take(starts, blocks.group, axis=1) + learned  # C order: memory order affects how sums are rounded
         rates = np.log2(weights.sum(axis=-1, keepdims=True)) - np.log2(weights)
         bits += [float(costs.sum()) for costs in blocks.seen * rates]
     return [(cost, replace(model, height=height)) for cost, height in zip(bits, heights, strict=True)]

@@ -38,10 +38,11 @@ class Ans:
     id: ClassVar[str] = "ans"
 
     def lower_bound(self, statistics: Statistics) -> float | None:
-        """The entropy but for a few symbols; streams of one symbol, or of too many, are left to other coders.
+        """The entropy, less the cost of a few symbols; None for streams of one symbol or of too many symbols.
 
-        The coder begins at the end of the stream with the state 0. While the words there fall, or stay, its state grows
-        slowly and they may cost nothing; from the first that rises on (seen from the front) each costs its information.
+        The coder starts at the end of the stream with the state 0. While the words there fall or stay equal, seen from
+        the front, its state grows slowly and they may cost nothing. From the first increase on, each word that the
+        coder takes costs its information.
         """
         counts = statistics.counts
         if counts is None or np.count_nonzero(counts) < 2:
@@ -81,7 +82,7 @@ class Ans:
 
 
 def _numbered(weights: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The symbols that get slots: all of a small alphabet, only those that occur of a large one."""
+    """The symbols that get slots: all symbols of a small alphabet, those that occur of a large one."""
     return np.arange(len(weights)) if len(weights) <= _SMALL_ALPHABET else np.flatnonzero(weights)
 
 
@@ -102,7 +103,7 @@ def _weights(codes: NDArray[np.int64], mantissa_bits: int) -> NDArray[np.int64]:
 
 
 def _best_table(counts: NDArray[np.int64]) -> tuple[bytes, NDArray[np.int64]]:
-    """The kind of table that makes table (unpacked) and code shortest: its packed bytes, and its weights."""
+    """The table for which unpacked table and code together are smallest: its packed bytes, and its weights."""
     best: tuple[float, int, NDArray[np.int64], NDArray[np.int64]] | None = None
     present = counts > 0
     for kind, mantissa_bits in enumerate(_MANTISSA_BITS):
@@ -118,7 +119,7 @@ def _best_table(counts: NDArray[np.int64]) -> tuple[bytes, NDArray[np.int64]]:
 
 
 def _write_table(kind: int, codes: NDArray[np.int64]) -> bytes:
-    """Kind and packing, number of symbols, number of table bytes unless the packing tells it, table."""
+    """Kind and packing, number of symbols, number of table bytes (not for plain tables), table."""
     values = codes.astype("<u1" if kind == 0 else "<u2")
     delta = np.diff(values, prepend=np.zeros(1, values.dtype))
     packings = [values.tobytes(), _deflate(values.tobytes()), _deflate(_planes(delta))]

@@ -1,4 +1,4 @@
-"""The contract of a coder: unsigned words in, bytes out, and back."""
+"""The interface of a coder, which encodes unsigned words to bytes and decodes them."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ MAX_ALPHABET = (1 << 16) + 2
 
 @dataclass(frozen=True, eq=False)
 class Statistics:
-    """What a coder may know of a stream before it runs.
+    """A stream and the statistics that coders use to estimate their size before they encode.
 
     Attributes:
         words: ``[n]`` little-endian unsigned words of 1, 2, 4 or 8 bytes, n ≥ 1.
-        groups: lengths of the consecutive groups of words that have a distribution each; none: the stream is one group.
+        groups: lengths of consecutive groups of words, each with its own distribution; empty: the stream is one group.
     """
 
     words: Words
@@ -57,13 +57,13 @@ class Coder(Protocol):
     """A lossless code for a stream of unsigned words.
 
     Attributes:
-        id: the name that stands in files; never reused for another code.
+        id: the name in files; it is never reused for another code.
     """
 
     id: ClassVar[str]
 
     def lower_bound(self, statistics: Statistics) -> float | None:
-        """Bytes below which the code cannot come, cheaply; None where it does not apply to such a stream."""
+        """A lower bound of the coded bytes; None if the coder does not apply to the stream."""
         ...
 
     def encode(self, statistics: Statistics) -> bytes:
@@ -71,10 +71,10 @@ class Coder(Protocol):
         ...
 
     def decode(self, data: memoryview, count: int, width: int, groups: tuple[int, ...] = ()) -> Words:
-        """``[count]`` words of ``width`` bytes; ``groups`` as they were when the stream was coded.
+        """``[count]`` words of ``width`` bytes; ``groups`` must be those that the stream was coded with.
 
         Raises:
-            FormatError: the bytes are not such a stream.
+            FormatError: the bytes are not a stream of this coder, count and width.
         """
         ...
 

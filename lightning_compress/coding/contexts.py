@@ -1,8 +1,8 @@
-"""One ANS code for consecutive groups of words, each with an adaptive model of its own.
+"""One ANS code for consecutive groups of words, each of which has its own adaptive model.
 
 The prior is a generalized Gaussian, given by one byte for each group and two for all; after 64 words, 128, 256, … the
-counts so far are added to it. No table of frequencies is stored: for groups of a few thousand words, a table would cost
-what it gains.
+counts so far are added to it. No frequency table is stored: for groups of a few thousand words, a table costs as much
+as it saves.
 """
 
 from __future__ import annotations
@@ -61,13 +61,14 @@ class Contexts:
     id: ClassVar[str] = "contexts"
 
     def __init__(self) -> None:
-        self._fits: WeakKeyDictionary[Statistics, _Fit] = WeakKeyDictionary()  # as long as a stream's coder is chosen
+        # A fit is kept as long as the statistics of its stream: while the coder of the stream is chosen.
+        self._fits: WeakKeyDictionary[Statistics, _Fit] = WeakKeyDictionary()
 
     def lower_bound(self, statistics: Statistics) -> float | None:
         """The information of the words under the fitted model, less what rounding may save.
 
-        The model is fitted for this, which takes longer than most coders, but is not repeated by ``encode``. Long
-        streams of one group are left to ``ans``, whose table costs little there.
+        This fits the model, which takes longer than most coders; ``encode`` reuses the fit. Long streams of one group
+        are left to ``ans``, whose table is a small part of their code.
         """
         long = len(statistics.words) > _LONGEST_ALONE and len(statistics.groups) < 2
         groups, symbols = max(len(statistics.groups), 1), statistics.largest + 1
@@ -109,7 +110,7 @@ class Contexts:
 
 
 def _least_bytes(fitted: _Fit) -> int:
-    """Bytes that the code of a fitted stream has at least; 0 where the end of the stream does not tell.
+    """A lower bound of the bytes of a fitted stream; 0 if the end of the stream gives no bound.
 
     The coder takes words from the end of the stream, and starts from the state s = 0. With M = 2²⁴, a word of f slots
     from l on changes s to ⌊s/f⌋ · M + l + s mod f. While s is small, words may cost nothing, so the words at the end
@@ -145,7 +146,7 @@ def _coded_end(words: list[int], slots: NDArray[np.float64]) -> tuple[int, list[
 
 
 def _split(words: Words, groups: tuple[int, ...]) -> list[Words]:
-    """The groups that have words."""
+    """The groups that are not empty."""
     return [group for group in np.split(words, np.cumsum(groups)[:-1]) if len(group)] if groups else [words]
 
 

@@ -1,4 +1,4 @@
-"""Generalized Gaussian weights for small integers, computed by IEEE-exact operations alone: equal on every machine.
+"""Generalized Gaussian weights for small integers, computed with exactly rounded operations: equal on every machine.
 
 A symbol of magnitude m has a probability proportional to 2^(−a · m^(j/4)): j = 4 is the Laplace distribution, j = 8 the
 normal one. Powers are products of square roots, because library logarithms and exponentials differ between machines in
@@ -54,7 +54,7 @@ def prior(
     Args:
         magnitudes: ``[symbols]`` integers m from 0.
         shape: j, from 1 to 8.
-        scales: ``[groups]`` numbers i, from 0 (steep) to 255 (wide).
+        scales: ``[groups]`` numbers i, from 0 (narrow) to 255 (wide).
         height: base-2 logarithm of the weight of magnitude 0, from 0 to 30; or several, ``[heights]``.
     """
     exponents = np.minimum(slopes(scales)[:, None] * powers(magnitudes, shape), 64.0)

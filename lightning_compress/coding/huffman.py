@@ -14,12 +14,12 @@ _LONGEST = 1 << 16
 
 
 class Huffman:
-    """A raw DEFLATE stream of one-byte words; its code tables are rebuilt every block, so it follows slow drift."""
+    """A raw DEFLATE stream of one-byte words; each block has new code tables, so it adapts to slow changes."""
 
     id: ClassVar[str] = "huffman"
 
     def lower_bound(self, statistics: Statistics) -> float | None:
-        """At least one bit a word. Long streams, where ANS pays for its table, and wider words are left to others."""
+        """One bit per word; None for wide words, and for long streams, where ANS with its larger table is smaller."""
         fits = statistics.words.itemsize == 1 and len(statistics.words) <= _LONGEST
         return len(statistics.words) / 8 if fits else None
 

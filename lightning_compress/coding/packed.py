@@ -1,4 +1,4 @@
-"""Bit packing: every word in the bits that the largest one needs."""
+"""Bit packing: every word takes as many bits as the largest word needs."""
 
 from __future__ import annotations
 
@@ -15,13 +15,15 @@ _CHUNK = 1 << 16
 
 
 class Packed:
-    """One byte for the bit width b, then whole low bytes of all words, then the remaining b mod 8 bits, eight words in
-    b mod 8 bytes (first word in the lowest bits)."""
+    """One byte for the bit width b, the low bytes of all words, then the remaining b mod 8 bits of each word.
+
+    The remaining bits of eight words take b mod 8 bytes; the first word is in the lowest bits.
+    """
 
     id: ClassVar[str] = "packed"
 
     def lower_bound(self, statistics: Statistics) -> float | None:
-        """Exactly the packed size."""
+        """The exact packed size."""
         return 1 + _packed_size(len(statistics.words), statistics.largest.bit_length())
 
     def encode(self, statistics: Statistics) -> bytes:

@@ -1,7 +1,8 @@
-"""Byte planes: wide words split into their bytes, each plane in the code that suits it.
+"""Byte planes: wide words are split into bytes, and each plane is coded with its best coder.
 
-The exponents of floating-point numbers are far from uniform and their low mantissa bits are not; apart, each gets its
-own code. Rotating the sign bit to the low end first puts the whole exponent of a float into the high plane.
+The exponents of floating-point numbers are far from uniform, their low mantissa bits are almost uniform; in separate
+planes each gets its own code. Rotating the sign bit to the low end first puts the whole exponent of a float into the
+high plane.
 """
 
 from __future__ import annotations
@@ -29,8 +30,8 @@ class Planes:
     """One byte (1: rotated left by one bit), then for each plane, low byte first: coder number, length, code.
 
     Args:
-        coders: the coders of planes by the number that stands in files.
-        choose: the function that codes one plane and tells the number of its coder.
+        coders: number in files → coder of a plane.
+        choose: the function that codes one plane; it returns the number of the coder and the code.
     """
 
     id: ClassVar[str] = "planes"
@@ -40,7 +41,7 @@ class Planes:
         self._choose = choose
 
     def lower_bound(self, statistics: Statistics) -> float | None:
-        """None is known, as for the coders of the planes; one-byte words, or few symbols, are better coded whole."""
+        """0, because no bound is known; None for one-byte words and few symbols, which are coded better whole."""
         wide = statistics.words.itemsize > 1 and statistics.largest >= _SMALL_ALPHABET
         return 0.0 if wide else None
 
@@ -63,7 +64,7 @@ class Planes:
         words = np.empty(0, dtype_of(width))
         for plane, (coder, code) in enumerate(self._split(data[1:], width)):
             decoded = coder.decode(code, count, 1)
-            if plane == 0:  # only now is it known that the stream may hold so many
+            if plane == 0:  # allocated only now: the first plane has shown that the stream holds this many words
                 words = np.empty(count, dtype_of(width))
             words.view(np.uint8).reshape(count, width)[:, plane] = decoded
         return _rotate_right(words) if data[0] else words

@@ -1,4 +1,4 @@
-"""The stack of 32-bit words that both ANS coders write: integer weights to models, symbols to bytes and back.
+"""The stack of 32-bit words that both ANS coders write: models from integer weights, bytes from symbols, and back.
 
 docs/format.md (``ans``) specifies the arithmetic.
 """
@@ -33,7 +33,7 @@ def slots(weights: NDArray[np.int64]) -> NDArray[np.float64]:
 
 
 def push(parts: Sequence[Part]) -> bytes:
-    """The code of consecutive pieces of a stream; of each piece, its symbols ``[n]`` and the weights of its model."""
+    """Encode consecutive parts of a stream, each given as its symbols ``[n]`` and the weights of its model."""
     coder = constriction.stream.stack.AnsCoder()
     for symbols, weights in reversed(parts):
         coder.encode_reverse(symbols.astype(np.int32, copy=False), model(weights))
@@ -42,19 +42,19 @@ def push(parts: Sequence[Part]) -> bytes:
 
 
 def opened(code: bytes | memoryview) -> constriction.stream.stack.AnsCoder:
-    """The decoder of a code.
+    """A decoder of the code.
 
     Raises:
         FormatError: the code ends in a zero word, which no encoder writes.
     """
     words = np.frombuffer(bytes(code) + bytes(-len(code) % 4), "<u4").astype(np.uint32)
     if len(words) and words[-1] == 0:
-        raise FormatError("an ANS stream ends in a zero word, which none does")
+        raise FormatError("an ANS stream ends in a zero word, which no encoder writes")
     return constriction.stream.stack.AnsCoder(words)
 
 
 def check_end(coder: constriction.stream.stack.AnsCoder) -> None:
-    """Check that all of the code was read.
+    """Check that the whole code was read.
 
     Raises:
         FormatError: the code has more bytes than its symbols need.

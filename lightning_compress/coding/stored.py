@@ -1,4 +1,4 @@
-"""The words as they are."""
+"""Stores words uncompressed."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from lightning_compress.errors import FormatError
 
 
 class Stored:
-    """Little-endian words, one after the other."""
+    """The little-endian words, uncompressed."""
 
     id: ClassVar[str] = "stored"
 
     def lower_bound(self, statistics: Statistics) -> float | None:
-        """Exactly the size of the words."""
+        """The exact size of the words."""
         return statistics.words.nbytes
 
     def encode(self, statistics: Statistics) -> bytes:

@@ -17,12 +17,12 @@ _SAMPLES, _SAMPLE = 8, 1 << 14
 
 
 class Zstandard:
-    """One Zstandard frame with its content size, of the little-endian words."""
+    """One Zstandard frame, with its content size, of the little-endian words."""
 
     id: ClassVar[str] = "zstd"
 
     def lower_bound(self, statistics: Statistics) -> float | None:
-        """None is known: repetition may take it below any entropy. Long streams whose samples show none are skipped."""
+        """0, because repetition can be coded below the entropy; None for long streams whose samples show none."""
         return 0.0 if _may_repeat(statistics) else None
 
     def encode(self, statistics: Statistics) -> bytes:
@@ -46,7 +46,7 @@ class Zstandard:
 
 
 def _may_repeat(statistics: Statistics) -> bool:
-    """Whether pieces from all over a long stream code shorter than its entropy says."""
+    """Whether samples from the whole stream are coded below its entropy; short streams are assumed to be."""
     words = statistics.words
     if len(words) < _LONG or statistics.counts is None:
         return True

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from lightning_compress.errors import PlanError
 from lightning_compress.weights import standard_deviation
-from lightning_compress.weights.magnitude import Cut, key_of, needs_double, smallest
+from lightning_compress.weights.magnitude import Cut, key_of, needs_double, smallest_magnitudes
 
 Scheme = Literal["class-blind", "class-uniform", "class-distribution", "threshold"]
 
@@ -88,7 +88,7 @@ class Prune:
         """The cut for one group of tensors."""
         if self.is_fraction:
             weights = sum(tensor.numel() for tensor in tensors)
-            return smallest(tensors, [math.floor(Fraction(repr(self.amount)) * weights)])[0]
+            return smallest_magnitudes(tensors, [math.floor(Fraction(repr(self.amount)) * weights)])[0]
         bound = self.amount * (standard_deviation(tensors) if self.scope == "class-distribution" else 1.0)
         double = needs_double(tensors)
         return Cut(key_of(bound, double), 0, double)

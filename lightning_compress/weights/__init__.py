@@ -1,14 +1,14 @@
-"""What decoding needs of a trained model: classed, tie-free weights."""
+"""The weights of a model: read from a source, assigned to classes, and matched to module parameters."""
 
 from lightning_compress.weights.bindings import Binding, Owner, bindings_of, parameters_of, summed_gradient
 from lightning_compress.weights.classes import classify
-from lightning_compress.weights.magnitude import Cut, chunks, smallest, true_positions
+from lightning_compress.weights.magnitude import Cut, chunks, smallest_magnitudes, true_positions
 from lightning_compress.weights.matching import counterparts, load_into, match_state
-from lightning_compress.weights.module import is_metric
+from lightning_compress.weights.module_metadata import is_metric
+from lightning_compress.weights.moments import standard_deviation
 from lightning_compress.weights.names import matches, matches_any, strip_wrappers
-from lightning_compress.weights.spread import standard_deviation
-from lightning_compress.weights.state import Weight, Weights, as_bytes
 from lightning_compress.weights.ties import Tie
+from lightning_compress.weights.weights import Weight, Weights, as_bytes
 
 __all__ = [
     "Binding",
@@ -28,7 +28,7 @@ __all__ = [
     "matches",
     "matches_any",
     "parameters_of",
-    "smallest",
+    "smallest_magnitudes",
     "standard_deviation",
     "strip_wrappers",
     "summed_gradient",

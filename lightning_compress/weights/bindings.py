@@ -1,6 +1,6 @@
 """Bindings between stored tensors and the parameters of a module that hold them.
 
-Parameters are found by their memory, so neither tied weights nor hooks that rename entries of the state dict matter.
+Parameters are identified by their memory, so tied weights and hooks that rename state-dict entries are handled too.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from lightning_compress.weights.matching import counterparts
-from lightning_compress.weights.state import Weights
 from lightning_compress.weights.ties import Tie
+from lightning_compress.weights.weights import Weights
 
 
 class Owner(NamedTuple):
@@ -99,9 +99,9 @@ def summed_gradient(
     """The dense gradient of a stored tensor: the sum over its bindings; None if no parameter has a gradient.
 
     Args:
-        bindings: those of the tensor.
+        bindings: the bindings of the tensor.
         gradients: ``id`` of a parameter → its gradient, or None.
-        shape: that of the tensor.
+        shape: the shape of the tensor.
     """
     known = [(binding, gradients[id(binding.parameter)]) for binding in bindings]
     dense = [(binding, gradient.to_dense()) for binding, gradient in known if gradient is not None]

@@ -1,4 +1,4 @@
-"""Checkpoints, read without running code that they name."""
+"""Reads checkpoints without running any code that they name."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ _CODE = re.compile(r"GLOBAL (\S+)")
 
 
 def read_checkpoint(path: str) -> Mapping[str, Any]:
-    """The content of a file that ``torch.save`` wrote, its tensors mapped from disk where they can be.
+    """The content of a file that ``torch.save`` wrote; tensors are memory-mapped if the file allows it.
 
     Args:
         path: a local path, or a URL that fsspec opens.
 
     Raises:
-        WeightsError: the file is missing, a directory, damaged, of another kind, holds no mapping, or names code.
+        WeightsError: the file is missing, a directory, damaged, not a checkpoint, not a mapping, or names code.
     """
     try:
         content = _read(path)
@@ -34,7 +34,7 @@ def read_checkpoint(path: str) -> Mapping[str, Any]:
         ) from error
     except OSError as error:
         raise WeightsError(f"cannot read {path}: {error.strerror or error}") from error
-    except Exception as error:  # a damaged pickle raises whatever its bytes lead to
+    except Exception as error:  # a damaged pickle can raise any exception
         raise WeightsError(_why(path, str(error))) from error
     if not isinstance(content, Mapping):
         raise WeightsError(
@@ -50,7 +50,7 @@ def _read(path: str) -> object:
             return torch.load(file, map_location="cpu", weights_only=True)
     with Path(path).open("rb") as file:
         is_zip = file.read(len(_ZIP)) == _ZIP
-    # What torch wrote before 1.6 is no zip file, and cannot be mapped.
+    # Files of torch before 1.6 are not zip files and cannot be memory-mapped.
     return torch.load(path, map_location="cpu", weights_only=True, mmap=is_zip)
 
 

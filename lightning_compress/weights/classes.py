@@ -1,8 +1,8 @@
 """The class of each weight: the part of the model it belongs to.
 
-The reference paper (section 2) splits a translation model into source embedding, target embedding, encoder,
-decoder and softmax, encoder and decoder further by layer. Other models get the same treatment as far as their
-names and modules tell; what they do not tell is ``other``.
+The reference paper (section 2) splits a translation model into source embedding, target embedding, encoder, decoder
+and softmax, and splits encoder and decoder further by layer. The same classes are derived for other models from tensor
+names and module types; tensors that neither identifies get the class ``other``.
 """
 
 from __future__ import annotations
@@ -35,18 +35,18 @@ def classify(
     module: nn.Module | None = None,
     overrides: Mapping[str, str | Sequence[str]] | None = None,
 ) -> dict[str, str]:
-    """Give each tensor name its class.
+    """Assign a class to each tensor name.
 
     Args:
         names: tensor names, as in a state dict.
-        module: the module they come from; its embeddings and its vocabulary projection are then recognised
-            by type and size, whatever they are called.
-        overrides: class name → pattern or patterns of the tensors that belong to it; they win over what is derived.
+        module: the module they come from; its embeddings and its vocabulary projection are then recognized by type and
+            size, independent of their names.
+        overrides: class name → pattern or patterns of its tensors; they take precedence over the derived classes.
 
     Returns:
         name → class: ``source_embedding``, ``target_embedding``, ``embedding`` (side unknown), ``encoder.K``,
-        ``decoder.K``, ``softmax`` or ``other``, or a class of ``overrides``. What stands in an encoder or decoder
-        outside its numbered layers (a final norm) counts with the last layer.
+        ``decoder.K``, ``softmax`` or ``other``, or a class of ``overrides``. Tensors of an encoder or decoder outside
+        its numbered layers, such as a final norm, belong to the last layer.
 
     Raises:
         WeightsError: a pattern of ``overrides`` matches nothing.
@@ -69,7 +69,7 @@ def classify(
 
 
 def _typed_prefixes(module: nn.Module | None) -> tuple[set[str], set[str]]:
-    """Names of the modules that embed, and of those that project onto a vocabulary."""
+    """Names of the embedding modules, and of the modules that project onto a vocabulary."""
     if module is None:
         return set(), set()
     modules = [(strip_wrappers(name), part) for name, part in module.named_modules()]
@@ -86,7 +86,7 @@ def _typed_prefixes(module: nn.Module | None) -> tuple[set[str], set[str]]:
 
 
 def _derive(name: str, embeddings: set[str], projections: set[str]) -> str:
-    """Class of one name; ``encoder`` or ``decoder`` alone where no layer is named."""
+    """Class of one name; ``encoder`` or ``decoder`` without a number if the name contains no layer."""
     name = _PARAMETRIZED.sub(r".\1", name)
     parts = name.lower().split(".")
     owner = name.rpartition(".")[0]

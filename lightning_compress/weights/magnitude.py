@@ -1,8 +1,8 @@
-"""The k smallest magnitudes of many tensors, exactly, without sorting or joining them.
+"""Finds the k smallest magnitudes of many tensors exactly, without sorting or concatenating them.
 
-The bits of a float without its sign order like its magnitude, so a k-th smallest magnitude is found by a radix
-search: one histogram of the high 16 bits, one of the next 16 bits inside the chosen bin (four for float64).
-Each pass reads the weights once; memory is one chunk and one histogram.
+The bits of a float without its sign, read as an integer, have the order of its magnitude. The k-th smallest magnitude
+is therefore found by radix selection: a histogram of the high 16 bits, then one of the next 16 bits within the selected
+bin (four histograms for float64). Each pass reads the weights once; memory is one chunk and one histogram.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ _DIGIT = 16
 
 @dataclass(frozen=True)
 class Cut:
-    """The smallest weights of a group: those with a key below ``key``, and the first ``ties`` of those at it.
+    """The smallest weights of a group: those with a key below ``key``, and the first ``ties`` of those equal to it.
 
     Attributes:
-        key: magnitude key (see :func:`magnitude_keys`); the border of the cut.
-        ties: how many of the weights exactly at the border still belong to it, in the group's order.
+        key: the threshold, a magnitude key (see :func:`magnitude_keys`).
+        ties: how many of the weights exactly at the threshold belong to the cut, in the group's order.
         double: whether keys are of float64 magnitudes.
     """
 
@@ -34,12 +34,12 @@ class Cut:
 
     @property
     def magnitude(self) -> float:
-        """The |w| at the border."""
+        """The threshold as a magnitude |w|."""
         bits = torch.tensor(self.key, dtype=torch.int64 if self.double else torch.int32)
         return float(bits.view(torch.float64 if self.double else torch.float32))
 
     def split(self, weights: Tensor) -> tuple[Tensor, Cut]:
-        """Which of these weights belong to the cut (``[n]``, bool), and the cut that the next weights meet."""
+        """Which of these weights belong to the cut (``[n]``, bool), and the cut for the group's next weights."""
         keys = magnitude_keys(weights, self.double)
         chosen = keys < self.key
         if not self.ties:
@@ -50,7 +50,7 @@ class Cut:
 
 
 def magnitude_keys(weights: Tensor, double: bool = False) -> Tensor:
-    """Integers that order like |w|: the bits of the float32 (or float64) value without its sign.
+    """Integers with the same order as |w|: the bits of the float32 (or float64) value without its sign.
 
     Exact for every float type up to the chosen width. Infinity comes after all finite values, NaN last.
     """
@@ -74,20 +74,21 @@ def needs_double(tensors: Sequence[Tensor]) -> bool:
 
 
 def chunks(tensor: Tensor) -> Iterator[Tensor]:
-    """The values of a tensor in order, flat, a cache-sized piece at a time."""
+    """The values of a tensor in order, in flat chunks that fit in the cache."""
     for chunk in torch.split(tensor.detach().reshape(-1), _CHUNK):
         yield chunk.cpu()
 
 
-def smallest(tensors: Sequence[Tensor], counts: Sequence[int]) -> list[Cut]:
-    """For each count, the cut that takes exactly so many of the smallest magnitudes.
+def smallest_magnitudes(tensors: Sequence[Tensor], counts: Sequence[int]) -> list[Cut]:
+    """For each count, the cut that selects exactly that many of the smallest magnitudes.
 
-    Ties at the border are taken in the order of the tensors and of their elements. Only finite values are ever taken: a
-    larger count means all of them. A cut that takes something has at least one tie. All counts share each pass.
+    Of equal magnitudes at the threshold, the first are selected, in the order of the tensors and of their elements.
+    Only finite values are selected: a larger count selects all of them. A cut that is not empty has at least one tie.
+    All counts share each pass.
 
     Args:
         tensors: floating-point tensors of any shape.
-        counts: how many weights to take, each from 0 to the number of weights.
+        counts: how many weights to select, each from 0 to the number of weights.
     """
     double = needs_double(tensors)
     shifts = range(64 - _DIGIT, -1, -_DIGIT) if double else range(32 - _DIGIT, -1, -_DIGIT)
@@ -130,5 +131,5 @@ def _histograms(tensors: Sequence[Tensor], prefixes: set[int], shift: int, doubl
 
 
 def true_positions(mask: Tensor) -> Tensor:
-    """Where a flat CPU mask holds; for sparse masks several times faster than ``nonzero``."""
+    """Indices where a flat CPU mask is true; for sparse masks several times faster than ``nonzero``."""
     return torch.from_numpy(np.flatnonzero(mask.numpy()))

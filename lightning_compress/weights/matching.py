@@ -36,16 +36,16 @@ def match_state(
     strict: bool = True,
     source: str = "the file",
 ) -> dict[str, Tensor]:
-    """Stored tensors under the names that the module uses for them.
+    """The stored tensors under the names that the module uses for them.
 
-    Names match even if they differ by the prefixes of ``torch.compile``, FSDP or DDP. A weight that
-    ``torch.nn.utils.prune`` has split in the module takes its stored, pruned value, and its mask is 1 where that value
-    is not 0.
+    Names match even if they differ by the prefixes of ``torch.compile``, FSDP or DDP. If
+    ``torch.nn.utils.prune`` has split a weight of the module, its original takes the stored, pruned value, and its mask
+    is 1 where that value is not 0.
 
     Args:
         live: the module's state dict.
         stored: the file's tensors.
-        excluded: names that were left out of the file and may be missing.
+        excluded: names that were left out of the file; they may be missing.
         strict: whether every other name must have a counterpart on both sides; shapes must agree in any case.
         source: name of the file, for messages.
 

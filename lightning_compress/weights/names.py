@@ -11,7 +11,7 @@ _WRAPPERS = frozenset({"_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped
 
 @lru_cache(maxsize=65536)
 def strip_wrappers(name: str) -> str:
-    """Remove what ``torch.compile``, FSDP, activation checkpointing and DDP put into a tensor's name.
+    """Remove the prefixes that ``torch.compile``, FSDP, activation checkpointing and DDP add to a tensor's name.
 
     >>> strip_wrappers("model._orig_mod.encoder.weight")
     'model.encoder.weight'
@@ -28,14 +28,14 @@ def _compiled(pattern: str) -> re.Pattern[str]:
 
 
 def matches(pattern: str, name: str) -> bool:
-    """Whether a pattern selects a name, as it stands or without its wrappers.
+    """Whether a pattern matches a name, with or without its wrapper prefixes.
 
-    ``*`` stands for any run of characters, dots included; ``?`` for one character; case counts.
+    ``*`` matches any run of characters, dots included; ``?`` matches one character; matching is case-sensitive.
     """
     expression = _compiled(pattern)
     return bool(expression.fullmatch(name) or expression.fullmatch(strip_wrappers(name)))
 
 
 def matches_any(patterns: Iterable[str], name: str) -> bool:
-    """Whether at least one of the patterns selects the name."""
+    """Whether at least one of the patterns matches the name."""
     return any(matches(pattern, name) for pattern in patterns)

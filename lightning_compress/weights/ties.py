@@ -1,4 +1,4 @@
-"""Tensors that share memory: found once, stored once, tied again on reading."""
+"""Tensors that share memory: stored once, and tied again when they are read."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Tie:
         of: name of the stored tensor.
         offset: elements from the start of the stored tensor to the first element of the view.
         shape: sizes of the view.
-        stride: steps between its elements, in elements.
+        stride: strides of the view, in elements.
     """
 
     of: str
@@ -34,15 +34,15 @@ class Tie:
 
 
 def find_ties(state: Mapping[str, Tensor], module: nn.Module | None = None) -> dict[str, Tie]:
-    """Names whose tensors lie wholly inside another tensor of the state dict.
+    """Names whose tensors are views of another tensor of the state dict.
 
-    Memory shared within the state dict counts; with ``module``, so do parameters that are one object there
-    and whose values agree in the state dict (gathering a sharded model copies them apart).
+    Ties are found by shared memory within the state dict. With ``module``, names of one parameter object are tied too
+    if their values agree in the state dict: gathering a sharded model copies them separately.
     """
     groups: dict[tuple[int, torch.dtype, bool], list[str]] = defaultdict(list)
     for name, tensor in state.items():
         if tensor.numel() and tensor.device.type != "meta":
-            # A lazily conjugated view has the same memory and other values.
+            # A lazily conjugated view shares the memory but has other values.
             groups[(tensor.untyped_storage().data_ptr(), tensor.dtype, tensor.is_conj())].append(name)
     ties: dict[str, Tie] = {}
     for names in groups.values():
@@ -54,8 +54,9 @@ def find_ties(state: Mapping[str, Tensor], module: nn.Module | None = None) -> d
 
 
 def _ties_in_group(state: Mapping[str, Tensor], names: list[str]) -> dict[str, Tie]:
-    """Within one storage, the larger tensor stores (among equals a contiguous, then the earlier one); those inside it
-    are tied to it.
+    """Ties within one storage: the larger tensor is stored, and those inside it are tied to it.
+
+    Of tensors of equal size, a contiguous one is stored, else the first.
     """
     ties: dict[str, Tie] = {}
     bases: list[str] = []

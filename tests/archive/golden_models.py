@@ -1,4 +1,4 @@
-"""What the golden files were made from: weights from integer arithmetic, so that no library's random numbers matter."""
+"""The models of the golden files, from integer arithmetic, so that they depend on no random number generator."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def weights(shape: tuple[int, ...], seed: int, dtype: torch.dtype = torch.float3
 
 
 def _special(dtype: torch.dtype) -> Tensor:
-    """Weights among which stand NaN with a payload, infinities, −0, a subnormal, the largest and the smallest."""
+    """Weights that include NaN with a payload, infinities, −0, a subnormal, the largest and the smallest number."""
     tensor = weights((40,), 9, dtype)
     info = torch.finfo(dtype)
     values = [float("inf"), float("-inf"), -0.0, info.smallest_normal / 2, info.max / 8, info.smallest_normal]
@@ -63,7 +63,7 @@ def _special(dtype: torch.dtype) -> Tensor:
 
 
 def payloads() -> Archive:
-    """Every kind of payload, in every dtype it takes."""
+    """Every kind of payload, in every dtype it supports."""
     floats = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
     state = {"matrix": weights(LAYOUT, 1), "plain": weights((7, 9), 2), "counter": torch.tensor(12345)}
     for group in ("paper", "half"):
@@ -88,7 +88,7 @@ def payloads() -> Archive:
 
 
 def dtypes() -> Archive:
-    """Every dtype of the oldest torch this package runs on; no elements, one element, many."""
+    """Every dtype of the oldest supported torch, with no element, one element and many."""
     names = "uint8 int8 int16 int32 int64 uint16 uint32 uint64 float16 bfloat16 float32 float64"
     names += " complex32 complex64 complex128 float8_e5m2 float8_e4m3fn float8_e5m2fnuz float8_e4m3fnuz"
     content = torch.from_numpy((hashed(96, 11) >> np.uint64(3)).astype(np.uint8))
@@ -125,7 +125,7 @@ def coders() -> Archive:
 
 
 def ties() -> Archive:
-    """Tied tensors, assets, names of every kind, and all that a manifest says of a model."""
+    """Tied tensors, assets, all kinds of names, and every manifest key about a model."""
     embedding = weights((20, 16), 31)
     names = ("a#values", "#", "", "größe.权重", 'with "quotes" and \\ and \n', "x" * 200)
     stored = Weights(
@@ -151,7 +151,7 @@ def ties() -> Archive:
 
 
 def methods() -> Archive:
-    """Every payload of format 2 that version 1 has not."""
+    """Every payload that version 2 has and version 1 does not have."""
     floats = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
     drift = weights((24,), 41) * 2
     state = {f"plain.{str(dtype).removeprefix('torch.')}": weights((9, 7), 42, dtype) for dtype in floats}

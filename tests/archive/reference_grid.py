@@ -18,7 +18,7 @@ def rows_and_columns(shape: Sequence[int]) -> tuple[int, int]:
 
 
 def grid_streams(payload: Mapping[str, Any], n: int) -> dict[str, tuple[int, int]]:
-    """Names, numbers of words and bytes of a word, in their order."""
+    """Stream name → number of words and bytes per word, in order."""
     streams = {}
     if "exponent" in payload:
         streams["row_exponents"] = (payload["rows"], 1)

@@ -15,7 +15,7 @@ Rounded = Callable[[np.ndarray, str], np.ndarray]
 
 
 def inner(coded: Streams, prefix: str) -> Streams:
-    """The streams of a payload inside, under their own names."""
+    """The streams of a nested payload, without the prefix of their names."""
     return {name.removeprefix(prefix): code for name, code in coded.items() if name.startswith(prefix)}
 
 

@@ -26,7 +26,7 @@ _PLANE_CODERS = {0: "stored", 1: "packed", 2: "zstd", 3: "huffman", 4: "ans", 5:
 
 @dataclass(frozen=True)
 class File:
-    """What a file restores to: tensors as shape, dtype name and row-major bytes; assets by name."""
+    """The restored content of a file: tensors as shape, dtype name and row-major bytes; assets by name."""
 
     manifest: dict[str, Any]
     tensors: dict[str, tuple[tuple[int, ...], str, bytes]]
@@ -98,7 +98,7 @@ def _base85(text: str) -> bytes:
 
 
 def _explicit(packed: dict[str, Any]) -> dict[str, Any]:
-    """The manifest of version 2 in the words of version 1, with the checksum of the coded bytes beside."""
+    """The manifest of version 2 in the form of version 1, plus the checksums of the coded bytes."""
     left_out: dict[str, Any] = {"ties": {}, "excluded": [], "class_path": None, "hyper_parameters": {}}
     left_out |= {"hyper_parameters_left_out": [], "plan": {}, "metrics": {}, "fingerprint": "", "assets": []}
     manifest = left_out | packed
@@ -118,7 +118,7 @@ def _explicit(packed: dict[str, Any]) -> dict[str, Any]:
 
 
 def _stream_names(payload: dict[str, Any], n: int) -> list[str]:
-    """The layout of a payload."""
+    """Names of the streams of a payload, in order."""
     kind = payload["kind"]
     if kind == "raw":
         return ["values"] if n else []
@@ -180,7 +180,7 @@ def _large_and_small(manifest: dict[str, Any], parts: dict[str, bytes]) -> list[
 
 
 def _size(dtype: str) -> int:
-    """Bytes of an element: the number in its name tells the bits."""
+    """Bytes of an element: the dtype's name contains the number of bits."""
     digits = "".join(c for c in dtype.split("_")[0] if c.isdigit())
     return max(_BITS.get(dtype, int(digits or 8)) // 8, 1)
 

@@ -1,4 +1,4 @@
-"""Checksums of pieces make that of the whole."""
+"""The CRC-32 of a concatenation, computed from the CRC-32 of its parts."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from lightning_compress.archive.crc import checksum, joined
 
 @settings(max_examples=100, derandomize=True, deadline=None, database=None)
 @given(pieces=st.lists(st.binary(max_size=300), max_size=6))
-def test_pieces_are_joined(pieces: list[bytes]) -> None:
+def test_checksums_of_parts_are_combined(pieces: list[bytes]) -> None:
     whole = b"".join(pieces)
     assert joined((checksum(piece), len(piece)) for piece in pieces) == checksum(whole) == f"{zlib.crc32(whole):08x}"
 
 
 @pytest.mark.parametrize("nbytes", [1, 255, 65_536, 10_000_019])
-def test_long_pieces_are_joined(nbytes: int) -> None:
+def test_checksums_of_long_parts_are_combined(nbytes: int) -> None:
     one, other = b"before", bytes(nbytes)
     assert joined([(checksum(one), len(one)), (checksum(other), nbytes)]) == checksum(one + other)
 
 
-def test_a_size_that_no_file_has_takes_no_time() -> None:
+def test_an_impossibly_large_size_takes_no_time() -> None:
     assert len(joined([("12345678", 1), ("00000000", 1 << 48)])) == 8

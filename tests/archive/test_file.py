@@ -1,4 +1,4 @@
-"""The file as a whole: valid safetensors, the same bytes for the same input, a manifest that comes back."""
+"""The whole file: valid safetensors, deterministic bytes, and a manifest that is read back unchanged."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from lightning_compress.weights import Weight
 
 
 class Translator(nn.Module):
-    """Two tied layers, a vocabulary, and something that decoding does not need."""
+    """Two tied layers, a vocabulary, and a part that decoding does not need."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -51,7 +51,7 @@ def archive() -> Archive:
 
 
 def _large_and_small() -> Archive:
-    """Parts of their own, the border of their size between them, and small ones; names that headers keep."""
+    """Large and small parts, sizes on both sides of the threshold, and reserved names."""
     noise = torch.randint(0, 256, (4, 1 << 16), generator=torch.Generator().manual_seed(2)).to(torch.uint8)
     stored = Weights(
         weights=(
@@ -106,7 +106,7 @@ def test_the_layout_is_that_of_the_specification(archive: Archive, tmp_path: Pat
     assert [stream["data_offsets"][1] for stream in header.values()][-1] == len(data) - 8 - length
 
 
-def test_same_input_gives_same_bytes_again_and_read_back(archive: Archive, tmp_path: Path) -> None:
+def test_equal_input_gives_equal_bytes(archive: Archive, tmp_path: Path) -> None:
     one, two, three = (tmp_path / f"{name}.safetensors" for name in ("one", "two", "three"))
     archive.save(one)
     compress(Translator(), "half").save(two)
@@ -114,7 +114,7 @@ def test_same_input_gives_same_bytes_again_and_read_back(archive: Archive, tmp_p
     assert one.read_bytes() == two.read_bytes() == three.read_bytes()
 
 
-def test_all_that_the_manifest_says_comes_back(archive: Archive, tmp_path: Path) -> None:
+def test_the_manifest_is_read_back(archive: Archive, tmp_path: Path) -> None:
     path = tmp_path / "model.safetensors"
     archive.with_metrics({"bleu": {"before": 33.5, "after": 33.25}}).save(path)
     again = Archive.open(path)
@@ -133,7 +133,7 @@ def test_all_that_the_manifest_says_comes_back(archive: Archive, tmp_path: Path)
     assert restored["softmax.weight"].data_ptr() == restored["embedding.weight"].data_ptr()
 
 
-def test_a_manifest_survives_its_envelope(archive: Archive) -> None:
+def test_a_manifest_survives_the_round_trip_through_its_envelope(archive: Archive) -> None:
     assert from_envelope(to_envelope(archive.manifest)) == replace(
         archive.manifest, plan=json.loads(json.dumps(archive.manifest.plan))
     )
@@ -154,14 +154,14 @@ def test_metrics_that_json_cannot_hold_are_refused_when_they_are_given(archive: 
         archive.with_metrics(metrics)
 
 
-def test_metrics_nested_without_end_are_refused(archive: Archive) -> None:
+def test_recursive_metrics_are_refused(archive: Archive) -> None:
     metrics: dict = {}
     metrics["self"] = metrics
     with pytest.raises(FormatError, match="cannot hold this value"):
         archive.with_metrics(metrics)
 
 
-def test_an_archive_of_nothing_is_a_file(tmp_path: Path) -> None:
+def test_an_empty_archive_can_be_saved(tmp_path: Path) -> None:
     path = tmp_path / "nothing.safetensors"
     archive = compress({}, "half")
     assert archive.save(path) == path.stat().st_size
@@ -171,7 +171,7 @@ def test_an_archive_of_nothing_is_a_file(tmp_path: Path) -> None:
         assert list(file.keys()) == []
 
 
-def test_names_of_every_kind_come_back(tmp_path: Path) -> None:
+def test_unusual_names_are_read_back(tmp_path: Path) -> None:
     names = [
         "a",
         "a#values",
@@ -199,7 +199,7 @@ def test_names_of_every_kind_come_back(tmp_path: Path) -> None:
         assert list(file.keys()) == ["#small"]
 
 
-def test_is_archive_tells_our_files_from_all_others(archive: Archive, tmp_path: Path) -> None:
+def test_is_archive_recognizes_only_files_of_this_package(archive: Archive, tmp_path: Path) -> None:
     path = tmp_path / "model.safetensors"
     archive.save(path)
     assert is_archive(path)
@@ -234,7 +234,7 @@ def test_a_file_url_is_a_local_file(archive: Archive, tmp_path: Path) -> None:
     assert is_archive(f"file://{path}")
 
 
-def test_the_limit_of_restored_bytes_is_the_callers_to_raise(tmp_path: Path) -> None:
+def test_the_caller_can_raise_the_limit_of_restored_bytes(tmp_path: Path) -> None:
     path = tmp_path / "zeros.safetensors"
     compress({"weight": torch.zeros(1000, 1000)}, Plan(Rule("*", Half()))).save(path)
     assert path.stat().st_size < 2000
@@ -245,7 +245,7 @@ def test_the_limit_of_restored_bytes_is_the_callers_to_raise(tmp_path: Path) -> 
 
 
 def test_the_envelope_is_small() -> None:
-    """What a file says of a hundred tensors of a Transformer costs less than 45 bytes each."""
+    """The manifest takes less than 45 bytes per tensor for a Transformer of a hundred tensors."""
     shapes = {"attention.weight": (16, 48), "attention.bias": (48,), "norm.weight": (16,), "inner.weight": (64, 16)}
     generator = torch.Generator().manual_seed(3)
     state = {
@@ -258,7 +258,7 @@ def test_the_envelope_is_small() -> None:
     assert (sizes[0] - sizes[1]) / 80 < 45
 
 
-def test_a_manifest_that_only_repeats_itself_is_refused_before_it_is_written(archive: Archive, tmp_path: Path) -> None:
+def test_a_too_repetitive_manifest_is_refused_before_it_is_written(archive: Archive, tmp_path: Path) -> None:
     dull = replace(archive, manifest=replace(archive.manifest, hyper_parameters={"zeros": [0] * 700_000}))
     with pytest.raises(FormatError, match="repetition"):
         dull.save(tmp_path / "model.safetensors")

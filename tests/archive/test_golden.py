@@ -1,4 +1,4 @@
-"""Files that were written once and must be read for ever: by the package, and by a reader of the specification."""
+"""Golden files must stay readable: by the package, and by the reference reader, written from the specification."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_every_golden_file_is_there_and_no_other() -> None:
 
 @pytest.mark.parametrize("name", FILES)
 @pytest.mark.skipif(sys.byteorder == "big", reason="the reference compares words of this machine")
-def test_the_package_and_the_specification_read_the_same(name: str) -> None:
+def test_the_package_and_the_reference_reader_agree(name: str) -> None:
     archive, reference = Archive.open(FOLDER / name), reference_reader.read(FOLDER / name)
     restored = {tensor_name: _plain(tensor) for tensor_name, tensor in archive.restore().items()}
     assert restored == reference.tensors
@@ -66,7 +66,7 @@ def test_the_package_and_the_specification_read_the_same(name: str) -> None:
 
 # Which points and factors "methods" has depends on the last bits of sums that libraries of linear algebra make.
 @pytest.mark.parametrize("model", [model for model in MODELS if model != "methods"])
-def test_the_writer_of_today_gives_the_newest_file_byte_for_byte(model: str, tmp_path: Path) -> None:
+def test_the_current_writer_reproduces_the_newest_file(model: str, tmp_path: Path) -> None:
     if _libraries() != _LIBRARIES:
         pytest.skip("this build of zlib or Zstandard codes differently from that of the golden files")
     build, newest = MODELS[model]
@@ -75,7 +75,7 @@ def test_the_writer_of_today_gives_the_newest_file_byte_for_byte(model: str, tmp
 
 
 @pytest.mark.parametrize("model", ["dtypes", "coders"])
-def test_lossless_golden_files_hold_what_they_were_made_from(model: str) -> None:
+def test_lossless_golden_files_restore_their_models(model: str) -> None:
     build, newest = MODELS[model]
     restored = Archive.open(FOLDER / f"{model}.{newest}.safetensors").restore()
     source = build().restore()
@@ -83,7 +83,7 @@ def test_lossless_golden_files_hold_what_they_were_made_from(model: str) -> None
 
 
 @pytest.mark.parametrize("name", [name for name in FILES if ".1." in name])
-def test_a_file_of_version_1_is_saved_as_one_of_version_2(name: str, tmp_path: Path) -> None:
+def test_a_file_of_version_1_is_saved_as_version_2(name: str, tmp_path: Path) -> None:
     old = Archive.open(FOLDER / name)
     assert (old.manifest.format_version, old.nbytes) == (1, (FOLDER / name).stat().st_size)
     path = tmp_path / "again.safetensors"
@@ -108,9 +108,7 @@ def test_ties_of_the_golden_file_share_memory(number: int) -> None:
         assert not restored[name].any(), name
 
 
-def test_the_script_writes_what_is_missing_and_overwrites_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_script_writes_missing_files_and_overwrites_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(write_golden, "FOLDER", tmp_path)
     (tmp_path / "ties.2.safetensors").write_bytes(b"kept as it is")
     write_golden.main()

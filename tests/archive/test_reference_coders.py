@@ -1,4 +1,4 @@
-"""The entropy coders against the arithmetic of docs/format.md, on streams too many and too various for golden files."""
+"""The entropy coders against the reference decoder of docs/format.md, on more streams than golden files can hold."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def _stream(shape: str, count: int, alphabet: int) -> Words:
 
 @pytest.mark.parametrize("alphabet", ALPHABETS)
 @pytest.mark.parametrize("shape", ["uniform", "normal", "zipf"])
-def test_ans_is_the_arithmetic_of_the_specification(shape: str, alphabet: int) -> None:
+def test_ans_agrees_with_the_specification(shape: str, alphabet: int) -> None:
     for count in (2, 11, 300, 5000):
         words = _stream(shape, count, alphabet)
         if len(np.unique(words)) > 1:
@@ -40,7 +40,7 @@ def test_ans_is_the_arithmetic_of_the_specification(shape: str, alphabet: int) -
 
 @pytest.mark.parametrize("alphabet", [2, 3, 17, 66, 256, 700])
 @pytest.mark.parametrize("shape", ["uniform", "normal", "zipf"])
-def test_contexts_are_the_arithmetic_of_the_specification(shape: str, alphabet: int) -> None:
+def test_contexts_agrees_with_the_specification(shape: str, alphabet: int) -> None:
     for groups in ((), (0, 1, 64), (65, 0, 700, 3), (63, 129, 300, 1000)):
         count = sum(groups) or 500
         words = _stream(shape, count, alphabet)
@@ -52,7 +52,7 @@ def test_contexts_are_the_arithmetic_of_the_specification(shape: str, alphabet: 
 
 @pytest.mark.parametrize("first", range(256))
 def test_every_family_of_contexts_is_read_as_specified(first: int) -> None:
-    """Shapes, heights and scales that the writer does not try, too."""
+    """Including shapes, heights and scales that the writer does not try."""
     random = np.random.default_rng(first)
     center, lengths = int(random.integers(0, 12)), (200, 150)
     header = bytes([first, 9, center])
@@ -90,7 +90,7 @@ def test_wide_words_read_as_specified(coder: str, width: int) -> None:
 @pytest.mark.parametrize("packing", [0, 1, 2])
 @pytest.mark.parametrize("alphabet", [40, 300, 5000])
 def test_every_ans_table_of_the_specification_is_read(kind: int, packing: int, alphabet: int) -> None:
-    """Tables put together by hand, those too that the writer takes only for streams of millions of words."""
+    """Tables made by hand, including those that the writer chooses only for streams of millions of words."""
     mantissa = (3, 8)[kind]
     entries = np.random.default_rng(alphabet).integers(1, 20 << mantissa, alphabet) % (256 if kind == 0 else 65536)
     entries[::3] = 0

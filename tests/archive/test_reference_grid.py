@@ -1,4 +1,4 @@
-"""Grid payloads of every form against the reader that was written from the specification."""
+"""Grid payloads of every form against the reference reader, written from the specification."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def payload_of(shape, dtype, states, guided, seed=0, offsets=False):
 @pytest.mark.parametrize("guided", [False, True])
 @pytest.mark.parametrize("states", [0, *TRELLISES])
 @pytest.mark.parametrize(("shape", "offsets"), [*((shape, False) for shape in SHAPES), ((90, 24), True)])
-def test_the_specification_gives_the_same_values(shape, offsets, states, guided, dtype):
+def test_the_reference_reader_restores_the_same_values(shape, offsets, states, guided, dtype):
     payload = payload_of(shape, dtype, states, guided, offsets=offsets)
     assert isinstance(payload, GridPayload)
     assert (payload.offsets is not None) == offsets

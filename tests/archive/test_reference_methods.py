@@ -1,4 +1,4 @@
-"""Files of every quantizer, read by the package and by the reader of the specification."""
+"""Files of every quantizer, read by the package and by the reference reader."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 @pytest.mark.parametrize("dtype", FLOATS, ids=str)
 @pytest.mark.parametrize("methods", METHODS.values(), ids=METHODS)
-def test_the_package_and_the_specification_read_the_same(
+def test_the_package_and_the_reference_reader_agree(
     methods: tuple[object, ...], dtype: torch.dtype, tmp_path: Path
 ) -> None:
     special = golden_models._special(dtype)

@@ -1,4 +1,4 @@
-"""What goes into a file comes out of it: every dtype and form of tensor, exactly where the plan says so."""
+"""Round trips through a file: every dtype and form of tensor, lossless wherever the plan is."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_every_dtype_of_torch_is_kept_bit_for_bit(name: str, tmp_path: Path) -> 
 
 @pytest.mark.parametrize("plan", PLANS)
 @pytest.mark.parametrize("name", [name for name, dtype in DTYPES.items() if str(dtype) not in FLOATS])
-def test_what_no_method_takes_is_kept_exactly_under_every_plan(name: str, plan: str) -> None:
+def test_tensors_that_no_method_supports_are_stored_exactly(name: str, plan: str) -> None:
     tensor = _every_bit(DTYPES[name])
     state = {"weight": tensor, "other": torch.ones(3)}
     assert same_bits(compress(state, PLANS[plan]).restore()["weight"], tensor)
@@ -103,7 +103,7 @@ def _forms() -> dict[str, Tensor]:
 
 @pytest.mark.parametrize("form", _forms())
 @pytest.mark.parametrize("plan", ["raw", "half", "paper-rnn", "pruned", "sixteen bits"])
-def test_every_form_of_tensor_comes_back(form: str, plan: str, tmp_path: Path) -> None:
+def test_every_form_of_tensor_survives_the_round_trip(form: str, plan: str, tmp_path: Path) -> None:
     tensor = _forms()[form]
     restored = through_file({"weight": tensor}, PLANS[plan], tmp_path)["weight"]
     if plan in ("raw", "half"):  # these values all fit in sixteen bits
@@ -111,7 +111,7 @@ def test_every_form_of_tensor_comes_back(form: str, plan: str, tmp_path: Path) -
     assert restored.is_contiguous()
 
 
-def test_views_with_lazy_bits_are_not_taken_for_ties() -> None:
+def test_lazily_negated_or_conjugated_views_are_not_tied() -> None:
     matrix = torch.complex(torch.arange(6.0), torch.arange(6.0) + 1)
     state = {"plain": matrix, "conjugate": matrix.conj(), "negated": matrix.conj().imag, "imaginary": matrix.imag}
     restored = compress(state, PLANS["raw"]).restore()
@@ -120,7 +120,7 @@ def test_views_with_lazy_bits_are_not_taken_for_ties() -> None:
 
 
 def _specials(dtype: torch.dtype) -> Tensor:
-    """What sixteen bits cannot hold, or should not change: NaN with payloads, infinities, too large, too small, −0."""
+    """Values that 16-bit floats cannot hold or should not change: NaN with payloads, infinities, extremes, −0."""
     info = torch.finfo(dtype)
     double = [
         float("inf"),
@@ -141,7 +141,7 @@ def _specials(dtype: torch.dtype) -> Tensor:
 
 @pytest.mark.parametrize("name", FLOATS)
 @pytest.mark.parametrize("plan", PLANS)
-def test_nan_infinity_and_what_half_precision_cannot_hold_stay_exact(plan: str, name: str, tmp_path: Path) -> None:
+def test_special_values_outside_half_precision_stay_exact(plan: str, name: str, tmp_path: Path) -> None:
     dtype = FLOATS[name]
     specials = _specials(dtype)
     ordinary = torch.linspace(-1, 1, 301, dtype=torch.float64).to(dtype)
@@ -159,7 +159,7 @@ def test_nan_infinity_and_what_half_precision_cannot_hold_stay_exact(plan: str, 
 
 @pytest.mark.parametrize("plan", PLANS)
 @pytest.mark.parametrize("name", FLOATS)
-def test_nothing_but_specials_is_kept_whole(plan: str, name: str) -> None:
+def test_a_tensor_of_special_values_alone_is_stored_exactly(plan: str, name: str) -> None:
     for value in (float("nan"), float("inf"), float("-inf")):
         tensor = torch.full((37,), value, dtype=FLOATS[name])
         assert same_bits(compress({"weight": tensor}, PLANS[plan]).restore()["weight"], tensor)
@@ -167,7 +167,7 @@ def test_nothing_but_specials_is_kept_whole(plan: str, name: str) -> None:
 
 @settings(max_examples=60, derandomize=True, deadline=None, database=None)
 @given(data=st.data())
-def test_any_state_dict_comes_back_and_is_never_larger(data: st.DataObject) -> None:
+def test_any_state_dict_survives_the_round_trip_and_is_never_larger(data: st.DataObject) -> None:
     sizes = data.draw(st.lists(st.integers(0, 60), min_size=1, max_size=4))
     seed, scale = data.draw(st.integers(0, 1 << 16)), data.draw(st.sampled_from([1e-30, 1e-3, 1.0, 1e30]))
     plan = PLANS[data.draw(st.sampled_from(sorted(PLANS)))]
@@ -216,7 +216,7 @@ TIES = {
 
 @pytest.mark.parametrize("tie", TIES)
 @pytest.mark.parametrize("plan", ["raw", "half", "paper-transformer"])
-def test_ties_are_stored_once_and_come_back_sharing_memory(tie: str, plan: str, tmp_path: Path) -> None:
+def test_ties_are_stored_once_and_share_memory_when_restored(tie: str, plan: str, tmp_path: Path) -> None:
     base = torch.linspace(-1, 1, 30).reshape(6, 5).contiguous()
     one, other = TIES[tie](base)
     path = tmp_path / "tied.safetensors"
@@ -235,7 +235,7 @@ def test_ties_are_stored_once_and_come_back_sharing_memory(tie: str, plan: str, 
     assert not restored["other"].any()
 
 
-def test_tensors_beside_each_other_in_one_memory_are_no_ties() -> None:
+def test_adjacent_tensors_in_one_storage_are_not_tied() -> None:
     memory = torch.arange(20.0)
     restored = compress({"one": memory[:10], "two": memory[10:], "bits": memory.view(torch.int32)}, "half").restore()
     assert torch.equal(restored["one"], memory[:10])

@@ -1,4 +1,4 @@
-"""Write the golden files that are not there yet: ``python tests/archive/write_golden.py``. None is ever overwritten."""
+"""Write missing golden files, never overwriting one: ``python tests/archive/write_golden.py``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How close the chosen code comes to the zero-order entropy, its table included.
+"""Size of the chosen code, with its table, compared with the zero-order entropy.
 
 Asserted: for at least 100,000 symbols below 256, entropy + max(0.5 %, 8 bytes); for any other stream, 1.01 · entropy
 + 16 bytes + 2 bytes for each symbol that occurs, 3 where the symbols take more than a byte (the compact table).

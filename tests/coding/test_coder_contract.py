@@ -1,4 +1,4 @@
-"""The one contract of every coder: words in, bytes out, the same words back, and a FormatError for anything else."""
+"""The contract of every coder: words survive the round trip, and invalid bytes raise a FormatError."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ ALPHABETS = (2, 3, 16, 17, 255, 256, 257, 258, 4095, 4096, 4097, 65535, 65536, 6
 
 
 def _accepts(coder: Coder, words: Words) -> bool:
-    """Whether a coder can code a stream at all, whatever it thinks of its chances."""
+    """Whether a coder can code a stream, even if its lower bound excludes it."""
     if coder.id == "ans":
         return int(words.max()) < MAX_ALPHABET and len(np.unique(words)) > 1
     if coder.id == "contexts":
@@ -34,7 +34,7 @@ def _accepts(coder: Coder, words: Words) -> bool:
 
 
 def _edge_cases(width: int) -> dict[str, Words]:
-    """Streams at the borders of the coders' cases, as far as the words of a width hold them."""
+    """Streams at the limits of the coders, restricted to words of this width."""
     most = (1 << (8 * width)) - 1
     random = np.random.default_rng(width)
     cases: dict[str, list[int]] = {
@@ -111,32 +111,32 @@ def test_the_choice_is_never_larger_than_any_coder_or_than_the_words(width: int)
         assert len(code) <= min(words.nbytes, *(len(coder.encode(statistics)) for coder in offered)), name
 
 
-def test_a_choice_is_not_missed_where_repetition_beats_the_entropy() -> None:
-    """Every symbol once, in order: the entropy is all 16 bits, and byte planes need next to nothing."""
+def test_a_code_below_the_entropy_is_chosen() -> None:
+    """Every symbol occurs once, in order: the entropy is 16 bits a word, but byte planes need almost nothing."""
     words = np.arange(1 << 16).astype("<u2")
     assert len(coding.encode(words)[1]) <= len(CODERS["planes"].encode(Statistics(words))) < words.nbytes / 20
 
 
-def test_same_words_give_same_bytes_wherever_they_lie() -> None:
+def test_equal_words_give_equal_bytes_for_every_memory_layout() -> None:
     words = np.random.default_rng(0).normal(32, 8, 20_000).clip(0, 63).astype("<u1")
     spaced = np.repeat(words, 3)[::3]
     assert not spaced.flags.c_contiguous
     assert coding.encode(spaced) == coding.encode(words) == coding.encode(words.copy())
 
 
-def test_huffman_codes_words_of_one_byte_alone() -> None:
+def test_huffman_codes_only_words_of_one_byte() -> None:
     code = CODERS["huffman"].encode(Statistics(np.arange(200, dtype=np.uint8)))
     with pytest.raises(FormatError, match="words of 2"):
         CODERS["huffman"].decode(memoryview(code), 100, 2)
 
 
-def test_an_unknown_coder_is_of_a_newer_version() -> None:
+def test_an_unknown_coder_raises_a_version_error() -> None:
     with pytest.raises(VersionError, match=r"'wavelet'.*stored, packed"):
         coding.decode("wavelet", memoryview(b""), 1, 1)
 
 
 def _decode_or_refuse(coder: Coder, data: bytes, count: int, width: int) -> None:
-    """Damaged data gives either words of the right number and width, or a FormatError; never anything else."""
+    """Damaged data decodes to words of the right number and width, or raises a FormatError."""
     try:
         words = coder.decode(memoryview(data), count, width)
     except FormatError:
@@ -146,7 +146,7 @@ def _decode_or_refuse(coder: Coder, data: bytes, count: int, width: int) -> None
 
 
 def _sound_code(coder: Coder, width: int) -> tuple[bytes, int]:
-    """A code to damage: of 257 symbols for wide words, so that its tables are of every kind."""
+    """A valid code to damage; wide words have 257 symbols, so that every kind of table occurs."""
     words = (
         np.random.default_rng(7).normal(60, 25, 300).clip(0, 4 if coder.id == "packed" else 250).astype(f"<u{width}")
     )

@@ -1,4 +1,4 @@
-"""The coder of grouped streams: near the entropies of the groups, for any lengths of groups, and safe to read."""
+"""The coder of grouped streams: close to the entropies of the groups, and safe against damaged streams."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def matrix(shape: float, bits: float, size: int) -> list[Words]:
 
 
 def round_trip(words: Words, groups: tuple[int, ...]) -> bytes:
-    """The code, once it was read back."""
+    """The code, after a check that it decodes to the words."""
     code = CONTEXTS.encode(Statistics(words, groups))
     again = CONTEXTS.decode(memoryview(code), len(words), words.itemsize, groups)
     assert again.dtype == words.dtype
@@ -107,7 +107,7 @@ def test_groups_of_any_lengths_round_trip(lengths: list[int], largest: int, seed
     np.testing.assert_array_equal(again, words)
 
 
-def test_what_it_does_not_take_is_left_to_others() -> None:
+def test_streams_that_the_coder_does_not_support_have_no_bound() -> None:
     def bound(words: list[int], groups: tuple[int, ...] = ()) -> float | None:
         return CONTEXTS.lower_bound(Statistics(np.array(words, "<u2"), groups))
 
@@ -171,7 +171,7 @@ def test_the_bound_of_words_at_random_is_within_a_thousandth_and_two_bytes(symbo
 
 
 def test_a_stream_that_cannot_win_is_not_coded(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Even bytes are stored: the bound of ``contexts`` says so before its code is made."""
+    """Uniform bytes are stored: the lower bound of ``contexts`` excludes it before it encodes."""
     monkeypatch.setattr(type(CONTEXTS), "encode", lambda self, statistics: pytest.fail("coded"))
     words = np.random.default_rng(0).integers(0, 256, 3000).astype("<u1")
     assert coding.encode(words) == ("stored", words.tobytes())
@@ -179,7 +179,7 @@ def test_a_stream_that_cannot_win_is_not_coded(monkeypatch: pytest.MonkeyPatch) 
 
 @pytest.mark.parametrize("symbols", [2, 3, 17, 256, 4096])
 def test_slots_are_those_of_the_model(symbols: int) -> None:
-    """A code of one kind of word takes log2 of the share of slots for each: 400 of them tell it."""
+    """A code of 400 equal words shows how many slots the word has: each costs log2 of the inverse of its share."""
     weights = np.random.default_rng(symbols).integers(1, 5000, symbols)
     slots = stack.slots(weights)
     assert slots.sum() == 1 << 24

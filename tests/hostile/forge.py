@@ -1,4 +1,4 @@
-"""Files with sound checksums and lying content: what somebody could send, not what damage does."""
+"""Forged files: valid checksums around false content, as an attacker could send, not as damage produces."""
 
 from __future__ import annotations
 
@@ -50,12 +50,12 @@ def file_of(archive: Archive) -> bytes:
 
 
 def open_and_verify(data: bytes) -> None:
-    """What a reader does with a file, from its bytes."""
+    """Open and verify a file, given its bytes."""
     Archive(*reader.parse(memoryview(data), "file")).verify()
 
 
 def codes_of(archive: Archive) -> dict[tuple[str, str], bytes]:
-    """The code of each stream, by tensor and stream; of an asset by ``#`` and its name."""
+    """(tensor, stream) → coded bytes of the stream; an asset has the key (``#``, its name)."""
     codes = {}
     for entry in archive.manifest.entries:
         start = 0
@@ -66,7 +66,7 @@ def codes_of(archive: Archive) -> dict[tuple[str, str], bytes]:
 
 
 def manifest_of(archive: Archive) -> Json:
-    """The manifest as version 1 writes it, which spells everything out; lies are told in it."""
+    """The manifest in the form of version 1, which states every value; tests tamper with this form."""
     manifest, codes = archive.manifest, codes_of(archive)
     entries = [
         {
@@ -110,12 +110,12 @@ def record(stream: str, coder: str, code: bytes) -> list[Any]:
 
 
 def packed(archive: Archive) -> Json:
-    """The manifest as version 2 writes it."""
+    """The manifest in the form of version 2."""
     return packed_manifest(manifest_of(archive), _by_owner(codes_of(archive)))
 
 
 def _by_owner(codes: dict[tuple[str, str], bytes]) -> dict[str, bytes]:
-    """The coded bytes of each tensor and asset."""
+    """Tensor or asset → its coded bytes."""
     coded: dict[str, bytes] = {}
     for (owner, stream), code in codes.items():
         name = stream if owner == "#" else owner
@@ -124,7 +124,7 @@ def _by_owner(codes: dict[tuple[str, str], bytes]) -> dict[str, bytes]:
 
 
 def packed_manifest(manifest: Json, coded: dict[str, bytes]) -> Json:
-    """The manifest as version 2 writes it, as far as it has the form of one; ``coded`` by name of tensor or asset."""
+    """The manifest in the form of version 2; malformed parts are copied. ``coded``: tensor or asset → its bytes."""
     result: Json = {"classes": [], "coders": [], "dtypes": []}
     defaults: Json = {"ties": {}, "excluded": [], "class_path": None, "hyper_parameters": {}, "fingerprint": ""}
     defaults |= {"hyper_parameters_left_out": [], "plan": {}, "metrics": {}, "assets": []}
@@ -173,7 +173,7 @@ ENTRY = ("name", "shape", "dtype", "class", "payload", "streams", "zeros", "crc3
 
 
 def canonical(value: Any) -> str:
-    """Canonical JSON that also takes what no writer would write."""
+    """Canonical JSON, which also accepts values that a writer would refuse."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
@@ -183,14 +183,14 @@ def envelope_of(manifest_text: str) -> str:
 
 
 def packed_envelope(text: str | bytes, frame: bytes | None = None, version: Any = 2) -> str:
-    """An envelope of version 2 of this text, or of this frame."""
+    """An envelope of version 2 around a manifest text, or around a frame."""
     content = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
     frame = zstandard.ZstdCompressor(level=19).compress(content) if frame is None else frame
     return envelope_of(canonical({"format_version": version, "zstd": base64.b85encode(frame).decode()}))
 
 
 def with_header(envelope: str, keys: list[tuple[str, int]], body: bytes) -> bytes:
-    """A file of this envelope and these stream names and sizes, as the writer would lay it out."""
+    """A file with this envelope and these stream names and sizes, in the layout of the writer."""
     header: Json = {"__metadata__": {"lightning_compress": envelope}}
     offset = 0
     for key, nbytes in keys:
@@ -207,7 +207,7 @@ def with_text(text: bytes, body: bytes) -> bytes:
 
 
 def keys_of(manifest: Json) -> list[tuple[str, int]]:
-    """Names and sizes of the parts of version 1 of a manifest, as far as it has the form of one."""
+    """Names and sizes of the parts in version 1; empty if the manifest has a wrong form."""
     keys = []
     try:
         for entry in manifest["entries"]:
@@ -219,7 +219,7 @@ def keys_of(manifest: Json) -> list[tuple[str, int]]:
 
 
 def file_with(manifest: Json, codes: dict[tuple[str, str], bytes], version: int) -> bytes:
-    """A file of this manifest, signed, and these codes."""
+    """A file with this manifest, its valid checksum, and these coded streams."""
     if version == 1:
         return with_header(envelope_of(canonical(manifest)), keys_of(manifest), b"".join(codes.values()))
     coded, number = _by_owner(codes), manifest.get("format_version")
@@ -232,7 +232,7 @@ def file_with(manifest: Json, codes: dict[tuple[str, str], bytes], version: int)
 
 
 def forged(archive: Archive, tamper: Callable[[Json], Any], version: int = 2) -> bytes:
-    """The file with its manifest changed and signed again; its streams as they are."""
+    """The file with a changed manifest and its valid checksum; the streams are unchanged."""
     manifest = manifest_of(archive)
     tamper(manifest)
     return file_with(manifest, codes_of(archive), version)
@@ -241,7 +241,7 @@ def forged(archive: Archive, tamper: Callable[[Json], Any], version: int = 2) ->
 def forged_stream(
     archive: Archive, name: str, stream: str, coder: str, data: bytes, version: int = 2, **payload: Any
 ) -> bytes:
-    """The file with one coded stream replaced, its checksum and size made to fit, and payload parameters changed."""
+    """The file with one coded stream replaced, with matching checksum and size, and with changed payload parameters."""
     manifest = manifest_of(archive)
     entry = next(entry for entry in manifest["entries"] if entry["name"] == name)
     entry["payload"] |= payload
@@ -255,7 +255,7 @@ def stored_words(values: list[int], width: int) -> bytes:
 
 
 def by_hand(shape: list[int], dtype: str, payload: Json, streams: dict[str, tuple[str, bytes]], crc32: str) -> bytes:
-    """A file of one tensor that no writer made: its streams, by name, are coder and code."""
+    """A file of one tensor, made without the writer; ``streams``: name → coder and coded bytes."""
     manifest = manifest_of(sound())
     records = [record(name, coder, data) for name, (coder, data) in streams.items()]
     entry = {"name": "weight", "class": "other", "shape": shape, "dtype": dtype, "payload": payload}

@@ -1,4 +1,4 @@
-"""Damage: whatever happens to the bytes of a file, reading raises an error of ours, or gives exactly what was meant."""
+"""Damaged files: reading raises an error of this package, or restores exactly the original content."""
 
 from __future__ import annotations
 
@@ -135,8 +135,8 @@ def test_checkpoints_and_zip_files_are_foreign(tmp_path: Path) -> None:
             Archive.open(path)
 
 
-def test_a_file_of_another_end_is_not_half_restored(tmp_path: Path) -> None:
-    """What was read before the damage is not handed out."""
+def test_a_file_with_a_damaged_end_is_not_partly_restored(tmp_path: Path) -> None:
+    """Tensors decoded before the damaged one are not returned."""
     path = tmp_path / "model.safetensors"
     path.write_bytes(FILE[:-1] + bytes([FILE[-1] ^ 1]))
     archive = Archive.open(path)

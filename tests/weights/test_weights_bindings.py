@@ -46,7 +46,7 @@ def test_every_parameter_of_an_lstm(bidirectional):
     assert owners(module) == {f"lstm.{name}": (module["lstm"], name) for name in names}
 
 
-def test_attention_owns_its_input_projection():
+def test_the_input_projection_of_attention():
     module = nn.MultiheadAttention(4, 2)
     found = owners(module)
     assert found["in_proj_weight"] == (module, "in_proj_weight")

@@ -1,4 +1,4 @@
-"""Checkpoints on disk: those of Lightning and bare ones are read, everything else is told what it is."""
+"""Checkpoints on disk: those of Lightning and bare state dicts are read; other files give a clear error."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ STATE = {"net.weight": torch.arange(6.0).reshape(2, 3), "net.steps": torch.tenso
 
 
 class Code:
-    """What a checkpoint may not name."""
+    """A class that a checkpoint must not name."""
 
 
 def saved(path, content, **options):
@@ -50,7 +50,7 @@ def test_a_lightning_checkpoint(tmp_path):
 
 
 @pytest.mark.parametrize("is_zip", [True, False])
-def test_a_bare_state_dict_of_today_and_of_old(tmp_path, is_zip):
+def test_a_bare_state_dict_in_current_and_old_format(tmp_path, is_zip):
     path = saved(tmp_path / "m.pt", STATE, _use_new_zipfile_serialization=is_zip)
     weights = Weights.from_checkpoint(str(path))
     expect_state(weights)
@@ -69,7 +69,7 @@ def test_exclusion_and_classes(tmp_path):
     assert [(w.name, w.class_name) for w in weights] == [("net.weight", "all")]
 
 
-def test_ties_survive_the_checkpoint(tmp_path):
+def test_ties_are_found_in_a_checkpoint(tmp_path):
     table = torch.ones(3, 2)
     weights = Weights.from_checkpoint(saved(tmp_path / "m.ckpt", {"state_dict": {"a": table, "b": table[1]}}))
     assert [(name, tie.of, tie.offset) for name, tie in weights.ties.items()] == [("b", "a", 2)]
@@ -111,7 +111,7 @@ WRONG = {
 
 
 @pytest.mark.parametrize(("write", "message"), WRONG.values(), ids=WRONG)
-def test_other_files_are_told_what_they_are(tmp_path, write, message):
+def test_other_files_give_a_clear_error(tmp_path, write, message):
     path = tmp_path / "m.ckpt"
     write(path)
     with pytest.raises(WeightsError, match=message):
@@ -128,7 +128,7 @@ def test_other_zip_files(tmp_path):
 
 @pytest.mark.filterwarnings("ignore:Detected pickle protocol")
 @pytest.mark.parametrize("is_zip", [True, False])
-def test_damage_ends_in_one_kind_of_error(tmp_path, is_zip):
+def test_damage_always_raises_a_weights_error(tmp_path, is_zip):
     whole = saved(tmp_path / "whole.ckpt", {"state_dict": STATE}, _use_new_zipfile_serialization=is_zip).read_bytes()
     chance = random.Random(0)
     path = tmp_path / "m.ckpt"

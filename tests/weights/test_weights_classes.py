@@ -1,4 +1,4 @@
-"""Classes from names and modules, over the naming styles of the field; patterns that override them."""
+"""Classes derived from names and modules in common naming styles, and patterns that override them."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def test_classes_from_names(style):
 
 
 class Translator(nn.Module):
-    """Names that tell nothing; types and sizes do."""
+    """Names carry no information; only types and sizes do."""
 
     def __init__(self):
         super().__init__()
@@ -98,7 +98,7 @@ class Translator(nn.Module):
         self.out = nn.Linear(8, 50)
 
 
-def test_embeddings_and_the_projection_on_the_vocabulary_are_known_by_type():
+def test_embeddings_and_the_vocabulary_projection_are_found_by_type():
     module = Translator()
     assert classify(module.state_dict(), module=module) == {
         "words_src.weight": "source_embedding",

@@ -8,7 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lightning_compress.weights import Cut, smallest
+from lightning_compress.weights import Cut, smallest_magnitudes
 from lightning_compress.weights.magnitude import chunks, key_of, magnitude_keys
 
 DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
@@ -41,81 +41,81 @@ def normal(*shape, dtype=torch.float32, seed=0):
 @pytest.mark.parametrize("count", [0, 1, 299, 1500, 2699, 2700])
 def test_each_float_type(dtype, count):
     tensors = [normal(30, 40, dtype=dtype), normal(1500, dtype=dtype, seed=1)]
-    (cut,) = smallest(tensors, [count])
+    (cut,) = smallest_magnitudes(tensors, [count])
     assert np.array_equal(chosen_by(cut, tensors), reference(tensors, count))
 
 
-def test_many_counts_share_the_passes():
+def test_many_counts_at_once():
     tensors = [normal(777), normal(111, seed=3)]
     counts = [888, 0, 5, 5, 400]
-    for cut, count in zip(smallest(tensors, counts), counts, strict=True):
+    for cut, count in zip(smallest_magnitudes(tensors, counts), counts, strict=True):
         assert np.array_equal(chosen_by(cut, tensors), reference(tensors, count))
 
 
 def test_a_million_weights_in_several_chunks():
     tensors = [normal(1000, 1000), normal(300_000, seed=1) * 10]
-    for cut, count in zip(smallest(tensors, [150_000, 1_234_567]), [150_000, 1_234_567], strict=True):
+    for cut, count in zip(smallest_magnitudes(tensors, [150_000, 1_234_567]), [150_000, 1_234_567], strict=True):
         assert np.array_equal(chosen_by(cut, tensors), reference(tensors, count))
 
 
 def test_mixed_types_are_ranked_by_value():
     tensors = [normal(500, dtype=dtype, seed=seed) for seed, dtype in enumerate(DTYPES)]
     for count in (1, 700, 1999):
-        (cut,) = smallest(tensors, [count])
+        (cut,) = smallest_magnitudes(tensors, [count])
         assert np.array_equal(chosen_by(cut, tensors), reference(tensors, count))
 
 
-def test_float64_magnitudes_that_float32_cannot_tell_apart():
+def test_float64_magnitudes_that_are_equal_in_float32():
     tensor = 1 + torch.arange(100, dtype=torch.float64).flip(0) * 1e-15
-    (cut,) = smallest([tensor], [37])
+    (cut,) = smallest_magnitudes([tensor], [37])
     assert np.array_equal(chosen_by(cut, [tensor]), reference([tensor], 37))
 
 
 @pytest.mark.parametrize("count", [0, 1, 10, 299_999, 600_000])
-def test_equal_magnitudes_fall_in_order_across_chunks(count):
+def test_equal_magnitudes_are_selected_in_order_across_chunks(count):
     tensors = [torch.full((500, 800), -0.5), torch.full((200_000,), 0.5)]
-    (cut,) = smallest(tensors, [count])
+    (cut,) = smallest_magnitudes(tensors, [count])
     assert np.array_equal(chosen_by(cut, tensors), np.arange(600_000) < count)
 
 
 def test_both_zeros_and_subnormals_come_first():
     tensor = torch.tensor([1e-45, -0.0, 2.0, 0.0, -1e-45, 1e-40])
-    (cut,) = smallest([tensor], [3])
+    (cut,) = smallest_magnitudes([tensor], [3])
     assert chosen_by(cut, [tensor]).tolist() == [True, True, False, True, False, False]
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_nan_and_infinity_are_never_taken(dtype):
+def test_nan_and_infinity_are_never_selected(dtype):
     tensor = torch.tensor([float("nan"), 3, float("-inf"), -1, float("inf"), -float("nan"), 0], dtype=dtype)
     for count in range(8):
-        (cut,) = smallest([tensor], [count])
+        (cut,) = smallest_magnitudes([tensor], [count])
         assert np.array_equal(chosen_by(cut, [tensor]), reference([tensor], count))
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_nothing_finite_means_nothing_taken(value, dtype):
+def test_without_finite_values_nothing_is_selected(value, dtype):
     tensor = torch.full((9,), value, dtype=dtype)
-    (cut,) = smallest([tensor], [5])
+    (cut,) = smallest_magnitudes([tensor], [5])
     assert cut.ties == 0
     assert not chosen_by(cut, [tensor]).any()
 
 
-def test_a_cut_that_takes_something_has_a_tie_and_knows_its_border():
+def test_a_cut_that_is_not_empty_has_a_tie_and_a_threshold():
     tensor = normal(1000)
-    (cut,) = smallest([tensor], [250])
+    (cut,) = smallest_magnitudes([tensor], [250])
     assert cut.ties == 1
     assert cut.magnitude == float(tensor.abs().sort().values[249])
 
 
 def test_empty_tensors():
-    assert smallest([torch.empty(0)], [0]) == [Cut(0)]
-    assert smallest([torch.empty(0), torch.empty(3, 0)], [4]) == [Cut(0)]
+    assert smallest_magnitudes([torch.empty(0)], [0]) == [Cut(0)]
+    assert smallest_magnitudes([torch.empty(0), torch.empty(3, 0)], [4]) == [Cut(0)]
 
 
 def test_non_contiguous_tensors_are_read_in_the_order_of_their_elements():
     tensor = normal(40, 50).t()
-    (cut,) = smallest([tensor], [700])
+    (cut,) = smallest_magnitudes([tensor], [700])
     assert np.array_equal(chosen_by(cut, [tensor]), reference([tensor], 700))
 
 
@@ -126,14 +126,14 @@ def test_non_contiguous_tensors_are_read_in_the_order_of_their_elements():
 def test_any_floats_and_any_count(values, count):
     tensors = [torch.tensor(part, dtype=torch.float32) for part in values]
     count = min(count, sum(map(len, values)))
-    (cut,) = smallest(tensors, [count])
+    (cut,) = smallest_magnitudes(tensors, [count])
     assert np.array_equal(chosen_by(cut, tensors), reference(tensors, count))
 
 
 @given(st.lists(st.floats(), max_size=40), st.integers(0, 40))
 def test_any_float64_and_any_count(values, count):
     tensors = [torch.tensor(values, dtype=torch.float64)]
-    (cut,) = smallest(tensors, [min(count, len(values))])
+    (cut,) = smallest_magnitudes(tensors, [min(count, len(values))])
     assert np.array_equal(chosen_by(cut, tensors), reference(tensors, min(count, len(values))))
 
 

@@ -1,4 +1,4 @@
-"""Shared memory is found and stored once: whole tensors, slices, transposes, and parameters known from the module."""
+"""Tensors that share memory are stored once: whole tensors, slices, transposes, and shared parameters of a module."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def test_tied_parameters_of_a_module():
     assert Weights.from_module(Translator()).ties == TIES
 
 
-def test_ties_that_copying_untied_are_known_from_the_module():
+def test_ties_lost_by_copying_are_found_in_the_module():
     module = Translator()
     copied = {name: tensor.clone() for name, tensor in module.state_dict().items()}
     assert Weights.from_state_dict(copied).ties == {}
@@ -105,7 +105,7 @@ def test_copies_that_differ_are_not_tied():
     }
 
 
-def test_a_copy_that_others_are_tied_to_stays():
+def test_a_copy_that_other_tensors_are_tied_to_is_stored():
     module = Translator()
     first, second = (module.source.weight.detach().clone() for _ in range(2))
     state = {"source.weight": first, "target.weight": second, "first_row": second[0], "softmax.bias": torch.ones(11)}

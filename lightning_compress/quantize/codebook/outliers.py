@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from lightning_compress.errors import PlanError
-from lightning_compress.weights import smallest
+from lightning_compress.weights import smallest_magnitudes
 
 
 def checked_share(method: str, share: object) -> float:
@@ -35,7 +35,7 @@ def largest_inside(tensors: Sequence[Tensor], share: float) -> float:
     if not share:
         return math.inf
     weights = sum(tensor.numel() for tensor in tensors)
-    cut = smallest(tensors, [weights - math.floor(Fraction(repr(share)) * weights)])[0]
+    cut = smallest_magnitudes(tensors, [weights - math.floor(Fraction(repr(share)) * weights)])[0]
     return cut.magnitude if cut.ties else -1.0
 
 

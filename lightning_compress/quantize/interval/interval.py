@@ -25,7 +25,7 @@ from lightning_compress.quantize.interval.indexed_payloads import payload_from_i
 from lightning_compress.quantize.interval.payload import Codebook, IndexedPayload
 from lightning_compress.quantize.quantizer import Storage, with_outliers
 from lightning_compress.quantize.sharing import Sharing, check_sharing, group_key
-from lightning_compress.weights import smallest, true_positions
+from lightning_compress.weights import smallest_magnitudes, true_positions
 
 Restore = Literal["left", "middle", "right"]
 MAX_BITS = 16
@@ -95,7 +95,7 @@ class Interval:
         no weight is finite.
         """
         weights = sum(tensor.numel() for tensor in tensors)
-        cut = smallest(tensors, [math.ceil(Fraction(repr(self.coverage)) * weights)])[0]
+        cut = smallest_magnitudes(tensors, [math.ceil(Fraction(repr(self.coverage)) * weights)])[0]
         return FittedInterval(self, min(cut.magnitude, _WIDEST) if cut.ties else -1.0)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from torch import Tensor
 
 from lightning_compress import Prune
-from lightning_compress.weights import Weights, smallest
+from lightning_compress.weights import Weights, smallest_magnitudes
 from recipes.paper.combination import combination_of
 from recipes.paper.experiments.experiment import Experiment, Part, Row, percent, whole
 from recipes.paper.laboratory import Laboratory
@@ -41,7 +41,7 @@ def _state(lab: Laboratory, *, state: str) -> list[Row]:
 def edges_of(weights: Weights) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
     """Edges of bins of equal width, centred on 0, that reach as far as the :data:`SHOWN` smallest weights."""
     tensors = [weight.tensor for weight in weights]
-    cut = smallest(tensors, [round(SHOWN * sum(tensor.numel() for tensor in tensors))])[0]
+    cut = smallest_magnitudes(tensors, [round(SHOWN * sum(tensor.numel() for tensor in tensors))])[0]
     return np.linspace(-cut.magnitude, cut.magnitude, BINS + 1)
 
 

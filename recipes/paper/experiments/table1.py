@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from functools import partial
 
 from lightning_compress import Plan, Prune
-from lightning_compress.weights import Weights, smallest, standard_deviation
+from lightning_compress.weights import Weights, smallest_magnitudes, standard_deviation
 from recipes.paper.experiments.experiment import VERDICT, Experiment, Part, Row, percent, verdict_cells, whole
 from recipes.paper.files import EXACT
 from recipes.paper.laboratory import Laboratory
@@ -39,7 +39,7 @@ def lambdas_of(weights: Weights, shares: Sequence[float]) -> dict[float, float]:
     scaled = [weight.tensor / (deviations[weight.class_name] or 1.0) for weight in weights]
     count = sum(tensor.numel() for tensor in scaled)
     # What lies at the border itself stays: the border of one weight more is asked for.
-    cuts = smallest(scaled, [math.floor(share * count) + 1 for share in shares])
+    cuts = smallest_magnitudes(scaled, [math.floor(share * count) + 1 for share in shares])
     return {share: cut.magnitude for share, cut in zip(shares, cuts, strict=True)}
 
 

@@ -1,4 +1,4 @@
-"""From a state dict, a module or a checkpoint to the weights that decoding needs."""
+"""The weights to compress, taken from a state dict, a module or a checkpoint."""
 
 from __future__ import annotations
 
@@ -16,9 +16,16 @@ from torch import Tensor, nn
 from lightning_compress.errors import WeightsError
 from lightning_compress.weights.checkpoint import read_checkpoint
 from lightning_compress.weights.classes import classify
-from lightning_compress.weights.entries import checked, merge_pruning
-from lightning_compress.weights.module import assets_of, excluded_by, json_able, patterns, training_only, unwrapped
+from lightning_compress.weights.module_metadata import (
+    assets_of,
+    checked_patterns,
+    exclude_patterns_of,
+    json_hyper_parameters,
+    training_only_names,
+    unwrap,
+)
 from lightning_compress.weights.names import matches, matches_any
+from lightning_compress.weights.state_dict import merge_pruning, storable_tensors
 from lightning_compress.weights.ties import Tie, find_ties
 
 
@@ -33,16 +40,16 @@ class Weight:
 
 @dataclass(frozen=True, eq=False)
 class Weights:
-    """Everything a compressed file is made from.
+    """The content of a compressed file before compression: tensors, ties, hyper-parameters and assets.
 
     Attributes:
         weights: the stored tensors, in the order of the state dict.
         ties: name → the stored tensor it is a view of.
-        tied_classes: name of a tied tensor → the class it would have by itself.
+        tied_classes: name of a tied tensor → the class that its own name gives it.
         excluded: names left out because decoding does not need them.
-        class_path: import path of the module's class, where a module was given.
-        hyper_parameters: those that JSON can hold.
-        hyper_parameters_left_out: names of those it cannot.
+        class_path: import path of the module's class; None if no module was given.
+        hyper_parameters: the hyper-parameters that JSON can hold.
+        hyper_parameters_left_out: names of the hyper-parameters that JSON cannot hold.
         assets: files that decoding needs (vocabularies, tokenizers): name → bytes.
     """
 
@@ -63,7 +70,7 @@ class Weights:
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 over names, dtypes, shapes, values and ties: equal for equal content, wherever it lies."""
+        """SHA-256 of names, dtypes, shapes, values and ties; equal content has equal fingerprints on every device."""
         digest = hashlib.sha256()
         for weight in self.weights:
             tensor = weight.tensor
@@ -80,7 +87,7 @@ class Weights:
 
     @classmethod
     def of(cls, source: Weights | Mapping[str, Tensor] | nn.Module | str | PathLike[str]) -> Weights:
-        """The weights of whatever holds some: weights, a state dict, a module or the path of a checkpoint."""
+        """The weights of any supported source: weights, a state dict, a module or the path of a checkpoint."""
         if isinstance(source, Weights):
             return source
         if isinstance(source, nn.Module):
@@ -101,7 +108,7 @@ class Weights:
         exclude: Sequence[str] = (),
         classes: Mapping[str, str | Sequence[str]] | None = None,
     ) -> Weights:
-        """The weights of a module as they stand; arguments as for :meth:`from_state_dict`."""
+        """The current weights of a module; arguments as for :meth:`from_state_dict`."""
         return cls.from_state_dict(module.state_dict(), module=module, exclude=exclude, classes=classes)
 
     @classmethod
@@ -114,7 +121,7 @@ class Weights:
     ) -> Weights:
         """The weights and hyper-parameters of a Lightning checkpoint or of a saved state dict.
 
-        Read with ``weights_only=True``: no code of the file is run.
+        It is read with ``weights_only=True``, so no code in the file is run.
 
         Raises:
             WeightsError: the file is missing, sharded, damaged, or holds more than tensors and plain values.
@@ -143,33 +150,33 @@ class Weights:
 
         Args:
             state: tensor names and tensors.
-            module: the module they belong to: tells classes, ties, metric and loss state, hyper-parameters, and, by its
-                optional methods ``compression_exclude() -> list[str]`` (patterns) and
-                ``compression_assets() -> dict[str, bytes]``, what else to leave out and what to take along.
+            module: the module they belong to. It determines classes, ties, the state of metrics and losses, and
+                hyper-parameters. Its optional method ``compression_exclude() -> list[str]`` returns further patterns to
+                leave out, and ``compression_assets() -> dict[str, bytes]`` returns files to store.
             exclude: patterns of tensors to leave out.
-            classes: class name → patterns, over the derived classes.
-            hyper_parameters: what rebuilds the module; those of ``module`` by default.
+            classes: class name → patterns; they take precedence over the derived classes.
+            hyper_parameters: the constructor arguments of the module; by default ``module.hparams``.
 
         Raises:
-            WeightsError: something that is not a tensor with values, a pattern that matches nothing, or an optional
-                method that does not return what it should.
+            WeightsError: an entry is not a tensor with values, a pattern matches nothing, or an optional method returns
+                a wrong type.
         """
-        module = unwrapped(module)
+        module = unwrap(module)
         extra = tuple(n for n, v in state.items() if str(n).endswith("_extra_state") and not isinstance(v, Tensor))
-        tensors = merge_pruning(checked({n: v for n, v in state.items() if n not in extra}))
-        given = patterns("exclude", exclude)
+        tensors = merge_pruning(storable_tensors({n: v for n, v in state.items() if n not in extra}))
+        given = checked_patterns("exclude", exclude)
         for pattern in given:
             if not any(matches(pattern, name) for name in tensors):
                 raise WeightsError(
                     f"exclude pattern {pattern!r} matches none of the {len(tensors)} tensors: remove or correct it"
                 )
-        skipped, unwanted = training_only(tensors, module), [*given, *excluded_by(module)]
+        skipped, unwanted = training_only_names(tensors, module), [*given, *exclude_patterns_of(module)]
         kept = {n: t for n, t in tensors.items() if n not in skipped and not matches_any(unwanted, n)}
         ties = find_ties(kept, module)
         class_of = classify(kept, module=module, overrides=classes)
         if hyper_parameters is None:
             hyper_parameters = getattr(module, "hparams", None)
-        held, left_out = json_able(hyper_parameters)
+        held, left_out = json_hyper_parameters(hyper_parameters)
         return cls(
             weights=tuple(Weight(n, t, class_of[n]) for n, t in kept.items() if n not in ties),
             ties=ties,
@@ -183,5 +190,5 @@ class Weights:
 
 
 def as_bytes(tensor: Tensor) -> Tensor:
-    """The values of a tensor of any dtype as one flat ``uint8`` tensor, without a copy where it lies contiguously."""
+    """The values of a tensor of any dtype as one flat ``uint8`` tensor; a contiguous CPU tensor is not copied."""
     return tensor.detach().cpu().resolve_conj().resolve_neg().contiguous().reshape(-1).view(torch.uint8)

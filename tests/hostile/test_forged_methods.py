@@ -1,4 +1,4 @@
-"""Files of the grid, codebooks, factors and sparse tensors that lie: sizes, indices, positions, parameters."""
+"""Forged grid, codebook, factored and sparse payloads: false sizes, indices, positions and parameters."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ SOUND: dict[str, tuple[list[int], Json, Streams]] = {
     ),
 }
 SCALES: Json = SOUND["codebook"][1]["scales"]
-LIES: dict[str, tuple[str, Json, Streams, str]] = {
+CASES: dict[str, tuple[str, Json, Streams, str]] = {
     "a step of 0": ("grid", {"step": 0.0}, {}, "the step of a grid is 0.0"),
     "a whole step": ("grid", {"step": 1}, {}, "the step of a grid is 1"),
     "a step beyond floats": ("grid", {"step": 1e308}, {}, "reaches beyond torch.float32"),
@@ -125,7 +125,7 @@ def file_of(shape: list[int], payload: Json, streams: Streams) -> bytes:
 
 
 def refused(data: bytes, error: type[CompressionError], message: str) -> None:
-    """In little memory, with an error of its own."""
+    """Reading raises this error, and allocates little memory."""
     tracemalloc.start()
     try:
         with pytest.raises(CompressionError, match=message) as caught:
@@ -137,13 +137,13 @@ def refused(data: bytes, error: type[CompressionError], message: str) -> None:
 
 
 @pytest.mark.parametrize("name", SOUND)
-def test_what_the_lies_are_made_from_is_sound_but_for_its_checksum(name: str) -> None:
+def test_the_unforged_payloads_are_valid_except_for_their_checksum(name: str) -> None:
     refused(file_of(*SOUND[name]), ChecksumError, "does not restore to the values it was made from")
 
 
-@pytest.mark.parametrize("lie", LIES)
-def test_a_lie_is_refused(lie: str) -> None:
-    name, parameters, other, message = LIES[lie]
+@pytest.mark.parametrize("case", CASES)
+def test_a_forged_payload_is_refused(case: str) -> None:
+    name, parameters, other, message = CASES[case]
     shape, payload, streams = SOUND[name]
     refused(file_of(shape, payload | parameters, streams | other), FormatError, message)
 
@@ -168,7 +168,9 @@ def test_another_shape_is_refused(name: str, shape: list[int]) -> None:
         open_and_verify(file_of(shape, payload, streams))
 
 
-@pytest.mark.parametrize("name", [name for name in SOUND if name != "gaps"])  # few elements of many are no lie
+@pytest.mark.parametrize(
+    "name", [name for name in SOUND if name != "gaps"]
+)  # a sparse tensor of few elements can have any shape
 def test_a_large_shape_takes_no_memory(name: str) -> None:
     _, payload, streams = SOUND[name]
     refused(file_of([1 << 14, 1 << 14], payload, streams), FormatError, "expected|do not fit|bitmap|classes|rows")

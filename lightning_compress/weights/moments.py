@@ -1,4 +1,4 @@
-"""How far weights spread."""
+"""The standard deviation of the weights of several tensors."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from lightning_compress.weights.magnitude import chunks
 
 
 def standard_deviation(tensors: Sequence[Tensor]) -> float:
-    """σ over all finite weights of the tensors (population form), accumulated in float64; 0 where there are none."""
+    """Population standard deviation σ of all finite weights of the tensors, in float64; 0 if there are none."""
     count, total = 0, 0.0
     for values in _finite(tensors):
         count += len(values)

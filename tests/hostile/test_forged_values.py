@@ -1,4 +1,4 @@
-"""Manifests with any of their values replaced by any other, signed again: read as something sound, or refused."""
+"""Manifests with random values replaced and a valid checksum: read as a valid file, or refused."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ Path = tuple[str | int, ...]
 
 
 def _paths(value: Any, path: Path = ()) -> list[Path]:
-    """The way to every value of a JSON document."""
+    """The path of every value in a JSON document."""
     items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     return [path, *(inner for key, child in items for inner in _paths(child, (*path, key)))]
 
@@ -64,7 +64,7 @@ def _replace(manifest: Json, path: Path, value: Any) -> None:
 
 
 def _open_whole(data: bytes) -> None:
-    """Everything that a reader may do with a file."""
+    """Everything that a reader can do with a file."""
     archive = Archive(*reader.parse(memoryview(data), "file"))
     archive.verify()
     assert set(archive.restore()) == set(archive.manifest.names)
@@ -118,7 +118,7 @@ def test_any_two_values_exchanged_are_refused_or_harmless(version: int, one: Pat
         _open_whole(forged(SOUND, exchange, version))
 
 
-def test_the_sound_file_passes_the_whole_of_it() -> None:
+def test_the_unforged_file_is_read_completely() -> None:
     data = forged(SOUND, lambda manifest: None)
     _open_whole(data)
     open_and_verify(data)

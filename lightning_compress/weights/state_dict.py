@@ -1,4 +1,4 @@
-"""The entries of a state dict: which can be stored, and which are two halves of one weight."""
+"""Prepares a state dict for storage: rejects what cannot be stored and merges pruning masks into their weights."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from torch.nn.parameter import is_lazy
 from lightning_compress.errors import WeightsError
 
 
-def checked(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors by name, detached, and with a lazy minus sign carried out: their bits are then their values.
+def storable_tensors(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors by name, detached, and with lazy negation resolved, so that their bits are their values.
 
     Raises:
-        WeightsError: names the first entry that cannot be stored, and what to do about it.
+        WeightsError: an entry cannot be stored; the message names the first one and says what to do.
     """
     result: dict[str, Tensor] = {}
     for name, tensor in state.items():

@@ -1,4 +1,4 @@
-"""What a module tells of its state dict: what decoding does not need, and what it needs besides."""
+"""What a module says about its checkpoint: training-only state, exclude patterns, assets and hyper-parameters."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from torch import nn
 from lightning_compress.errors import WeightsError
 from lightning_compress.weights.names import strip_wrappers
 
-# Names under which training-only state usually stands; used where no module tells more.
+# Usual names of submodules that hold training-only state; used if only a state dict is given.
 _TRAINING_ONLY = frozenset({"criterion", "loss", "loss_fn", "loss_function", "metric", "metrics"})
 
 
-def unwrapped(module: nn.Module | None) -> nn.Module | None:
-    """The module inside what ``torch.compile``, DDP and DataParallel put around it."""
+def unwrap(module: nn.Module | None) -> nn.Module | None:
+    """The module inside the wrappers of ``torch.compile``, DDP and DataParallel."""
     while module is not None:
         if isinstance(module, (nn.parallel.DistributedDataParallel, nn.DataParallel)):
             module = module.module
@@ -27,28 +27,32 @@ def unwrapped(module: nn.Module | None) -> nn.Module | None:
     return module
 
 
-def training_only(names: Iterable[str], module: nn.Module | None) -> set[str]:
-    """Names of metric and loss state: by type where the module is known, else by name."""
+def training_only_names(names: Iterable[str], module: nn.Module | None) -> set[str]:
+    """Names of the state of metrics and losses: found by type if the module is given, else by name."""
     if module is None:
         return {name for name in names if _TRAINING_ONLY & set(strip_wrappers(name).lower().split(".")[:-1])}
     prefixes = tuple(f"{strip_wrappers(n)}." for n, m in module.named_modules() if n and _is_training_only(m))
     return {name for name in names if strip_wrappers(name).startswith(prefixes)}
 
 
-def excluded_by(module: nn.Module | None) -> list[str]:
-    """Patterns that the module's ``compression_exclude()`` gives, if it has one.
+def exclude_patterns_of(module: nn.Module | None) -> list[str]:
+    """The patterns that the module's optional method ``compression_exclude()`` returns.
 
     Raises:
-        WeightsError: it gives something else.
+        WeightsError: it returns anything but a list of patterns.
     """
-    return patterns("compression_exclude()", _call(module, "compression_exclude", []))
+    return checked_patterns("compression_exclude()", _call(module, "compression_exclude", []))
 
 
-def patterns(what: str, value: Any) -> list[str]:
-    """A list of patterns, as given.
+def checked_patterns(what: str, value: Any) -> list[str]:
+    """The value itself as a list, if it is a collection of patterns.
+
+    Args:
+        what: what to call the value in messages.
+        value: the value to check.
 
     Raises:
-        WeightsError: it is none; a single string is refused too, for its characters would be taken as patterns.
+        WeightsError: it is not; a single string is refused too, because its characters would be taken as patterns.
     """
     if isinstance(value, (str, bytes)) or not isinstance(value, Iterable):
         raise WeightsError(f"{what} is {value!r}, expected a list of patterns such as ['teacher.*']")
@@ -60,10 +64,10 @@ def patterns(what: str, value: Any) -> list[str]:
 
 
 def assets_of(module: nn.Module | None) -> dict[str, bytes]:
-    """Files that the module's ``compression_assets()`` gives, if it has one: name → content.
+    """The files that the module's optional method ``compression_assets()`` returns: name → content.
 
     Raises:
-        WeightsError: it gives something else.
+        WeightsError: it returns anything but names and bytes.
     """
     value = _call(module, "compression_assets", {})
     if not isinstance(value, Mapping):
@@ -77,10 +81,13 @@ def assets_of(module: nn.Module | None) -> dict[str, bytes]:
     return dict(value)
 
 
-def json_able(values: Any) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """The hyper-parameters as JSON in UTF-8 gives them back, tuples as lists; and the names of those it cannot hold.
+def json_hyper_parameters(values: Any) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """The hyper-parameters that survive a round trip through JSON, and the names of the others.
 
-    Names that begin with an underscore are notes of Lightning's command line to itself, no hyper-parameters.
+    Tuples become lists. Names that begin with an underscore are skipped: LightningCLI uses them for its own notes.
+
+    Args:
+        values: a mapping, or an object such as a namespace whose attributes are the hyper-parameters.
     """
     held: dict[str, Any] = {}
     left_out: list[str] = []
@@ -108,7 +115,7 @@ def _tuples_as_lists(value: Any) -> Any:
 
 
 def is_metric(value: object) -> bool:
-    """Whether it is a metric of torchmetrics, which need not be installed."""
+    """Whether the value is a torchmetrics metric; torchmetrics need not be installed."""
     return any(c.__name__ == "Metric" and c.__module__.startswith("torchmetrics") for c in type(value).__mro__)
 
 

@@ -1,4 +1,4 @@
-"""What of a state dict is stored: training-only state and excluded names out, every kind of tensor in."""
+"""Which entries of a state dict are stored: every kind of tensor, except training-only state and excluded names."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Model(nn.Module):
 NET = ["net.weight", "net.bias"]
 
 
-def test_metrics_losses_and_what_the_module_names_are_left_out():
+def test_metrics_losses_and_excluded_tensors_are_left_out():
     weights = Weights.from_module(Model())
     assert names(weights) == NET
     assert set(weights.excluded) == set(Model().state_dict()) - set(NET)
@@ -65,7 +65,7 @@ def test_the_same_through_torch_compile_and_data_parallel():
     assert wrapped.assets == {"vocabulary": b"a\nb\n"}
 
 
-def test_a_bare_state_dict_tells_training_only_state_by_name():
+def test_training_only_state_of_a_bare_state_dict_is_found_by_name():
     given = ("net.weight", "criterion.weight", "model.loss_fn.w", "metrics.f1.total", "loss")
     state = {name: torch.ones(2) for name in given}
     assert names(Weights.from_state_dict(state)) == ["net.weight", "loss"]
@@ -99,7 +99,7 @@ def test_wrong_answers_of_the_optional_methods(method, value, message):
         Weights.from_module(module)
 
 
-def test_one_string_is_no_list_of_patterns():
+def test_a_single_string_is_refused_as_list_of_patterns():
     with pytest.raises(WeightsError, match="expected a list of patterns"):
         Weights.from_module(nn.Linear(2, 2), exclude="*.bias")
 
@@ -107,7 +107,7 @@ def test_one_string_is_no_list_of_patterns():
 Pair = namedtuple("Pair", "a b")
 
 
-def test_hyper_parameters_are_held_as_json_gives_them_back():
+def test_hyper_parameters_are_stored_as_json():
     module = nn.Linear(2, 2)
     module.hparams = {
         "size": 3,
@@ -134,7 +134,7 @@ def test_hyper_parameters_are_held_as_json_gives_them_back():
     assert weights.hyper_parameters_left_out == ("path", "array", "nan", "by_number", "layer")
 
 
-def test_notes_of_lightnings_command_line_are_no_hyper_parameters():
+def test_private_notes_of_lightning_cli_are_not_hyper_parameters():
     module = nn.Linear(2, 2)
     module.hparams = {"size": 3, "_class_path": "models.Model", "_instantiator": print}
     weights = Weights.from_module(module)
@@ -165,7 +165,7 @@ def test_masks_of_torch_prune_are_merged_into_their_weights():
     assert int((weights["0.weight"] == 0).sum()) == 6
 
 
-def test_names_that_only_look_like_masks_stay():
+def test_names_that_only_resemble_masks_are_kept():
     state = {"a_orig": torch.ones(2), "b_mask": torch.ones(2)}
     assert names(Weights.from_state_dict(state)) == ["a_orig", "b_mask"]
 
@@ -209,7 +209,7 @@ def test_every_entry_of_a_module_is_a_weight(make):
         (nn.LazyLinear(2).state_dict(), "'weight' is not initialized yet .* run the module on one batch"),
     ],
 )
-def test_what_cannot_be_stored_is_named(state, message):
+def test_the_error_names_the_entry_that_cannot_be_stored(state, message):
     with pytest.raises(WeightsError, match=message):
         Weights.from_state_dict(state)
 
@@ -220,7 +220,7 @@ def test_other_sources_are_refused(source):
         Weights.of(source)
 
 
-def test_the_fingerprint_is_of_content_alone():
+def test_the_fingerprint_depends_on_content_alone():
     state = {"a": torch.arange(6.0).reshape(2, 3), "b": torch.ones(2, dtype=torch.int8)}
     elsewhere = {name: tensor.clone().t().contiguous().t() for name, tensor in state.items()}
     fingerprint = Weights.from_state_dict(state).fingerprint

@@ -1,4 +1,4 @@
-"""Files whose manifests hold together and whose streams do not: refused while they are decoded, in little memory."""
+"""Forged streams under a consistent manifest: refused during decoding, before much memory is allocated."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def _deflated(data: bytes) -> bytes:
 
 
 def _zstd(data: bytes, announced: int | None = None) -> bytes:
-    """A Zstandard frame; with ``announced``, the frame's content size is a lie of four bytes."""
+    """A Zstandard frame; with ``announced``, the frame claims this false content size in four bytes."""
     if announced is None:
         return zstandard.ZstdCompressor().compress(data)
     frame = zstandard.ZstdCompressor(write_content_size=False).compress(data)
@@ -50,7 +50,7 @@ def _planes(*codes: tuple[int, bytes]) -> bytes:
 
 HALVES, INDICES, GAPS = ("half", "values"), ("indexed", "indices"), ("half", "escape_gaps")
 RAW = ("raw", "values")
-LIES: dict[str, tuple[tuple[str, str], str, bytes, str]] = {
+CASES: dict[str, tuple[tuple[str, str], str, bytes, str]] = {
     "nothing at all": (RAW, "stored", b"", "expected 40 words"),
     "a word too few": (RAW, "stored", bytes(156), "expected 40 words"),
     "a word too many": (RAW, "stored", bytes(164), "expected 40 words"),
@@ -104,10 +104,10 @@ def _refuses_in_little_memory(data: bytes, error: type[CompressionError], messag
     assert type(caught.value) is error
 
 
-@pytest.mark.parametrize("lie", LIES)
+@pytest.mark.parametrize("case", CASES)
 @pytest.mark.parametrize("version", [1, 2])
-def test_a_stream_that_does_not_fit_is_refused(lie: str, version: int) -> None:
-    (name, stream), coder, data, message = LIES[lie]
+def test_a_stream_that_does_not_fit_is_refused(case: str, version: int) -> None:
+    (name, stream), coder, data, message = CASES[case]
     _refuses_in_little_memory(forged_stream(SOUND, name, stream, coder, data, version), FormatError, message)
 
 
@@ -160,7 +160,7 @@ def test_an_asset_of_other_content_is_refused() -> None:
 @pytest.mark.parametrize("shape", [[8], [0], [0, 3], [1] * 63 + [8]], ids=["eight", "empty", "empty rows", "deep"])
 @pytest.mark.filterwarnings("ignore:ComplexHalf support is experimental:UserWarning")
 def test_every_payload_of_every_dtype_is_restored_or_refused(name: str, shape: list[int]) -> None:
-    """No payload, however odd for its dtype, raises an error that is not ours."""
+    """Whatever the combination of payload and dtype, only errors of this package are raised."""
     nothing, index = 0 in shape, {"kind": "indexed", "first": 0.5, "step": 0.5, "levels": 4}
     files: list[tuple[Json, dict[str, tuple[str, bytes]]]] = [
         ({"kind": "raw"}, {"values": ("stored", bytes(8 * DTYPES[name].itemsize))}),
@@ -181,8 +181,8 @@ HUGE: dict[str, Callable[[Json], Any]] = {
 
 
 @pytest.mark.parametrize("part", HUGE)
-def test_sizes_just_within_the_limit_take_no_memory_before_the_stream_is_looked_at(part: str) -> None:
-    """A gigabyte is allowed by default; codes that cannot hold so much are refused before it is taken."""
+def test_sizes_just_within_the_limit_allocate_nothing_before_the_stream_is_checked(part: str) -> None:
+    """A gigabyte is allowed by default; streams too short to hold it are refused before it is allocated."""
     _refuses_in_little_memory(forged(SOUND, HUGE[part]), FormatError, "expected|announces")
 
 
@@ -206,11 +206,11 @@ for path in sorted(Path(sys.argv[1]).iterdir()):
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="limits the memory of a process as Linux does")
 def test_hostile_files_are_refused_by_a_process_with_little_memory(tmp_path: Path) -> None:
-    """64 MiB above what the imports took: bombs that numpy's bookkeeping would not see are seen here."""
+    """The limit is 64 MiB above the memory after imports; this finds bombs outside the allocations of numpy, too."""
     bombs = {f"huge {part}": forged(SOUND, tamper) for part, tamper in HUGE.items()}
     bombs |= {
-        lie: forged_stream(SOUND, *LIES[lie][0], *LIES[lie][1:3])
-        for lie in ("zstd of a gigabyte", "zstd of more than it announces", "huffman of a hundred megabytes")
+        case: forged_stream(SOUND, *CASES[case][0], *CASES[case][1:3])
+        for case in ("zstd of a gigabyte", "zstd of more than it announces", "huffman of a hundred megabytes")
     }
     bombs["huge shape"] = forged(SOUND, lambda manifest: manifest["entries"][0].update(shape=[1 << 40]))
     bombs["huge header"] = (100_000_000).to_bytes(8, "little") + b'{"__metadata__":{"lightning_compress":"'
@@ -223,8 +223,8 @@ def test_hostile_files_are_refused_by_a_process_with_little_memory(tmp_path: Pat
     assert "slow" not in child.stdout
 
 
-def test_a_small_file_may_restore_to_much_up_to_the_limit() -> None:
-    """Real files of little information are read: zeros, pruned to the last weight."""
+def test_a_small_file_may_restore_to_a_large_tensor_up_to_the_limit() -> None:
+    """Valid files of little information are read: a tensor whose weights are all pruned."""
     archive = compress({"weight": torch.zeros(2000, 1000)}, Plan(Rule("*", Prune(1.0), Half())))
     assert archive.nbytes < 2000
     assert not archive.restore()["weight"].any()
