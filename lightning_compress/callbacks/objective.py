@@ -58,6 +58,7 @@ class Objective:
         argument: the callback's name for ``monitor``, for messages.
         default_mode: the mode of a metric whose mode is not known otherwise; None to derive it from the metric's name.
         batches: the number of batches of each validation loader; None for as many as Lightning uses.
+        function_argument: the callback's name for ``evaluate``, for messages.
 
     Raises:
         CallbackError: an argument is wrong.
@@ -70,11 +71,12 @@ class Objective:
     argument: str = "monitor"
     default_mode: Mode | None = None
     batches: int | None = None
+    function_argument: str = "evaluate"
 
     def __post_init__(self) -> None:
         check_text(self.argument, self.monitor, "the name of a metric such as 'val_bleu'")
         check_choice("mode", self.mode, get_args(Mode), optional=True)
-        check_function("evaluate", self.evaluate, "module → score")
+        check_function(self.function_argument, self.evaluate, "module → score")
         check_number("max_drop", self.max_drop, optional=True)
 
     def resolve(self, trainer: Trainer) -> Metric:
@@ -88,7 +90,7 @@ class Objective:
         name = self.monitor or next(iter(monitored_metrics(trainer)), None)
         if name is None:
             raise CallbackError(
-                f"there is nothing to measure: give {self.argument}=… and mode=…, or evaluate=…, or the trainer a "
+                f"a score is needed: give {self.argument}=… and mode=…, or {self.function_argument}=…, or the trainer a "
                 "ModelCheckpoint(monitor=…)"
             )
         return self.validation_metric(trainer, name)
@@ -134,7 +136,9 @@ class Objective:
         if trainer.world_size > 1:
             raise CallbackError(
                 f"the trainer's own validation cannot run on one of {trainer.world_size} processes alone: give "
-                f"evaluate=…, which is called on rank 0{hint}"
+                f"{self.function_argument}=…, a function that is called on rank 0{hint}"
             )
         if not trainer.enable_validation:
-            raise CallbackError("a score needs a validation: give evaluate=…, or the trainer validation data")
+            raise CallbackError(
+                f"a score needs a validation: give the trainer validation data, or {self.function_argument}=…, a function"
+            )

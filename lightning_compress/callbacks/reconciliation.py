@@ -91,14 +91,14 @@ def _supply(
     checkpoint: str, plan: Plan, classes: Mapping[str, str | Sequence[str]] | None, exclude: Sequence[str]
 ) -> bool:
     """Give one checkpoint its compressed file or link, and say whether it lacked one."""
-    partner = companion_of(checkpoint)
-    if _is_current(checkpoint, partner):
+    companion = companion_of(checkpoint)
+    if _is_current(checkpoint, companion):
         return False
-    linked = companion_of(Path(checkpoint).resolve()) if Path(checkpoint).is_symlink() else partner
-    if linked != partner and is_archive(linked):
-        companion_files.link(linked, partner)
+    linked = companion_of(Path(checkpoint).resolve()) if Path(checkpoint).is_symlink() else companion
+    if linked != companion and is_archive(linked):
+        companion_files.link(linked, companion)
     else:
-        compress(Weights.from_checkpoint(checkpoint, classes=classes, exclude=exclude), plan).save(partner)
+        compress(Weights.from_checkpoint(checkpoint, classes=classes, exclude=exclude), plan).save(companion)
     return True
 
 
@@ -112,12 +112,12 @@ def _is_left_over(path: str) -> bool:
     return without or path.endswith(PARTIAL_SUFFIX)
 
 
-def _is_current(checkpoint: str, partner: str) -> bool:
+def _is_current(checkpoint: str, companion: str) -> bool:
     """Whether the compressed file is there and no older than its checkpoint, or older with its weights."""
-    if not is_archive(partner):
+    if not is_archive(companion):
         return False
-    if files.modification_time(partner) >= files.modification_time(checkpoint):
+    if files.modification_time(companion) >= files.modification_time(checkpoint):
         return True
-    manifest = Archive.open(partner).manifest
+    manifest = Archive.open(companion).manifest
     left_out = [name for name in manifest.excluded if not name.endswith("_extra_state")]
     return Weights.from_checkpoint(checkpoint, exclude=left_out).fingerprint == manifest.fingerprint

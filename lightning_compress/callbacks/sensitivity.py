@@ -57,8 +57,8 @@ class LayerSensitivity(SaveListener, _Callback):
             epochs, or several of these.
         measure: ``"loss"``, or the name of a metric that the validation logs. By default the loss while training, and
             at the end of ``fit`` the metric of the trainer's ``ModelCheckpoint``.
-        mode: ``"max"`` if higher is better, ``"min"`` if lower is; by default that of the ``ModelCheckpoint`` that monitors
-            the metric, and ``"min"`` for a metric with "loss" in its name.
+        mode: ``"max"`` if higher is better, ``"min"`` if lower is; by default that of the ``ModelCheckpoint`` that
+            monitors the metric, and ``"min"`` for a metric with "loss" in its name.
         batches: how many batches of each validation loader, or of the calibration, are taken for each measurement, the
             first ones each time; None for all.
         tolerance: the largest drop that counts as keeping the score, in its own unit; a hundredth of the score by

@@ -16,6 +16,7 @@ from torchmetrics import MeanMetric, MeanSquaredError
 from lightning_compress import Archive, Plan, Score
 from lightning_compress.callbacks import CompressCheckpoint
 from lightning_compress.callbacks.export.auto import Auto
+from lightning_compress.callbacks.objective import Objective
 from lightning_compress.errors import CallbackError, CompressionError, SearchError
 
 
@@ -312,9 +313,13 @@ def test_scores_are_logged(tmp_path):
 @pytest.mark.parametrize(
     ("options", "settings", "told"),
     [
-        ({}, {}, r"needs a score: give CompressCheckpoint\(monitor=…, mode=…\) or \(evaluate=…\)"),
-        ({"monitor": "val_loss"}, {}, r"whether more of 'val_loss' is better is not known"),
-        ({"monitor": "val_loss", "mode": "min"}, {"limit_val_batches": 0}, "or the trainer a validation"),
+        ({}, {}, "a score is needed: give monitor=… and mode=…, or evaluate=…, or the trainer a ModelCheckpoint"),
+        ({"monitor": "val_bleu"}, {}, "whether more of 'val_bleu' is better is not known"),
+        (
+            {"monitor": "val_loss", "mode": "min"},
+            {"limit_val_batches": 0},
+            "a score needs a validation: give the trainer validation data, or evaluate=…",
+        ),
     ],
 )
 def test_without_a_score_it_is_refused_before_the_first_step(tmp_path, options, settings, told):
@@ -340,7 +345,7 @@ def test_options_of_the_search_are_refused_with_a_plan():
 
 
 def _fake_trainer(module, world_size=1):
-    saving = SimpleNamespace(monitor="val_loss", mode="min")
+    saving = ModelCheckpoint(monitor="val_loss", mode="min")
     return SimpleNamespace(
         lightning_module=module,
         strategy=SimpleNamespace(model=module),
@@ -351,11 +356,11 @@ def _fake_trainer(module, world_size=1):
 
 
 def test_several_processes_need_an_evaluation_and_shards_are_refused():
-    auto = Auto(None, None, None, 0.3, None, "default")
+    auto = Auto(Objective(max_drop=0.3), None, "default")
     auto.check(_fake_trainer(Small()))
     with pytest.raises(CallbackError, match=r"cannot run on one of 2 processes alone: give .*evaluate"):
         auto.check(_fake_trainer(Small(), world_size=2))
-    own = Auto(negative_loss, None, None, 0.3, None, "default")
+    own = Auto(Objective(evaluate=negative_loss, max_drop=0.3), None, "default")
     own.check(_fake_trainer(Small(), world_size=2))
     sharded = Small()
     sharded.net[0] = type("FullyShardedDataParallel", (torch.nn.Linear,), {})(4, 4)

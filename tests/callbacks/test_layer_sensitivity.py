@@ -323,7 +323,7 @@ WRONG = [
     ({"strengths": []}, "strengths is empty"),
     ({"strengths": [2.0]}, "takes a fraction from 0 to 1"),
     ({"groups": "layer"}, "groups is 'layer'"),
-    ({"when": "always"}, "when='always' is not known: write 'end', 'save', a number of epochs"),
+    ({"when": "always"}, "when='always' is not known: write 'end', 'save', 'best', a whole number n"),
     ({"when": 0}, "when=0 is not known"),
     ({"when": (1, 2)}, r"when=\(1, 2\) is not known"),
     ({"when": True}, "when=True is not known"),
@@ -344,10 +344,11 @@ def test_wrong_arguments_are_refused_at_once(options, told):
 
 
 def test_moments():
-    assert Moments.of("end") == Moments(end=True, save=False, epochs=0)
-    assert Moments.of(["save", 3]) == Moments(end=False, save=True, epochs=3)
-    assert [epoch for epoch in range(9) if Moments.of(3).is_after(epoch)] == [2, 5, 8]
-    assert not any(Moments.of("end").is_after(epoch) for epoch in range(9))
+    assert Moments.measurement("end") == Moments(saves=None, end=True, epochs=0)
+    assert Moments.measurement(["save", 3]) == Moments(saves="all", end=False, epochs=3)
+    assert Moments.measurement("best") == Moments(saves="best", end=False, epochs=0)
+    assert [epoch for epoch in range(9) if Moments.measurement(3).is_after(epoch)] == [2, 5, 8]
+    assert not any(Moments.measurement("end").is_after(epoch) for epoch in range(9))
 
 
 class Unvalidated(Small):
@@ -362,7 +363,7 @@ def _raise(_):
 GOES_ON = {
     "never validated": (Small, {"measure": "val_loss"}, {"limit_val_batches": 0}, "there is no validation data yet"),
     "no loss is logged": (
-        Unvalidated, {"measure": "loss"}, {}, "no loss of a validation is logged, only train_loss, val_accuracy: give",
+        Unvalidated, {"measure": "loss"}, {}, "the validation logs no loss, only train_loss, val_accuracy: give",
     ),
     "a metric never logged": (
         Small, {"measure": "val_bleu", "mode": "max"}, {},

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from lightning_compress.callbacks.export.naming import checkpoints_of, companion_of, is_temporary
+from lightning_compress.callbacks.export.naming import checkpoints_of, companion_of
+from lightning_compress.callbacks.hooks.model_checkpoints import is_temporary
 
 CASES = {
     "run/epoch=3-step=40.ckpt": "run/epoch=3-step=40.safetensors",
@@ -20,10 +21,10 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize(("checkpoint", "partner"), CASES.items())
-def test_a_checkpoint_names_its_partner_and_the_partner_its_checkpoint(checkpoint, partner):
-    assert companion_of(checkpoint) == partner
-    assert checkpoint.rstrip("/") in checkpoints_of(partner)
+@pytest.mark.parametrize(("checkpoint", "companion"), CASES.items())
+def test_a_checkpoint_names_its_companion_and_the_companion_its_checkpoint(checkpoint, companion):
+    assert companion_of(checkpoint) == companion
+    assert checkpoint.rstrip("/") in checkpoints_of(companion)
 
 
 def test_paths_are_taken_as_well():

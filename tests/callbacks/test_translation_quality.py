@@ -330,7 +330,7 @@ def test_what_fails_is_told_and_the_training_goes_on(arguments, kind, message, t
 def test_no_validation_is_told_at_the_start(tmp_path, caplog):
     _fit(tmp_path, TranslationQuality(metric="val_loss"), module=Small(), max_epochs=1, limit_val_batches=0)
     (message,) = _errors(caplog)
-    assert "no validation to measure 'val_loss'" in message
+    assert "a score needs a validation: give the trainer validation data, or metric=…, a function" in message
 
 
 def test_sacrebleu_that_is_missing_is_told(tmp_path, monkeypatch, caplog):

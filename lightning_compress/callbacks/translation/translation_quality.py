@@ -44,17 +44,17 @@ class TranslationQuality(SaveListener, _Callback):
     """Translate a validation set with the exact and with the compressed weights, and log the scores of both.
 
     The callback logs BLEU and chrF, the drop in BLEU with its 95 % interval by paired bootstrap resampling, and a table
-    of samples; the newest measurement is written to ``translations.json`` beside the checkpoints. The compressed weights
-    are those of ``plan``, or else of the trainer's :class:`CompressCheckpoint`: the file it wrote last, or, if that holds
-    other weights, the result of its plan. With a searched plan, only its files are measured. Without a plan and without
-    a :class:`CompressCheckpoint`, the exact weights are measured alone.
+    of samples; the newest measurement is written to ``translations.json`` beside the checkpoints. The compressed
+    weights are those of ``plan``, or else of the trainer's :class:`CompressCheckpoint`: the file it wrote last, or, if
+    that holds other weights, the result of its plan. With a searched plan, only its files are measured. Without a plan
+    and without a :class:`CompressCheckpoint`, the exact weights are measured alone.
 
     The training does not change: weights are loaded in place, and afterwards the module is restored bit for bit. A
     failure is logged, and the training continues.
 
     Args:
-        sources: sentences to translate; by default those of the module's ``validation_text()``, which returns sources and
-            references.
+        sources: sentences to translate; by default those of the module's ``validation_text()``, which returns sources
+            and references.
         references: one for each source.
         translate: module → one translation for each source; the module's ``translate(sources)`` by default.
         metric: another score in place of BLEU: module → number or :class:`~lightning_compress.Score`, or the name of
@@ -62,8 +62,8 @@ class TranslationQuality(SaveListener, _Callback):
         mode: of ``metric``: ``"max"`` if higher is better, ``"min"`` if lower is; that of the ``ModelCheckpoint`` that
             monitors it by default, else ``"max"``.
         plan: how to compress: a plan, the name of a preset or the path of a YAML file.
-        when: ``"save"`` of a checkpoint, each ``"best"`` save, ``"end"`` of ``fit``, a whole number n for every n epochs, or
-            several of these; ``("save", "end")`` by default. Weights that were measured last are not measured again.
+        when: ``"save"`` of a checkpoint, each ``"best"`` save, ``"end"`` of ``fit``, a whole number n for every n
+            epochs, or several of these; ``("save", "end")`` by default. Weights that were measured last are not measured again.
         every_n_epochs: with ``at_save`` and ``at_fit_end`` the older spelling of ``when``: measure after every so many
             epochs; 0 for never.
         at_save: measure at each save of a checkpoint.
@@ -237,7 +237,7 @@ def _objective(metric: Callable[[Any], Any] | str | None, mode: Mode | None) -> 
     """What is measured in place of BLEU; None for BLEU."""
     name = None if callable(metric) else metric
     function = metric if callable(metric) else None
-    objective = Objective(name, mode, function, argument="metric", default_mode="max")
+    objective = Objective(name, mode, function, argument="metric", default_mode="max", function_argument="metric")
     return None if metric is None else objective
 
 
