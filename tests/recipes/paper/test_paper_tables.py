@@ -1,10 +1,10 @@
 import pytest
 from result_files import TABLES, write
 
-from recipes.paper import markdown
-from recipes.paper.class_order import in_model_order
-from recipes.paper.results import Results
-from recipes.paper.tables import SECTIONS, tables
+from recipes.paper.results.class_order import in_model_order
+from recipes.paper.results.model_results import Results
+from recipes.paper.tables import markdown
+from recipes.paper.tables.paper_tables import SECTIONS, tables
 
 
 @pytest.fixture
