@@ -1,4 +1,4 @@
-"""Commands that show what the experiments measured: ``tables`` and ``pictures``, of one model or of several."""
+"""The commands ``tables`` and ``pictures``, which show the results of one or more models."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from recipes.paper.tables.paper_tables import tables as markdown_tables
 Models = Annotated[
     list[str],
     typer.Argument(
-        help="Folders that experiments wrote, FOLDER or NAME=FOLDER. A name such as 'Transformer' or 'RNN 4' tells "
-        "which model of the paper stands beside.",
+        help="Folders that experiments wrote, FOLDER or NAME=FOLDER. A name such as 'Transformer' or 'RNN 4' selects "
+        "the model of the paper to compare with.",
         show_default=False,
     ),
 ]
@@ -39,11 +39,11 @@ def pictures(
     """Draw the figures as PNG and SVG: of one model, by default into its folder, or of several together."""
     read = _read(models)
     if len(read) > 1 and out is None:
-        raise ResultsError(f"{len(read)} models are drawn together: say where to with --out FOLDER")
+        raise ResultsError(f"{len(read)} models are drawn together: give a folder with --out FOLDER")
     folder = out or Path(models[0].partition("=")[2] or models[0])
     drawn = figures(read[0]) if len(read) == 1 else comparisons(read)
     if not drawn:
-        raise ResultsError(f"nothing to draw is in {', '.join(models)}: run an experiment first")
+        raise ResultsError(f"no results to draw in {', '.join(models)}: run an experiment first")
     folder.mkdir(parents=True, exist_ok=True)
     for name, figure in drawn.items():
         typer.echo(", ".join(str(path) for path in save(figure, name, folder)))

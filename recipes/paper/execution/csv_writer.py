@@ -1,4 +1,4 @@
-"""Rows as CSV files, and the one row that says what they were measured on."""
+"""Writes result rows to CSV files, and ``baseline.csv`` with the model and text they belong to."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def write_baseline(context: ExperimentContext) -> None:
     """Write ``baseline.csv``: model, text and BLEU of the exact weights.
 
     Raises:
-        ExperimentError: the folder holds results of another model or another text, which must not stand beside these.
+        ExperimentError: the folder holds results of another model or another text.
         OSError: it cannot be written.
     """
     settings, path = context.settings, context.settings.out / BASELINE

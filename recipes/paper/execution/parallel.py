@@ -1,4 +1,4 @@
-"""The parts of experiments shared out among processes, with Lightning's own launcher; results meet in the store."""
+"""Distributes the parts of experiments over processes with Lightning's launcher; the cache collects the results."""
 
 from __future__ import annotations
 
@@ -40,14 +40,14 @@ def measure_in_parallel(settings: Settings, names: Sequence[str], *, devices: in
 
 
 def _share(fabric: Fabric, *, settings: Settings, names: Sequence[str], quiet: bool) -> None:
-    """What one process does: its share of the parts of each experiment."""
+    """Run the share of one process of the parts of each experiment."""
     with (
         progress_bar(quiet=quiet or fabric.global_rank > 0) as bar,
-        experiment_context(settings, device=fabric.device, tell=bar.tell) as context,
+        experiment_context(settings, device=fabric.device, on_point=bar.describe) as context,
     ):
         for experiment in (each for name in names for each in EXPERIMENTS[name]):
             share = experiment.parts(context)[fabric.global_rank :: fabric.world_size]
-            bar.expect(experiment.name, len(share))
+            bar.start(experiment.name, len(share))
             for part in share:
                 part(context)
                 bar.advance()

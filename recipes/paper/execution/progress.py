@@ -1,4 +1,4 @@
-"""How far an experiment is, on a terminal."""
+"""Progress of an experiment, shown on a terminal."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ class Bar:
     """A progress bar.
 
     Attributes:
-        tell: shows what is measured now.
-        expect: begins an experiment: its name, and of how many parts it is.
-        advance: one part is done.
+        describe: shows the point that is being measured.
+        start: begins an experiment, given its name and number of parts.
+        advance: counts one part as done.
     """
 
-    tell: Callable[[str], None]
-    expect: Callable[[str, int], None]
+    describe: Callable[[str], None]
+    start: Callable[[str, int], None]
     advance: Callable[[], None]
 
 
 @contextmanager
 def progress_bar(*, quiet: bool) -> Iterator[Bar]:
-    """A bar on the error stream, where that is a terminal and quiet is not asked for."""
+    """A bar on standard error, unless that is not a terminal or ``quiet`` is set."""
     console = Console(stderr=True)
     columns = (
         TextColumn("{task.fields[experiment]}"),
@@ -39,7 +39,7 @@ def progress_bar(*, quiet: bool) -> Iterator[Bar]:
     with Progress(*columns, console=console, transient=True, disable=quiet or not console.is_terminal) as progress:
         task = progress.add_task("", total=None, experiment="the exact weights")
         yield Bar(
-            tell=lambda what: progress.update(task, description=what),
-            expect=lambda name, parts: progress.reset(task, total=parts, experiment=name),
+            describe=lambda what: progress.update(task, description=what),
+            start=lambda name, parts: progress.reset(task, total=parts, experiment=name),
             advance=lambda: progress.advance(task),
         )

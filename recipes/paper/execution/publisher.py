@@ -1,6 +1,6 @@
-"""What happens to results once they are measured: pictures beside them, and tables and charts in Weights & Biases.
+"""Publishes results: draws figures beside them, and logs tables and charts to Weights & Biases.
 
-Results are worth more than their pictures: whatever fails here is said in the Python log, and nothing is raised.
+A failure here must not lose results: it is logged, and nothing is raised.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ def _log_run(model: Results, name: str, drawn: dict[str, Figure], project: str, 
             job_type=name,
             config=asdict(model.baseline),
         )
-        run: Any = logger.experiment  # starts the run: what hinders it is told once, not for each table
+        run: Any = logger.experiment  # starts the run; an error here is logged once, not for each table
         try:
             columns, rows = table(model, name)
             log_table([logger], f"paper/{name}", columns, rows, 0)
@@ -95,14 +95,14 @@ def table(model: Results, name: str) -> tuple[list[str], list[list[Any]]]:
     }
     rows = measured[name]
     verdict = [field.name for field in fields(Compared)]
-    chosen = sorted(fields(rows[0]), key=lambda field: field.name in verdict)  # what was set, then what came of it
+    chosen = sorted(fields(rows[0]), key=lambda field: field.name in verdict)  # settings first, then measurements
     columns = [str(field.metadata.get("column", field.name)) for field in chosen]
     return columns, [[getattr(row, field.name) for field in chosen] for row in rows]
 
 
 @contextmanager
 def _harmless(otherwise: str) -> Iterator[None]:
-    """Tell an error and go on."""
+    """Log an error and continue."""
     try:
         yield
     except Exception as error:

@@ -20,7 +20,7 @@ Done = Callable[[str], None]
 def run(
     settings: Settings, name: str, *, devices: int = 1, logger: str | None = None, quiet: bool = False
 ) -> list[Path]:
-    """Run the experiments of a name. What was measured before is not measured again.
+    """Run the experiments of a name. Cached points are not measured again.
 
     Args:
         settings: model, text, folder and choices.
@@ -38,9 +38,9 @@ def run(
     """
     settings.out.mkdir(parents=True, exist_ok=True)
     written = []
-    with progress_bar(quiet=quiet) as bar, experiment_context(settings, tell=bar.tell) as context:
+    with progress_bar(quiet=quiet) as bar, experiment_context(settings, on_point=bar.describe) as context:
         for experiment in EXPERIMENTS[name]:
-            experiment.parts(context)  # a wrong choice shows before hours are spent
+            experiment.parts(context)  # wrong settings fail before hours of measurement
         write_baseline(context)
         if devices == 1:
             for experiment in EXPERIMENTS[name]:
@@ -53,7 +53,7 @@ def run(
 
 def _write(context: ExperimentContext, experiment: Experiment, bar: Bar) -> Path:
     parts = experiment.parts(context)
-    bar.expect(experiment.name, len(parts))
+    bar.start(experiment.name, len(parts))
     rows: list[Row] = []
     for part in parts:
         rows += part(context)

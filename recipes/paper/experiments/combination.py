@@ -19,9 +19,9 @@ class Step:
     """One row of the table.
 
     Attributes:
-        name: in words.
+        name: description of the step.
         plan: None for the exact weights.
-        formula: the rate by the paper's reckoning.
+        formula: the rate by the paper's formula.
     """
 
     name: str
@@ -36,7 +36,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Combination:
-    """What is combined.
+    """Settings of the combined methods.
 
     Attributes:
         prune: share that is pruned, 0 to 1.
@@ -51,7 +51,7 @@ class Combination:
     coverage: float
 
     def steps(self) -> list[Step]:
-        """The exact weights, then one method more in each step."""
+        """The exact weights, then one additional method per step."""
         prune, interval = Prune(self.prune, self.scheme), Interval(self.bits, self.coverage)
         quantized = partial(rate, self.prune, self.bits, self.coverage)
         quantize = f"+ quantize {self.bits} bits {100 * self.coverage:g} %"
@@ -64,7 +64,7 @@ class Combination:
 
 
 def combination_of(module: Translation, settings: Settings) -> Combination:
-    """The paper's combination for the architecture of a module, with what the settings change."""
+    """The paper's combination for the architecture of a module, with the overrides of the settings."""
     preset = PRESETS["paper-rnn" if isinstance(module, RnnTranslation) else "paper-transformer"].rules[-1]
     assert isinstance(preset.prune, Prune)
     assert isinstance(preset.quantizer, Interval)

@@ -1,4 +1,4 @@
-"""The paper's own reckoning of the compression rate, which counts neither positions of zeros nor entropy coding."""
+"""The paper's formula for the compression rate; it counts neither positions of zeros nor entropy coding."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ HALF = 16
 def equation_2(bits: int, coverage: float) -> float:
     """Rate of quantization alone (reference paper, equation 2): size before over size after.
 
-    The paper leaves open how many bits mark a weight outside the interval. Here as many as an index has: that meets the
-    rates of its tables 2 and 3.
+    The paper leaves open how many bits mark a weight outside the interval. This function uses as many bits as an
+    index has, which reproduces the rates of its tables 2 and 3.
 
     Args:
         bits: n, of an index.

@@ -1,4 +1,4 @@
-"""What an experiment is."""
+"""The interface of an experiment."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ class Experiment:
     Attributes:
         name: of its file, ``NAME.csv``.
         columns: of that file.
-        parts: makes parts that know nothing of each other, so that processes may share them; a part measures its points
-            and gives its rows. Equal settings give equal parts in equal order.
-        finish: makes the rows of the file of those of all parts.
+        parts: creates independent parts, which processes can share; a part measures its points and returns its rows.
+            Equal settings give equal parts in equal order.
+        finish: combines the rows of all parts into the rows of the file.
     """
 
     name: str
@@ -38,7 +38,7 @@ class Experiment:
 
 
 def uniform_plan(*methods: object) -> Plan:
-    """The plan that treats all weights alike."""
+    """A plan that applies the same methods to all weights."""
     return Plan(Rule("*", *methods))  # type: ignore[arg-type]
 
 

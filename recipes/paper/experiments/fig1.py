@@ -16,12 +16,12 @@ from recipes.paper.experiments.experiment import Experiment, Part, Row, percent,
 from recipes.paper.measurement.context import ExperimentContext
 
 BINS = 101  # odd, so that 0 lies in the middle of one
-SHOWN = 0.99  # share of the weights within the borders: the few large ones would squeeze all others into one bin
+SHOWN = 0.99  # share of the weights inside the range; outliers would compress all others into one bin
 COLUMNS = ("state", "left", "right", "weights")
 
 
 def parts(context: ExperimentContext) -> list[Part]:
-    """The weights before, and read back from a file after each way to prune the same share."""
+    """The weights before pruning, and restored from a file after each pruning scheme at the same share."""
     return [partial(_state, state=state) for state in ("before", "class-blind", "class-uniform")]
 
 
@@ -31,7 +31,7 @@ def _state(context: ExperimentContext, *, state: str) -> list[Row]:
     if state == "before":
         tensors: Mapping[str, Tensor] = context.weights.state_dict()
     else:
-        context.tell(f"histogram, {state}, {percent(share)} pruned")
+        context.on_point(f"histogram, {state}, {percent(share)} pruned")
         tensors = context.compressor.round_trip(uniform_plan(Prune(share, state))).tensors  # type: ignore[arg-type]
     counts = histogram((tensors[weight.name] for weight in context.weights), edges)
     bins = zip(pairwise(edges.tolist()), counts.tolist(), strict=True)

@@ -1,4 +1,4 @@
-"""Figure 5: the largest share of each class that can be pruned alone with BLEU kept; then all of these at once."""
+"""Figure 5: the largest share of each class that can be pruned alone with BLEU kept; then all classes at once."""
 
 from __future__ import annotations
 

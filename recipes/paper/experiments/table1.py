@@ -46,7 +46,7 @@ def lambdas_of(weights: Weights, shares: Sequence[float]) -> dict[float, float]:
         deviations[name] = standard_deviation([weight.tensor for weight in weights if weight.class_name == name])
     scaled = [weight.tensor / (deviations[weight.class_name] or 1.0) for weight in weights]
     count = sum(tensor.numel() for tensor in scaled)
-    # What lies at the border itself stays: the border of one weight more is asked for.
+    # A weight equal to the threshold is kept, so the threshold is the magnitude of the next weight.
     cuts = smallest(scaled, [math.floor(share * count) + 1 for share in shares])
     return {share: cut.magnitude for share, cut in zip(shares, cuts, strict=True)}
 

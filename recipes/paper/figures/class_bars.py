@@ -1,4 +1,4 @@
-"""A bar for each class of weights, in the order of the model, since figure 5 is about depth."""
+"""Bar chart of the weight classes in model order, so that figure 5 shows the effect of depth."""
 
 from __future__ import annotations
 

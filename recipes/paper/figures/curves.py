@@ -1,4 +1,4 @@
-"""The package's chart of curves, with what the paper's figures need beside: dashed partners, whole bits, a cut axis."""
+"""Line charts for the paper's figures: dashed reference curves, integer ticks, and a y axis with a lower limit."""
 
 from __future__ import annotations
 
@@ -34,15 +34,15 @@ def curves(
     """A curve for each series, as :func:`lightning_compress.charts.lines` draws it; names are given in full.
 
     Args:
-        series: name → points ``(x, y)``, one at least; a NaN breaks the curve.
+        series: name → points ``(x, y)``, at least one; a NaN breaks the curve.
         x_label: what x is, with its unit.
         y_label: what y is, with its unit.
-        title: what stands above.
+        title: title of the chart.
         baseline: a dashed line at this y.
         intervals: name → ``(low, high)`` of each point.
-        dashed: name of a curve → name of the one whose colour and marker it takes, dashed and hollow.
-        whole: x that were tried; the axis reaches from the first to the last and is ticked at whole numbers alone.
-        floor: where the y axis begins if curves go lower; the x axis then ends where the last of them does.
+        dashed: name of a dashed curve → name of the curve whose colour and marker it uses.
+        whole: the measured x values; the axis covers them and has integer ticks only.
+        floor: lower limit of the y axis if curves go below it; the x axis then ends at the last visible point.
 
     Raises:
         ChartError: matplotlib is not installed.

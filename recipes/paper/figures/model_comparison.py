@@ -1,4 +1,4 @@
-"""The paper's figures with several models in each."""
+"""The paper's figures that compare several models."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The paper's figures, drawn from what the experiments measured of one model."""
+"""The paper's figures for the results of one model."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ BLEU, CHANGE = "BLEU", "change of BLEU"
 PRUNED, BITS = "pruned weights (%)", "bits per index"
 COVERAGE, RATIO = "weights inside the interval (%)", "compression ratio"
 WIDEST = "Widest interval that keeps BLEU"
-FLOOR = -6.0  # lowest change of BLEU that is shown; below it a model is ruined, however much
+FLOOR = -6.0  # lowest change of BLEU shown; below it the model is unusable
 
 
 def figure1(model: Results) -> Figure | None:

@@ -1,4 +1,4 @@
-"""The largest setting that is still good, with few evaluations."""
+"""Bisection: find the largest acceptable setting with few evaluations."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ Setting = TypeVar("Setting")
 
 @dataclass(frozen=True)
 class BisectionResult(Generic[Setting]):
-    """What a bisection found.
+    """Result of a bisection.
 
     Attributes:
-        setting: the largest good one; None where not even the first is good.
-        evaluations: how many settings were looked at.
+        setting: the largest acceptable setting; None if even the first is not acceptable.
+        evaluations: number of settings evaluated.
     """
 
     setting: Setting | None
@@ -23,14 +23,14 @@ class BisectionResult(Generic[Setting]):
 
 
 def bisect_largest(settings: Sequence[Setting], is_good: Callable[[Setting], bool]) -> BisectionResult[Setting]:
-    """Find the last good setting by halving, none looked at twice.
+    """Find the last acceptable setting by bisection; no setting is evaluated twice.
 
-    What is good before something bad is taken for granted; where noise makes it untrue, the answer is one good setting
-    whose next is bad.
+    Acceptability is assumed to be monotone. If noise violates this, the result is an acceptable setting whose successor
+    is not acceptable.
 
     Args:
-        settings: from the most to the least careful.
-        is_good: whether a setting is good enough.
+        settings: ordered from the mildest to the strongest compression.
+        is_good: whether a setting is acceptable.
     """
     good, bad, evaluations = -1, len(settings), 0
     while bad - good > 1:

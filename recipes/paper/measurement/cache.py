@@ -1,4 +1,4 @@
-"""Measurement points on disk, one file each: what is there is not measured again, and all experiments share it."""
+"""Cache of measured points on disk, one file each, shared by all experiments."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ Combine = Callable[[Any], float]
 
 @dataclass(frozen=True)
 class MeasurementCache:
-    """A folder of measured points, ``KEY.json`` each. Several processes may use one at a time.
+    """A folder of measured points, ``KEY.json`` each; several processes may use it at the same time.
 
     Attributes:
-        folder: where the files are; made when the first is written.
-        combine: makes BLEU of the sums of the sentences' statistics.
+        folder: folder of the files; created with the first file.
+        combine: computes BLEU from the summed statistics of the sentences.
     """
 
     folder: Path
@@ -34,7 +34,7 @@ class MeasurementCache:
         return self.folder / f"{point.key}.json"
 
     def get(self, point: Point) -> Measurement | None:
-        """What came out at a point; None where it is not measured yet, or its file is damaged (which is logged)."""
+        """The measurement of a point; None if there is none, or if its file is damaged (which is logged)."""
         path = self.path(point)
         try:
             return self._read(path)
@@ -45,7 +45,7 @@ class MeasurementCache:
             return None
 
     def put(self, point: Point, measured: Measurement) -> None:
-        """Write a point; its name appears only when the file is whole.
+        """Write a point atomically.
 
         Raises:
             OSError: it cannot be written.
@@ -75,7 +75,7 @@ class MeasurementCache:
 
 
 def write_text_atomically(path: Path, text: str) -> None:
-    """Write a text file so that its name never stands for less than the whole.
+    """Write a text file atomically: a reader never sees a partial file.
 
     Raises:
         OSError: it cannot be written.

@@ -1,4 +1,4 @@
-"""One model, one text, one folder of points: where every experiment measures."""
+"""The context of the experiments: one model, one text and one cache of measured points."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from recipes.paper.settings import Settings
 from recipes.translate import load_translator
 from recipes.translation import Translation
 
-Tell = Callable[[str], None]
+OnPoint = Callable[[str], None]
 
 
 @dataclass(eq=False)
 class ExperimentContext:
-    """Measures points, each once; made by :func:`experiment_context`.
+    """Measures each point once; created by :func:`experiment_context`.
 
     Attributes:
         settings: model, text, folder and choices.
@@ -37,8 +37,8 @@ class ExperimentContext:
         compressor: makes files of its weights.
         swapper: scores changed weights.
         cache: points measured before, by this or another experiment.
-        tell: is told what is measured now.
-        new: how many points were measured here rather than found.
+        on_point: called with a description of each point before it is measured.
+        new: number of points measured here, not read from the cache.
     """
 
     settings: Settings
@@ -47,7 +47,7 @@ class ExperimentContext:
     compressor: Compressor
     swapper: Swapper
     cache: MeasurementCache
-    tell: Tell
+    on_point: OnPoint
     new: int = 0
     _conditions: Conditions = field(init=False)
 
@@ -76,11 +76,11 @@ class ExperimentContext:
         return self._once(None, "the exact weights", self._measure_exact)
 
     def measure(self, plan: Plan, what: str) -> Measurement:
-        """BLEU of the weights under a plan after they went through a file, and the bytes of that.
+        """BLEU of the weights restored from a file compressed under a plan, and the size of that file.
 
         Args:
-            plan: what is done to the weights.
-            what: the point in words, for progress and messages.
+            plan: compression of the weights.
+            what: description of the point, for progress and messages.
 
         Raises:
             PlanError: the plan does not fit the model.
@@ -95,7 +95,7 @@ class ExperimentContext:
 
     def _once(self, plan: Plan | None, what: str, measure: Callable[[], Measurement]) -> Measurement:
         point = Point(plan, self._conditions)
-        self.tell(what)
+        self.on_point(what)
         measured = self.cache.get(point)
         if measured is None:
             measured = measure()
@@ -119,14 +119,14 @@ class ExperimentContext:
 
 @contextmanager
 def experiment_context(
-    settings: Settings, *, device: torch.device | None = None, tell: Tell | None = None
+    settings: Settings, *, device: torch.device | None = None, on_point: OnPoint | None = None
 ) -> Iterator[ExperimentContext]:
-    """Open a experiment_context.
+    """Open the context of the experiments.
 
     Args:
         settings: model, text, folder and choices.
         device: where to translate; the first GPU by default, the CPU where there is none.
-        tell: is told what is measured now.
+        on_point: called with a description of each point before it is measured.
 
     Raises:
         VocabularyError: the checkpoint is not one of a translation recipe, or its vocabularies do not fit its network.
@@ -145,7 +145,7 @@ def experiment_context(
     cache = MeasurementCache(settings.out / "points", evaluate.combine)
     with swapping(module.to(place), evaluate, weights) as swapper:
         yield ExperimentContext(
-            settings, module, evaluate, Compressor(swapper.weights), swapper, cache, tell or (lambda what: None)
+            settings, module, evaluate, Compressor(swapper.weights), swapper, cache, on_point or (lambda what: None)
         )
 
 

@@ -1,4 +1,4 @@
-"""BLEU of a translation module on a text whose batches are made once."""
+"""BLEU evaluation of a translation module on a text that is batched once."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from recipes.translation import Translation
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
-    """Translates every batch and counts BLEU; called with the module.
+    """Callable that translates every batch and computes BLEU.
 
     Attributes:
-        batches: neighbours in length, from short to long, on the module's device.
+        batches: sentences of similar length, from short to long, on the module's device.
         beam: translations kept in the search; 1 is greedy.
         tokenize: sacrebleu's tokenizer.
     """
@@ -48,14 +48,14 @@ class Evaluation:
 
     @property
     def signature(self) -> str:
-        """Sacrebleu's signature: its version, and how BLEU is counted."""
+        """Sacrebleu's signature: version and settings of BLEU."""
         metric = BLEU(tokenize=self.tokenize, force=True)
-        metric.corpus_score(["a"], [["a"]])  # only then does it know the number of references
+        metric.corpus_score(["a"], [["a"]])  # the signature needs the number of references
         return str(metric.get_signature())
 
     @property
     def combine(self) -> Callable[[Any], float]:
-        """What makes BLEU of the sums of sentences' statistics: that of any score with this tokenizer."""
+        """Function that computes BLEU from summed sentence statistics, with this tokenizer."""
         combine = bleu_score(["a"], ["a"], tokenize=self.tokenize).combine
         assert combine is not None
         return combine

@@ -1,4 +1,4 @@
-"""A point of an experiment: what is done to the weights, under which conditions they are measured, what came out."""
+"""A point of an experiment (plan and evaluation conditions) and its measurement."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from lightning_compress import Plan, Score
 
 @dataclass(frozen=True)
 class Conditions:
-    """All that decides the score of given weights.
+    """Everything besides the weights that determines a score.
 
     Attributes:
         model: fingerprint of weights, class, hyper-parameters and vocabularies.
@@ -28,10 +28,10 @@ class Conditions:
 
 @dataclass(frozen=True)
 class Point:
-    """What is measured.
+    """One point to measure.
 
     Attributes:
-        plan: what is done to the weights; None for the exact weights, which go through no file.
+        plan: compression of the weights; None for the exact weights, which are not written to a file.
         conditions: how they are measured.
     """
 
@@ -40,21 +40,21 @@ class Point:
 
     @property
     def key(self) -> str:
-        """Name of the point: equal for equal plans and conditions, whichever experiment asks."""
+        """Name of the point: equal for equal plans and conditions, independent of the experiment."""
         plan = None if self.plan is None else self.plan.to_config()
         return fingerprint([plan, asdict(self.conditions)])[:32]
 
 
 @dataclass(frozen=True, eq=False)
 class Measurement:
-    """What came out at a point.
+    """Result of measuring a point.
 
     Attributes:
         score: BLEU, 0 to 100, with the statistics of each sentence.
         raw_bytes: bytes of the tensors before compression.
         bytes: bytes of the file on disk, vocabularies included; ``raw_bytes`` for the exact weights.
         zeros: share of the weights that are 0 in the file, 0 to 1.
-        seconds: what compressing, the way through the file and translating took.
+        seconds: time of compressing, writing, reading and translating.
     """
 
     score: Score

@@ -1,4 +1,4 @@
-"""Weights through a real file and back."""
+"""Round trip of weights: compress, write a file, read it back."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ LOSSLESS = Plan(Rule("*", Raw()))
 
 @dataclass(frozen=True, eq=False)
 class RoundTrip:
-    """What a file held when it was read back.
+    """The content of a file that was read back.
 
     Attributes:
         tensors: every tensor by name, as restored.
@@ -33,10 +33,10 @@ class RoundTrip:
 
 @dataclass(eq=False)
 class Compressor:
-    """Makes files of one model's weights. What a plan leaves exact is coded once for all plans.
+    """Compresses one model's weights to files. Weights that no rule changes are coded only once.
 
     Attributes:
-        weights: the exact weights, with all that goes into a file.
+        weights: the exact weights, with everything else the file contains.
     """
 
     weights: Weights

@@ -1,4 +1,4 @@
-"""When a model counts as having kept its BLEU."""
+"""Significance test that decides whether a compressed model keeps its BLEU."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ class ScoreComparison:
     """How a score compares with that of the exact weights.
 
     Attributes:
-        drop: exact BLEU less this one, with its 95 % interval by paired bootstrap.
+        drop: BLEU of the exact weights minus this BLEU, with its 95 % interval by paired bootstrap.
         tolerance: the drop that is allowed, BLEU.
     """
 
@@ -22,7 +22,7 @@ class ScoreComparison:
 
     @property
     def significant(self) -> bool:
-        """Whether the two differ by more than luck, either way: the interval holds no 0."""
+        """Whether the difference is significant in either direction: the interval excludes 0."""
         return self.drop.low > 0 or self.drop.high < 0
 
     @property
@@ -39,8 +39,8 @@ def compare(exact: Score, score: Score, *, tolerance: float, seed: int = 0) -> S
 
     Args:
         exact: score of the exact weights.
-        score: of the weights that went through a file.
+        score: score of the weights restored from a file.
         tolerance: the drop that is allowed, BLEU.
-        seed: of the resamples.
+        seed: of the bootstrap resamples.
     """
     return ScoreComparison(paired_drop(exact, score, seed=seed), tolerance)

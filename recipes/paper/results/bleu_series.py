@@ -15,7 +15,7 @@ Point = TypeVar("Point", bound=Compared)
 
 
 def grouped(rows: Iterable[Item], key: Callable[[Item], Key]) -> dict[Key, list[Item]]:
-    """The rows of each key, keys and rows in the order they come."""
+    """The rows of each key, in order of first appearance."""
     groups: dict[Key, list[Item]] = {}
     for row in rows:
         groups.setdefault(key(row), []).append(row)
@@ -29,7 +29,7 @@ def bleu_curves(
 
     Args:
         groups: name of a curve → its rows.
-        x: where a row stands.
+        x: x value of a row.
         zero: y of the exact weights: their BLEU, or 0 for changes.
 
     Returns:

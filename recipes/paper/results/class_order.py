@@ -1,4 +1,4 @@
-"""Classes of weights in the order in which a sentence meets them."""
+"""Order of the weight classes in the forward pass."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ _PARTS = ("source_embedding", "embedding", "target_embedding", "encoder", "decod
 
 
 def in_model_order(names: Iterable[str]) -> list[str]:
-    """Each name once: embeddings, encoder and decoder by layer, softmax, and then all others as they come."""
+    """Each name once: embeddings, encoder and decoder by layer, softmax, then all others in the given order."""
     return sorted(dict.fromkeys(names), key=_place)
 
 

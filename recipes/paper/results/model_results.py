@@ -1,4 +1,4 @@
-"""All that was measured of one model: the CSV files of one folder."""
+"""Results of one model: the CSV files of one folder."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ TOGETHER = "all together"
 
 @dataclass(frozen=True)
 class Results:
-    """What the experiments measured of one model; an experiment that was not run has no rows.
+    """Results of the experiments on one model; an experiment that was not run has no rows.
 
     Attributes:
         name: of the model, in tables and legends.
@@ -71,9 +71,9 @@ class Results:
 
     @property
     def paper(self) -> PaperModel | None:
-        """The paper's model of this name; where the name says no architecture, by the class of the module.
+        """The paper's model of this name; if the name states no architecture, the class of the module decides.
 
-        A class tells no layers, so an RNN then stands beside the one of 2 layers.
+        The class does not give the number of layers, so an RNN is then compared with the 2-layer RNN.
         """
         says = any(word in self.name.lower() for word in ("rnn", "transformer"))
         return paper_model(self.name if says else self.baseline.class_path)

@@ -1,8 +1,8 @@
-"""What the reference paper reports: its numbers as data, each with its place.
+"""The values the reference paper reports, each with its table, figure or section.
 
 Lin Ye, Jiang Yufan, Li Hengyu, Xiao Tong: "On Storage Compression of Neural Machine Translation", Journal of Chinese
 Information Processing 33(1), 2019. BLEU is that of MT06 by ``multi-bleu.pl``, Chinese to English; sizes are 10⁶ bytes.
-What its figures show as curves alone is not guessed here: only what a table or the text puts in numbers.
+Only numbers from tables and text are included; values are not read off curves.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class Step:
     Attributes:
         label: the step and its settings.
         bleu: BLEU of the model.
-        megabytes: its size by the paper's reckoning, 10⁶ bytes.
+        megabytes: its size by the paper's formula, 10⁶ bytes.
         ratio: size before over size now, as printed.
     """
 
@@ -123,7 +123,7 @@ MODELS = {
 
 
 def paper_model(name: str) -> PaperModel | None:
-    """The paper's model that a name means: one with ``Transformer`` in it, or with ``RNN`` and the layers of a side.
+    """Find the paper's model for a name: one with ``Transformer`` in it, or with ``RNN`` and the layers of a side.
 
     ``RNN 4``, ``rnn-4`` and ``RNN4 on Multi30k`` mean that of 4 layers; without a number 2 are meant. None where the
     name says neither, or the paper has no RNN of so many layers.

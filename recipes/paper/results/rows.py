@@ -1,6 +1,6 @@
-"""The rows of the experiments' CSV files, typed; and how they are read.
+"""The rows of the experiments' CSV files, as typed dataclasses, and their reader.
 
-A row is what was measured, nothing between: a point that is not in the file was not measured.
+A row is a measurement; nothing is interpolated.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ Row = TypeVar("Row")
 
 @dataclass(frozen=True)
 class Compared:
-    """BLEU of weights that went through a file and back, and how it compares with that of the exact weights.
+    """BLEU of weights restored from a file, compared with that of the exact weights.
 
     Attributes:
         bleu: BLEU of the restored weights; None where nothing was found to measure.
         drop: BLEU of the exact weights less ``bleu``.
         low, high: borders of the drop's 95 % interval (paired bootstrap).
-        significant: whether the paired bootstrap test calls the drop more than noise.
+        significant: whether the paired bootstrap test finds the difference significant.
     """
 
     bleu: float | None
@@ -118,7 +118,7 @@ class Rated:
 
 @dataclass(frozen=True)
 class Combined(Compared):
-    """One row of table 2 or 3; ``formula`` is the paper's reckoning of the ratio, ``ratio`` that of the file."""
+    """One row of table 2 or 3; ``formula`` is the ratio by the paper's formula, ``ratio`` that of the file."""
 
     step: str
     plan: str
@@ -132,10 +132,10 @@ def read(path: Path, row: type[Row]) -> tuple[Row, ...]:
 
     Args:
         path: the file.
-        row: a dataclass of this module. Columns it does not know are passed over.
+        row: a dataclass of this module. Unknown columns are ignored.
 
     Raises:
-        ResultsError: the file is not readable, lacks a column, or a cell is not what its column holds.
+        ResultsError: the file is not readable, lacks a column, or a cell is not of the type of its column.
     """
     if not path.exists():
         return ()

@@ -8,7 +8,7 @@ from recipes.paper.results.rows import Compared
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A Markdown table; the first column stands left, numbers right."""
+    """A Markdown table; the first column is left-aligned, numbers are right-aligned."""
     lines = [header, ["---", *["---:"] * (len(header) - 1)], *rows]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
@@ -34,7 +34,7 @@ def times(ratio: float | None) -> str:
 
 
 def count(value: int | None) -> str:
-    """A whole number with its thousands apart."""
+    """An integer with thousands separators."""
     return "" if value is None else f"{value:,}"
 
 

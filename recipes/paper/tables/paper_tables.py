@@ -1,6 +1,6 @@
 """The experiments' results as Markdown tables, beside the paper's numbers.
 
-A change is BLEU less that of the exact weights, so that a loss is negative. Only measured points are shown.
+A change is BLEU minus that of the exact weights, so a loss is negative. Only measured points are shown.
 """
 
 from __future__ import annotations
@@ -234,7 +234,7 @@ SECTIONS: dict[str, Callable[[Sequence[Results]], Iterable[str]]] = {
     "Exact weights": baselines,
     "Table 1 and figure 4: pruning": table1,
     "Tables 2 and 3: the combination": combinations,
-    "Figure 5: what each class bears alone": figure5,
+    "Figure 5: tolerance of each class alone": figure5,
     "Figure 6: left, middle or right": figure6,
     "Figure 7: the widest interval": figure7,
     "Figure 8: the rate": figure8,

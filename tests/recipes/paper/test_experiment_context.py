@@ -52,7 +52,7 @@ def test_an_interrupted_sweep_resumes(settings):
         if len(told) == 3:
             raise KeyboardInterrupt
 
-    with experiment_context(settings(), tell=stop_at_the_third) as context:
+    with experiment_context(settings(), on_point=stop_at_the_third) as context:
         for plan in plans[:2]:
             context.measure(plan, "a point")
         with pytest.raises(KeyboardInterrupt):
@@ -89,6 +89,6 @@ def test_other_conditions_are_other_points(settings):
 
 def test_progress_is_told(settings):
     told = []
-    with experiment_context(settings(), tell=told.append) as context:
+    with experiment_context(settings(), on_point=told.append) as context:
         context.compare(context.measure(LOSSLESS, "all as it is"))
     assert told == ["all as it is", "the exact weights"]

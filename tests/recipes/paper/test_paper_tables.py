@@ -80,7 +80,7 @@ def test_a_deeper_rnn_stands_beside_table_3(rnn_4):
 
 
 def test_classes_of_several_models_in_the_order_of_a_model(transformer, rnn_4):
-    text = section("Figure 5: what each class bears alone", transformer, rnn_4)
+    text = section("Figure 5: tolerance of each class alone", transformer, rnn_4)
     found = rows(text)
     assert list(found)[2:6] == ["encoder.0", "encoder.3", "decoder.0", "softmax"]
     assert found["encoder.0"] == ["50 %", "60 %"]

@@ -38,8 +38,8 @@ def test_pictures_of_several_models_go_where_it_is_said(tmp_path, capsys):
     [
         (["tables", "{0}/nowhere"], "baseline.csv should hold the one row of the exact weights, and holds 0"),
         (["tables", "A={0}", "A={0}"], "the name A is given twice"),
-        (["pictures", "A={0}", "B={0}"], "2 models are drawn together: say where to with --out"),
-        (["pictures", "A={0}"], "nothing to draw is in A="),
+        (["pictures", "A={0}", "B={0}"], "2 models are drawn together: give a folder with --out"),
+        (["pictures", "A={0}"], "no results to draw in A="),
     ],
 )
 def test_what_cannot_be_shown_is_one_line(tmp_path, arguments, told):
