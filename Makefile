@@ -20,24 +20,24 @@ $(READY): pyproject.toml constraints.txt
 demo: $(READY)  ## train a small translator, compress it, and compare files
 	$(BIN)/python -m recipes.demo --output demo-output
 
-test: lint  ## lint, floors, types and all tests
+test: lint  ## lint, layers, types and all tests
 	$(BIN)/python -m pytest -n 2
 
-lint: $(READY)  ## formatting, lint, types and the floors
+lint: $(READY)  ## formatting, lint, types and import layers
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-format: $(READY)  ## rewrite files in the house format
+format: $(READY)  ## rewrite files in the project format
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
 docs: $(READY)  ## build the documentation into site/
 	$(BIN)/mkdocs build --strict
 
-rate-distortion: $(READY)  ## BLEU against bytes, ours and others': MODELS=folder of yardstick.py, OUT=folder of results
-	@test -n "$(MODELS)" -a -n "$(OUT)" || { echo "say where: make rate-distortion MODELS=DIR OUT=DIR"; exit 2; }
+rate-distortion: $(READY)  ## BLEU against bytes for this package and others: MODELS=folder of yardstick.py, OUT=folder of results
+	@test -n "$(MODELS)" -a -n "$(OUT)" || { echo "expected: make rate-distortion MODELS=DIR OUT=DIR"; exit 2; }
 	$(BIN)/python -m benchmarks.rate_distortion --models $(MODELS) --out $(OUT) --docs docs
 	$(BIN)/python -m benchmarks.rate_distortion.table $(OUT)/points.csv
 	$(BIN)/python -m benchmarks.rate_distortion.compare $(OUT)/points.csv

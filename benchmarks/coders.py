@@ -1,11 +1,11 @@
-"""Size and speed of entropy coders on index streams: what the choice of libraries rests on.
+"""Size and speed of entropy coders on index streams: the basis for the choice of libraries.
 
     python benchmarks/coders.py [--symbols 10000000]
     python benchmarks/coders.py --export
 
 Streams are interval-quantized normal weights (98 % coverage) at 4 and 6 bits, and bfloat16 words. Sizes are relative to
 the zero-order entropy; speeds are medians of three runs on one thread. A second table has matrices in groups of like
-scale, generalized Gaussian, and short streams. isal and numcodecs, which the package does not need, take part where
+scale, generalized Gaussian, and short streams. isal and numcodecs, which the package does not need, are included if
 they are installed. With --export, the only table is the CPU time of compressing a Transformer of 124 tensors, and how
 much of it the coder ``contexts`` takes.
 """
@@ -43,7 +43,7 @@ def ours(name: str, words: Any) -> Codec:
 
 
 def others() -> dict[str, Codec]:
-    """Codecs that were tried and not taken, or taken at other settings."""
+    """Codecs that were rejected, or are used with other settings."""
     found: dict[str, Codec] = {
         "zstd level 1": (zstandard.ZstdCompressor(level=1).compress, zstandard.ZstdDecompressor().decompress),
         "zstd level 19": (zstandard.ZstdCompressor(level=19).compress, zstandard.ZstdDecompressor().decompress),

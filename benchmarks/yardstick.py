@@ -22,7 +22,7 @@ from lightning_compress import Half, Interval, Plan, Prune
 
 
 def paper_estimate(plan: Plan, weights: int) -> float | None:
-    """Bytes by the paper's reckoning (its equation 2 and table 2), where the plan is a combination it reckons.
+    """Bytes by the paper's formula (its equation 2 and table 2), if the formula covers the plan.
 
     Pruned weights cost nothing; of the others, those inside the interval cost n bits and those outside their own
     bits and n bits of mark. With n bits of mark the paper's table 2 is met: RNN 51 and 46 MB, Transformer 65 and 61 MB.

@@ -1,1 +1,1 @@
-"""Training recipes that stand outside the package: they show it at work on machine translation."""
+"""Training recipes for machine translation that use the package; they are not part of it."""

@@ -1,4 +1,4 @@
-"""Measure, keep the points, draw them: see the package's own description."""
+"""Measure, store and draw the points; see the package docstring."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ RESULTS = ("points.csv", "picture.svg", "picture.png")
 
 
 def methods(out: Path) -> list[Method]:
-    """All that take part."""
+    """All methods."""
     peers = nncodec.method(out / "peers")
     return [*ours.METHODS, peers, integers.INT4, integers.INT8, zstd_bfloat16.METHOD]
 

@@ -1,11 +1,11 @@
-r"""What each part of the calibrated family is worth: the ratio at which the model's answers have moved by so much.
+r"""What each part of the calibrated family is worth: the ratio at a given divergence of the model's outputs.
 
     python -m benchmarks.rate_distortion.ablation --models DIR [--model rnn] [--nats 0.02] [--sentences 8000] \
         [--row NAME …]
 
 DIR holds ``yardstick.py``. For each row one part is taken away or changed, and the step is found at which the answers
 to the validation text diverge by ``--nats`` from those of the trained weights (Kullback–Leibler divergence for each
-word, given the reference so far). No BLEU is measured, so figures hardly depend on luck. Ratios are interpolated
+word, given the reference so far). No BLEU is measured, so the figures have little noise. Ratios are interpolated
 between two files, one of which is near the wanted divergence.
 """
 
@@ -51,7 +51,7 @@ def with_grids(family: PlanFamily, **changes: Any) -> PlanFamily:
 
 
 def with_guides(family: PlanFamily, *, rows: bool, feedback: bool, between_rows: bool = True) -> PlanFamily:
-    """The family with a part of its guides; feedback between rows is never without that between columns."""
+    """The family with a part of its guides; feedback between rows requires feedback between columns."""
 
     def kept(guide: object) -> GridGuide:
         assert isinstance(guide, GridGuide)
@@ -108,7 +108,7 @@ def divergence(source: Source, state: Mapping[str, Tensor], text: Text) -> float
 
 def bytes_at(measure: Callable[[float], tuple[int, float]], nats: float, files: int = 4) -> float:
     """Bytes at which the divergence is ``nats``, on the line through two files in logarithms: the nearest, and the
-    nearest on the other side of it, or where there is none the farthest. Two that are close tell no slope.
+    nearest on the other side of it, or where there is none the farthest. Two close files give no reliable slope.
 
     Args:
         measure: strength → bytes and divergence; the divergence grows fourfold with each unit, about.

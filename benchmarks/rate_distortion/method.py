@@ -1,4 +1,4 @@
-"""What takes part: a method offers candidates, and each candidate is one file."""
+"""A compression method offers candidates; each candidate is one file."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Search:
     """How a search made a file.
 
     Attributes:
-        evaluations: how often it took the score of a candidate; 0 where no search made the file.
+        evaluations: number of candidates evaluated; 0 where no search made the file.
         recovered: 1 where steps and vectors were then tuned, else 0.
     """
 

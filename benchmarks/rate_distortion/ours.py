@@ -1,10 +1,10 @@
-"""What this package writes.
+"""Methods of this package.
 
 A method of ours is one small function from a model to candidates; add it to ``METHODS``.
 
 The families of the search are walked through at fixed strengths, the same for every model; strength 0 is a step of one
-standard deviation of the weights. ``auto`` is the search itself, which measures on the validation text and is told
-nothing of the model.
+standard deviation of the weights. ``auto`` is the search itself, which measures on the validation text and receives
+no information about the model.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def saved(setting: str, archive: Callable[[], Archive]) -> Candidate:
 
 
 def search_of(path: Path) -> Search:
-    """What a file says of the search that made it, if one did."""
+    """The search record of a file, if a search made it."""
     facts = Archive.open(path).manifest.metrics.get("search", {})
     return Search(int(facts.get("evaluations", 0)), int(facts.get("recovered", False)))
 

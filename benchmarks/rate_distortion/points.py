@@ -43,12 +43,12 @@ class Point:
 
     @property
     def place(self) -> tuple[str, str, str, str]:
-        """What there is one point of."""
+        """The key of a point."""
         return self.model, self.method, self.setting, self.split
 
 
 def frontier_of(points: Iterable[Point]) -> list[Point]:
-    """The points that no other beats in both ratio and BLEU, by rising ratio; BLEU falls along them."""
+    """The Pareto frontier: points that no other beats in both ratio and BLEU, by rising ratio and falling BLEU."""
     return pareto_frontier(points, cost=lambda point: -point.ratio, value=lambda point: point.bleu)[::-1]
 
 

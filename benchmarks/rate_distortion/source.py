@@ -1,4 +1,4 @@
-"""The model that is compressed, and what its weights are worth."""
+"""The model to compress, and BLEU of its weights."""
 
 from __future__ import annotations
 

@@ -90,8 +90,8 @@ class Objective:
         name = self.monitor or next(iter(monitored_metrics(trainer)), None)
         if name is None:
             raise CallbackError(
-                f"a score is needed: give {self.argument}=… and mode=…, or {self.function_argument}=…, or the trainer a "
-                "ModelCheckpoint(monitor=…)"
+                f"a score is needed: give {self.argument}=… and mode=…, or {self.function_argument}=…, or the trainer "
+                "a ModelCheckpoint(monitor=…)"
             )
         return self.validation_metric(trainer, name)
 
@@ -140,5 +140,6 @@ class Objective:
             )
         if not trainer.enable_validation:
             raise CallbackError(
-                f"a score needs a validation: give the trainer validation data, or {self.function_argument}=…, a function"
+                "a score needs a validation: give the trainer validation data, or "
+                f"{self.function_argument}=…, a function"
             )

@@ -1,4 +1,4 @@
-"""What a translation needs beside the weights: both vocabularies, and how a line is cut into words."""
+"""Data that translation needs besides the weights: both vocabularies and the text settings."""
 
 from __future__ import annotations
 

@@ -19,8 +19,8 @@ class Batch(NamedTuple):
 
     Attributes:
         source: ``[b, s]``, ends with ``EOS``.
-        previous: ``[b, t]``, begins with ``BOS``: what the decoder reads.
-        target: ``[b, t]``, ends with ``EOS``: what it must say.
+        previous: ``[b, t]``, begins with ``BOS``: input of the decoder.
+        target: ``[b, t]``, ends with ``EOS``: expected output of the decoder.
         references: the translations as written, words apart by one space; empty where they are not needed.
     """
 

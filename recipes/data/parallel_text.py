@@ -53,8 +53,8 @@ class ParallelText(LightningDataModule):
     Raises:
         ValueError: if ``pairs`` is below 1.
         VocabularyError: if ``vocabularies`` names a file that has none.
-        TextError: from :meth:`setup`, if a file is missing, empty, not UTF-8, or its line count is not that of
-            its partner.
+        TextError: from :meth:`setup`, if a file is missing, empty, not UTF-8, or its line count differs from that
+            of the file in the other language.
     """
 
     def __init__(

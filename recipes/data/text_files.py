@@ -43,7 +43,7 @@ def read_parallel(source: Path, target: Path) -> tuple[list[str], list[str]]:
         longer = source if len(left) > len(right) else target
         raise TextError(
             f"{source} has {len(left):,} lines but {target} has {len(right):,}: line "
-            f"{min(len(left), len(right)) + 1:,} of {longer} has no partner; each line needs its translation "
+            f"{min(len(left), len(right)) + 1:,} of {longer} has no translation; each line needs its translation "
             "on the same line number"
         )
     return left, right

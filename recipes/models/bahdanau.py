@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 
 class NormalizedAttention(nn.Module):
-    """Additive attention whose scoring vector has its length apart from its direction.
+    """Additive attention with a weight-normalized scoring vector.
 
     The energy of a query ``q`` and a source position ``m`` is ``g · v/|v| · tanh(W q + U m + c)``; the weights
     of the source positions are the softmax of their energies.

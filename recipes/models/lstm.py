@@ -13,7 +13,7 @@ from recipes.models.bahdanau import NormalizedAttention
 
 @dataclass(frozen=True)
 class LayerState:
-    """What one layer remembers, each ``[b, d]``: its last output, and its memory cells."""
+    """State of one layer, each ``[b, d]``: its last output, and its memory cells."""
 
     hidden: Tensor
     cell: Tensor
@@ -96,7 +96,7 @@ class BidirectionalLayer(nn.Module):
 
 
 class AttendingLayer(nn.Module):
-    """First decoder layer: what it puts out asks the source, and the answer goes to all layers above.
+    """First decoder layer: its output is the attention query, and the context goes to all layers above.
 
     Args:
         width: width ``d`` of the words, of the layer, and of the memory.

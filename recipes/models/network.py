@@ -10,7 +10,7 @@ from typing_extensions import Self
 
 
 class DecoderState(Protocol):
-    """All that decoding remembers between two steps. It is passed along and never stored in a network."""
+    """The decoder state between two steps. It is passed along and never stored in a network."""
 
     def select(self, rows: Tensor) -> Self:
         """The state of other batch rows, ``rows: [n]``: which row to take for each new one, repeats allowed."""

@@ -63,7 +63,7 @@ class Encoder(nn.Module):
 
 
 class Decoder(nn.Module):
-    """A stack of LSTM layers, of which the first asks the source for what the others read beside its output."""
+    """A stack of LSTM layers; the output of the first queries the attention, and the others also read the context."""
 
     def __init__(self, layers: int, width: int, *, dropout: float) -> None:
         super().__init__()
@@ -91,7 +91,7 @@ class Decoder(nn.Module):
         # 1. the first layer reads the target words
         hidden, first_state = first(hidden, state.layers[0])
         after = [first_state]
-        # 2. its output asks the source: one context for each word, [b, n, d]
+        # 2. its output queries the attention: one context for each word, [b, n, d]
         context = self.attention(hidden, state.keys, state.memory, state.visible)
         # 3. every other layer reads the layer below it and the context
         for k, (layer, before) in enumerate(zip(others, state.layers[1:], strict=True), start=1):
@@ -106,7 +106,7 @@ class Rnn(Network):
     """Encoder and decoder stacks of LSTM layers over separate word embeddings.
 
     The first decoder layer reads words only, so that training runs every layer over whole sentences at once.
-    The decoder begins with zeros: all it knows of the source comes through the attention.
+    The decoder begins with zeros: it receives the source only through the attention.
 
     Shape legend: ``b`` batch, ``s`` source length, ``n`` target length, ``d`` width, ``w`` target words.
     The defaults are the paper's: 2 + 2 layers, width 1024, dropout 0.2, an encoder that reads in one direction.

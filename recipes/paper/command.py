@@ -15,9 +15,9 @@ import typer
 from lightning_compress import CompressionError
 from lightning_compress.plan import did_you_mean
 from recipes.errors import ExperimentError
-from recipes.paper import show
+from recipes.paper import results_command
+from recipes.paper.execution.runner import run
 from recipes.paper.experiments import EXPERIMENTS
-from recipes.paper.run import run
 from recipes.paper.settings import BITS, SHARES, Settings
 
 Value = TypeVar("Value")
@@ -27,7 +27,7 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 def main(arguments: list[str] | None = None) -> None:
     """Run an experiment or show results; an error of ours or of the file system ends it with one line and status 1."""
     arguments = sys.argv[1:] if arguments is None else arguments
-    command = show.app if arguments and arguments[0] in show.COMMANDS else app
+    command = results_command.app if arguments and arguments[0] in results_command.COMMANDS else app
     try:
         command(arguments, prog_name="python -m recipes.paper", standalone_mode=True)
     except (CompressionError, OSError) as error:

@@ -1,4 +1,4 @@
-"""What the experiments are run on, and with which of their choices."""
+"""Settings of the experiments."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Other programs, each in an environment of its own with pinned versions."""
+"""Other compression programs, each in its own environment with pinned versions."""

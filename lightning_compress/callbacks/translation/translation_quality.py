@@ -63,7 +63,7 @@ class TranslationQuality(SaveListener, _Callback):
             monitors it by default, else ``"max"``.
         plan: how to compress: a plan, the name of a preset or the path of a YAML file.
         when: ``"save"`` of a checkpoint, each ``"best"`` save, ``"end"`` of ``fit``, a whole number n for every n
-            epochs, or several of these; ``("save", "end")`` by default. Weights that were measured last are not measured again.
+            epochs, or several of these; ``("save", "end")`` by default. Weights measured last are not measured again.
         every_n_epochs: with ``at_save`` and ``at_fit_end`` the older spelling of ``when``: measure after every so many
             epochs; 0 for never.
         at_save: measure at each save of a checkpoint.

@@ -1,4 +1,4 @@
-"""The experiments by name: one a file, each the points it wants and the rows it makes of them."""
+"""The experiments by name: one module each, which defines the points to measure and the rows of the result."""
 
 from recipes.paper.experiments.experiment import Experiment
 from recipes.paper.experiments.fig1 import FIG1

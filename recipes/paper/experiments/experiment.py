@@ -1,4 +1,4 @@
-"""What an experiment is."""
+"""The interface of an experiment."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from lightning_compress import Plan, Rule
-from recipes.paper.laboratory import Laboratory
-from recipes.paper.point import Measured
+from recipes.paper.measurement.context import ExperimentContext
+from recipes.paper.measurement.measurement import Measurement
 
 Cell = str | int | float | bool | None
 Row = dict[str, Cell]
-Part = Callable[[Laboratory], Sequence[Row]]
-VERDICT = ("bleu", "drop", "low", "high", "significant")
+Part = Callable[[ExperimentContext], Sequence[Row]]
+COMPARISON_COLUMNS = ("bleu", "drop", "low", "high", "significant")
 
 
-def _as_they_are(lab: Laboratory, rows: list[Row]) -> list[Row]:
+def _as_they_are(context: ExperimentContext, rows: list[Row]) -> list[Row]:
     return rows
 
 
@@ -26,28 +26,28 @@ class Experiment:
     Attributes:
         name: of its file, ``NAME.csv``.
         columns: of that file.
-        parts: makes parts that know nothing of each other, so that processes may share them; a part measures its points
-            and gives its rows. Equal settings give equal parts in equal order.
-        finish: makes the rows of the file of those of all parts.
+        parts: creates independent parts, which processes can share; a part measures its points and returns its rows.
+            Equal settings give equal parts in equal order.
+        finish: combines the rows of all parts into the rows of the file.
     """
 
     name: str
     columns: tuple[str, ...]
-    parts: Callable[[Laboratory], Sequence[Part]]
-    finish: Callable[[Laboratory, list[Row]], list[Row]] = _as_they_are
+    parts: Callable[[ExperimentContext], Sequence[Part]]
+    finish: Callable[[ExperimentContext, list[Row]], list[Row]] = _as_they_are
 
 
-def whole(*methods: object) -> Plan:
-    """The plan that treats all weights alike."""
+def uniform_plan(*methods: object) -> Plan:
+    """A plan that applies the same methods to all weights."""
     return Plan(Rule("*", *methods))  # type: ignore[arg-type]
 
 
-def verdict_cells(lab: Laboratory, measured: Measured) -> Row:
-    """The cells :data:`VERDICT` of a point."""
-    verdict = lab.judge(measured)
+def comparison_cells(context: ExperimentContext, measured: Measurement) -> Row:
+    """The cells :data:`COMPARISON_COLUMNS` of a point."""
+    verdict = context.compare(measured)
     drop = verdict.drop
     cells = (measured.score.value, drop.value, drop.low, drop.high, verdict.significant)
-    return dict(zip(VERDICT, cells, strict=True))
+    return dict(zip(COMPARISON_COLUMNS, cells, strict=True))
 
 
 def percent(share: float) -> str:

@@ -10,30 +10,30 @@ import numpy as np
 from torch import Tensor
 
 from lightning_compress import Prune
-from lightning_compress.weights import Weights, smallest_magnitudes
-from recipes.paper.combination import combination_of
-from recipes.paper.experiments.experiment import Experiment, Part, Row, percent, whole
-from recipes.paper.laboratory import Laboratory
+from lightning_compress.weights import Weights
+from recipes.paper.experiments.combination import combination_of
+from recipes.paper.experiments.experiment import Experiment, Part, Row, percent, uniform_plan
+from recipes.paper.measurement.context import ExperimentContext
 
 BINS = 101  # odd, so that 0 lies in the middle of one
-SHOWN = 0.99  # share of the weights within the borders: the few large ones would squeeze all others into one bin
+SHOWN = 0.99  # share of the weights inside the range; outliers would compress all others into one bin
 COLUMNS = ("state", "left", "right", "weights")
 
 
-def parts(lab: Laboratory) -> list[Part]:
-    """The weights before, and read back from a file after each way to prune the same share."""
+def parts(context: ExperimentContext) -> list[Part]:
+    """The weights before pruning, and restored from a file after each pruning scheme at the same share."""
     return [partial(_state, state=state) for state in ("before", "class-blind", "class-uniform")]
 
 
-def _state(lab: Laboratory, *, state: str) -> list[Row]:
-    share = combination_of(lab.module, lab.settings).prune
-    edges = edges_of(lab.weights)
+def _state(context: ExperimentContext, *, state: str) -> list[Row]:
+    share = combination_of(context.module, context.settings).prune
+    edges = edges_of(context.weights)
     if state == "before":
-        tensors: Mapping[str, Tensor] = lab.weights.state_dict()
+        tensors: Mapping[str, Tensor] = context.weights.state_dict()
     else:
-        lab.tell(f"histogram, {state}, {percent(share)} pruned")
-        tensors = lab.compressor.through_file(whole(Prune(share, state))).tensors  # type: ignore[arg-type]
-    counts = histogram((tensors[weight.name] for weight in lab.weights), edges)
+        context.on_point(f"histogram, {state}, {percent(share)} pruned")
+        tensors = context.compressor.round_trip(uniform_plan(Prune(share, state))).tensors  # type: ignore[arg-type]
+    counts = histogram((tensors[weight.name] for weight in context.weights), edges)
     bins = zip(pairwise(edges.tolist()), counts.tolist(), strict=True)
     return [{"state": state, "left": left, "right": right, "weights": count} for (left, right), count in bins]
 

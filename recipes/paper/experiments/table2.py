@@ -4,22 +4,22 @@ from __future__ import annotations
 
 from functools import partial
 
-from recipes.paper.combination import Step, combination_of
-from recipes.paper.experiments.experiment import VERDICT, Experiment, Part, Row, verdict_cells
-from recipes.paper.laboratory import Laboratory
+from recipes.paper.experiments.combination import Step, combination_of
+from recipes.paper.experiments.experiment import COMPARISON_COLUMNS, Experiment, Part, Row, comparison_cells
+from recipes.paper.measurement.context import ExperimentContext
 
-COLUMNS = ("step", "plan", *VERDICT, "bytes", "formula", "ratio")
+COLUMNS = ("step", "plan", *COMPARISON_COLUMNS, "bytes", "formula", "ratio")
 
 
-def parts(lab: Laboratory) -> list[Part]:
+def parts(context: ExperimentContext) -> list[Part]:
     """One for each step."""
-    return [partial(_step, step=step) for step in combination_of(lab.module, lab.settings).steps()]
+    return [partial(_step, step=step) for step in combination_of(context.module, context.settings).steps()]
 
 
-def _step(lab: Laboratory, *, step: Step) -> list[Row]:
-    measured = lab.exact if step.plan is None else lab.measure(step.plan, step.name)
+def _step(context: ExperimentContext, *, step: Step) -> list[Row]:
+    measured = context.exact if step.plan is None else context.measure(step.plan, step.name)
     sizes: Row = {"bytes": measured.bytes, "formula": step.formula, "ratio": measured.ratio}
-    return [{"step": step.name, "plan": step.methods, **verdict_cells(lab, measured), **sizes}]
+    return [{"step": step.name, "plan": step.methods, **comparison_cells(context, measured), **sizes}]
 
 
 TABLE2 = Experiment("table2", COLUMNS, parts)

@@ -6,8 +6,8 @@ import yaml
 from lightning_compress.coding.contexts import Contexts
 from recipes.command import run_trainer
 from recipes.demo.grammar import write_corpus
-from recipes.paper.laboratory import laboratory
-from recipes.paper.run import run
+from recipes.paper.execution.runner import run
+from recipes.paper.measurement.context import experiment_context
 from recipes.paper.settings import Settings
 
 SIZES = {"width": 32, "encoder_layers": 1, "decoder_layers": 1, "heads": 2, "feed_forward": 64, "norm": "pre"}
@@ -64,7 +64,7 @@ def quick_coding(monkeypatch):
 @pytest.fixture(autouse=True)
 def unpublished(monkeypatch):
     """Results are neither drawn nor logged."""
-    monkeypatch.setattr("recipes.paper.run.publish", lambda out, name, logger: None)
+    monkeypatch.setattr("recipes.paper.execution.runner.publish", lambda out, name, logger: None)
 
 
 @pytest.fixture
@@ -78,9 +78,9 @@ def settings(checkpoint, text, tmp_path):
 
 
 @pytest.fixture
-def lab(settings):
-    """A laboratory that has measured nothing."""
-    with laboratory(settings()) as opened:
+def context(settings):
+    """A experiment_context that has measured nothing."""
+    with experiment_context(settings()) as opened:
         yield opened
 
 
@@ -96,6 +96,6 @@ def results(checkpoint, text, choices, tmp_path_factory):
     out = tmp_path_factory.mktemp("results")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Contexts, "lower_bound", lambda self, statistics: None)
-        patch.setattr("recipes.paper.run.publish", lambda out, name, logger: None)
+        patch.setattr("recipes.paper.execution.runner.publish", lambda out, name, logger: None)
         run(Settings(checkpoint, text, out, beam=1, **choices), "all")
     return out

@@ -26,7 +26,7 @@ def command(checkpoint, text, tmp_path):
 
 def test_an_experiment_prints_its_file_and_asks_for_it_to_be_published(command, tmp_path, capsys, monkeypatch):
     published = []
-    monkeypatch.setattr("recipes.paper.run.publish", lambda *arguments: published.append(arguments))
+    monkeypatch.setattr("recipes.paper.execution.runner.publish", lambda *arguments: published.append(arguments))
     out = tmp_path / "out"
     assert command("fig6", bits="2", limit=5, coverage=0.9, wandb="project") == 0
     assert capsys.readouterr().out.split() == [str(out / "fig6.csv")]

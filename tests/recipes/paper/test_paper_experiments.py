@@ -8,14 +8,14 @@ import torch
 
 from lightning_compress import Interval, Plan, Prune, Rule, Weights, compress
 from recipes.errors import ExperimentError
+from recipes.paper.execution.runner import run
 from recipes.paper.experiments import EXPERIMENTS
+from recipes.paper.experiments.compression_rate import equation_2
 from recipes.paper.experiments.fig1 import edges_of, histogram
 from recipes.paper.experiments.fig5 import SHARES
 from recipes.paper.experiments.fig7 import COVERAGES
 from recipes.paper.experiments.table1 import lambdas_of
-from recipes.paper.formula import equation_2
-from recipes.paper.laboratory import Laboratory
-from recipes.paper.run import run
+from recipes.paper.measurement.context import ExperimentContext
 from recipes.translate import load_translator
 
 HEADERS = {
@@ -151,32 +151,32 @@ def test_a_second_run_measures_nothing_and_writes_the_same(name, results, settin
     def measured(self, plan, what):
         raise AssertionError(f"{what} was measured again")
 
-    monkeypatch.setattr(Laboratory, "_measure", measured)
+    monkeypatch.setattr(ExperimentContext, "_measure", measured)
     written = run(settings(out=results, **choices), name, quiet=True)
     assert [path.stem for path in written] == [experiment.name for experiment in EXPERIMENTS[name]]
     assert {path.name: path.read_bytes() for path in results.glob("*.csv")} == before
 
 
-def test_where_no_coverage_keeps_bleu_the_cells_are_empty(lab, monkeypatch):
-    monkeypatch.setattr("recipes.paper.rule.Verdict.keeps", False)
+def test_where_no_coverage_keeps_bleu_the_cells_are_empty(context, monkeypatch):
+    monkeypatch.setattr("recipes.paper.measurement.significance.ScoreComparison.keeps", False)
     monkeypatch.setattr("recipes.paper.experiments.fig7.COVERAGES", (0.5, 0.9))
     monkeypatch.setattr("recipes.paper.experiments.fig5.SHARES", (0.2,))
-    object.__setattr__(lab.settings, "bits", (2,))
-    object.__setattr__(lab.settings, "classes", ("softmax",))
+    object.__setattr__(context.settings, "bits", (2,))
+    object.__setattr__(context.settings, "classes", ("softmax",))
     (fig5,), (fig7,), (fig8,) = EXPERIMENTS["fig5"], EXPERIMENTS["fig7"], EXPERIMENTS["fig8"]
-    assert fig7.parts(lab)[0](lab) == [{"bits": 2, "coverage": None, "points": 1}]
-    assert fig8.parts(lab)[0](lab) == [{"bits": 2}]
-    (row,) = fig5.parts(lab)[0](lab)
+    assert fig7.parts(context)[0](context) == [{"bits": 2, "coverage": None, "points": 1}]
+    assert fig8.parts(context)[0](context) == [{"bits": 2}]
+    (row,) = fig5.parts(context)[0](context)
     assert (row["share"], row["drop"], row["points"]) == (0.0, 0.0, 1)
-    assert fig5.finish(lab, [row])[1]["share"] == 0.0
+    assert fig5.finish(context, [row])[1]["share"] == 0.0
 
 
-def test_an_unknown_class_is_an_error(lab):
-    object.__setattr__(lab.settings, "classes", ("softmax", "encoder.7"))
+def test_an_unknown_class_is_an_error(context):
+    object.__setattr__(context.settings, "classes", ("softmax", "encoder.7"))
     with pytest.raises(
         ExperimentError, match=r"no class 'encoder\.7' \(did you mean 'encoder\.0'\?\): its classes are"
     ):
-        EXPERIMENTS["fig5"][0].parts(lab)
+        EXPERIMENTS["fig5"][0].parts(context)
 
 
 def test_lambda_prunes_the_share_that_is_asked_for():

@@ -7,9 +7,9 @@ from lightning_fabric import Fabric
 from torch.multiprocessing.spawn import ProcessRaisedException
 
 from recipes.errors import ExperimentError
-from recipes.paper.laboratory import Laboratory
-from recipes.paper.parallel import measure_in_parallel
-from recipes.paper.run import run
+from recipes.paper.execution.parallel import measure_in_parallel
+from recipes.paper.execution.runner import run
+from recipes.paper.measurement.context import ExperimentContext
 
 FEW = {"limit": 5, "bits": (2,), "coverage": 0.98}
 
@@ -28,7 +28,7 @@ def test_two_processes_measure_what_one_measures(settings, tmp_path, monkeypatch
     def measured(self, plan, what):
         raise AssertionError(f"{what} was measured in this process")
 
-    monkeypatch.setattr(Laboratory, "_measure", measured)
+    monkeypatch.setattr(ExperimentContext, "_measure", measured)
     (both,) = run(settings(out=tmp_path / "two", **FEW), "fig6", devices=2, quiet=True)
     assert both == tmp_path / "two" / "fig6.csv"
     assert scores(both) == scores(alone)

@@ -1,10 +1,10 @@
 import pytest
 from result_files import TABLES, write
 
-from recipes.paper import markdown
-from recipes.paper.class_order import in_model_order
-from recipes.paper.results import Results
-from recipes.paper.tables import SECTIONS, tables
+from recipes.paper.results.class_order import in_model_order
+from recipes.paper.results.model_results import Results
+from recipes.paper.tables import markdown
+from recipes.paper.tables.paper_tables import SECTIONS, tables
 
 
 @pytest.fixture
@@ -80,7 +80,7 @@ def test_a_deeper_rnn_stands_beside_table_3(rnn_4):
 
 
 def test_classes_of_several_models_in_the_order_of_a_model(transformer, rnn_4):
-    text = section("Figure 5: what each class bears alone", transformer, rnn_4)
+    text = section("Figure 5: tolerance of each class alone", transformer, rnn_4)
     found = rows(text)
     assert list(found)[2:6] == ["encoder.0", "encoder.3", "decoder.0", "softmax"]
     assert found["encoder.0"] == ["50 %", "60 %"]

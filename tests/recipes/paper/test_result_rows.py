@@ -2,9 +2,9 @@ import pytest
 from result_files import BASELINE, TABLES, write
 
 from recipes.errors import ResultsError
-from recipes.paper.published import MODELS
-from recipes.paper.results import Results, parse
-from recipes.paper.rows import Covered, Pruned, read
+from recipes.paper.results.model_results import Results, parse
+from recipes.paper.results.reference_values import MODELS
+from recipes.paper.results.rows import Covered, Pruned, read
 
 
 def test_cells_have_the_types_of_their_columns(tmp_path):

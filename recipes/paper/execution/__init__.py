@@ -1,0 +1,1 @@
+"""Runs experiments: processes, progress, CSV files, charts and Weights & Biases."""
