@@ -10,7 +10,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 # The overhead of logging is measured inside the callback: there is no public name for its parts.
-INSTRUMENTED = {("benchmarks/logging_overhead.py", "lightning_compress.callbacks.publishing")}
+INSTRUMENTED = {("benchmarks/logging_overhead.py", "lightning_compress.callbacks.export.publishing")}
 
 
 def _imported(source: str) -> set[str]:

@@ -10,7 +10,7 @@ import numpy as np
 from torch import Tensor
 
 from lightning_compress import Prune
-from lightning_compress.weights import Weights
+from lightning_compress.weights import Weights, smallest_magnitudes
 from recipes.paper.experiments.combination import combination_of
 from recipes.paper.experiments.experiment import Experiment, Part, Row, percent, uniform_plan
 from recipes.paper.measurement.context import ExperimentContext
