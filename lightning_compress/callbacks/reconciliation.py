@@ -1,4 +1,4 @@
-"""A folder put right: after a crash, an asynchronous save, or a training without the callback."""
+"""Creates missing companion files and deletes orphaned ones: after a crash, or a training without the callback."""
 
 from __future__ import annotations
 
@@ -49,10 +49,10 @@ def reconcile(
 ) -> Reconciled:
     """Give every checkpoint in a folder its compressed file, and delete those whose checkpoint is gone.
 
-    A file that is older than its checkpoint and holds other weights is written again; a linked checkpoint
-    gets a link. Files of other programs, sub-folders and the tuners' temporary checkpoints are left alone.
-    Without the module, classes and what to leave out are told by names alone, and no assets are attached. Not
-    for a folder that a training is writing to.
+    A companion file that is older than its checkpoint and holds other weights is written again; a linked checkpoint
+    gets a link. Files of other programs, sub-folders and the tuners' temporary checkpoints are left alone. Without the
+    module, classes and training-only tensors are recognized by names alone, and no assets are attached. Do not use it
+    on a folder that a training is writing to.
 
     Args:
         folder: folder or fsspec URL.
