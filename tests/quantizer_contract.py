@@ -6,6 +6,7 @@ import json
 from functools import cache
 
 import torch
+from each_case import naming
 
 from lightning_compress import Plan, Rule, compress
 
@@ -54,26 +55,34 @@ def compressed(methods, name):
 
 
 class TensorContract:
-    """Parametrize it with ``methods`` and with the ``name`` of each of the tensors."""
+    """Parametrize it with ``methods``; every property is checked on each of the tensors."""
 
-    def test_dtype_and_shape_stay_and_special_values_survive(self, methods, name):
-        tensor, restored = TENSORS[name], compressed(methods, name).restore()["w"]
-        assert (restored.dtype, restored.shape) == (tensor.dtype, tensor.shape)
-        if not tensor.is_floating_point() or tensor.dtype.itemsize == 1:
-            assert same(restored, tensor)
-        else:
-            kept = ~torch.isfinite(tensor)
-            assert same(restored[kept], tensor[kept])
+    def test_dtype_and_shape_stay_and_special_values_survive(self, methods):
+        for name, tensor in TENSORS.items():
+            with naming(name):
+                restored = compressed(methods, name).restore()["w"]
+                assert (restored.dtype, restored.shape) == (tensor.dtype, tensor.shape)
+                if not tensor.is_floating_point() or tensor.dtype.itemsize == 1:
+                    assert same(restored, tensor)
+                else:
+                    kept = ~torch.isfinite(tensor)
+                    assert same(restored[kept], tensor[kept])
 
-    def test_streams_never_outgrow_the_raw_tensor(self, methods, name):
-        (row,) = compressed(methods, name).report().rows
-        assert row.bytes <= row.raw_bytes == TENSORS[name].numel() * TENSORS[name].element_size()
+    def test_streams_never_outgrow_the_raw_tensor(self, methods):
+        for name, tensor in TENSORS.items():
+            with naming(name):
+                (row,) = compressed(methods, name).report().rows
+                assert row.bytes <= row.raw_bytes == tensor.numel() * tensor.element_size()
 
-    def test_the_same_input_gives_the_same_streams(self, methods, name):
-        first = compressed(methods, name)
-        second = compress({"w": TENSORS[name].clone()}, Plan(Rule("*", *methods)))
-        assert first.manifest == second.manifest
-        assert {k: bytes(v) for k, v in first.streams.items()} == {k: bytes(v) for k, v in second.streams.items()}
+    def test_the_same_input_gives_the_same_streams(self, methods):
+        for name, tensor in TENSORS.items():
+            with naming(name):
+                first = compressed(methods, name)
+                second = compress({"w": tensor.clone()}, Plan(Rule("*", *methods)))
+                assert first.manifest == second.manifest
+                assert {k: bytes(v) for k, v in first.streams.items()} == {
+                    k: bytes(v) for k, v in second.streams.items()
+                }
 
 
 class PlanContract:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import math
+from itertools import product
 
 import numpy as np
 import pytest
 import torch
+from each_case import naming
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from reference_grid import grid_streams, grid_values, rows_and_columns
@@ -30,11 +32,15 @@ def payload_of(shape, dtype, states, guided, seed=0, offsets=False):
     return Grid(0.11, trellis=states).fit([tensor]).store(tensor, Raw(), guide=guide)
 
 
-@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
-@pytest.mark.parametrize("guided", [False, True])
 @pytest.mark.parametrize("states", [0, *TRELLISES])
 @pytest.mark.parametrize(("shape", "offsets"), [*((shape, False) for shape in SHAPES), ((90, 24), True)])
-def test_the_reference_reader_restores_the_same_values(shape, offsets, states, guided, dtype):
+def test_the_reference_reader_restores_the_same_values(shape, offsets, states):
+    for guided, dtype in product([False, True], [torch.float16, torch.bfloat16, torch.float32, torch.float64]):
+        with naming((guided, dtype)):
+            _check_reference(shape, offsets, states, guided, dtype)
+
+
+def _check_reference(shape, offsets, states, guided, dtype):
     payload = payload_of(shape, dtype, states, guided, offsets=offsets)
     assert isinstance(payload, GridPayload)
     assert (payload.offsets is not None) == offsets

@@ -105,7 +105,6 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize("name", TENSORS)
 @pytest.mark.parametrize("methods", CASES.values(), ids=CASES, indirect=True)
 class TestTensors(TensorContract):
     pass

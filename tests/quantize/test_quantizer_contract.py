@@ -68,7 +68,6 @@ IDEMPOTENT = ("raw", "half", "half to nearest", "float16", "prune everything")
 EXACT = {"raw": (Raw(),), "nothing covered": (Interval(4, 0), Raw()), "nothing pruned": (Prune(0),)}
 
 
-@pytest.mark.parametrize("name", TENSORS)
 @pytest.mark.parametrize("methods", METHODS.values(), ids=METHODS)
 class TestTensors(TensorContract):
     pass

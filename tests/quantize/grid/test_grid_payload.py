@@ -6,10 +6,12 @@ import json
 import math
 from decimal import Decimal, localcontext
 from fractions import Fraction
+from itertools import product
 
 import numpy as np
 import pytest
 import torch
+from each_case import naming
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -50,10 +52,15 @@ def again(payload):
 SHAPES = [(), (1,), (7,), (1, 7), (1, 1), (0,), (3, 0), (0, 3), (6, 1), (5, 9), (1, 5, 9), (4, 3, 2, 2)]
 
 
-@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
-@pytest.mark.parametrize("states", [0, 4, 8, 32])
 @pytest.mark.parametrize("shape", SHAPES)
-def test_a_payload_comes_back(shape, states, dtype):
+def test_a_payload_comes_back(shape):
+    dtypes = [torch.float16, torch.bfloat16, torch.float32, torch.float64]
+    for states, dtype in product([0, 4, 8, 32], dtypes):
+        with naming((states, dtype)):
+            _check_payload(shape, states, dtype)
+
+
+def _check_payload(shape, states, dtype):
     rows, columns = matrix_shape(shape)
     if rows * columns == 0 and states:
         states = 0
