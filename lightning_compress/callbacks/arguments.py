@@ -68,9 +68,10 @@ def check_calibration(value: object) -> None:
         raise CallbackError(f"calibration is a {type(value).__name__} without __iter__: give it that method")
 
 
-def check_texts(name: str, value: object, what: str) -> None:
-    """Require a list of texts; a single text is not one."""
+def check_texts(name: str, value: object, what: str, *, ordered: bool = False) -> None:
+    """Require a list of texts; a single text is not one, and a set only if no order is needed."""
     is_list = isinstance(value, Collection) and not isinstance(value, (str, bytes, Mapping))
+    is_list = is_list and (hasattr(value, "__getitem__") or not ordered)
     if not (is_list and all(isinstance(text, str) for text in value)):  # type: ignore[attr-defined]
         raise CallbackError(f"{name} is {value!r:.80}, expected a list of {what}")
 

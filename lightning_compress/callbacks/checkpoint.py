@@ -16,6 +16,7 @@ from lightning_compress.callbacks.arguments import (
     check_choice,
     check_classes,
     check_flag,
+    check_number,
     check_texts,
     checked,
 )
@@ -29,13 +30,13 @@ from lightning_compress.callbacks.export.publishing import Publishing
 from lightning_compress.callbacks.hooks import checkpoint_hooks
 from lightning_compress.callbacks.hooks.base import callback_class
 from lightning_compress.callbacks.hooks.collective import gather, raise_on_every_rank, shape_only
-from lightning_compress.callbacks.hooks.lightning_types import Trainer
+from lightning_compress.callbacks.hooks.lightning_types import Trainer, callbacks_of
 from lightning_compress.callbacks.hooks.model_checkpoints import Mode, best_checkpoints
 from lightning_compress.callbacks.moments import Moments
 from lightning_compress.callbacks.objective import Objective
 from lightning_compress.errors import CallbackError, CompressionError
 from lightning_compress.files import normalized_path
-from lightning_compress.logging import Artifacts
+from lightning_compress.logging import Artifacts, logging_step
 from lightning_compress.pipeline import compress
 from lightning_compress.plan import Plan
 from lightning_compress.runtime import preserved_random_state
@@ -49,6 +50,8 @@ else:
     _Callback = callback_class()
 
 OnError = Literal["warn", "raise"]
+MAX_DROP = 0.3
+EFFORT: Literal["default"] = "default"
 _log = logging.getLogger(__name__)
 
 
@@ -103,9 +106,9 @@ class CompressCheckpoint(_Callback):
         evaluate: Callable[[Any], Any] | None = None,
         monitor: str | None = None,
         mode: Mode | None = None,
-        max_drop: float = 0.3,
+        max_drop: float = MAX_DROP,
         calibration: Calibration | None = None,
-        effort: Literal["quick", "default", "thorough"] = "default",
+        effort: Literal["quick", "default", "thorough"] = EFFORT,
         artifacts: Artifacts | bool = False,
         pictures: bool = True,
     ) -> None:
@@ -116,15 +119,22 @@ class CompressCheckpoint(_Callback):
         check_flag("pictures", pictures)
         if not isinstance(artifacts, (bool, Artifacts)):
             raise CallbackError(f"artifacts is {artifacts!r}, expected True, False or Artifacts(…)")
+        check_number("max_drop", max_drop)
         objective = Objective(monitor, mode, evaluate, max_drop)
         check_calibration(calibration)
         checked(effort_of, effort)
         self._auto = Auto(objective, calibration, effort) if isinstance(plan, str) and plan == "auto" else None
         self.plan = None if self._auto else Plan.resolve(plan)
-        if self.plan and any(option is not None for option in (evaluate, monitor, mode, calibration)):
+        if self.plan and (
+            any(value is not None for value in (evaluate, monitor, mode, calibration))
+            or (max_drop, effort) != (MAX_DROP, EFFORT)
+        ):
             raise CallbackError(
-                f"evaluate, monitor, mode and calibration are for plan='auto', and the plan is {plan!r}: leave them out"
+                "evaluate, monitor, mode, calibration, max_drop and effort are for plan='auto', and the plan is "
+                f"{plan!r}: leave them out"
             )
+        if evaluate is not None and monitor is not None:
+            raise CallbackError(f"evaluate=… takes the place of monitor={monitor!r}: leave one of the two out")
         self.when = when
         self.on_error = on_error
         self.classes = classes
@@ -136,9 +146,9 @@ class CompressCheckpoint(_Callback):
 
     # Lightning's hooks
 
-    def setup(self, trainer: Any, pl_module: Any, stage: str) -> None:
+    def setup(self, trainer: Trainer, pl_module: nn.Module, stage: str) -> None:
         """Attach to the trainer's checkpoints, saved and loaded ones."""
-        same = [callback for callback in trainer.callbacks if isinstance(callback, CompressCheckpoint)]
+        same = [callback for callback in callbacks_of(trainer) if isinstance(callback, CompressCheckpoint)]
         if len(same) > 1:
             raise CallbackError(
                 f"the trainer has {len(same)} CompressCheckpoint callbacks, which write the same files: "
@@ -148,7 +158,7 @@ class CompressCheckpoint(_Callback):
         if self._auto:
             self._auto.attach(trainer)
 
-    def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
+    def on_fit_start(self, trainer: Trainer, pl_module: nn.Module) -> None:
         """Raise errors that are known before the first step."""
         self._policy.check(trainer)
         if self._auto:
@@ -167,14 +177,14 @@ class CompressCheckpoint(_Callback):
             # A method of the module may need what only the training sets up; if it never works, the first export fails.
             _log.warning("the plan could not be tried on the model before the training: %r", error)
 
-    def on_train_start(self, trainer: Any, pl_module: Any) -> None:
+    def on_train_start(self, trainer: Trainer, pl_module: nn.Module) -> None:
         """Include the files of the run that is resumed; Lightning has now read which they are."""
         self._policy.start(trainer)
         if self._auto and trainer.is_global_zero:
             self._auto.resume(str(trainer.ckpt_path or ""))
         self._publishing.start(trainer, self.plan.to_config() if self.plan else {"search": "auto"})
 
-    def on_fit_end(self, trainer: Any, pl_module: Any) -> None:
+    def on_fit_end(self, trainer: Trainer, pl_module: nn.Module) -> None:
         """Wait for a limited time until uploads are complete."""
         self._publishing.finish()
 
@@ -242,7 +252,7 @@ class CompressCheckpoint(_Callback):
             target=companion_of(path),
             checkpoint=path,
             weights=weights,
-            step=trainer.global_step,
+            step=logging_step(trainer),
             epoch=trainer.current_epoch,
             metrics={name: float(value) for name, value in trainer.callback_metrics.items()},
             best=best_checkpoints(trainer),
@@ -276,6 +286,6 @@ class CompressCheckpoint(_Callback):
             with preserved_random_state(), torch.no_grad():
                 if export.is_new:
                     measure = self._auto.measure(trainer) if self._auto else ""
-                    self._publishing.new_file(trainer, export.archive, job.weights, export.seconds, measure)
-                self._publishing.upload(trainer, export.archive, job.target, job.checkpoint)
+                    self._publishing.new_file(trainer, export.archive, job.weights, job.step, export.seconds, measure)
+                self._publishing.upload(trainer, export.archive, job)
         return None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -56,7 +56,8 @@ class Moments:
         Raises:
             CallbackError: ``when`` is not one of these, is empty, or has two numbers or two kinds of saves.
         """
-        parts: Sequence[object] = list(when) if isinstance(when, Iterable) and not isinstance(when, str) else [when]
+        is_several = isinstance(when, Collection) and not isinstance(when, (str, bytes, Mapping))
+        parts: Sequence[object] = list(when) if is_several else [when]  # type: ignore[call-overload]
         names = [part for part in parts if isinstance(part, str)]
         epochs = [part for part in parts if is_whole(part) and part > 0]  # type: ignore[operator]
         saves = {_SAVES[name] for name in names if name in ("all", *MEASUREMENT) and name != "end"}

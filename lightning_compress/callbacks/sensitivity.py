@@ -8,8 +8,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch import nn
 
-from lightning_compress.callbacks.arguments import check_classes, check_number, check_texts
+from lightning_compress.callbacks.arguments import check_classes, check_number, check_texts, checked
 from lightning_compress.callbacks.hooks import checkpoint_hooks
 from lightning_compress.callbacks.hooks.base import callback_class
 from lightning_compress.callbacks.hooks.checkpoint_hooks import SavedState, SaveListener
@@ -75,8 +76,6 @@ class LayerSensitivity(SaveListener, _Callback):
     Raises:
         CallbackError: an argument is wrong; or, when ``fit`` starts, the module is sharded, or several processes
             would have to run the module's own validation.
-        SearchError: ``strengths`` or ``groups`` are wrong.
-        PlanError: a strength is out of range.
     """
 
     def __init__(
@@ -95,12 +94,12 @@ class LayerSensitivity(SaveListener, _Callback):
         exclude: Sequence[str] = (),
     ) -> None:
         super().__init__()
-        check_groups(groups)
+        checked(check_groups, groups)
         check_number("tolerance", tolerance, optional=True)
         check_classes(classes)
         check_texts("exclude", exclude, "patterns of tensor names such as ['teacher.*']")
         objective = Objective(measure, mode, evaluate, argument="measure", batches=batches)
-        self.strengths: tuple[Strength, ...] = strengths_of(strengths)
+        self.strengths: tuple[Strength, ...] = checked(strengths_of, strengths)
         self.groups = groups
         self.moments = Moments.measurement(when)
         self.objective = SensitivityObjective(objective, calibration)
@@ -112,12 +111,12 @@ class LayerSensitivity(SaveListener, _Callback):
 
     # Lightning's hooks
 
-    def setup(self, trainer: Any, pl_module: Any, stage: str) -> None:
+    def setup(self, trainer: Trainer, pl_module: nn.Module, stage: str) -> None:
         """Attach to the trainer's saves."""
         if stage == "fit" and self.moments.saves:
             checkpoint_hooks.attach(trainer, self)
 
-    def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
+    def on_fit_start(self, trainer: Trainer, pl_module: nn.Module) -> None:
         """Refuse a trainer in which nothing can be measured, before the first step."""
         if is_sharded(trainer):
             raise CallbackError(
@@ -126,12 +125,12 @@ class LayerSensitivity(SaveListener, _Callback):
             )
         self.objective.check_trainer(trainer)
 
-    def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: nn.Module) -> None:
         """Measure after every n epochs."""
         if self.moments.is_after(trainer.current_epoch):
             self._measure_on_rank_zero(trainer, None, is_end=False)
 
-    def on_train_end(self, trainer: Any, pl_module: Any) -> None:
+    def on_train_end(self, trainer: Trainer, pl_module: nn.Module) -> None:
         """Measure at the end."""
         if self.moments.end:
             self._measure_on_rank_zero(trainer, None, is_end=True)

@@ -260,6 +260,19 @@ def test_saved_weights_are_measured_once_and_averaged_ones_as_they_are_saved(tmp
     assert len(names(tmp_path, ".ckpt")) == 4
 
 
+def test_only_the_saves_that_are_best_are_measured(tmp_path):
+    steps = []
+
+    class Noting(LayerSensitivity):
+        def _measure(self, *arguments):
+            super()._measure(*arguments)
+            steps.append(self.result.step)
+
+    saving = checkpoint(tmp_path, monitor="score", save_last=True)
+    trainer(tmp_path, Noting(FEW, when="best", measure="loss"), saving, max_epochs=4).fit(Small())
+    assert steps == [4, 8, 16]  # the scores are 0.9, 0.5, 0.7, 0.3, and less is better
+
+
 def test_several_loaders_and_a_loss_named_by_its_loader(tmp_path):
     class TwoLoaders(Small):
         def val_dataloader(self):

@@ -164,6 +164,7 @@ MOMENTS = [
     ({"at_save": False, "at_fit_end": True}, [15]),
     ({"at_save": True, "at_fit_end": True, "every_n_epochs": 1}, [3, 7, 11, 15]),
     ({"at_save": False, "at_fit_end": False}, []),
+    ({"when": (2, "end")}, [7, 15]),
 ]
 
 
@@ -171,6 +172,12 @@ MOMENTS = [
 def test_moments(moments, steps, tmp_path):
     logger, _ = _fit(tmp_path, TranslationQuality(plan=CRUDE, **moments), max_epochs=4)
     assert [step for step, _ in logger.measured()] == steps
+
+
+def test_only_the_saves_that_are_best_are_measured(tmp_path):
+    logger, best = Recorder(tmp_path / "log"), ModelCheckpoint(tmp_path / "run", monitor="score", save_top_k=-1)
+    trainer(tmp_path, TranslationQuality(when="best"), best, logger=logger, max_epochs=4).fit(Translator())
+    assert [step for step, _ in logger.measured()] == [3, 7, 15]  # the scores are 0.9, 0.5, 0.7, 0.3
 
 
 def test_the_order_of_the_callbacks_does_not_matter(tmp_path):

@@ -33,7 +33,7 @@ def publish():
 
     def publish_file(plan):
         logger.calls.clear()
-        publishing.new_file(trainer, lc.compress(weights, plan), weights, seconds=1.0, measure="")
+        publishing.new_file(trainer, lc.compress(weights, plan), weights, step=1, seconds=1.0, measure="")
         return {call[0] for call in logger.calls}
 
     return publish_file

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from lightning_compress.archive import Archive
+from lightning_compress.files import normalized_path
 from lightning_compress.weights import Weights
 
 
@@ -23,7 +24,7 @@ class ExportJob:
         target: path of the companion file.
         checkpoint: path of the checkpoint.
         weights: of the checkpoint; their tensors may be those of the live module.
-        step: of the training.
+        step: at which Lightning logs the metrics of this save.
         epoch: of the training.
         metrics: those that the trainer logged last.
         best: the checkpoints that ``ModelCheckpoint`` callbacks call best now, as normalized paths.
@@ -38,6 +39,11 @@ class ExportJob:
     metrics: Mapping[str, float]
     best: frozenset[str]
     shows_progress: bool
+
+    @property
+    def is_best(self) -> bool:
+        """Whether a ``ModelCheckpoint`` calls the checkpoint its best."""
+        return normalized_path(self.checkpoint) in self.best
 
 
 @dataclass(frozen=True)

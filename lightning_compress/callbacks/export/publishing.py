@@ -7,15 +7,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from lightning_compress.archive import Archive
+from lightning_compress.callbacks.export.jobs import ExportJob
 from lightning_compress.callbacks.hooks.lightning_types import Trainer
-from lightning_compress.callbacks.hooks.model_checkpoints import is_best
 from lightning_compress.logging import (
     Artifacts,
     Uploads,
     describe_runs,
     log_report,
     log_report_charts,
-    logging_step,
     runs_of,
 )
 from lightning_compress.logging.environment import git_commit
@@ -67,17 +66,20 @@ class Publishing:
                 "uploaded. pip install wandb, and give the Trainer logger=WandbLogger(…)"
             )
 
-    def new_file(self, trainer: Trainer, archive: Archive, weights: Weights, seconds: float, measure: str) -> None:
+    def new_file(
+        self, trainer: Trainer, archive: Archive, weights: Weights, step: int, seconds: float, measure: str
+    ) -> None:
         """Log a file of weights that no earlier file holds.
 
         Args:
             trainer: that saved the checkpoint.
             archive: the file.
             weights: those the file was made of.
+            step: at which Lightning logs the metrics of the save.
             seconds: duration of the export.
             measure: the name of the score in the file's metrics; empty if unknown.
         """
-        step, scores = logging_step(trainer), archive.manifest.metrics.get("search", {})
+        scores = archive.manifest.metrics.get("search", {})
         with log_failure("logging a compressed file failed"):
             log_report(trainer.loggers, archive.report(), seconds=seconds, step=step, scores=scores, measure=measure)
             is_new_plan = archive.manifest.plan != self._plan
@@ -88,7 +90,7 @@ class Publishing:
                 with self._chart_throttle.timed_work():
                     log_report_charts(trainer.loggers, archive, weights, step)
 
-    def upload(self, trainer: Trainer, archive: Archive, file: str, checkpoint: str) -> None:
+    def upload(self, trainer: Trainer, archive: Archive, job: ExportJob) -> None:
         """Upload the companion file of a checkpoint.
 
         The same weights are uploaded a second time in a row only if they have a new alias.
@@ -96,39 +98,37 @@ class Publishing:
         Args:
             trainer: that saved the checkpoint.
             archive: the companion file.
-            file: its path.
-            checkpoint: the path of the checkpoint.
+            job: that wrote it.
         """
         if self._uploads:
-            with log_failure(f"uploading {file} failed"):
-                self._upload(self._uploads, trainer, archive, file, checkpoint)
+            with log_failure(f"uploading {job.target} failed"):
+                self._upload(self._uploads, trainer, archive, job)
 
-    def _upload(self, uploads: Uploads, trainer: Trainer, archive: Archive, file: str, checkpoint: str) -> None:
-        aliases = {"latest", f"epoch-{trainer.current_epoch}"} | ({"best"} if is_best(trainer, checkpoint) else set())
+    def _upload(self, uploads: Uploads, trainer: Trainer, archive: Archive, job: ExportJob) -> None:
+        aliases = {"latest", f"epoch-{job.epoch}"} | ({"best"} if job.is_best else set())
         fingerprint, known = self._uploaded
         if fingerprint == archive.manifest.fingerprint and aliases <= known:
             return
         self._uploaded = archive.manifest.fingerprint, frozenset(aliases)
-        uploads.upload(runs_of(trainer.loggers), file, sorted(aliases), self._metadata(trainer, archive))
+        uploads.upload(runs_of(trainer.loggers), job.target, sorted(aliases), self._metadata(archive, job))
 
     def finish(self) -> None:
         """Wait for a limited time, when the run ends, until uploads are complete."""
         if self._uploads:
             self._uploads.finish()
 
-    def _metadata(self, trainer: Trainer, archive: Archive) -> dict[str, Any]:
+    def _metadata(self, archive: Archive, job: ExportJob) -> dict[str, Any]:
         report, found = archive.report(), archive.manifest.metrics.get("search", {})
-        uncompressed = {name: float(value) for name, value in trainer.callback_metrics.items()}
         measured = {name: found[name] for name in SCORES if name in found}
         return {
             "bytes": archive.nbytes,
             "ratio": report.ratio,
             "bits_per_weight": report.bits_per_weight,
             **measured,
-            "exact_metrics": uncompressed,
+            "exact_metrics": dict(job.metrics),
             "plan": archive.manifest.plan,
-            "epoch": trainer.current_epoch,
-            "step": logging_step(trainer),
+            "epoch": job.epoch,
+            "step": job.step,
             "fingerprint": archive.manifest.fingerprint,
             "git_commit": self._commit,
         }

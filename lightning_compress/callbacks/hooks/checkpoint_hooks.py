@@ -18,7 +18,7 @@ from functools import wraps
 from os import PathLike, fspath
 from typing import Any, Protocol, TypeVar
 
-from lightning_compress.callbacks.hooks.lightning_types import Strategy, Trainer
+from lightning_compress.callbacks.hooks.lightning_types import Strategy, Trainer, callbacks_of
 from lightning_compress.callbacks.hooks.model_checkpoints import is_temporary
 
 JobT = TypeVar("JobT")
@@ -165,7 +165,7 @@ class CheckpointHooks:
         trainer = _trainer_of(self._strategy)
         if trainer is None:
             return None, []
-        return trainer, [one for one in self.listeners if any(callback is one for callback in trainer.callbacks)]
+        return trainer, [one for one in self.listeners if any(callback is one for callback in callbacks_of(trainer))]
 
 
 def _hook_links(callback: object) -> None:

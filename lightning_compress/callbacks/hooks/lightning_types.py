@@ -1,4 +1,8 @@
-"""The parts of Lightning's classes that the callbacks use, as protocols; nothing of Lightning is imported."""
+"""The parts of Lightning's classes that the callbacks use, as protocols; nothing of Lightning is imported.
+
+The hooks of the callbacks override those of Lightning, so a type checker compares :class:`Trainer` with Lightning's own
+class.
+"""
 
 from __future__ import annotations
 
@@ -42,7 +46,9 @@ class TrainerState(Protocol):
 class LightningModule(Protocol):
     """The hooks of a module that a validation calls."""
 
-    validation_step: Callable[..., Any]
+    @property
+    def validation_step(self) -> Callable[..., Any]:
+        """The step of a validation on one batch."""
 
     def modules(self) -> Iterator[nn.Module]:
         """The module and all modules inside it."""
@@ -124,8 +130,6 @@ class Strategy(Protocol):
 
 class Trainer(Protocol):
     """A trainer."""
-
-    callbacks: list[Any]
 
     @property
     def strategy(self) -> Strategy:
@@ -215,3 +219,9 @@ class ModelCheckpoint(Protocol):
     @property
     def last_model_path(self) -> str:
         """The checkpoint of ``save_last``; empty if there is none."""
+
+
+def callbacks_of(trainer: Trainer) -> Sequence[object]:
+    """All callbacks of a trainer, in order. Lightning sets this attribute without declaring it."""
+    callbacks: Sequence[object] = getattr(trainer, "callbacks", ())
+    return callbacks

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from lightning_compress.callbacks.arguments import check_texts
 from lightning_compress.errors import CallbackError
 from lightning_compress.report.word_differences import word_runs
 from lightning_compress.search import Drop, Score, bleu_score, paired_drop
@@ -30,7 +31,9 @@ class Text:
     references: Sequence[str]
 
     def __post_init__(self) -> None:
-        if not self.sources or len(self.sources) != len(self.references):
+        for name in ("sources", "references"):
+            check_texts(name, getattr(self, name), "sentences", ordered=True)
+        if len(self.sources) == 0 or len(self.sources) != len(self.references):
             raise CallbackError(
                 f"there are {len(self.sources)} sources and {len(self.references)} references: give one reference for "
                 "each source, and at least one"

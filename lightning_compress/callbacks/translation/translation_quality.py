@@ -8,6 +8,7 @@ from os import PathLike
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
+from torch import nn
 
 from lightning_compress.archive import Archive
 from lightning_compress.callbacks.arguments import check_flag, check_function, check_text, check_whole_number
@@ -16,7 +17,7 @@ from lightning_compress.callbacks.hooks import checkpoint_hooks
 from lightning_compress.callbacks.hooks.base import callback_class
 from lightning_compress.callbacks.hooks.checkpoint_hooks import SavedState, SaveListener
 from lightning_compress.callbacks.hooks.collective import is_sharded
-from lightning_compress.callbacks.hooks.lightning_types import Trainer
+from lightning_compress.callbacks.hooks.lightning_types import Trainer, callbacks_of
 from lightning_compress.callbacks.hooks.model_checkpoints import Mode, folder_of_checkpoints
 from lightning_compress.callbacks.moments import Moment, Moments
 from lightning_compress.callbacks.objective import Metric, Objective
@@ -103,6 +104,8 @@ class TranslationQuality(SaveListener, _Callback):
             raise CallbackError("metric stands in place of BLEU: leave out sources, references and translate")
         if translate is not None and (sources is None or beam is not None):
             raise CallbackError("translate=… needs sources and references, and does its own search: leave out beam")
+        if metric is not None and any(value is not None for value in (beam, tokenize, sentences)):
+            raise CallbackError("metric stands in place of BLEU: leave out beam, tokenize and sentences")
         check_function("translate", translate, "module → one translation for each source")
         check_whole_number("beam", beam, 1, optional=True)
         check_whole_number("sentences", sentences, 1, optional=True)
@@ -119,7 +122,7 @@ class TranslationQuality(SaveListener, _Callback):
 
     # Lightning's hooks
 
-    def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
+    def on_fit_start(self, trainer: Trainer, pl_module: nn.Module) -> None:
         """Attach to the trainer's saves, after the callback that writes companion files; log what cannot work."""
         problem = self._problem(trainer, pl_module)
         self._usable = problem is None
@@ -127,12 +130,12 @@ class TranslationQuality(SaveListener, _Callback):
             _log.error("quality is not measured, the training goes on: %s", problem)
         checkpoint_hooks.attach(trainer, self)
 
-    def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: nn.Module) -> None:
         """Measure after every n epochs."""
         if self.moments.is_after(trainer.current_epoch):
             self._try_to_measure(trainer, pl_module.state_dict(), folder_of_checkpoints(trainer))
 
-    def on_fit_end(self, trainer: Any, pl_module: Any) -> None:
+    def on_fit_end(self, trainer: Trainer, pl_module: nn.Module) -> None:
         """Measure at the end."""
         if self.moments.end:
             self._try_to_measure(trainer, pl_module.state_dict(), folder_of_checkpoints(trainer))
@@ -238,6 +241,8 @@ def _objective(metric: Callable[[Any], Any] | str | None, mode: Mode | None) -> 
     name = None if callable(metric) else metric
     function = metric if callable(metric) else None
     objective = Objective(name, mode, function, argument="metric", default_mode="max", function_argument="metric")
+    if metric is None and mode is not None:
+        raise CallbackError(f"mode={mode!r} belongs to metric=…, and BLEU is measured without one: leave mode out")
     return None if metric is None else objective
 
 
@@ -259,4 +264,4 @@ def _moments(
 
 
 def _compress_checkpoint(trainer: Trainer) -> CompressCheckpoint | None:
-    return next((c for c in trainer.callbacks if isinstance(c, CompressCheckpoint)), None)
+    return next((c for c in callbacks_of(trainer) if isinstance(c, CompressCheckpoint)), None)
