@@ -233,7 +233,7 @@ class CompressCheckpoint(_Callback):
         """Delete the companion file."""
         self._policy.removed(path)
         if trainer.is_global_zero:
-            self._queue.submit(DeleteJob(companion_of(path)))
+            self._carry_out(trainer, DeleteJob(companion_of(path)))
 
     def load(self, trainer: Trainer, path: str) -> dict[str, Any] | None:
         """Read a compressed file that is given as a checkpoint."""
@@ -254,7 +254,7 @@ class CompressCheckpoint(_Callback):
             weights=weights,
             step=logging_step(trainer),
             epoch=trainer.current_epoch,
-            metrics={name: float(value) for name, value in trainer.callback_metrics.items()},
+            metrics={name: float(value) for name, value in trainer.callback_metrics.items() if value.numel() == 1},
             best=best_checkpoints(trainer),
             shows_progress=trainer.progress_bar_callback is not None and self.plan is not None,
         )
@@ -266,14 +266,18 @@ class CompressCheckpoint(_Callback):
         return self._auto.compress(weights)
 
     def _submit(self, trainer: Trainer, job: Job | None) -> None:
-        """Submit a job on rank 0 and conclude what is completed. To be called on every rank."""
-        failure: Exception | None = None
-        if trainer.is_global_zero and job is not None:
-            self._queue.submit(job)
-            for outcome in self._queue.completed():
-                failure = self._conclude(trainer, outcome) or failure
+        """Carry out a job on rank 0. To be called on every rank: a failure may have to be raised on all of them."""
+        failure = self._carry_out(trainer, job) if trainer.is_global_zero and job is not None else None
         if self.on_error == "raise":
             raise_on_every_rank(trainer.strategy, failure)
+
+    def _carry_out(self, trainer: Trainer, job: Job) -> Exception | None:
+        """Submit a job and conclude what is completed; the last failure among that."""
+        failure: Exception | None = None
+        self._queue.submit(job)
+        for outcome in self._queue.completed():
+            failure = self._conclude(trainer, outcome) or failure
+        return failure
 
     def _conclude(self, trainer: Trainer, outcome: Outcome) -> Exception | None:
         """Log and upload the file of a job; return the error of one that failed."""

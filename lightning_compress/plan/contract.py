@@ -13,7 +13,7 @@ from lightning_compress.weights import Cut
 
 # At most one method of each role stands in a rule, in this order.
 ROLES = ("prune", "factor", "quantize", "store")
-_OF_ALL = ("id", "role", "lossy", "holds_zero", "label", "scaled")
+_OF_EVERY_ROLE = ("holds_zero", "label", "scaled")  # besides id, role and lossy, whose values are checked
 _OF_ROLE = {
     "prune": ("share", "group", "fit"),
     "factor": ("factor",),
@@ -104,6 +104,6 @@ def _lacking(method: type) -> Iterator[str]:
     if not isinstance(getattr(method, "lossy", None), bool):
         yield "lossy (True or False)"
     present = {*dir(method), *(field.name for field in fields(method))}
-    for name in (*_OF_ALL[3:], *_OF_ROLE.get(str(role), ())):
+    for name in (*_OF_EVERY_ROLE, *_OF_ROLE.get(str(role), ())):
         if name not in present:
             yield name

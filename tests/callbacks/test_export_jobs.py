@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 import pytest
+import torch
 from pytorch_lightning.callbacks import ModelCheckpoint
 from small_trainings import Small, trainer
 
@@ -104,3 +105,31 @@ def test_a_training_submits_its_saves_links_and_deletions_in_order(tmp_path):
         ("DeleteJob", "epoch=0.safetensors"),
         ("LinkJob", "last.safetensors"),
     ]
+
+
+def test_a_metric_that_is_no_number_does_not_fail_the_export(tmp_path, monkeypatch):
+    callback, jobs = CompressCheckpoint("half", on_error="raise"), []
+
+    class Recording(InlineQueue):
+        def submit(self, job):
+            jobs.append(job)
+            super().submit(job)
+
+    callback._queue = Recording(callback._exporter.run)
+    run = trainer(tmp_path, callback, enable_checkpointing=False, max_epochs=1)
+    run.fit(Small())
+    metrics = {"per_class": torch.ones(2), "val_loss": torch.tensor(0.5)}
+    monkeypatch.setattr(type(run), "callback_metrics", property(lambda _: metrics))
+    run.save_checkpoint(tmp_path / "a.ckpt")
+    assert jobs[0].metrics == {"val_loss": 0.5}
+    assert (tmp_path / "a.safetensors").exists()
+
+
+def test_a_deletion_leaves_no_outcome_behind(tmp_path):
+    callback = CompressCheckpoint("half")
+    run = trainer(tmp_path, callback, enable_checkpointing=False, max_epochs=1)
+    run.fit(Small())
+    run.save_checkpoint(tmp_path / "a.ckpt")
+    run.strategy.remove_checkpoint(tmp_path / "a.ckpt")
+    assert not (tmp_path / "a.safetensors").exists()
+    assert callback._queue.completed() == []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from each_case import naming
+from quantizer_contract import raw_bits
 
 from lightning_compress import Binary, Grid, GroupWise, Half, Interval, KMeans, Logarithmic, Raw, Ternary
 from lightning_compress.plan import METHODS
@@ -58,10 +59,6 @@ def tensors():
 
 
 TENSORS = dict(tensors())
-
-
-def raw_bits(tensor):
-    return tensor.contiguous().reshape(-1).view(torch.uint8)
 
 
 def assert_same(found, expected):

@@ -111,7 +111,7 @@ class FittedScaled:
         if len(scales) and float(values.abs().max() * scales.max()) > torch.finfo(tensor.dtype).max:
             restored = (values[codes] * scales[:, None]).to(tensor.dtype)
             inside &= _flat(torch.isfinite(restored), row)
-        return _Coded(values, codes, words, unit, inside, row, size)
+        return _Coded(values, codes, scales, words, unit, inside, row, size)
 
 
 class _Coded(NamedTuple):
@@ -120,6 +120,7 @@ class _Coded(NamedTuple):
     Attributes:
         values: ``[L + 1]``, float64: those of the method, then 0.
         codes: ``[groups, size]``, int64: numbers of values.
+        scales: ``[groups]``, float64: as a reader computes them.
         words: ``[groups]``, float64 whole numbers: the scales in multiples of ``unit``.
         unit: of the scales.
         inside: ``[n]``, bool: which weights are no outliers.
@@ -129,16 +130,12 @@ class _Coded(NamedTuple):
 
     values: Tensor
     codes: Tensor
+    scales: Tensor
     words: Tensor
     unit: float
     inside: Tensor
     row: int
     size: int
-
-    @property
-    def scales(self) -> Tensor:
-        """``[groups]``, float64: as a reader computes them."""
-        return self.words * self.unit
 
     def stored_scales(self, width: int) -> Scales:
         """The scales as a payload holds them, in words of ``width`` bytes."""
