@@ -122,7 +122,7 @@ def _value(json_value: Any) -> Any:
         return [_value(item) for item in json_value]
     if not isinstance(json_value, dict):
         return json_value
-    if len(json_value) == 1 and [*json_value][0][:1] == "$":
+    if len(json_value) == 1 and next(iter(json_value)).startswith("$"):
         ((tag, content),) = json_value.items()
         return _TAGS[tag](_value(content))
     return {key: _value(item) for key, item in json_value.items()}
