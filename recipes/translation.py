@@ -86,7 +86,6 @@ class Translation(LightningModule):
         check_least(0, learning_rate=learning_rate, weight_decay=weight_decay)
         check_finite(length_penalty=length_penalty)
         check_shares(label_smoothing=label_smoothing, first_beta=betas[0], second_beta=betas[1])
-        check_name("bleu_tokenize", bleu_tokenize, ("none", "13a", "zh", "char", "intl"))
         check_name("optimizer", optimizer, ("adam", "sgd"))
         check_name("schedule", schedule, ("inverse-square-root", "halving"))
         check_name("loss_per", loss_per, ("word", "sentence"))

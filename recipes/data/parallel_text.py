@@ -30,6 +30,9 @@ def as_is(batch: Any) -> Any:
 class ParallelText(LightningDataModule):
     """Training, validation and test sets from files ``folder/NAME.LANGUAGE``, one sentence a line.
 
+    Words of the text that read like reserved words of the vocabulary (``<s>``) become ``UNK``; one warning for each file
+    names the first. References keep them as they are written.
+
     Args:
         folder: where the files are.
         source: ending of the source files, such as ``en`` for ``train.en``.
@@ -57,8 +60,6 @@ class ParallelText(LightningDataModule):
         VocabularyError: if ``vocabularies`` names a file that has none.
         TextError: from :meth:`setup`, if a file is missing, empty, not UTF-8, or its line count differs from that
             of the file in the other language.
-
-    Reserved words of the vocabulary in the text (``<s>``) become ``UNK``; one warning for each file names the first.
     """
 
     def __init__(

@@ -32,13 +32,16 @@ def translate_lines(
         origin: name of the text; with it, reserved words in the text are reported.
 
     Raises:
-        TextError: if ``lines`` is one text instead of several lines.
+        TextError: if ``lines`` is one text instead of several lines, or a line is no text.
         SettingsError: if ``batch_size`` is below 1.
         ScoreError: if scores are NaN or infinite; the line is named.
     """
     check_sizes(batch_size=batch_size)
     if isinstance(lines, str):
         raise TextError(f"lines is the text {lines!r:.60}: expected a list of lines")
+    other = next((k for k, line in enumerate(lines) if not isinstance(line, str)), None)
+    if other is not None:
+        raise TextError(f"line {other + 1} is a {type(lines[other]).__name__}: expected text")
     cut = vocabularies.settings.cut_source(lines)
     if origin is not None:
         warn_of_reserved_words(cut, origin)
