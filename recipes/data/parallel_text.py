@@ -30,8 +30,8 @@ def as_is(batch: Any) -> Any:
 class ParallelText(LightningDataModule):
     """Training, validation and test sets from files ``folder/NAME.LANGUAGE``, one sentence a line.
 
-    Words of the text that read like reserved words of the vocabulary (``<s>``) become ``UNK``; one warning for each file
-    names the first. References keep them as they are written.
+    Words of the text that read like reserved words of the vocabulary (``<s>``) become ``UNK``; one warning for each
+    file names the first. References keep them as they are written.
 
     Args:
         folder: where the files are.
