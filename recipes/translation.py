@@ -25,7 +25,7 @@ from recipes.optimizer import make_optimizer
 from recipes.schedule import Halving, InverseSquareRoot
 from recipes.search.beam import beam_search
 from recipes.search.greedy import greedy_search
-from recipes.search.lines import translate_lines
+from recipes.search.lines import translate_batch, translate_lines
 
 _log = logging.getLogger(__name__)
 
@@ -145,12 +145,13 @@ class Translation(LightningModule):
         """
         self.log("val_loss", self.loss(batch), batch_size=batch.tokens, prog_bar=True, sync_dist=True)
         try:
-            self.val_bleu.add(self.best(batch.source, beam=self.beam), list(batch.references))
+            found = translate_batch(batch, batch_index, lambda source: self.best(source, beam=self.beam))
+            self.val_bleu.add(found, list(batch.references))
         except ScoreError as error:
             if self.trainer.state.fn != TrainerFn.FITTING:
                 raise
             if not self.val_bleu.is_failed:
-                _log.error("validation batch %d, %s; val_bleu is NaN, the training goes on", batch_index + 1, error)
+                _log.error("%s; val_bleu is NaN, the training goes on", error)
             self.val_bleu.add_failed(list(batch.references))
         self.log("val_bleu", self.val_bleu, prog_bar=True)
 
@@ -161,7 +162,8 @@ class Translation(LightningModule):
             ScoreError: if scores are NaN or infinite.
         """
         self.log("test_loss", self.loss(batch), batch_size=batch.tokens, sync_dist=True)
-        self.test_bleu.add(self.best(batch.source, beam=self.test_beam), list(batch.references))
+        found = translate_batch(batch, batch_index, lambda source: self.best(source, beam=self.test_beam))
+        self.test_bleu.add(found, list(batch.references))
         self.log("test_bleu", self.test_bleu)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:

@@ -1,4 +1,4 @@
-"""Translate lines of text in batches of similar length."""
+"""Translate lines of text, or one batch; an error names the sentence."""
 
 from __future__ import annotations
 
@@ -8,16 +8,32 @@ from torch import Tensor
 
 from recipes.checks import check_sizes
 from recipes.data.assets import Vocabularies
-from recipes.data.batching import pad
+from recipes.data.batching import Batch, pad
 from recipes.data.reserved_words import warn_of_reserved_words
 from recipes.data.vocabulary import EOS
 from recipes.errors import ScoreError, TextError
+
+Search = Callable[[Tensor], list[str]]  # ids of some sentences, [batch, source_length] → their translations
+
+
+def translate_batch(batch: Batch, number: int, search: Search) -> list[str]:
+    """Translations of a batch of a text.
+
+    Raises:
+        ScoreError: if scores are NaN or infinite; ``number``, from 0, and the reference are named.
+    """
+    try:
+        return search(batch.source)
+    except ScoreError as error:
+        row = error.sentence
+        place = f"batch {number + 1}, sentence {row + 1} (its reference: {batch.references[row]!r:.80})"
+        raise ScoreError.at(place, sentence=row, word=error.word) from error
 
 
 def translate_lines(
     lines: Sequence[str],
     vocabularies: Vocabularies,
-    search: Callable[[Tensor], list[str]],
+    search: Search,
     *,
     batch_size: int,
     origin: str | None = None,
@@ -27,7 +43,7 @@ def translate_lines(
     Args:
         lines: one sentence each.
         vocabularies: how lines become ids.
-        search: ids of some sentences, ``[batch, source_length]`` → their translations.
+        search: translates a batch of ids.
         batch_size: sentences translated together.
         origin: name of the text; with it, reserved words in the text are reported.
 

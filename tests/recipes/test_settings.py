@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from lightning_compress import CompressionError
-from recipes.command import main
+from recipes.command import check_checkpoint, main, message_of
 from recipes.data.assets import TextSettings, Vocabularies
 from recipes.data.parallel_text import ParallelText
 from recipes.data.vocabulary import Vocabulary
@@ -112,21 +112,43 @@ def test_a_checkpoint_that_does_not_fit_its_class_is_one_error(tmp_path):
     assert load_translator(tmp_path / "a.ckpt").hparams == module.hparams
 
 
-def test_commands_end_with_one_line(corpus, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    nowhere, folder = str(tmp_path / "nowhere"), f"--data.folder={corpus}"
-    fit = ["fit", "--config", DEMO, "--trainer.logger=false", folder]
+def test_commands_end_with_one_line(corpus, tmp_path):
+    fit = ["fit", "--config", DEMO, "--trainer.logger=false", f"--data.folder={corpus}", "--model.width=15"]
+    nowhere = str(tmp_path / "nowhere")
     cases = [
-        ([*fit, "--model.width=15"], "width 15 is odd: sinusoidal positions need an even width"),
-        ([*fit, f"--ckpt_path={nowhere}"], f"--ckpt_path is {nowhere}, and there is no such file: give a .ckpt"),
-        (["translate", nowhere], "neither a compressed file nor a checkpoint (there is no such file)"),
+        (fit, "error: width 15 is odd: sinusoidal positions need an even width"),
+        (
+            ["translate", nowhere],
+            f"error: {nowhere} is neither a compressed file nor a checkpoint (there is no such file)",
+        ),
     ]
     for arguments, message in cases:
         with naming(arguments), pytest.raises(SystemExit) as stop:
             main(arguments)
-        assert str(stop.value.code).startswith("error: ")
-        assert message in str(stop.value.code)
+        assert str(stop.value.code).startswith(message)
         assert "\n" not in str(stop.value.code)
+
+
+def test_a_checkpoint_that_is_not_there_is_refused_and_lightnings_names_are_left_to_it(tmp_path):
+    with pytest.raises(VocabularyError, match=r"--ckpt_path is .*nowhere, and there is no such file: give a \.ckpt"):
+        check_checkpoint(tmp_path / "nowhere")
+    for name in (None, "", "best", "last", "registry:name", "s3://bucket/a.ckpt", tmp_path):
+        with naming(name):
+            check_checkpoint(name)
+
+
+def test_only_errors_of_ours_and_of_the_file_system_are_one_line():
+    wrapped = ValueError("does not validate")
+    wrapped.__cause__ = SettingsError("beam is 0")
+    cases = [
+        (wrapped, "beam is 0"),
+        (FileNotFoundError(2, "No such file or directory", "a.txt"), "a.txt: No such file or directory"),
+        (OSError("disk"), "disk"),
+        (ValueError("a defect"), None),
+    ]
+    for error, message in cases:
+        with naming(error):
+            assert message_of(error) == message
 
 
 def test_the_demo_refuses_wrong_arguments(tmp_path, monkeypatch, capsys):
