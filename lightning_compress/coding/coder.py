@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -76,6 +76,15 @@ class Coder(Protocol):
         Raises:
             FormatError: the bytes are not a stream of this coder, count and width.
         """
+        ...
+
+
+@runtime_checkable
+class FittedCoder(Coder, Protocol):
+    """A coder that fits a model to the stream, which takes longer than most codes."""
+
+    def fitted_bound(self, statistics: Statistics) -> float:
+        """A lower bound from the fit, which ``encode`` uses again; for streams whose ``lower_bound`` is not None."""
         ...
 
 
