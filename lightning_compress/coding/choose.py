@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from heapq import heapify, heappop, heappush
+from typing import TypeGuard
 
 import numpy as np
 
@@ -39,13 +40,18 @@ def _choose(statistics: Statistics, coders: Sequence[Coder]) -> tuple[Coder, byt
     while queue and (best is None or queue[0][:2] <= best[:2]):
         _, order, fitted = heappop(queue)
         coder = coders[order]
-        if isinstance(coder, FittedCoder) and not fitted:
+        if _fits(coder) and not fitted:
             heappush(queue, (coder.fitted_bound(statistics), order, True))
             continue
         data = coder.encode(statistics)
         best = min(best or (len(data), order, data), (len(data), order, data))
     assert best is not None
     return coders[best[1]], best[2]
+
+
+def _fits(coder: Coder) -> TypeGuard[FittedCoder]:
+    """Whether a coder fits a model; ``isinstance`` of a protocol would take as long as many a code."""
+    return hasattr(coder, "fitted_bound")
 
 
 def _choose_plane(words: Words) -> tuple[int, bytes]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, ClassVar, Protocol, runtime_checkable
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -79,7 +79,6 @@ class Coder(Protocol):
         ...
 
 
-@runtime_checkable
 class FittedCoder(Coder, Protocol):
     """A coder that fits a model to the stream, which takes longer than most codes."""
 

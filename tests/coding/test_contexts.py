@@ -12,13 +12,14 @@ from hypothesis import strategies as st
 
 from lightning_compress import coding
 from lightning_compress.coding import CODERS, Statistics, stack
-from lightning_compress.coding.coder import FittedCoder, Words
+from lightning_compress.coding.coder import Words
+from lightning_compress.coding.contexts import Contexts
 from lightning_compress.coding.generalized_gaussian import SHAPES, powers, prior, slopes
 from lightning_compress.errors import FormatError
 from lightning_compress.quantize import StreamSpec
 
 CONTEXTS = CODERS["contexts"]
-assert isinstance(CONTEXTS, FittedCoder)
+assert isinstance(CONTEXTS, Contexts)
 
 
 def zigzag(values: np.ndarray) -> Words:
