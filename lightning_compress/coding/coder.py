@@ -79,6 +79,14 @@ class Coder(Protocol):
         ...
 
 
+class FittedCoder(Coder, Protocol):
+    """A coder that fits a model to the stream, which takes longer than most codes."""
+
+    def fitted_bound(self, statistics: Statistics) -> float:
+        """A lower bound from the fit, which ``encode`` uses again; for streams whose ``lower_bound`` is not None."""
+        ...
+
+
 def write_varint(value: int) -> bytes:
     """LEB128: seven bits a byte, low first, the high bit set on all but the last."""
     result = bytearray()
