@@ -5,6 +5,7 @@ The reference paper (section 3.3) drops the low 16 bits of the float32 word: bfl
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, get_args
@@ -24,6 +25,7 @@ from lightning_compress.quantize.payload import (
     to_words,
 )
 from lightning_compress.quantize.plain.raw import RawPayload
+from lightning_compress.runtime import Work
 
 Format = Literal["bfloat16", "float16"]
 Rounding = Literal["truncate", "nearest"]
@@ -165,6 +167,12 @@ class HalfPayload:
             "escape_values": StreamSpec(escapes, dtype.itemsize),
         }
         return {name: spec for name, spec in specs.items() if spec.count}
+
+    @classmethod
+    def work(cls, parameters: Mapping[str, Any], shape: tuple[int, ...], dtype: torch.dtype) -> Work:
+        """See :class:`Payload`."""
+        count, escapes = math.prod(shape), parameters["escapes"]
+        return Work(4 * count + 40 * escapes, 4 * count + 20 * escapes)
 
     @classmethod
     def from_streams(

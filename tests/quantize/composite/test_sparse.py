@@ -85,7 +85,7 @@ def test_all_zeros_need_no_values():
 @given(st.sets(st.integers(0, 299), min_size=1), st.sampled_from(["gaps", "bitmap"]))
 def test_positions_round_trip(positions, form):
     kept = np.array(sorted(positions), np.int64)
-    payload = SparsePayload(kept, form, Raw().store(torch.arange(1.0, 1 + len(kept))), (3, 100))
+    payload = SparsePayload.of(kept, form, Raw().store(torch.arange(1.0, 1 + len(kept))), (3, 100))
     streams = payload.streams()
     again = SparsePayload.from_streams(payload.parameters(), (3, 100), torch.float32, streams)
     assert np.array_equal(again.kept, kept)
