@@ -12,9 +12,9 @@ _LEAST_BYTES = 1 << 30
 _EXPANSION = 2000
 MEMORY_FACTOR = 8
 MEMORY_BASE = 1 << 26
-_LEAST_OPERATIONS = 1 << 29
+_LEAST_OPERATIONS = 1 << 28
 _OPERATIONS_PER_BYTE = 1 << 15
-_OPERATIONS_PER_ALLOWED_BYTE = 4
+_OPERATIONS_PER_ALLOWED_BYTE = 6
 
 
 def check_limits(manifest: Manifest, file_bytes: int, source: str, max_bytes: int | None) -> None:
@@ -25,8 +25,8 @@ def check_limits(manifest: Manifest, file_bytes: int, source: str, max_bytes: in
         file_bytes: size of the file.
         source: name of the file, for messages.
         max_bytes: how many bytes tensors and assets may restore to; by default 1 GiB or 2000 times the file, whichever
-            is larger. Memory at the peak is limited to 8 times that and 64 MiB. Operations are limited to 2²⁹ and 2¹⁵
-            for each byte of the file, and 4 for each byte of ``max_bytes`` where it is given.
+            is larger. Memory at the peak is limited to 8 times that and 64 MiB. Operations are limited to 2²⁸, 6 for
+            each of these bytes, and 2¹⁵ for each byte of the file.
 
     Raises:
         FormatError: a limit is exceeded.
@@ -34,10 +34,10 @@ def check_limits(manifest: Manifest, file_bytes: int, source: str, max_bytes: in
     limit = max(_LEAST_BYTES, _EXPANSION * file_bytes) if max_bytes is None else max_bytes
     restored = manifest.raw_bytes + manifest.tied_bytes + sum(asset.nbytes for asset in manifest.assets)
     _check(source, file_bytes, "restore to", restored, "bytes", limit)
-    parts = [*map(_of_entry, manifest.entries), *map(_of_asset, manifest.assets)]
+    parts = [*map(work_of, manifest.entries), *map(_of_asset, manifest.assets)]
     peak = restored + max((part.memory for part in parts), default=0)
     _check(source, file_bytes, "take", peak, "bytes of memory", MEMORY_FACTOR * limit + MEMORY_BASE)
-    operations = _LEAST_OPERATIONS + _OPERATIONS_PER_BYTE * file_bytes + _OPERATIONS_PER_ALLOWED_BYTE * (max_bytes or 0)
+    operations = _LEAST_OPERATIONS + _OPERATIONS_PER_BYTE * file_bytes + _OPERATIONS_PER_ALLOWED_BYTE * limit
     _check(source, file_bytes, "take", sum(part.operations for part in parts), "operations", operations)
 
 
@@ -49,8 +49,8 @@ def _check(source: str, file_bytes: int, verb: str, amount: int, unit: str, limi
         )
 
 
-def _of_entry(entry: Entry) -> Work:
-    """Decoded words, and the larger of what decoding and restoring take beside them."""
+def work_of(entry: Entry) -> Work:
+    """What one tensor takes: decoded words, and the larger of what decoding and restoring take beside them."""
     specs = entry.layout()
     streams = ((CODERS[stream.coder], specs[stream.name]) for stream in entry.streams)
     decoding = [coder.work(spec.count, spec.width, spec.groups) for coder, spec in streams]

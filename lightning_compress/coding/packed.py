@@ -42,7 +42,7 @@ class Packed:
 
     def work(self, count: int, width: int, groups: tuple[int, ...] = ()) -> Work:
         """See :class:`Coder`."""
-        return Work((2 * width + 1) * count, (4 * width + 2) * count)
+        return Work((2 * width + 1) * count, (3 * width + 2) * count)
 
     def decode(self, data: memoryview, count: int, width: int, groups: tuple[int, ...] = ()) -> Words:
         """See :class:`Coder`."""

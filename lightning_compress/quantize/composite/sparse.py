@@ -78,10 +78,14 @@ class SparsePayload:
         values = self.values.restore()
         own, used = to_words(values), 0
         words = np.zeros(math.prod(self.shape), WORD_DTYPES[values.element_size()])
-        for places in _PLACES[self.form](self.positions):
+        for places in self.places():
             words[places] = own[used : used + len(places)]
             used += len(places)
         return from_words(words, values.dtype).reshape(self.shape)
+
+    def places(self) -> Iterator[NDArray[np.int64]]:
+        """The rising positions of the elements, chunk by chunk."""
+        return _PLACES[self.form](self.positions)
 
     def split_zeros(self) -> None:
         """See :class:`Payload`; its zeros are apart already."""
