@@ -23,12 +23,14 @@ from lightning_compress.coding.coder import (
     write_varint,
 )
 from lightning_compress.errors import FormatError
+from lightning_compress.runtime import Work
 
 _MANTISSA_BITS = (3, 8)  # of the two kinds of table: one byte a symbol, or two
 _PRECISION = 24  # bits of a probability, the most that a symbol can cost
 _FREE = 4
 _SMALL_ALPHABET = 1 << 12
 _CHUNK = 1 << 20
+_TABLES = 64 * MAX_ALPHABET + 4 * _CHUNK  # bytes of table and model, and of one chunk of symbols
 _PLAIN, _DEFLATED, _DELTA_DEFLATED = range(3)
 
 
@@ -65,6 +67,10 @@ class Ans:
             numbers[present] = np.arange(len(present))
             symbols = numbers[words]
         return table + stack.push([(symbols, slots)])
+
+    def work(self, count: int, width: int, groups: tuple[int, ...] = ()) -> Work:
+        """See :class:`Coder`."""
+        return Work(_TABLES, 12 * count + _TABLES)
 
     def decode(self, data: memoryview, count: int, width: int, groups: tuple[int, ...] = ()) -> Words:
         """See :class:`Coder`."""

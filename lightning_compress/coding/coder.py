@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lightning_compress.errors import FormatError
+from lightning_compress.runtime import Work
 
 Words = NDArray[np.unsignedinteger[Any]]
 MAX_ALPHABET = (1 << 16) + 2
@@ -68,6 +69,10 @@ class Coder(Protocol):
 
     def encode(self, statistics: Statistics) -> bytes:
         """The coded stream."""
+        ...
+
+    def work(self, count: int, width: int, groups: tuple[int, ...] = ()) -> Work:
+        """What decoding so many words takes, whatever the code is."""
         ...
 
     def decode(self, data: memoryview, count: int, width: int, groups: tuple[int, ...] = ()) -> Words:

@@ -21,11 +21,14 @@ from lightning_compress.coding.adaptive import CHUNK, AdaptiveModel, Alphabet, B
 from lightning_compress.coding.coder import Statistics, Words, dtype_of, read_varint, write_varint
 from lightning_compress.coding.generalized_gaussian import SHAPES
 from lightning_compress.errors import FormatError
+from lightning_compress.runtime import Work
 
 _MAX_SYMBOLS = 1 << 12
 _MAX_GROUPS = 1 << 8
 _MAX_MODELS = 1 << 18  # symbols in all groups together
 _LONGEST_ALONE = 1 << 18
+_BLOCK = 64  # words of the shortest block
+_MODEL = 48  # bytes, and operations, of one symbol in one model
 _TAIL = 64
 _FREE = 5  # words at the end that may cost nothing, if one of the last four is larger than the word before it
 _EFFICIENCY = 1 - 1 / 1800  # information per bit of code, at least; see _least_bytes
@@ -94,6 +97,14 @@ class Contexts:
         fitted = self._fitted(statistics)
         return fitted.header + stack.push(list(zip(fitted.pieces, fitted.weights, strict=True)))
 
+    def work(self, count: int, width: int, groups: tuple[int, ...] = ()) -> Work:
+        """See :class:`Coder`."""
+        lengths = [length for length in groups or (count,) if length]
+        symbols = min(_MAX_SYMBOLS, 1 << (8 * width), _MAX_MODELS // max(len(lengths), 1))
+        blocks = sum(max(length // _BLOCK, 1).bit_length() + 1 for length in lengths)
+        models = symbols * len(lengths)
+        return Work(_MODEL * models + 4 * CHUNK, 15 * count + _MODEL * (models + blocks * symbols))
+
     def decode(self, data: memoryview, count: int, width: int, groups: tuple[int, ...] = ()) -> Words:
         """See :class:`Coder`."""
         if len(groups) > _MAX_GROUPS or (groups and sum(groups) != count):
@@ -102,6 +113,10 @@ class Contexts:
         model, body = read_model(data, width)
         if len(body) < len(lengths):
             raise FormatError(f"a stream of {len(lengths)} groups has {len(body)} bytes for their scales and its code")
+        if model.alphabet.symbols * len(lengths) > _MAX_MODELS:
+            raise FormatError(
+                f"{len(lengths)} groups of {model.alphabet.symbols} symbols, expected at most {_MAX_MODELS} in all"
+            )
         starts = model.starts(np.frombuffer(body[: len(lengths)], np.uint8).astype(np.int64))
         coder, result, done = stack.opened(body[len(lengths) :]), np.empty(count, dtype_of(width)), 0
         for start, length in zip(starts, lengths, strict=True):

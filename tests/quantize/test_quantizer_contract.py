@@ -116,7 +116,7 @@ def payloads():
     for form in ("gaps", "bitmap"):
         dense = KMeans(4).fit([matrix]).store(matrix, Raw(), pruned=pruned)
         (sparse,) = (found for found in sparse_forms(dense) if found.form == form)
-        yield SparsePayload(sparse.kept, form, sparse.values, tuple(matrix.shape))
+        yield SparsePayload(sparse.positions, form, sparse.values, tuple(matrix.shape))
 
 
 PAYLOAD_LIST = list(payloads())
