@@ -11,7 +11,7 @@ from lightning_compress.weights.reading.state_dicts import mapping_in
 
 _log = logging.getLogger(__name__)
 _MAX_BYTES = 1 << 27  # of one hyper-parameter as text; repeated references can make a short pickle far longer
-_BYTES_PER_ITEM = 16
+_BYTES_PER_ITEM = 64
 _MAX_DEPTH = 1000  # levels of nested collections
 _NAMESPACES = ("argparse.Namespace", "types.SimpleNamespace")
 

@@ -7,7 +7,6 @@ import struct
 import warnings
 import zipfile
 from collections.abc import Iterator
-from pickle import UnpicklingError
 from typing import Any, BinaryIO, Protocol
 
 import torch
@@ -48,7 +47,7 @@ def read_torch_file(path: str, file: BinaryIO) -> tuple[Any, Storages]:
         with warnings.catch_warnings():  # about the pickle protocol; other protocols are read below
             warnings.simplefilter("ignore")
             return _weights_only(path, file, mmap=is_zip), container.storage
-    except UnpicklingError:
+    except Exception:  # code is named, or what the file holds cannot be rebuilt, which the other reader says by name
         container.map(_storage_of(path, file))
         return container.content(), container.storage
 
