@@ -92,9 +92,13 @@ def _weight_map(index: str) -> dict[str, str]:
         raise WeightsError(f"{index} is not an index of shards: it has no 'weight_map'") from error
     if not valid or not shard_of:
         raise WeightsError(f"{index} is not an index of shards: its 'weight_map' is not tensor names → file names")
-    outside = [name for name in shard_of.values() if name in ("", ".", "..") or set(name) & set("/\\")]
+    outside = [
+        name
+        for name in shard_of.values()
+        if not name.strip(".") or set(name) & set("/\\") or name.endswith(INDEX_SUFFIX)
+    ]
     if outside:
-        raise WeightsError(f"{index} names {outside[0]!r}, expected a file beside it")
+        raise WeightsError(f"{index} names {outside[0]!r}, expected a file of tensors beside it")
     return shard_of
 
 
