@@ -154,7 +154,10 @@ class Weights:
         """
         checkpoint = read_checkpoint(fspath(path), key)
         return cls.from_state_dict(
-            checkpoint.state, exclude=exclude, classes=classes, hyper_parameters=checkpoint.hyper_parameters
+            checkpoint.state,
+            exclude=exclude,
+            classes=classes,
+            hyper_parameters=checkpoint.entries.get("hyper_parameters"),
         )
 
     @classmethod

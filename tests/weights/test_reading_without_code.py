@@ -25,7 +25,8 @@ from torch import nn
 
 from lightning_compress.errors import WeightsError
 from lightning_compress.weights import Weights
-from lightning_compress.weights.reading import hyper_parameters
+from lightning_compress.weights.reading import hyper_parameters, read_checkpoint
+from lightning_compress.weights.reading.inert_pickle import Placeholder
 
 STATE = {"a.weight": torch.arange(6.0).reshape(2, 3), "a.bias": torch.ones(3), "steps": torch.tensor(3)}
 
@@ -99,15 +100,19 @@ def test_unreadable_hyper_parameters_are_skipped_by_name(tmp_path, caplog, optio
         assert name in message
 
 
-def test_numbers_of_numpy_are_values(tmp_path, caplog):
-    numbers = {"lr": np.float64(0.1), "size": np.int64(3), "half": np.float16(0.5), "big": np.dtype(">i4").type(7)}
-    content = {"state_dict": STATE, "hyper_parameters": numbers | {"on": np.bool_(True), "last": np.float32(2.5)}}
+def test_values_of_numpy_and_torch_keep_their_types(tmp_path, caplog):
+    values = {"lr": np.float64(0.1), "size": np.int64(3), "half": np.float16(0.5), "on": np.bool_(True),
+              "big": np.dtype(">i4").type(7), "shape": torch.Size([2, 3]), "dtype": torch.bfloat16,
+              "ordered": collections.OrderedDict(b=1, a=(2, [3])), "pair": (1, "a")}  # fmt: skip
+    content = {"state_dict": STATE, "hyper_parameters": values, "x": Config(), "epoch": 3}
     for protocol in (2, 4):
         with naming(protocol):
-            weights = Weights.from_checkpoint(saved(tmp_path / "m.ckpt", content, pickle_protocol=protocol))
-            expected = {"lr": 0.1, "size": 3, "half": 0.5, "big": 7, "on": True, "last": 2.5}
-            assert weights.hyper_parameters == expected
-            assert all(type(weights.hyper_parameters[name]) is type(value) for name, value in expected.items())
+            read = read_checkpoint(str(saved(tmp_path / "m.ckpt", content, pickle_protocol=protocol))).entries
+            assert read["epoch"] == 3
+            assert isinstance(read["x"], Placeholder)
+            assert read["hyper_parameters"] == values
+            for name, value in values.items():
+                assert type(read["hyper_parameters"][name]) is type(value), name
     assert caplog.records == []
 
 

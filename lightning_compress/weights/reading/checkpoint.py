@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from torch import Tensor
@@ -12,7 +12,7 @@ from torch import Tensor
 from lightning_compress.errors import WeightsError
 from lightning_compress.files import is_remote, local_path, read_prefix
 from lightning_compress.weights.reading.file_kinds import PREFIX_BYTES, foreign_file
-from lightning_compress.weights.reading.hyper_parameters import readable_hyper_parameters
+from lightning_compress.weights.reading.hyper_parameters import readable_entries
 from lightning_compress.weights.reading.inert_pickle import path_of
 from lightning_compress.weights.reading.shards import (
     INDEX_SUFFIX,
@@ -36,11 +36,11 @@ class Checkpoint:
 
     Attributes:
         state: name → tensor; other values only under names that end in ``_extra_state``.
-        hyper_parameters: by name, with a placeholder for each that cannot be read; None if the file has none.
+        entries: the other entries, with a placeholder for what cannot be read; ``hyper_parameters`` is a mapping.
     """
 
     state: Mapping[str, Any]
-    hyper_parameters: Mapping[Any, Any] | None = None
+    entries: Mapping[Any, Any] = field(default_factory=dict)
 
 
 def read_checkpoint(path: str, key: str | None = None) -> Checkpoint:
@@ -111,8 +111,8 @@ def _read_saved(path: str, key: str | None) -> Checkpoint:
             raise WeightsError(whole_module(path, content) if is_module(content) else _not_a_mapping(path, content))
         state = find_state_dict(mapping, key, path)
         built = {name: _built(name, value, storages, path) for name, value in state.items()}
-    hyper_parameters = None if state is mapping else mapping.get("hyper_parameters")
-    return Checkpoint(built, readable_hyper_parameters(hyper_parameters, path))
+    others = {} if state is mapping else {name: value for name, value in mapping.items() if value is not state}
+    return Checkpoint(built, readable_entries(others, path))
 
 
 def _not_a_mapping(path: str, content: Any) -> str:

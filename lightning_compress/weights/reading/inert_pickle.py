@@ -12,6 +12,7 @@ import re
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
+import torch
 
 from lightning_compress.errors import WeightsError
 
@@ -88,7 +89,7 @@ class _Latin1(Placeholder):
 
 
 class _NumpyScalar(Placeholder):
-    """A NumPy number, whose value Python can hold."""
+    """A number of NumPy, which is rebuilt from its bytes."""
 
     __slots__ = ()
     path = "numpy.scalar"
@@ -99,20 +100,20 @@ class _NumpyScalar(Placeholder):
         return super().__new__(cls, *arguments) if number is None else number
 
 
-def _number(dtype: Any, data: Any) -> bool | int | float | None:
-    """The value of a NumPy number; None if it is none. ``dtype`` is a placeholder of ``numpy.dtype``."""
+def _number(dtype: Any, data: Any) -> np.generic | None:
+    """The number; None if it is none. ``dtype`` is a placeholder of ``numpy.dtype``."""
     code = dtype.arguments[0] if isinstance(dtype, Placeholder) and dtype.arguments else None
     if type(code) is not str or not _NUMBER.fullmatch(code) or type(data) is not bytes:
         return None
     order = dtype.state[1] if type(dtype.state) is tuple and len(dtype.state) > 1 else "<"
     values = np.frombuffer(data, np.dtype(code).newbyteorder(">" if order == ">" else "<"))
-    number: bool | int | float | None = values.item() if values.size == 1 else None
+    number: np.generic | None = values.astype(np.dtype(code))[0] if values.size == 1 else None
     return number
 
 
 _KNOWN: dict[str, type] = {
     "collections.OrderedDict": Ordered,
-    "torch.Size": tuple,
+    "torch.Size": torch.Size,
     "_codecs.encode": _Latin1,
     "numpy.core.multiarray.scalar": _NumpyScalar,
     "numpy._core.multiarray.scalar": _NumpyScalar,

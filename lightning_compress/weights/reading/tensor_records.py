@@ -15,7 +15,7 @@ from lightning_compress.weights.reading.inert_pickle import Placeholder, Storage
 Storages = Callable[[StorageRecord], torch.UntypedStorage]
 
 _MAX_EXPANSION = 1 << 30  # bytes by which a tensor may exceed its storage, as an expanded one does
-_DTYPES = {str(value): value for value in vars(torch).values() if isinstance(value, torch.dtype)}
+DTYPES = {str(value): value for value in vars(torch).values() if isinstance(value, torch.dtype)}
 _STORAGE_DTYPES = {
     "DoubleStorage": torch.float64,
     "FloatStorage": torch.float32,
@@ -104,7 +104,7 @@ def _dense_record(arguments: tuple[Any, ...], dtype_position: int | None) -> Ten
     if dtype_position is None:
         dtype, metadata = _dtype_of(storage), arguments[6:7]
     else:
-        dtype, metadata = _DTYPES.get(str(path_of(arguments[dtype_position]))), arguments[7:8]
+        dtype, metadata = DTYPES.get(str(path_of(arguments[dtype_position]))), arguments[7:8]
     if any(metadata):
         raise WeightsError("a lazily conjugated or negated tensor: save its resolve_conj() or resolve_neg()")
     if dtype is None or not isinstance(storage, StorageRecord):
