@@ -28,6 +28,7 @@ from lightning_compress.weights.reading.tensor_records import (
     looks_like_tensor,
 )
 from lightning_compress.weights.reading.torch_file import open_file, read_torch_file
+from lightning_compress.weights.state_dict import check_not_converted
 
 
 @dataclass(frozen=True)
@@ -128,6 +129,7 @@ def _built(name: str, value: Any, storages: Storages, path: str) -> Any:
         return None
     if path_of(value) is None and not isinstance(value, Tensor):
         return value
+    check_not_converted(name)
     try:
         return build_tensor(value, storages)
     except WeightsError as error:

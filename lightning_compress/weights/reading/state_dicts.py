@@ -89,7 +89,12 @@ def _is_training_state(name: Any, value: Mapping[Any, Any]) -> bool:
 
 
 def _is_state_dict(value: Mapping[Any, Any], complete: bool = False) -> bool:
-    """Whether at least half of the values (all, if complete) are tensors with names, and not all of them scalars."""
+    """Whether at least half of the values (all, if complete) are tensors with names, and not all of them scalars.
+
+    The packed weights of quantized modules are no tensors, but the mapping is a state dict; it is refused later.
+    """
+    if any("_packed_params" in str(name) for name in value):
+        return True
     values = [item for name, item in value.items() if not str(name).endswith("_extra_state")]
     tensors = [item for item in values if looks_like_tensor(item)]
     enough = len(tensors) == len(values) if complete else 2 * len(tensors) >= len(values)
