@@ -176,6 +176,16 @@ def test_a_file_without_weights_lists_what_it_holds(tmp_path):
         Weights.from_checkpoint(saved(tmp_path / "m.pt", {"step": 3, "optimizer": OPTIMIZER, "x": Config()}))
 
 
+def test_names_from_the_file_stay_in_one_line(tmp_path, caplog):
+    odd = "\x1b[31m\nmodel"
+    path = saved(tmp_path / "m.pt", {odd: STATE, "ema": STATE})
+    with pytest.raises(WeightsError, match=r"'\\x1b\[31m\\nmodel' \(7 tensors"):
+        Weights.from_checkpoint(path)
+    Weights.from_checkpoint(saved(path, {odd: STATE, "hyper_parameters": {odd: Config()}}))
+    assert all(record.getMessage().isprintable() for record in caplog.records)
+    assert len(caplog.records) == 2
+
+
 def test_compress_takes_such_checkpoints(tmp_path):
     path = saved(tmp_path / "m.pt", {"model": STATE, "config": Config()})
     assert compress(path, "half").manifest.fingerprint == compress(STATE, "half").manifest.fingerprint

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from lightning_compress.weights.reading.inert_pickle import Ordered, Placeholder, path_of
-from lightning_compress.weights.reading.state_dicts import mapping_in
+from lightning_compress.weights.reading.state_dicts import mapping_in, shown
 from lightning_compress.weights.reading.tensor_records import DTYPES
 
 _log = logging.getLogger(__name__)
@@ -41,7 +41,7 @@ def _hyper_parameters(value: Any, path: str) -> Mapping[Any, Any]:
     for name, item in _by_name(value).items():
         entries[name], reason = _readable(item)
         if reason is not None:
-            skipped.append(f"{name} ({reason})")
+            skipped.append(f"{shown(name)} ({reason})")
     if skipped:
         _log.warning("%s: skipped hyper-parameters that only code can read: %s", path, ", ".join(skipped))
     return entries

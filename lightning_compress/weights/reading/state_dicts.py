@@ -161,8 +161,13 @@ def whole_module(path: str, value: Any, where: str = "") -> str:
     )
 
 
+def shown(name: Any) -> str:
+    """A name from a file for one line of a message."""
+    return name if isinstance(name, str) and name.isprintable() and len(name) <= 80 else repr(name)[:80]
+
+
 def _listed(found: Mapping[str, Mapping[Any, Any]]) -> str:
-    return "; ".join(f"{name} ({_size(state)})" for name, state in list(found.items())[:_MAX_LISTED])
+    return "; ".join(f"{shown(name)} ({_size(state)})" for name, state in list(found.items())[:_MAX_LISTED])
 
 
 def _size(state: Mapping[Any, Any]) -> str:
@@ -178,7 +183,7 @@ def _nbytes(tensor: Any) -> int:
 
 
 def _entries(content: Mapping[Any, Any]) -> str:
-    names = [f"{str(name)[:80]} ({_kind_of(value)})" for name, value in list(content.items())[:_MAX_LISTED]]
+    names = [f"{shown(name)} ({_kind_of(value)})" for name, value in list(content.items())[:_MAX_LISTED]]
     return ", ".join(names) or "nothing"
 
 
