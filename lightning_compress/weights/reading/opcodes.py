@@ -12,6 +12,7 @@ from typing import Any, BinaryIO
 from lightning_compress.errors import WeightsError
 
 _MAX_DEPTH = 1000  # levels of nested objects; pickle.dump itself reaches Python's recursion limit of 1000 earlier
+_MAX_MEMO_GAP = 1000  # pickletools.optimize leaves gaps between the indices
 _PUTS = frozenset({"PUT", "BINPUT", "LONG_BINPUT"})
 _GETS = frozenset({"GET", "BINGET", "LONG_BINGET"})
 _FILLS = frozenset({"APPEND", "APPENDS", "SETITEM", "SETITEMS", "ADDITEMS", "BUILD"})
@@ -28,7 +29,7 @@ def checked_pickle(file: BinaryIO) -> bytes:
     for count, (opcode, argument, _) in enumerate(pickletools.genops(file)):
         if opcode.name in _EXTENSIONS:
             raise WeightsError("has a pickle that uses the extension registry of copyreg, which checkpoints never do")
-        if opcode.name in _PUTS and int(argument or 0) > count:
+        if opcode.name in _PUTS and int(argument or 0) > _MAX_MEMO_GAP + 10 * count:
             raise WeightsError(f"has a pickle that stores object {argument} after {count} operations: it is damaged")
         stack.apply(opcode, argument)
     end = file.tell()

@@ -17,7 +17,7 @@ _log = logging.getLogger(__name__)
 _MAX_LISTED = 20  # entries in an error message
 # Entries that hold the state of a training, or of a part that decoding does not need.
 _TRAINING_WORD = re.compile(
-    r"optim\w*|opts?|sched\w*|lr|amp|\w*scaler|rng|random|callbacks?|loops?|criterion|loss\w*|metrics?"
+    r"hyper|hparams|optim\w*|opts?|sched\w*|lr|amp|\w*scaler|rng|random|callbacks?|loops?|criterion|loss\w*|metrics?"
 )
 _OPTIMIZER_KEYS = frozenset({"param_groups", "exp_avg", "exp_avg_sq", "momentum_buffer", "square_avg"})
 
