@@ -43,6 +43,7 @@ TRAINING = {
     "rng": {"torch": torch.zeros(16, dtype=torch.uint8), "cuda": [torch.zeros(16, dtype=torch.uint8)]},
     "metrics": {"loss": torch.tensor(0.3), "curve": torch.ones(5)},
     "criterion": {"weight": torch.ones(7)},
+    "hyper_parameters": {"class_weights": torch.ones(3)},
 }
 KEYS = (
     "state_dict", "model", "model_state", "model_state_dict", "net", "network", "weights", "params", "ema",
@@ -101,7 +102,7 @@ def test_several_state_dicts_are_listed_and_chosen_by_key(tmp_path):
         Weights.from_checkpoint(path)
     assert str(caught.value) == (
         f"{path} holds several state dicts; choose one with key (--key): "
-        "model (7 tensors, 136 bytes); ema.shadow (1 tensors, 16 bytes)"
+        "model (7 tensors, 136 bytes); ema.shadow (1 tensor, 16 bytes)"
     )
     expect(path, key="model")
     expect(path, OTHER, key="ema.shadow")
@@ -195,9 +196,13 @@ def test_the_command_line(tmp_path, run):
     path = saved(tmp_path / "m.pt", {"model": STATE, "ema": OTHER, "config": Config()})
     status, out, err = run("compress", path, tmp_path / "o.safetensors", "--plan", "half")
     assert (status, out, err.count("\n")) == (1, "", 1)
-    assert "model (7 tensors, 136 bytes); ema (1 tensors, 16 bytes)" in err
+    assert "model (7 tensors, 136 bytes); ema (1 tensor, 16 bytes)" in err
     status, _, err = run("compress", path, tmp_path / "o.safetensors", "--plan", "half", "--key", "ema")
     assert (status, err) == (0, "")
+    arguments = (path, tmp_path / "o.safetensors", "-o", tmp_path / "p.safetensors", "--max-bytes", "99")
+    status, _, err = run("retarget", *arguments, "--key", "emma")
+    assert (status, err.count("\n")) == (1, 1)
+    assert "holds no state dict under 'emma'; choose one of model" in err
     status, out, err = run(
         "compress", saved(path, {"net": STATE}), tmp_path / "p.safetensors", "--plan", "half", "--json"
     )

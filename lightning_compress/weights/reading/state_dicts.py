@@ -172,7 +172,7 @@ def _listed(found: Mapping[str, Mapping[Any, Any]]) -> str:
 
 def _size(state: Mapping[Any, Any]) -> str:
     tensors = [value for value in state.values() if looks_like_tensor(value)]
-    return f"{len(tensors)} tensors, {sum(map(_nbytes, tensors)):,} bytes"
+    return f"{len(tensors)} tensor{'s' * (len(tensors) != 1)}, {sum(map(_nbytes, tensors)):,} bytes"
 
 
 def _nbytes(tensor: Any) -> int:
