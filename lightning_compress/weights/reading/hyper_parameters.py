@@ -7,9 +7,11 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Any
 
+from torch import Tensor
+
 from lightning_compress.weights.reading.inert_pickle import Ordered, Placeholder, path_of
 from lightning_compress.weights.reading.state_dicts import mapping_in, shown
-from lightning_compress.weights.reading.tensor_records import DTYPES
+from lightning_compress.weights.reading.tensor_records import DTYPES, looks_like_tensor
 
 _log = logging.getLogger(__name__)
 _MAX_BYTES = 1 << 27  # of one value as text; repeated references can make a short pickle far longer
@@ -43,7 +45,7 @@ def _hyper_parameters(value: Any, path: str) -> Mapping[Any, Any]:
         if reason is not None:
             skipped.append(f"{shown(name)} ({reason})")
     if skipped:
-        _log.warning("%s: skipped hyper-parameters that only code can read: %s", path, ", ".join(skipped))
+        _log.warning("%s: skipped hyper-parameters that are not plain values: %s", path, ", ".join(skipped))
     return entries
 
 
@@ -79,8 +81,8 @@ class _Copy:
         path = path_of(value)
         if path in DTYPES and isinstance(value, type):
             return DTYPES[path]
-        if path is not None:
-            raise _UnreadableError(path)
+        if path is not None or isinstance(value, Tensor):
+            raise _UnreadableError("torch.Tensor" if looks_like_tensor(value) else path)
         self._bytes_left -= _BYTES_PER_ITEM + (len(value) if isinstance(value, (str, bytes, bytearray)) else 0)
         if self._bytes_left < 0 or depth > _MAX_DEPTH:
             raise _UnreadableError(f"more than {_MAX_BYTES >> 20} MiB or {_MAX_DEPTH} levels")
