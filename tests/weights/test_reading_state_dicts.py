@@ -103,7 +103,7 @@ def test_several_state_dicts_are_listed_and_chosen_by_key(tmp_path):
     with pytest.raises(WeightsError) as caught:
         Weights.from_checkpoint(path)
     assert str(caught.value) == (
-        f"{path} holds several state dicts; choose one with key (--key): "
+        f"{path} holds several state dicts; choose one with --key or Weights.from_checkpoint(path, key=…): "
         "model (7 tensors, 136 bytes); ema.shadow (1 tensor, 16 bytes)"
     )
     expect(path, key="model")

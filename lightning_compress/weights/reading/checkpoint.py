@@ -97,7 +97,7 @@ def _file_in(folder: str) -> str:
 
 def _without_key(state: Mapping[str, Any], key: str | None, path: str) -> Mapping[str, Any]:
     if key is not None:
-        raise WeightsError(f"{path} is one state dict and has no keys; leave out key (--key), got {key!r}")
+        raise WeightsError(f"{path} is one state dict and has no keys; leave out the key {key!r}")
     return state
 
 

@@ -50,7 +50,9 @@ def find_state_dict(content: Mapping[Any, Any], key: str | None, path: str) -> M
             raise WeightsError(f"{path}: 'state_dict' is a {kind}, expected names and tensors")
         return state
     if len(found) > 1:
-        raise WeightsError(f"{path} holds several state dicts; choose one with key (--key): {_listed(found)}")
+        raise WeightsError(
+            f"{path} holds several state dicts; choose one with --key or Weights.from_checkpoint(path, key=…): {_listed(found)}"
+        )
     if found:
         ((name, state),) = found.items()
         _log.warning("%s: the weights are those of %r (%s)", path, name, _size(state))
@@ -143,9 +145,7 @@ def _whole(content: Mapping[Any, Any], path: str) -> Mapping[Any, Any]:
             raise WeightsError(whole_module(path, value, f" under {name!r}"))
     if any(map(looks_like_tensor, content.values())) or not content:
         return content
-    raise WeightsError(
-        f"{path} holds no state dict, but {_entries(content)}: save model.state_dict(), or choose with key (--key)"
-    )
+    raise WeightsError(f"{path} holds no state dict, but {_entries(content)}: save model.state_dict() in it")
 
 
 def is_module(value: Any) -> bool:
