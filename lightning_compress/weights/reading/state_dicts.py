@@ -51,7 +51,8 @@ def find_state_dict(content: Mapping[Any, Any], key: str | None, path: str) -> M
         return state
     if len(found) > 1:
         raise WeightsError(
-            f"{path} holds several state dicts; choose one with --key or Weights.from_checkpoint(path, key=…): {_listed(found)}"
+            f"{path} holds several state dicts; choose one with --key or Weights.from_checkpoint(path, key=…): "
+            f"{_listed(found)}"
         )
     if found:
         ((name, state),) = found.items()
