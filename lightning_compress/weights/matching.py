@@ -116,6 +116,8 @@ def _pairs(live: Iterable[str], stored: Iterable[str]) -> dict[str, str]:
     matches also where one of its submodules is called like the prefix.
     """
     live, stored = list(live), list(stored)
+    if set(stored) <= set(live):
+        return {name: name for name in stored}
     common_live, common_stored = map(common_name, live), map(common_name, stored)
     lengths = product(prefix_lengths(common_live), prefix_lengths(common_stored))
     attempts = [_pairs_without(live, stored, *pair) for pair in sorted(lengths, key=sum)]
