@@ -3,15 +3,28 @@
 from __future__ import annotations
 
 import argparse
+import array
 import collections
 import contextlib
+import datetime
+import decimal
 import enum
+import fractions
+import functools
 import io
+import ipaddress
+import itertools
+import logging
+import operator
 import os
 import pathlib
 import pickle
+import random
+import re
 import struct
 import sys
+import types
+import uuid
 import warnings
 import zipfile
 from dataclasses import dataclass
@@ -98,6 +111,41 @@ def test_unreadable_hyper_parameters_are_skipped_by_name(tmp_path, caplog, optio
     assert "\n" not in message
     for name in ("path (pathlib.PurePosixPath)", "enum (test_reading_without_code.Color)", "inside (torch.nn.modules"):
         assert name in message
+
+
+class NewArguments:
+    """Protocol 2 pickles its creation as a call of a partial function."""
+
+    def __new__(cls, *, size):
+        return super().__new__(cls)
+
+    def __getnewargs_ex__(self):
+        return (), {"size": 3}
+
+
+Pair = collections.namedtuple("Pair", "a b")
+OBJECTS = [
+    NewArguments(size=3), functools.partial(int, base=2), "text".upper, np.random.default_rng(0), np.dtype("f4"),
+    np.random.RandomState(0), np.ma.masked, datetime.datetime(2020, 1, 1), datetime.timedelta(1), decimal.Decimal(1),
+    fractions.Fraction(1, 2), uuid.UUID(int=1), collections.deque([1]), collections.ChainMap({}), re.compile("a"),
+    range(3), slice(1), 1j, b"bytes", bytearray(b"a"), frozenset([1]), {1}, Pair(1, 2), random.Random(0), Ellipsis,
+    NotImplemented, type(None), list[int], torch.device("cpu"), torch.strided, torch.nn.ReLU(), torch.optim.Adam,
+    logging.getLogger("a"), collections.Counter("a"), collections.defaultdict(list, a=[1]), types.SimpleNamespace(a=1),
+    torch.ones(2).to_sparse(), nn.Parameter(torch.ones(2)), ValueError("a"), Color, Color.RED, ipaddress.ip_address(1),
+    array.array("f", [1.0]), itertools.count(3), operator.attrgetter("a"), torch.Generator, np.float32, np.array(["a"]),
+]  # fmt: skip
+
+
+@pytest.mark.filterwarnings("ignore:Pickle, copy, and deepcopy support")
+def test_objects_of_any_class_do_not_hinder(tmp_path):
+    for protocol, value in [(5, OBJECTS), *((2, value) for value in OBJECTS)]:
+        with naming((protocol, value)):
+            path = tmp_path / "m.ckpt"
+            saved(path, {"value": value, "state_dict": STATE, "hyper_parameters": {"size": 3, "value": value}},
+                  pickle_protocol=protocol)  # fmt: skip
+            weights = Weights.from_checkpoint(path)
+            expect_same(weights)
+            assert weights.hyper_parameters["size"] == 3
 
 
 def test_values_of_numpy_and_torch_keep_their_types(tmp_path, caplog):

@@ -43,6 +43,10 @@ class Placeholder:
         placeholder.arguments, placeholder.state, placeholder.entries = arguments, None, {}
         return placeholder
 
+    def __call__(self, *arguments: Any) -> Any:
+        """Another placeholder: what a pickle calls may be the result of a call, such as a partial function."""
+        return type(self)(*arguments)
+
     def __setstate__(self, state: Any) -> None:
         self.state = state
 
