@@ -154,6 +154,7 @@ def test_sharded_models(tmp_path, suffix, save, run):
 def test_damaged_indices(tmp_path):
     index = tmp_path / "model.safetensors.index.json"
     cases = {
+        "Git LFS": ("version https://git-lfs.github.com/spec/v1", "run git lfs pull"),
         "no JSON": ("{", "is not an index of shards: it has no 'weight_map'"),
         "no map": ("[]", "has no 'weight_map'"),
         "empty map": ('{"weight_map": {}}', "is not tensor names → file names"),

@@ -36,7 +36,7 @@ class Checkpoint:
     """What is taken from a checkpoint.
 
     Attributes:
-        state: name → tensor; other values only under names that end in ``_extra_state``.
+        state: name → tensor, or another plain value.
         entries: the other entries, with a placeholder for what cannot be read; ``hyper_parameters`` is a mapping.
     """
 
@@ -73,14 +73,14 @@ def read_checkpoint(path: str, key: str | None = None) -> Checkpoint:
 def _read(path: str, key: str | None) -> Checkpoint:
     if not is_remote(path) and local_path(path).is_dir():
         return _read(_file_in(path), key)
-    if path.endswith(INDEX_SUFFIX):
-        return Checkpoint(_without_key(read_shards(path, lambda shard: _read(shard, None).state), key, path))
     prefix = read_prefix(path, PREFIX_BYTES)
     if is_safetensors(prefix):
         return Checkpoint(_without_key(read_safetensors(path), key, path))
     reason = foreign_file(prefix, path)
     if reason is not None:
         raise WeightsError(f"{path} {reason}")
+    if path.endswith(INDEX_SUFFIX):
+        return Checkpoint(_without_key(read_shards(path, lambda shard: _read(shard, None).state), key, path))
     return _read_saved(path, key)
 
 

@@ -71,8 +71,7 @@ def read_shards(index: str, read_file: Callable[[str], Mapping[str, Any]]) -> di
         WeightsError: the index is damaged, or a shard or a tensor is missing.
     """
     shard_of = _weight_map(index)
-    folder = index.rpartition("/")[0]
-    paths = {name: f"{folder}/{name}" if folder else name for name in dict.fromkeys(shard_of.values())}
+    paths = {name: _beside(index, name) for name in dict.fromkeys(shard_of.values())}
     missing = [name for name, path in paths.items() if not exists(path)]
     if missing:
         raise WeightsError(f"{index}: {len(missing)} of {len(paths)} shards are missing: {_listed(missing)}")
@@ -81,6 +80,11 @@ def read_shards(index: str, read_file: Callable[[str], Mapping[str, Any]]) -> di
     if lost:
         raise WeightsError(f"{index}: the shards lack {len(lost)} of {len(shard_of)} tensors: {_listed(lost)}")
     return {name: tensors[shard][name] for name, shard in shard_of.items()}
+
+
+def _beside(index: str, name: str) -> str:
+    """The path of a file in the folder of the index."""
+    return f"{index.rpartition('/')[0]}/{name}" if is_remote(index) else str(local_path(index).with_name(name))
 
 
 def _weight_map(index: str) -> dict[str, str]:
