@@ -182,7 +182,7 @@ HUGE: dict[str, Callable[[Json], Any]] = {
 
 @pytest.mark.parametrize("part", HUGE)
 def test_sizes_just_within_the_limit_allocate_nothing_before_the_stream_is_checked(part: str) -> None:
-    """A gigabyte is allowed by default, and some operations for each byte; streams too short to hold it are refused before it is allocated."""
+    """A gigabyte is allowed by default; streams too short to hold it are refused before it is allocated."""
     _refuses_in_little_memory(forged(SOUND, HUGE[part]), FormatError, "expected|announces|operations")
 
 
