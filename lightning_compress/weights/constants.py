@@ -26,7 +26,7 @@ _MIN_TABLE = 8  # values or rows; a random order of eight values rises or falls 
 _FEW = 3  # values of a ternary matrix
 _MAX_FEW = 127.0  # magnitude of whole numbers that are few
 _MAX_SMALL = 65_536  # elements of a tensor whose name is not enough for a larger one
-_ROWS = 256  # of a table that are examined
+_ROWS = 32  # of a table that are examined
 
 # The last part of a name, without underscores around it.
 _CONSTANT = re.compile(
@@ -43,7 +43,7 @@ _SMALL_CONSTANT = re.compile(
     r"|n_averaged|num_updates|(n_|num_|global_)?steps?|counts?|counter|iterations?|(ema_)?decay"
 )
 _ROTARY = re.compile(r"(^|_)(rotary|rope)(_|$)")
-_SPECTRAL = re.compile(r"\.parametrizations\.\w+\.\d+\._[uv]$")
+_SPECTRAL = re.compile(r"(^|\.)parametrizations\.\w+\.\d+\._[uv]$")
 _LOSS = re.compile(r"^(loss|criterion|objective)(_|$)|_(loss|criterion)$")
 _TABLE = re.compile(r"pe|(pos|position|positional)_(enc|encodings?|table)|sinusoid\w*")
 
@@ -149,6 +149,8 @@ def _is_spectral(name: str, siblings: Collection[str]) -> bool:
 
 
 def _by_values(tensor: Tensor) -> str | None:
+    if not any(tensor.stride()):  # one value, expanded to a shape that may be large
+        return None
     if _is_monotone(tensor):
         return "monotone table"
     if _is_sinusoidal(tensor):
@@ -178,7 +180,7 @@ def _is_sinusoidal(tensor: Tensor) -> bool:
     beside, apart = squares[:, 0::2] + squares[:, 1::2], squares[:, :half] + squares[:, half:]
     is_padding = (squares == 0).all(1, keepdim=True)
     is_pair = any(bool((((sums - 1).abs() < 1e-2) | is_padding).all()) for sums in (beside, apart))
-    return is_pair and len(torch.unique(table)) > _ROWS // 16
+    return is_pair and len(torch.unique(table)) > 2 * _MIN_TABLE
 
 
 def _is_unit_table(tensor: Tensor) -> bool:
@@ -196,16 +198,12 @@ def _rows_of(tensor: Tensor) -> Tensor | None:
 def _is_causal_mask(tensor: Tensor) -> bool:
     """Whether a square matrix has one value up to its diagonal and another one above it."""
     matrix = tensor.detach().squeeze()
-    if (
-        matrix.ndim != 2
-        or matrix.shape[0] != matrix.shape[1]
-        or len(matrix) < _MIN_TABLE
-        or not _is_mask(matrix[:_ROWS])
-    ):
+    if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1] or len(matrix) < _MIN_TABLE:
         return False
     below, above = matrix[0, 0], matrix[0, -1]
-    expected = torch.where(torch.ones_like(matrix, dtype=torch.bool).tril(), below, above)
-    return bool(below != above) and torch.equal(matrix, expected)
+    if bool(below == above) or not bool((matrix[0, 1:] == above).all()):
+        return False
+    return torch.equal(matrix, torch.where(torch.ones_like(matrix, dtype=torch.bool).tril(), below, above))
 
 
 def _is_mask(tensor: Tensor) -> bool:
