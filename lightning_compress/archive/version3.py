@@ -48,11 +48,11 @@ def from_json(body: Any) -> Manifest:
     """
     full = {key: make() for key, make in _OPTIONAL.items()} | fields.expect("manifest", body, dict)
     reasons = fields.names("reasons", full["reasons"])
-    rows = fields.expect("entries", full.get("entries"), list)
-    base = version2.from_json(
-        {key: value for key, value in body.items() if key not in _OPTIONAL}
-        | {"entries": [row[:_ROW] if isinstance(row, list) else row for row in rows]}
-    )
+    common = {key: value for key, value in body.items() if key not in _OPTIONAL}
+    rows: Any = common.get("entries")
+    if isinstance(rows, list):
+        common["entries"] = [row[:_ROW] if isinstance(row, list) else row for row in rows]
+    base = version2.from_json(common)
     return replace(
         base,
         entries=tuple(
