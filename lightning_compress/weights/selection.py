@@ -58,7 +58,7 @@ def _tell(level: int, what: str, left_out: Collection[str], state: Mapping[str, 
     names = [name for name in state if name in left_out]
     if names:
         size = sum(_bytes(state[name]) for name in names)
-        log_once(_log, level, f"{what}: {listed(names)} ({len(names)} tensors, {size:,} bytes)")
+        log_once(_log, level, f"{what}: {listed(names)} (tensors: {len(names)}, bytes: {size:,})")
 
 
 def _bytes(value: Any) -> int:
