@@ -133,8 +133,9 @@ def test_constants_count_for_no_share_no_codebook_and_no_interval(model):
 def test_searches_treat_weights_alone(model):
     weights = Weights.from_module(model)
     (family,) = uniform_families(weights)
-    found = changed(model, family.plan_at(family.strongest, {}))
-    assert found == {"net.0.weight", "net.0.bias", "net.2.weight", "net.2.bias"}  # the norm is 1 and 0
+    rules = family.plan_at(family.strongest, {}).assign(weights)
+    treated = {weight.name for weight, rule in zip(weights, rules, strict=True) if rule is not None}
+    assert treated == {"net.1.num_batches_tracked", *dict(model.named_parameters())}
     assert not any(pattern.endswith("*.bias") for pattern in model_patterns(weights).small_parameters)
     assert {w.name for group in grouped(weights, "tensor").values() for w in group}.isdisjoint(BUFFERS)
 
