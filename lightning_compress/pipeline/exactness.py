@@ -13,7 +13,7 @@ from lightning_compress.errors import PlanError
 from lightning_compress.plan import Plan, Rule
 from lightning_compress.quantize import FLOATS
 from lightning_compress.runtime.log_once import log_once
-from lightning_compress.weights import BUFFER, SINGLE_NUMBER, Weight, Weights, is_norm_statistic
+from lightning_compress.weights import BUFFER, Weight, Weights, is_guess
 
 _log = logging.getLogger(__name__)
 _MAX_LISTED = 5  # names in a message
@@ -53,21 +53,17 @@ def _reason(entry: Entry, names: list[str], rules: tuple[Rule, ...] | None) -> s
 def tell_constants(manifest: Manifest) -> None:
     """Write to the log, once, what is kept exactly by its name or values alone, and buffers that take much space."""
     reasons = {entry.name: entry.reason for entry in manifest.entries if entry.reason is not None}
-    guessed = [
-        f"{name} ({reason})"
-        for name, reason in reasons.items()
-        if reason not in (BUFFER, SINGLE_NUMBER) and not is_norm_statistic(name)
-    ]
+    guessed = [f"{name} ({reason})" for name, reason in reasons.items() if is_guess(name, reason)]
     if guessed:
-        _tell(guessed, "are kept exactly, as constants that are no weights")
+        _tell("kept exactly, as constants rather than weights", guessed)
     buffers = {e.name: e.raw_bytes for e in manifest.entries if e.reason == BUFFER and e.raw_bytes >= _LARGE_BYTES}
     if sum(buffers.values()) >= _LARGE_SHARE * manifest.raw_bytes:
-        _tell(list(buffers), "are large buffers, which are kept exactly")
+        _tell("large buffers are kept exactly", list(buffers))
 
 
-def _tell(names: list[str], what: str) -> None:
+def _tell(what: str, names: list[str]) -> None:
     listed = ", ".join(names[:_MAX_LISTED]) + (f" and {len(names) - _MAX_LISTED} more" * (len(names) > _MAX_LISTED))
-    log_once(_log, logging.WARNING, f"{listed} {what}: to compress one all the same, name it in a rule of the plan")
+    log_once(_log, logging.WARNING, f"{what}: {listed}. To compress one all the same, name it in a rule")
 
 
 def with_reasons_of(weights: Weights, manifest: Manifest) -> Weights:

@@ -2,7 +2,7 @@
 
 from lightning_compress.weights.bindings import Binding, Owner, bindings_of, parameters_of, summed_gradient
 from lightning_compress.weights.classes import classify
-from lightning_compress.weights.constants import BUFFER, SINGLE_NUMBER, exact_reason, is_norm_statistic
+from lightning_compress.weights.constants import BUFFER, exact_reason, is_guess
 from lightning_compress.weights.exact_json import NotHeldError, dump, is_held, parse
 from lightning_compress.weights.magnitude import Cut, chunks, smallest_magnitudes, true_positions
 from lightning_compress.weights.matching import counterparts, load_into, match_state
@@ -14,7 +14,6 @@ from lightning_compress.weights.weights import Weight, Weights, as_bytes
 
 __all__ = [
     "BUFFER",
-    "SINGLE_NUMBER",
     "Binding",
     "Cut",
     "NotHeldError",
@@ -29,9 +28,9 @@ __all__ = [
     "counterparts",
     "dump",
     "exact_reason",
+    "is_guess",
     "is_held",
     "is_metric",
-    "is_norm_statistic",
     "load_into",
     "match_state",
     "matches",

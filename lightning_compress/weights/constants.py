@@ -21,6 +21,7 @@ Role = Literal["parameter", "frozen", "buffer", "unknown"]
 
 BUFFER = "buffer"
 SINGLE_NUMBER = "single number"
+CLASS_WEIGHTS = "known constant: class weights"
 _FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 _MIN_TABLE = 8  # values or rows; a random order of eight values rises or falls once in 20,160 cases
 _FEW = 3  # values of a ternary matrix
@@ -48,9 +49,10 @@ _LOSS = re.compile(r"^(loss|criterion|objective)(_|$)|_(loss|criterion)$")
 _TABLE = re.compile(r"pe|(pos|position|positional)_(enc|encodings?|table)|sinusoid\w*")
 
 
-def is_norm_statistic(name: str) -> bool:
-    """Whether a tensor is the running mean or variance of a norm, by its name."""
-    return name.endswith(("running_mean", "running_var"))
+def is_guess(name: str, reason: str) -> bool:
+    """Whether a reason to keep a tensor exactly rests on its name or values, and could be wrong or cost space."""
+    is_certain = reason in (BUFFER, SINGLE_NUMBER, CLASS_WEIGHTS)
+    return not is_certain and not name.endswith(("running_mean", "running_var"))
 
 
 def exact_reasons(
@@ -137,7 +139,7 @@ def _by_name(name: str, tensor: Tensor, siblings: Collection[str]) -> str | None
     ):
         return f"known constant: {last}"
     if is_small and tensor.ndim == 1 and last == "weight" and owners and _LOSS.search(owners[-1]):
-        return "known constant: class weights"
+        return CLASS_WEIGHTS
     return None
 
 

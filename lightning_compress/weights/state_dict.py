@@ -60,5 +60,5 @@ def merge_pruning(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         if base == name:
             result[name] = tensor
         elif name == f"{base}_orig":
-            result[base] = tensor * state[f"{base}_mask"]
+            result[base] = tensor * state[f"{base}_mask"].to(tensor.dtype)
     return result

@@ -176,11 +176,14 @@ def test_guesses_and_large_buffers_are_told_once(caplog):
     log_once_module.log_once.cache_clear()
     torch.manual_seed(0)
     state = {"net.weight": torch.randn(9, 9), "rope.inv_freq": torch.rand(9), "norm.running_var": torch.rand(9)}
+    state |= {"scale": torch.tensor(0.3), "criterion.weight": torch.rand(3)}
     for _ in range(2):
         compress(state, "half")
     large = nn.Linear(3, 3)
     large.register_buffer("queue", torch.randn(500, 501))
     compress(large, "half")
     guess, buffer = (record.getMessage() for record in caplog.records)
-    assert guess.startswith("rope.inv_freq (known constant: inv_freq) are kept exactly")
-    assert buffer.startswith("queue are large buffers")
+    assert guess.startswith(
+        "kept exactly, as constants rather than weights: rope.inv_freq (known constant: inv_freq). To"
+    )
+    assert buffer.startswith("large buffers are kept exactly: queue. To compress")
