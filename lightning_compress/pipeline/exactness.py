@@ -57,7 +57,7 @@ def tell_constants(manifest: Manifest) -> None:
     if guessed:
         _tell("kept exactly, as constants rather than weights", guessed)
     buffers = {e.name: e.raw_bytes for e in manifest.entries if e.reason == BUFFER and e.raw_bytes >= _LARGE_BYTES}
-    if sum(buffers.values()) >= _LARGE_SHARE * manifest.raw_bytes:
+    if buffers and sum(buffers.values()) >= _LARGE_SHARE * manifest.raw_bytes:
         _tell("large buffers are kept exactly", list(buffers))
 
 
@@ -67,22 +67,24 @@ def _tell(what: str, names: list[str]) -> None:
 
 
 def with_reasons_of(weights: Weights, manifest: Manifest) -> Weights:
-    """The weights, with the reasons in a file of the same model, which may have been written with the module at hand.
+    """The weights, with the reasons that a file of the same model holds.
 
+    A file that was written with the module at hand also tells that a tensor is a weight, whatever its name and values.
     Files before version 3 hold no reasons, and change nothing.
     """
     if manifest.format_version < 3:
         return weights
     entries = {entry.name: entry for entry in manifest.entries}
-    known = (replace(weight, reason=_known_reason(weight, entries.get(weight.name))) for weight in weights)
-    return replace(weights, weights=tuple(known))
 
+    def known(weight: Weight) -> str | None:
+        entry = entries.get(weight.name)
+        if entry is None or entry.reason is not None:
+            return weight.reason if entry is None else entry.reason
+        # A raw tensor may be exact because of the plan of the file.
+        is_weight = manifest.class_path is not None and entry.kind != "raw"
+        return None if is_weight else weight.reason
 
-def _known_reason(weight: Weight, entry: Entry | None) -> str | None:
-    """The reason in the entry; that of the weight where the entry does not tell: its plan may keep it anyway."""
-    if entry is None or (entry.reason is None and entry.kind == "raw"):
-        return weight.reason
-    return entry.reason
+    return replace(weights, weights=tuple(replace(weight, reason=known(weight)) for weight in weights))
 
 
 def is_made_from(manifest: Manifest, tensors: Mapping[str, Tensor]) -> bool:
