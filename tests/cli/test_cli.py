@@ -92,7 +92,7 @@ def test_inspect_lists_every_tensor(compressed, run):
 def test_inspect_does_not_fold_what_is_piped(compressed, run):
     _, out, _ = run("inspect", compressed)
     assert sum(LONG in line for line in out.splitlines()) == 1
-    assert len(out.splitlines()) == 1 + 6 + 1
+    assert len(out.splitlines()) == 1 + 7 + 1
 
 
 def test_inspect_in_json(compressed, run):
@@ -105,7 +105,7 @@ def test_inspect_in_json(compressed, run):
     assert body["rows"][0]["shape"] == [50, 20]
     assert body["ties"] == {"encoder.tied": "encoder.0.weight"}
     assert body["excluded"] == []
-    assert [row["exact"] for row in body["rows"]].count(None) == 4
+    assert [row["exact"] for row in body["rows"]].count(None) == 5
     assert body["hyper_parameters"] == {"size": 20}
     assert Plan.from_config(body["plan"]) == Plan.resolve("half")
 
@@ -120,9 +120,9 @@ def test_inspect_by_class(compressed, run):
 def test_verify(compressed, run):
     status, out, err = run("verify", compressed)
     assert (status, err) == (0, "")
-    assert out == f"{compressed} is sound: 7 tensors, {compressed.stat().st_size:,} bytes\n"
+    assert out == f"{compressed} is sound: 8 tensors, {compressed.stat().st_size:,} bytes\n"
     assert json.loads(run("verify", compressed, "--json")[1]) == {
-        "file": str(compressed), "sound": True, "tensors": 7, "bytes": compressed.stat().st_size,
+        "file": str(compressed), "sound": True, "tensors": 8, "bytes": compressed.stat().st_size,
     }  # fmt: skip
 
 
