@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from os import PathLike, fspath
 from pathlib import Path
 
 from lightning_compress import files
-from lightning_compress.archive import Archive, is_archive
+from lightning_compress.archive import Archive, Manifest, is_archive
 from lightning_compress.callbacks.export import companion_files
 from lightning_compress.callbacks.export.naming import (
     CHECKPOINT_SUFFIX,
@@ -21,6 +22,7 @@ from lightning_compress.callbacks.export.naming import (
 from lightning_compress.callbacks.hooks.model_checkpoints import is_temporary
 from lightning_compress.errors import CompressionError
 from lightning_compress.pipeline.compression import compress
+from lightning_compress.pipeline.exactness import is_made_from, with_reasons_of
 from lightning_compress.plan import Plan
 from lightning_compress.weights import Weights
 
@@ -51,8 +53,8 @@ def reconcile(
 
     A companion file that is older than its checkpoint and holds other weights is written again; a linked checkpoint
     gets a link. Files of other programs, sub-folders and the tuners' temporary checkpoints are left alone. Without the
-    module, classes and training-only tensors are recognized by names alone, and no assets are attached. Do not use it
-    on a folder that a training is writing to.
+    module, classes are recognized by names alone, constants by names, by values and by the other compressed files of
+    the model in the folder, and no assets are attached. Do not use it on a folder that a training is writing to.
 
     Args:
         folder: folder or fsspec URL.
@@ -72,7 +74,8 @@ def reconcile(
     failed: dict[str, str] = {}
     # A link is made after the file it leads to, and deleted before it.
     files_first = sorted(names, key=lambda path: (Path(path).is_symlink(), path))
-    supply = partial(_supply, plan=plan, classes=classes, exclude=exclude)
+    others = [path for path in names if path.endswith(SUFFIX)]
+    supply = partial(_supply, plan=plan, classes=classes, exclude=exclude, others=others)
     supplied = [path for path in files_first if _is_checkpoint(path) and _succeeds(supply, path, failed)]
     left_over = [path for path in reversed(files_first) if _is_left_over(path)]
     deleted = sorted(path for path in left_over if _succeeds(companion_files.discard, path, failed))
@@ -88,7 +91,11 @@ def _succeeds(work: Callable[[str], bool], path: str, failed: dict[str, str]) ->
 
 
 def _supply(
-    checkpoint: str, plan: Plan, classes: Mapping[str, str | Sequence[str]] | None, exclude: Sequence[str]
+    checkpoint: str,
+    plan: Plan,
+    classes: Mapping[str, str | Sequence[str]] | None,
+    exclude: Sequence[str],
+    others: Sequence[str],
 ) -> bool:
     """Give one checkpoint its compressed file or link, and say whether it lacked one."""
     companion = companion_of(checkpoint)
@@ -98,8 +105,25 @@ def _supply(
     if linked != companion and is_archive(linked):
         companion_files.link(linked, companion)
     else:
-        compress(Weights.from_checkpoint(checkpoint, classes=classes, exclude=exclude), plan).save(companion)
+        weights = Weights.from_checkpoint(checkpoint, classes=classes, exclude=exclude)
+        known = _manifest_of_the_same_model(weights, [companion, *others])
+        compress(weights if known is None else with_reasons_of(weights, known), plan).save(companion)
     return True
+
+
+def _manifest_of_the_same_model(weights: Weights, paths: Iterable[str]) -> Manifest | None:
+    """The manifest of the first companion file with tensors of these names and shapes; None if there is none.
+
+    It may have been written with the module at hand, which tells buffers from weights.
+    """
+    shapes = {weight.name: tuple(weight.tensor.shape) for weight in weights}
+    for path in filter(is_archive, paths):
+        with suppress(CompressionError):  # a damaged file tells nothing
+            manifest = Archive.open(path).manifest
+            stored = {name: shape for name, shape in shapes.items() if name not in manifest.excluded}
+            if stored == {entry.name: entry.shape for entry in manifest.entries}:
+                return manifest
+    return None
 
 
 def _is_checkpoint(path: str) -> bool:
@@ -118,6 +142,4 @@ def _is_current(checkpoint: str, companion: str) -> bool:
         return False
     if files.modification_time(companion) >= files.modification_time(checkpoint):
         return True
-    manifest = Archive.open(companion).manifest
-    left_out = [name for name in manifest.excluded if not name.endswith("_extra_state")]
-    return Weights.from_checkpoint(checkpoint, exclude=left_out).fingerprint == manifest.fingerprint
+    return is_made_from(Archive.open(companion).manifest, Weights.from_checkpoint(checkpoint).state_dict())

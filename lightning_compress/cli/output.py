@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -17,6 +17,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from rich.table import Table
 
 from lightning_compress.archive import Archive, ClassReport, Report, TensorReport
+from lightning_compress.pipeline import why_exact
 
 ERRORS = Console(stderr=True)
 _UNLIMITED_WIDTH = 10_000  # columns, for a table that is not printed to a terminal
@@ -97,8 +98,14 @@ def print_archive(
 ) -> None:
     """Print the contents of a file: these rows as a table and a summary, or everything as JSON."""
     report, manifest = archive.report(), archive.manifest
+    exact = why_exact(manifest)
     if as_json:
-        body = [asdict(row) | {"bits_per_weight": row.bits_per_weight} for row in rows]
+        body = [
+            asdict(row)
+            | {"bits_per_weight": row.bits_per_weight}
+            | ({"exact": exact.get(row.name)} if isinstance(row, TensorReport) else {})
+            for row in rows
+        ]
         extra = {
             "rows": body,
             "ties": {name: tie.of for name, tie in manifest.ties.items()},
@@ -112,7 +119,7 @@ def print_archive(
         print_result(_totals(file, report) | extra, True, "")
         return
     console = Console() if sys.stdout.isatty() else Console(width=_UNLIMITED_WIDTH)
-    console.print(_table(rows))
+    console.print(_table(rows, exact))
     console.print(
         f"{file}: {report.raw_bytes:,} bytes of weights in {report.file_bytes:,} bytes, ratio {report.ratio:.2f}x, "
         f"{report.bits_per_weight:.2f} bits per weight, {report.sparsity:.1%} zeros",
@@ -125,8 +132,13 @@ def print_archive(
             console.print(f"{title}: {', '.join(names)}", highlight=False, markup=False, soft_wrap=True)
 
 
-def _table(rows: Sequence[TensorReport] | Sequence[ClassReport]) -> Table:
-    """A table with one line per row; the first columns differ between tensors and classes."""
+def _table(rows: Sequence[TensorReport] | Sequence[ClassReport], exact: Mapping[str, str]) -> Table:
+    """A table with one line per row; the first columns differ between tensors and classes.
+
+    Args:
+        rows: the contents of the table.
+        exact: name of a tensor that is kept exactly → why.
+    """
     table = Table(box=None, header_style="bold", pad_edge=False)
     first = (
         ("class", "tensors") if rows and isinstance(rows[0], ClassReport) else ("tensor", "shape", "class", "stored as")
@@ -143,6 +155,7 @@ def _table(rows: Sequence[TensorReport] | Sequence[ClassReport]) -> Table:
             name = " = ".join((row.name, *row.aliases))
             shape = f"{'×'.join(map(str, row.shape)) or 'scalar'} {row.dtype}"
             stored = f"{row.payload}: {'+'.join(row.coders)}"
+            stored += f" (exact: {exact[row.name]})" if row.name in exact else ""
             table.add_row(*map(escaped, (name, shape, row.class_name, stored)), *sizes)
     return table
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from os import PathLike
 
 from torch import Tensor, nn
 
 from lightning_compress.archive import Archive, Asset, Entry, Manifest, encode_asset, is_archive
 from lightning_compress.errors import WeightsError
+from lightning_compress.pipeline.exactness import tell_constants
 from lightning_compress.pipeline.payloads import CodedTensor, CodedTensors, smallest_coding
 from lightning_compress.plan import Plan
 from lightning_compress.quantize import Payload
@@ -46,7 +48,9 @@ def compress(
         weights = read_weights(source) if isinstance(source, (str, PathLike)) else Weights.of(source)
         resolved = Plan.resolve(plan)
         coded = (known or CodedTensors()).coded(weights, resolved, guidance or {})
-        return _archive(weights, resolved, coded, on_tensor)
+        archive = _archive(weights, resolved, coded, on_tensor)
+        tell_constants(archive.manifest)
+        return archive
 
 
 def read_weights(path: str | PathLike[str], *, exclude: Sequence[str] = (), key: str | None = None) -> Weights:
@@ -76,8 +80,9 @@ def _archive(
 ) -> Archive:
     entries: list[Entry] = []
     streams: dict[str, bytes] = {}
+    reasons = plan.overruled(weights)
     for weight, (entry, data) in zip(weights, coded, strict=True):
-        entries.append(entry)
+        entries.append(replace(entry, reason=reasons.get(weight.name)))
         streams[entry.key] = data
         if on_tensor is not None:
             on_tensor(weight)

@@ -2,6 +2,7 @@
 
 from lightning_compress.weights.bindings import Binding, Owner, bindings_of, parameters_of, summed_gradient
 from lightning_compress.weights.classes import classify
+from lightning_compress.weights.constants import BUFFER, exact_reason, is_guess
 from lightning_compress.weights.exact_json import NotHeldError, dump, is_held, parse
 from lightning_compress.weights.magnitude import Cut, chunks, smallest_magnitudes, true_positions
 from lightning_compress.weights.matching import counterparts, load_into, match_state
@@ -12,6 +13,7 @@ from lightning_compress.weights.ties import Tie
 from lightning_compress.weights.weights import Weight, Weights, as_bytes
 
 __all__ = [
+    "BUFFER",
     "Binding",
     "Cut",
     "NotHeldError",
@@ -25,6 +27,8 @@ __all__ = [
     "classify",
     "counterparts",
     "dump",
+    "exact_reason",
+    "is_guess",
     "is_held",
     "is_metric",
     "load_into",

@@ -15,17 +15,10 @@ from torch import Tensor, nn
 
 from lightning_compress.errors import WeightsError
 from lightning_compress.weights.classes import classify
-from lightning_compress.weights.module_metadata import (
-    assets_of,
-    checked_patterns,
-    exclude_patterns_of,
-    json_hyper_parameters,
-    training_only_names,
-    unwrap,
-)
-from lightning_compress.weights.names import matches, matches_any
+from lightning_compress.weights.constants import exact_reasons
+from lightning_compress.weights.module_metadata import assets_of, json_hyper_parameters, unwrap
 from lightning_compress.weights.reading import read_checkpoint
-from lightning_compress.weights.state_dict import merge_pruning, storable_tensors
+from lightning_compress.weights.selection import select_tensors
 from lightning_compress.weights.ties import Tie, find_ties
 
 
@@ -174,9 +167,9 @@ class Weights:
 
         Args:
             state: tensor names and tensors.
-            module: the module they belong to. It determines classes, ties, the state of metrics and losses, and
-                hyper-parameters. Its optional method ``compression_exclude() -> list[str]`` returns further patterns to
-                leave out, and ``compression_assets() -> dict[str, bytes]`` returns files to store.
+            module: the module they belong to. It determines classes, ties, which tensors are buffers, the state of
+                metrics, and hyper-parameters. Its optional method ``compression_exclude() -> list[str]`` returns
+                further patterns to leave out, and ``compression_assets() -> dict[str, bytes]`` returns files to store.
             exclude: patterns of tensors to leave out.
             classes: class name → patterns; they take precedence over the derived classes.
             hyper_parameters: the constructor arguments of the module; by default ``module.hparams``.
@@ -186,26 +179,18 @@ class Weights:
                 a wrong type.
         """
         module = unwrap(module)
-        extra = tuple(n for n, v in state.items() if str(n).endswith("_extra_state") and not isinstance(v, Tensor))
-        tensors = merge_pruning(storable_tensors({n: v for n, v in state.items() if n not in extra}))
-        given = checked_patterns("exclude", exclude)
-        for pattern in given:
-            if not any(matches(pattern, name) for name in tensors):
-                raise WeightsError(
-                    f"exclude pattern {pattern!r} matches none of the {len(tensors)} tensors: remove or correct it"
-                )
-        skipped, unwanted = training_only_names(tensors, module), [*given, *exclude_patterns_of(module)]
-        kept = {n: t for n, t in tensors.items() if n not in skipped and not matches_any(unwanted, n)}
+        kept, excluded = select_tensors(state, module, exclude)
         ties = find_ties(kept, module)
         class_of = classify(kept, module=module, overrides=classes)
+        reasons = exact_reasons(kept, module=module, aliases={name: tie.of for name, tie in ties.items()})
         if hyper_parameters is None:
             hyper_parameters = getattr(module, "hparams", None)
         held, left_out = json_hyper_parameters(hyper_parameters)
         return cls(
-            weights=tuple(Weight(n, t, class_of[n]) for n, t in kept.items() if n not in ties),
+            weights=tuple(Weight(n, t, class_of[n], reasons.get(n)) for n, t in kept.items() if n not in ties),
             ties=ties,
             tied_classes={name: class_of[name] for name in ties},
-            excluded=(*(name for name in tensors if name not in kept), *extra),
+            excluded=excluded,
             class_path=None if module is None else f"{type(module).__module__}.{type(module).__qualname__}",
             hyper_parameters=held,
             hyper_parameters_left_out=left_out,

@@ -37,8 +37,9 @@ def lightning_checkpoint():
 
 
 def expect_state(weights):
-    assert {w.name: w.tensor.tolist() for w in weights} == {"net.weight": [[0, 1, 2], [3, 4, 5]], "net.steps": 3}
-    assert weights.excluded == ("loss.weight",)
+    expected = {"net.weight": [[0, 1, 2], [3, 4, 5]], "net.steps": 3, "loss.weight": [1, 1]}
+    assert {w.name: w.tensor.tolist() for w in weights} == expected
+    assert weights.excluded == ()
     assert weights.class_path is None
 
 
@@ -66,7 +67,7 @@ def test_a_checkpoint_at_a_url():
 def test_exclusion_and_classes(tmp_path):
     path = saved(tmp_path / "m.ckpt", lightning_checkpoint())
     weights = Weights.from_checkpoint(path, exclude=["*.steps"], classes={"all": "*"})
-    assert [(w.name, w.class_name) for w in weights] == [("net.weight", "all")]
+    assert [(w.name, w.class_name) for w in weights] == [("net.weight", "all"), ("loss.weight", "all")]
 
 
 def test_ties_are_found_in_a_checkpoint(tmp_path):
