@@ -2,6 +2,19 @@
 
 from lightning_compress.loading.allowed_classes import resolve_class
 from lightning_compress.loading.expansion import as_checkpoint, expand, load
+from lightning_compress.loading.lightning_version import lightning_version
 from lightning_compress.loading.modules import build, load_from_checkpoint
+from lightning_compress.loading.state import load_weights
+from lightning_compress.loading.stored_module import StoredModule
 
-__all__ = ["as_checkpoint", "build", "expand", "load", "load_from_checkpoint", "resolve_class"]
+__all__ = [
+    "StoredModule",
+    "as_checkpoint",
+    "build",
+    "expand",
+    "lightning_version",
+    "load",
+    "load_from_checkpoint",
+    "load_weights",
+    "resolve_class",
+]

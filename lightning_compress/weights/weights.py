@@ -15,12 +15,12 @@ from torch import Tensor, nn
 
 from lightning_compress.errors import WeightsError
 from lightning_compress.weights.checkpoint import read_checkpoint
+from lightning_compress.weights.checkpoint_record import CheckpointRecord
 from lightning_compress.weights.classes import classify
 from lightning_compress.weights.module_metadata import (
     assets_of,
     checked_patterns,
     exclude_patterns_of,
-    json_hyper_parameters,
     training_only_names,
     unwrap,
 )
@@ -84,6 +84,11 @@ class Weights:
     def __len__(self) -> int:
         return len(self.weights)
 
+    @property
+    def record(self) -> CheckpointRecord:
+        """What the file holds of the module beside tensors."""
+        return CheckpointRecord(**{name: getattr(self, name) for name in vars(CheckpointRecord())})
+
     @cached_property
     def fingerprint(self) -> str:
         """SHA-256 of names, dtypes, shapes, values and ties; equal content has equal fingerprints on every device."""
@@ -125,7 +130,9 @@ class Weights:
         classes: Mapping[str, str | Sequence[str]] | None = None,
     ) -> Weights:
         """The current weights of a module; arguments as for :meth:`from_state_dict`."""
-        return cls.from_state_dict(module.state_dict(), module=module, exclude=exclude, classes=classes)
+        state = module.state_dict()
+        record = CheckpointRecord.of_module(unwrap(module), state)
+        return cls.from_state_dict(state, module=module, exclude=exclude, classes=classes, record=record)
 
     @classmethod
     def from_checkpoint(
@@ -148,9 +155,8 @@ class Weights:
         state = checkpoint["state_dict"]
         if not isinstance(state, Mapping):
             raise WeightsError(f"{path}: 'state_dict' is a {type(state).__name__}, expected names and tensors")
-        return cls.from_state_dict(
-            state, exclude=exclude, classes=classes, hyper_parameters=checkpoint.get("hyper_parameters")
-        )
+        record = CheckpointRecord.of_checkpoint(checkpoint)
+        return cls.from_state_dict(state, exclude=exclude, classes=classes, record=record)
 
     @classmethod
     def from_state_dict(
@@ -161,6 +167,7 @@ class Weights:
         exclude: Sequence[str] = (),
         classes: Mapping[str, str | Sequence[str]] | None = None,
         hyper_parameters: Mapping[str, Any] | None = None,
+        record: CheckpointRecord | None = None,
     ) -> Weights:
         """The weights of a state dict.
 
@@ -171,7 +178,9 @@ class Weights:
                 leave out, and ``compression_assets() -> dict[str, bytes]`` returns files to store.
             exclude: patterns of tensors to leave out.
             classes: class name → patterns; they take precedence over the derived classes.
-            hyper_parameters: the constructor arguments of the module; by default ``module.hparams``.
+            hyper_parameters: the constructor arguments of the module; by default those of the record.
+            record: what the checkpoint of the state dict holds beside it; by default the hyper-parameters of the
+                module, ``module.hparams``.
 
         Raises:
             WeightsError: an entry is not a tensor with values, a pattern matches nothing, or an optional method returns
@@ -190,18 +199,16 @@ class Weights:
         kept = {n: t for n, t in tensors.items() if n not in skipped and not matches_any(unwanted, n)}
         ties = find_ties(kept, module)
         class_of = classify(kept, module=module, overrides=classes)
-        if hyper_parameters is None:
-            hyper_parameters = getattr(module, "hparams", None)
-        held, left_out = json_hyper_parameters(hyper_parameters)
+        record = record or CheckpointRecord.of_module(module)
+        if hyper_parameters is not None:
+            record = record.with_hyper_parameters(hyper_parameters)
         return cls(
             weights=tuple(Weight(n, t, class_of[n]) for n, t in kept.items() if n not in ties),
             ties=ties,
             tied_classes={name: class_of[name] for name in ties},
             excluded=(*(name for name in tensors if name not in kept), *extra),
             class_path=None if module is None else f"{type(module).__module__}.{type(module).__qualname__}",
-            hyper_parameters=held,
-            hyper_parameters_left_out=left_out,
-            assets=assets_of(module),
+            **(vars(record) | {"assets": {**record.assets, **assets_of(module)}}),
         )
 
 
