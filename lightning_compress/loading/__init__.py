@@ -2,7 +2,7 @@
 
 from lightning_compress.loading.allowed_classes import resolve_class
 from lightning_compress.loading.expansion import as_checkpoint, expand, load
-from lightning_compress.loading.lightning_version import lightning_version
+from lightning_compress.loading.installed_lightning import lightning_version
 from lightning_compress.loading.modules import build, load_from_checkpoint
 from lightning_compress.loading.state import load_weights
 from lightning_compress.loading.stored_module import StoredModule

@@ -14,7 +14,7 @@ from torch import Tensor
 from lightning_compress.archive import Archive, Entry
 from lightning_compress.errors import ForeignFileError, WeightsError
 from lightning_compress.files import atomic_path
-from lightning_compress.loading.lightning_version import lightning_version
+from lightning_compress.loading.installed_lightning import lightning_version
 from lightning_compress.loading.stored_module import StoredModule
 from lightning_compress.weights import ASSETS_KEY
 

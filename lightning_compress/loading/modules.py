@@ -14,8 +14,8 @@ from lightning_compress.archive import Archive
 from lightning_compress.errors import MismatchError
 from lightning_compress.loading.arguments import Signature, constructor_values
 from lightning_compress.loading.class_paths import holds_note
+from lightning_compress.loading.installed_lightning import lightning_version
 from lightning_compress.loading.instantiation import CLASS_KEY, INSTANTIATOR_KEY, class_to_build, instantiate
-from lightning_compress.loading.lightning_version import lightning_version
 from lightning_compress.loading.state import load_weights
 from lightning_compress.loading.stored_module import StoredModule
 

@@ -11,7 +11,7 @@ from typing import Any
 from torch import nn
 
 from lightning_compress.runtime import preserved_random_state
-from lightning_compress.weights.hyper_parameters import HyperParameters, exact_copy, printable
+from lightning_compress.weights.hyper_parameters import HyperParameters, exact_copy, is_omegaconf, printable
 
 VERSION_KEY = "pytorch-lightning_version"
 ASSETS_KEY = "assets"  # of the checkpoints that a compressed file is expanded to: its attached files
@@ -116,7 +116,7 @@ def _private_checkpoint(module: Any, state: Mapping[str, Any]) -> dict[str, Any]
     }
     if module.hparams:
         name, values = getattr(module, "_hparams_name", None), module.hparams
-        checkpoint |= {"hparams_name": name, "hyper_parameters": dict(values) if isinstance(values, dict) else values}
+        checkpoint |= {"hparams_name": name, "hyper_parameters": values if is_omegaconf(values) else dict(values)}
     filled, attributes = dict(checkpoint), dict(vars(module))
     try:
         with preserved_random_state():

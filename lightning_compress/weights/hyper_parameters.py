@@ -38,7 +38,7 @@ class HyperParameters:
             argument: ``hparams_name`` of the checkpoint, or ``_hparams_name`` of the module.
         """
         name = argument if isinstance(argument, str) else None
-        if _is_omegaconf(values) and name not in _SEPARATE:
+        if is_omegaconf(values) and name not in _SEPARATE:
             return cls(left_out=(printable(name),), argument=name)
         items = dict(values if isinstance(values, Mapping) else getattr(values, "__dict__", {}))
         held, left_out = exact_items(items)
@@ -77,5 +77,6 @@ def exact_copy(name: Any, value: Any, max_bytes: int | None = None) -> dict[str,
     return copy
 
 
-def _is_omegaconf(values: Any) -> bool:
+def is_omegaconf(values: Any) -> bool:
+    """Whether the value is a container of OmegaConf, which need not be installed."""
     return any(kind.__module__.partition(".")[0] == "omegaconf" for kind in type(values).__mro__)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+from functools import cache
 from importlib import metadata
 
 
+@cache
 def lightning_version() -> str:
     """The installed version; the first with today's checkpoints if there is none."""
     for package in ("pytorch-lightning", "lightning"):
