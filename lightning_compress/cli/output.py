@@ -16,6 +16,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from rich.table import Table
 
 from lightning_compress.archive import Archive, ClassReport, Report, TensorReport
+from lightning_compress.weights import dump
 
 ERRORS = Console(stderr=True)
 _UNLIMITED_WIDTH = 10_000  # columns, for a table that is not printed to a terminal
@@ -67,7 +68,7 @@ def print_archive(
             "excluded": manifest.excluded,
             "assets": {asset.name: asset.nbytes for asset in manifest.assets},
             "class_path": manifest.class_path,
-            "hyper_parameters": manifest.hyper_parameters,
+            "hyper_parameters": json.loads(dump(dict(manifest.hyper_parameters))),
             "plan": manifest.plan,
             "metrics": manifest.metrics,
         }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 from argparse import Namespace
 from collections import OrderedDict, namedtuple
 from dataclasses import dataclass
@@ -395,3 +396,10 @@ def _save(model, checkpoint, path):
     archive = compress(CompressCheckpoint(EXACT).weights_of(model, checkpoint["state_dict"], record), EXACT)
     archive.save(path)
     return archive
+
+
+def test_the_command_prints_every_value_as_json(tmp_path, run):
+    compress(Plainly(3, NESTED, np.float32(0.5)), EXACT).save(tmp_path / "m.safetensors")
+    status, out, _ = run("inspect", str(tmp_path / "m.safetensors"), "--json")
+    printed = json.loads(out)["hyper_parameters"]
+    assert (status, printed["other"]) == (0, {"$numpy": ["float32", 0.5]})
