@@ -90,7 +90,7 @@ def _refusal(signature: Signature, stored: StoredModule, missing: list[str], unk
     if missing:
         named = ", ".join(f"{name!r}{_type_of(signature, name)}" for name in missing)
         them = "it as a keyword" if len(missing) == 1 else "them as keywords"
-        texts.append(f"the file does not hold {named}: give {them}")
+        texts.append(f"the file does not hold {named}: give {them}, or give a function that creates the module")
     texts += [
         f"{name!r} is a keyword of load_from_checkpoint itself: bind it, functools.partial({signature.name}, {name}=…)"
         for name in missing

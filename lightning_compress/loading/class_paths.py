@@ -17,7 +17,7 @@ import sys
 import types
 import typing
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, is_dataclass
 from enum import Enum
 from pathlib import Path
 from typing import Any, Literal
@@ -26,12 +26,27 @@ from torch import nn, optim
 
 from lightning_compress.weights import matches_any
 
-Reading = Literal["value", "any", "class"]  # what jsonargparse takes a text for, by the type of its argument
 _SAFE = (nn.Module, optim.Optimizer, optim.lr_scheduler.LRScheduler)
 _VALUES = (str, int, float, bool, complex, bytes, type(None))
 _LIBRARY = ("builtins", "collections", "collections.abc")  # of containers
 _WORD = re.compile(r"[\w +/-]*")
 _NUMBER = re.compile(r"[+-]?[\d.]+(e[+-]?\d+)?")
+
+
+@dataclass(frozen=True)
+class _Reading:
+    """What jsonargparse takes a value for, by the type of its argument.
+
+    Attributes:
+        level: 0 if texts in it are only texts, 1 if only a note is more than a value, 2 if a text may name code.
+        kind: the class that a dictionary without ``class_path`` is built to; None if that is not known.
+    """
+
+    level: Literal[0, 1, 2]
+    kind: type | None = None
+
+
+_UNKNOWN = _Reading(2)
 
 
 def refused_paths(kind: type, values: Mapping[str, Any], allow: Sequence[str]) -> dict[str, str]:
@@ -72,26 +87,27 @@ class _Check:
     def arguments(self, kind: type | None, values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         readings = {} if kind is None else _readings(kind)
         for name, value in values.items():
-            found = next(self.texts(value, readings.get(name, "class")), None)
+            found = next(self.texts(value, readings.get(name, _UNKNOWN)), None)
             if "." in name or found is not None:  # jsonargparse takes a.b for the key b inside a
                 yield name, name if found is None else found
 
-    def texts(self, value: Any, reading: Reading) -> Iterator[str]:
+    def texts(self, value: Any, reading: _Reading) -> Iterator[str]:
         """The texts in a value that are not permitted."""
-        if reading == "value":
+        if reading.level == 0:
             return
         if isinstance(value, str):
-            if not (self.is_plain(value) if reading == "class" else _is_no_note(value)):
+            if not (self.is_plain(value) if reading.level == 2 else _is_no_note(value)):
                 yield value
         elif isinstance(value, (list, tuple, set)):
             for item in value:
                 yield from self.texts(item, reading)
+        elif isinstance(value, Mapping) and "class_path" in value:
+            yield from self.note(value)
+        elif isinstance(value, Mapping) and reading.kind is not None:
+            yield from (text for _, text in self.arguments(reading.kind, value))
         elif isinstance(value, Mapping):
-            yield from self.note(value) if "class_path" in value else self.items(value, reading)
-
-    def items(self, values: Mapping[Any, Any], reading: Reading) -> Iterator[str]:
-        for name, value in values.items():
-            yield from self.texts(value, "class" if "." in str(name) else reading)
+            for name, item in value.items():
+                yield from self.texts(item, _UNKNOWN if "." in str(name) else reading)
 
     def note(self, note: Mapping[Any, Any]) -> Iterator[str]:
         """Check ``{"class_path": …, "init_args": {…}}``."""
@@ -104,7 +120,7 @@ class _Check:
             if name in ("init_args", "dict_kwargs") and isinstance(value, Mapping):
                 yield from (text for _, text in self.arguments(kind, value))
             elif name != "class_path":
-                yield from self.texts(value, "class")
+                yield from self.texts(value, _UNKNOWN)
 
     def permits(self, path: str) -> bool:
         kind = imported_class(path)
@@ -138,12 +154,12 @@ def _is_importable(text: str) -> bool:
         return True
 
 
-def _readings(kind: type) -> dict[str, Reading]:
+def _readings(kind: type) -> dict[str, _Reading]:
     """Name of a constructor's argument → what jsonargparse takes its texts for; a name that is missing may be a class.
 
     With ``**kwargs``, the arguments of the next base class follow.
     """
-    readings: dict[str, Reading] = {}
+    readings: dict[str, _Reading] = {}
     for base in kind.__mro__:
         if "__init__" not in vars(base):
             continue
@@ -159,23 +175,25 @@ def _readings(kind: type) -> dict[str, Reading]:
     return readings
 
 
-def _reading(annotation: Any) -> Reading:
+def _reading(annotation: Any) -> _Reading:
     if annotation in (Any, object):
-        return "any"
+        return _Reading(1)
     if typing.get_origin(annotation) is Literal or annotation in _VALUES or _is_value_type(annotation):
-        return "value"
+        return _Reading(0)
     inner, origin = typing.get_args(annotation), typing.get_origin(annotation) or annotation
     if isinstance(origin, type) and origin.__module__ in _LIBRARY and issubclass(origin, Collection):
-        return _worst(inner) if inner else "any"
+        return _worst(inner) if inner else _Reading(1)
     if origin in (typing.Union, types.UnionType):
         return _worst(inner)
-    return "class"
+    return _Reading(2, annotation if is_dataclass(annotation) and isinstance(annotation, type) else None)
 
 
 def _is_value_type(annotation: Any) -> bool:
     return isinstance(annotation, type) and issubclass(annotation, (Enum, Path))
 
 
-def _worst(annotations: Sequence[Any]) -> Reading:
-    readings = {_reading(annotation) for annotation in annotations if annotation is not Ellipsis}
-    return "class" if "class" in readings else "any" if "any" in readings else "value"
+def _worst(annotations: Sequence[Any]) -> _Reading:
+    """The reading of a type that is composed of others."""
+    readings = [_reading(annotation) for annotation in annotations if annotation is not Ellipsis]
+    strictest = [one for one in readings if one.level == max(each.level for each in readings)]
+    return strictest[0] if len(set(strictest)) == 1 else _Reading(max((each.level for each in readings), default=1))

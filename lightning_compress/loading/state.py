@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from lightning_compress.errors import MismatchError
 from lightning_compress.weights import counterparts, load_into, match_state, strip_wrappers
@@ -27,21 +28,22 @@ def load_weights(
             load_into(module, stored, excluded=excluded, strict=strict, source=source)
             return
         module.load_state_dict(_under_own_names(module, stored, excluded), strict=strict)
-    except RuntimeError as error:  # what load_state_dict raises for names and shapes
+    except RuntimeError as error:
+        if type(error) is not RuntimeError:  # load_state_dict raises no subclass for names and shapes
+            raise
         raise MismatchError(f"{source} does not fit the module: {error}") from error
 
 
 def _converts(module: nn.Module) -> bool:
     """Whether a part of the module handles the tensors in its own way before they are loaded."""
-    return type(module).load_state_dict is not nn.Module.load_state_dict or any(
-        part._load_state_dict_pre_hooks for part in module.modules()
-    )
+    own = getattr(module.load_state_dict, "__func__", None)
+    return own is not nn.Module.load_state_dict or any(part._load_state_dict_pre_hooks for part in module.modules())
 
 
 def _under_own_names(module: nn.Module, stored: Mapping[str, Tensor], excluded: Iterable[str]) -> dict[str, Tensor]:
     live = module.state_dict()
     own = counterparts(live, stored)
-    fitting = {name: stored[name] for name, at in own.items() if stored[name].shape == live[at].shape}
+    fitting = {n: stored[n] for n, at in own.items() if is_lazy(live[at]) or stored[n].shape == live[at].shape}
     state = match_state(live, fitting, strict=False)
     state |= {own.get(name, name): tensor for name, tensor in stored.items() if name not in fitting}
     left_out = {strip_wrappers(name) for name in excluded}

@@ -108,6 +108,7 @@ def _private_checkpoint(module: Any, state: Mapping[str, Any]) -> dict[str, Any]
 
     Attributes that the hook sets on the module are set back, and so is the random state.
     """
+    attributes = dict(vars(module))
     checkpoint: dict[str, Any] = {
         "epoch": module.current_epoch,
         "global_step": module.global_step,
@@ -117,7 +118,7 @@ def _private_checkpoint(module: Any, state: Mapping[str, Any]) -> dict[str, Any]
     if module.hparams:
         name, values = getattr(module, "_hparams_name", None), module.hparams
         checkpoint |= {"hparams_name": name, "hyper_parameters": values if is_omegaconf(values) else dict(values)}
-    filled, attributes = dict(checkpoint), dict(vars(module))
+    filled = dict(checkpoint)
     try:
         with preserved_random_state():
             module.on_save_checkpoint(filled)

@@ -327,6 +327,16 @@ def test_the_modules_own_load_state_dict_decides(path, tmp_path):
         load_from_checkpoint(Renames, path)
 
 
+def test_a_lazy_module_takes_the_shapes_of_the_file(path):
+    class Lazy(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = nn.LazyLinear(2)
+
+    compress({"layer.weight": torch.ones(2, 3), "layer.bias": torch.ones(2)}, EXACT).save(path)
+    assert torch.equal(load_from_checkpoint(Lazy, path).layer.weight, torch.ones(2, 3))
+
+
 # Arguments
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 from collections.abc import Callable, Iterable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from enum import Enum
 from pathlib import Path
 from typing import Any
@@ -90,6 +90,19 @@ class Loose(pl.LightningModule):
         self.untyped, self.function, self.anything, self.parts = untyped, function, anything, parts
 
 
+@dataclass
+class Settings:
+    folder: str = "data/train.txt"
+    optimizer: OptimizerCallable = torch.optim.Adam
+
+
+class WithSettings(pl.LightningModule):
+    def __init__(self, settings: Settings, more: Settings | None = None):
+        super().__init__()
+        self.save_hyperparameters()
+        self.settings = settings
+
+
 class WithTokenizer(pl.LightningModule):
     def __init__(self, tokenizer: Tokenizer, activations: Iterable[nn.Module] | None = None):
         super().__init__()
@@ -167,6 +180,15 @@ def test_a_function_is_not_given_notes_in_place_of_objects(path):
         load_from_checkpoint(make, path)
     assert load_from_checkpoint(make, path, net=Net()).name == "en.de"
     assert type(load_from_checkpoint(lambda: Injected(Net()), path)) is Injected
+
+
+def test_a_data_class_is_built_and_what_it_names_is_checked(path):
+    compress(_by_cli(WithSettings, "--model.settings.folder=../a.txt"), EXACT).save(path)
+    assert load_from_checkpoint(WithSettings, path).settings.folder == "../a.txt"
+    for name in ("settings", "more"):
+        assert refused_paths(WithSettings, {name: {"folder": "a.b", "optimizer": "os.system"}}, []) == {
+            name: "os.system"
+        }
 
 
 def test_another_instantiator_is_never_called(path):
