@@ -21,7 +21,7 @@ LIGHTNINGS_OWN = frozenset(
     {
         VERSION_KEY,
         *("state_dict", "optimizer_states", "lr_schedulers", "callbacks", "loops"),
-        *("hyper_parameters", "hparams_name", "hparams_type", "hparams", "module_arguments"),
+        *("hyper_parameters", "hparams_name", "hparams_type"),
         *("datamodule_hyper_parameters", "datamodule_hparams_name", "datamodule_hparams_type"),
         *("native_amp_scaling_state", "amp_scaling_state", "averaging_state", "current_model_state"),
         *("MixedPrecision", "MixedPrecisionPlugin", "FSDPPrecision", "FSDPMixedPrecisionPlugin", "DeepSpeedPrecision"),
@@ -49,7 +49,8 @@ class CheckpointRecord:
             checkpoint: as Lightning saves it.
             ignore: further keys that Lightning itself has written.
         """
-        found = HyperParameters.of(checkpoint.get("hyper_parameters"), checkpoint.get("hparams_name"))
+        values, name = checkpoint.get("hyper_parameters"), checkpoint.get("hparams_name")
+        found = HyperParameters.of(values, name, typed="hparams_type" in checkpoint)
         held: dict[str, Any] = {}
         left_out: list[str] = []
         assets: Mapping[str, bytes] = {}

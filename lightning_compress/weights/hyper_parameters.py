@@ -27,7 +27,7 @@ class HyperParameters:
     argument: str | None = None
 
     @classmethod
-    def of(cls, values: Any, argument: Any = None) -> HyperParameters:
+    def of(cls, values: Any, argument: Any = None, *, typed: bool = False) -> HyperParameters:
         """Sort values into those that can be stored exactly and the names of the others.
 
         Lightning gives the constructor a plain dictionary of the items, whatever held them, except for a container of
@@ -36,9 +36,10 @@ class HyperParameters:
         Args:
             values: a mapping, or an object such as a namespace whose attributes are the hyper-parameters.
             argument: ``hparams_name`` of the checkpoint, or ``_hparams_name`` of the module.
+            typed: whether the checkpoint has ``hparams_type``, which Lightning writes for OmegaConf alone.
         """
         name = argument if isinstance(argument, str) else None
-        if is_omegaconf(values) and name not in _SEPARATE:
+        if (typed or is_omegaconf(values)) and name not in _SEPARATE:
             return cls(left_out=(printable(name),), argument=name)
         items = dict(values if isinstance(values, Mapping) else getattr(values, "__dict__", {}))
         held, left_out = exact_items(items)

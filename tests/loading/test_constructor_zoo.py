@@ -335,6 +335,8 @@ def test_a_container_of_omegaconf_is_asked_for_as_a_whole(tmp_path):
     model = Config({"width": 3})
     model._hparams = container(width=3)
     compress(model, EXACT).save(tmp_path / "m.safetensors")
+    read = {"hyper_parameters": {"width": object()}, "hparams_name": "cfg", "hparams_type": object()}
+    assert CheckpointRecord.of_checkpoint(read).hyper_parameters_left_out == ("cfg",)
     with pytest.raises(MismatchError, match="'cfg'"):
         load_from_checkpoint(Config, tmp_path / "m.safetensors")
     assert load_from_checkpoint(Config, tmp_path / "m.safetensors", cfg={"width": 3}).given["width"] == 3
