@@ -29,7 +29,7 @@ from lightning_compress.weights import matches_any
 _SAFE = (nn.Module, optim.Optimizer, optim.lr_scheduler.LRScheduler)
 _VALUES = (str, int, float, bool, complex, bytes, type(None))
 _LIBRARY = ("builtins", "collections", "collections.abc")  # of containers
-_WORD = re.compile(r"[\w +/-]*")
+_WORD = re.compile(r"(?:[\w+/][\w +/-]*)?")
 _NUMBER = re.compile(r"[+-]?[\d.]+(e[+-]?\d+)?")
 
 

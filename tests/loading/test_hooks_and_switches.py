@@ -387,6 +387,23 @@ def test_a_file_of_an_earlier_version_loads_as_before():
                 assert build(Counts, stored).hparams.size == 3
 
 
+def test_a_checkpoint_builds_a_module_as_a_file_does(tmp_path):
+    class Configured(pl.LightningModule):
+        def __init__(self, cfg):
+            super().__init__()
+            self.save_hyperparameters(cfg)
+            self.register_buffer("counts", torch.zeros(cfg["size"]))
+
+    model = Configured({"size": 2, "rates": (1, 2)})
+    content = {"state_dict": model.state_dict(), "hyper_parameters": dict(model.hparams), "hparams_name": "cfg"}
+    torch.save(content | {"pytorch-lightning_version": "2.6.0", "note": "x"}, tmp_path / "m.ckpt")
+    read = Weights.from_checkpoint(tmp_path / "m.ckpt")
+    built = build(Configured, StoredModule.of_weights(read, "m.ckpt"))
+    assert dict(built.hparams) == {"size": 2, "rates": (1, 2)}
+    again = Weights.from_state_dict(read.state_dict(), module=built, record=read.record)
+    assert (again.hparams_name, again.checkpoint) == ("cfg", {"note": "x"})
+
+
 def test_the_constructor_may_change_what_it_is_given(path):
     class Pops(Counts):
         def __init__(self, options):

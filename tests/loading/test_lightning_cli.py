@@ -241,7 +241,7 @@ TEXTS = {
     "a module": "antigravity",
     "a configuration file": "config.yaml",
     "a configuration file without a dot": "config",
-    "a list in YAML": "- os.system",
+    "a list in YAML": "- os",
     "an address": "https://example.org/config.yaml",
 }
 
