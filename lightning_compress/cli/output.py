@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -21,8 +22,45 @@ from lightning_compress.weights import dump
 ERRORS = Console(stderr=True)
 _UNLIMITED_WIDTH = 10_000  # columns, for a table that is not printed to a terminal
 
+Checkpoint = Annotated[
+    Path,
+    typer.Argument(
+        help="A checkpoint of Lightning or of another training, a saved state dict, a safetensors file, or a folder or "
+        "index (*.index.json) of shards.",
+        show_default=False,
+    ),
+]
+Key = Annotated[
+    str | None,
+    typer.Option(
+        help="Where the state dict is in the checkpoint, such as ema or ema.shadow; by default it is found.",
+        show_default=False,
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of a table.")]
 File = Annotated[Path, typer.Argument(help="A compressed file.", show_default=False)]
+
+
+class LogLines(logging.Handler):
+    """Prints each log record of this package as one line on the error stream."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print the message of the record."""
+        ERRORS.print(f"[bold yellow]note:[/] {escaped(record.getMessage())}", highlight=False, soft_wrap=True)
+
+
+@contextmanager
+def printed_log() -> Iterator[None]:
+    """Print what the package logs in the block, instead of handing it to Python's root logger."""
+    log, handler = logging.getLogger("lightning_compress"), LogLines()
+    propagates = log.propagate
+    log.addHandler(handler)
+    log.propagate = False
+    try:
+        yield
+    finally:
+        log.removeHandler(handler)
+        log.propagate = propagates
 
 
 @contextmanager

@@ -49,8 +49,8 @@ def compress(
         return _archive(weights, resolved, coded, on_tensor)
 
 
-def read_weights(path: str | PathLike[str], *, exclude: Sequence[str] = ()) -> Weights:
-    """The weights of a checkpoint that is not compressed yet.
+def read_weights(path: str | PathLike[str], *, exclude: Sequence[str] = (), key: str | None = None) -> Weights:
+    """The weights of a checkpoint that is not compressed yet; arguments as for :meth:`Weights.from_checkpoint`.
 
     Raises:
         WeightsError: it is compressed already, or cannot be taken (see :meth:`Weights.from_checkpoint`).
@@ -60,7 +60,7 @@ def read_weights(path: str | PathLike[str], *, exclude: Sequence[str] = ()) -> W
             f"{path} is a compressed file already. To compress its weights once more, expand it first; better compress "
             "the checkpoint it was made from."
         )
-    return Weights.from_checkpoint(path, exclude=exclude)
+    return Weights.from_checkpoint(path, exclude=exclude, key=key)
 
 
 def assemble(

@@ -13,7 +13,7 @@ from lightning_compress.weights.exact_json import NotHeldError, dump, is_held, p
 from lightning_compress.weights.magnitude import Cut, chunks, smallest_magnitudes, true_positions
 from lightning_compress.weights.matching import counterparts, load_into, match_state
 from lightning_compress.weights.module_metadata import is_metric
-from lightning_compress.weights.moments import standard_deviation
+from lightning_compress.weights.moments import power_of_two_near, standard_deviation
 from lightning_compress.weights.names import matches, matches_any, strip_wrappers
 from lightning_compress.weights.ties import Tie
 from lightning_compress.weights.weights import Weight, Weights, as_bytes
@@ -45,6 +45,7 @@ __all__ = [
     "matches_any",
     "parameters_of",
     "parse",
+    "power_of_two_near",
     "smallest_magnitudes",
     "standard_deviation",
     "strip_wrappers",

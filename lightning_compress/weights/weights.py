@@ -14,7 +14,6 @@ import torch
 from torch import Tensor, nn
 
 from lightning_compress.errors import WeightsError
-from lightning_compress.weights.checkpoint import read_checkpoint
 from lightning_compress.weights.checkpoint_record import CheckpointRecord
 from lightning_compress.weights.classes import classify
 from lightning_compress.weights.module_metadata import (
@@ -25,6 +24,7 @@ from lightning_compress.weights.module_metadata import (
     unwrap,
 )
 from lightning_compress.weights.names import matches, matches_any
+from lightning_compress.weights.reading import read_checkpoint
 from lightning_compress.weights.state_dict import merge_pruning, storable_tensors
 from lightning_compress.weights.ties import Tie, find_ties
 
@@ -141,22 +141,27 @@ class Weights:
         *,
         exclude: Sequence[str] = (),
         classes: Mapping[str, str | Sequence[str]] | None = None,
+        key: str | None = None,
     ) -> Weights:
-        """The weights and hyper-parameters of a Lightning checkpoint or of a saved state dict.
+        """The weights and hyper-parameters of a checkpoint; no code in the file is run.
 
-        It is read with ``weights_only=True``, so no code in the file is run.
+        A checkpoint of Lightning or of another training, a saved state dict, a safetensors file, or the index of a
+        sharded model. Hyper-parameters that only code could read are skipped; the log names them.
+
+        Args:
+            path: path or URL of the file, or the folder that holds an index.
+            exclude: patterns of tensors to leave out.
+            classes: class name → patterns; they take precedence over the derived classes.
+            key: where the state dict is in the checkpoint, such as ``"ema"``; keys of nested mappings are joined by
+                dots. By default it is found, and a choice between several is refused.
 
         Raises:
-            WeightsError: the file is missing, sharded, damaged, or holds more than tensors and plain values.
+            WeightsError: the file is missing, damaged or of another kind, has no state dict or several, or a tensor in
+                it cannot be read.
         """
-        checkpoint = read_checkpoint(fspath(path))
-        if "state_dict" not in checkpoint:
-            return cls.from_state_dict(checkpoint, exclude=exclude, classes=classes)
-        state = checkpoint["state_dict"]
-        if not isinstance(state, Mapping):
-            raise WeightsError(f"{path}: 'state_dict' is a {type(state).__name__}, expected names and tensors")
-        record = CheckpointRecord.of_checkpoint(checkpoint)
-        return cls.from_state_dict(state, exclude=exclude, classes=classes, record=record)
+        checkpoint = read_checkpoint(fspath(path), key)
+        record = CheckpointRecord.of_checkpoint(checkpoint.entries)
+        return cls.from_state_dict(checkpoint.state, exclude=exclude, classes=classes, record=record)
 
     @classmethod
     def from_state_dict(
@@ -214,4 +219,6 @@ class Weights:
 
 def as_bytes(tensor: Tensor) -> Tensor:
     """The values of a tensor of any dtype as one flat ``uint8`` tensor; a contiguous CPU tensor is not copied."""
-    return tensor.detach().cpu().resolve_conj().resolve_neg().contiguous().reshape(-1).view(torch.uint8)
+    flat = tensor.detach().cpu().resolve_conj().resolve_neg().contiguous().reshape(-1)
+    # A tensor of one element counts as contiguous whatever its stride is.
+    return (flat if flat.stride() == (1,) else flat.clone(memory_format=torch.contiguous_format)).view(torch.uint8)
