@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from importlib import metadata
 from pathlib import Path
@@ -19,6 +20,8 @@ from lightning_compress.pipeline.compression import compress as compress_weights
 from lightning_compress.pipeline.compression import read_weights
 from lightning_compress.plan import PRESETS, Plan
 
+_LINE_BREAK = "\n"  # error messages may have several lines
+
 app = typer.Typer(
     help="Small, verified, pickle-free files from PyTorch Lightning checkpoints.",
     no_args_is_help=True,
@@ -29,11 +32,14 @@ app = typer.Typer(
 
 def main() -> None:
     """Run the command line; errors of this package and of the file system are printed and give exit status 1."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a name may have characters that the terminal has not
     try:
         app(prog_name="lightning-compress")
     except (CompressionError, OSError) as error:
         message = f"{error.filename}: {error.strerror}" if isinstance(error, OSError) and error.strerror else str(error)
-        ERRORS.print(f"[bold red]error:[/] {escaped(message)}", highlight=False, soft_wrap=True)
+        ERRORS.print(f"[bold red]error:[/] {escaped(message, kept=_LINE_BREAK)}", highlight=False, soft_wrap=True)
         sys.exit(1)
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Iterable
 from importlib import metadata
 from os import PathLike, fspath
 from pathlib import Path
@@ -15,6 +16,9 @@ from torch import Tensor
 from lightning_compress.archive import Archive, Entry
 from lightning_compress.errors import ForeignFileError, WeightsError
 from lightning_compress.files import atomic_path
+
+_RESERVED = "__metadata__"  # the key of a safetensors header that is no tensor
+_log = logging.getLogger(__name__)
 
 
 def load(path: str | PathLike[str], *, max_bytes: int | None = None) -> dict[str, Tensor]:
@@ -30,6 +34,8 @@ def expand(
 ) -> None:
     """Write a compressed file as a Lightning checkpoint if ``out`` ends in ``.ckpt``, else as plain safetensors.
 
+    A tensor named ``__metadata__``, a key that safetensors reserves, is called ``##__metadata__`` in a plain file.
+
     Args:
         path: a compressed file.
         out: path of the new file.
@@ -38,7 +44,7 @@ def expand(
     Raises:
         ForeignFileError: ``out`` exists.
         FormatError: ``path`` is not a valid compressed file.
-        WeightsError: the file has a dtype that safetensors does not support.
+        WeightsError: the file has a dtype or tensor names that safetensors does not support.
         OSError: a file cannot be read or written; no partial file remains.
     """
     target = Path(fspath(out))
@@ -51,8 +57,9 @@ def expand(
         checkpoint = as_checkpoint(archive, on_tensor=on_tensor)
         _write_atomically(target, lambda partial: _save_checkpoint(checkpoint, partial))
         return
+    keys = _safetensors_keys(archive.manifest.names)
     # Cloned, because safetensors does not support shared memory; other tools require the key "format".
-    tensors = {name: t.clone().contiguous() for name, t in archive.restore(on_tensor=on_tensor).items()}
+    tensors = {keys[name]: t.clone().contiguous() for name, t in archive.restore(on_tensor=on_tensor).items()}
     _write_atomically(target, lambda partial: safetensors.torch.save_file(tensors, partial, metadata={"format": "pt"}))
 
 
@@ -63,6 +70,25 @@ def as_checkpoint(archive: Archive, *, on_tensor: Callable[[Entry], None] | None
         "hyper_parameters": dict(archive.manifest.hyper_parameters),
         "pytorch-lightning_version": _lightning_version(),
     }
+
+
+def _safetensors_keys(names: Iterable[str]) -> dict[str, str]:
+    """Tensor name → its key in a plain safetensors file: the name, except for the one that safetensors reserves.
+
+    Raises:
+        WeightsError: a tensor has the key already that replaces the reserved name.
+    """
+    keys = {name: name for name in names}
+    if _RESERVED in keys:
+        key = f"##{_RESERVED}"
+        if key in keys:
+            raise WeightsError(
+                f"safetensors reserves the name {_RESERVED!r}, and its replacement {key!r} is the name of another "
+                "tensor: expand to a .ckpt instead"
+            )
+        _log.warning("safetensors reserves the name %r: this tensor is written as %r", _RESERVED, key)
+        keys[_RESERVED] = key
+    return keys
 
 
 def _save_checkpoint(checkpoint: dict[str, object], path: Path) -> None:

@@ -26,6 +26,7 @@ from lightning_compress.weights.module_metadata import (
 )
 from lightning_compress.weights.names import matches, matches_any
 from lightning_compress.weights.state_dict import merge_pruning, storable_tensors
+from lightning_compress.weights.stored_names import check_stored_names
 from lightning_compress.weights.ties import Tie, find_ties
 
 
@@ -51,6 +52,9 @@ class Weights:
         hyper_parameters: the hyper-parameters that JSON can hold.
         hyper_parameters_left_out: names of the hyper-parameters that JSON cannot hold.
         assets: files that decoding needs (vocabularies, tokenizers): name → bytes.
+
+    Raises:
+        WeightsError: a name is one that a file cannot hold: it is not text, not UTF-8, too long, or stands twice.
     """
 
     weights: tuple[Weight, ...]
@@ -61,6 +65,13 @@ class Weights:
     hyper_parameters: Mapping[str, Any] = field(default_factory=dict)
     hyper_parameters_left_out: tuple[str, ...] = ()
     assets: Mapping[str, bytes] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        check_stored_names("tensor", (*(weight.name for weight in self.weights), *self.ties))
+        check_stored_names("class", {weight.class_name for weight in self.weights})
+        check_stored_names("left-out tensor", self.excluded)
+        check_stored_names("left-out hyper-parameter", self.hyper_parameters_left_out)
+        check_stored_names("asset", self.assets)
 
     def __iter__(self) -> Iterator[Weight]:
         return iter(self.weights)
