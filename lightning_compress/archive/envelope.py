@@ -5,17 +5,20 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+from collections.abc import Mapping
+from types import MappingProxyType, ModuleType
 from typing import Any
 
 import zstandard
 
-from lightning_compress.archive import version1, version2
+from lightning_compress.archive import version1, version2, version3
 from lightning_compress.archive.spec import FORMAT_VERSION, MAX_HEADER_BYTES, Manifest
 from lightning_compress.errors import ChecksumError, FormatError, VersionError
 
 _LEVEL = 19
 _LEAST_LIMIT = 1 << 20
 _EXPANSION = 100
+_PACKED: Mapping[int, ModuleType] = MappingProxyType({2: version2, 3: version3})
 
 
 def to_envelope(manifest: Manifest) -> str:
@@ -24,7 +27,7 @@ def to_envelope(manifest: Manifest) -> str:
     Raises:
         FormatError: JSON cannot hold a value, or the manifest is more repetitive than a reader accepts.
     """
-    plain = canonical(version2.to_json(manifest)).encode()
+    plain = canonical(version3.to_json(manifest)).encode()
     packed = zstandard.ZstdCompressor(level=_LEVEL, write_checksum=False, write_content_size=True).compress(plain)
     if len(plain) > _limit(packed):
         raise FormatError(
@@ -36,7 +39,7 @@ def to_envelope(manifest: Manifest) -> str:
 
 
 def from_envelope(text: str) -> Manifest:
-    """Parse and check the manifest of a file of either version.
+    """Parse and check the manifest of a file of any version.
 
     Raises:
         FormatError: it is not what docs/format.md describes.
@@ -55,15 +58,15 @@ def from_envelope(text: str) -> Manifest:
             f"the file has format version {version}, this package reads up to {FORMAT_VERSION}: "
             "update lightning-compress"
         )
-    if version not in (1, 2) or type(version) is not int:
+    if type(version) is not int or version not in (1, *_PACKED):
         raise FormatError(f"the manifest has format version {version!r}, expected a whole number from 1")
     if canonical(envelope) != text:
         raise FormatError("the metadata is not JSON as a writer makes it: keys sorted, no white space, nothing twice")
     if version == 1:
         return version1.from_json(body)
     plain = _unpacked(body)
-    manifest = version2.from_json(_parsed("manifest", plain))
-    if canonical(version2.to_json(manifest)) != plain:
+    manifest: Manifest = _PACKED[version].from_json(_parsed("manifest", plain))
+    if canonical(_PACKED[version].to_json(manifest)) != plain:
         raise FormatError("the packed manifest is not what a writer makes of what it says")
     return manifest
 
@@ -99,11 +102,9 @@ def _limit(packed: bytes) -> int:
 
 
 def _unpacked(body: dict[str, Any]) -> str:
-    """The text of the packed manifest of version 2; its size is checked before it is unpacked."""
+    """The text of the packed manifest; its size is checked before it is unpacked."""
     if set(body) != {"format_version", "zstd"} or not isinstance(body["zstd"], str):
-        raise FormatError(
-            f"the manifest of version 2 has the keys {sorted(body)}, expected its version and packed text"
-        )
+        raise FormatError(f"the packed manifest has the keys {sorted(body)}, expected its version and packed text")
     try:
         packed = base64.b85decode(body["zstd"])
         size = zstandard.frame_content_size(packed)

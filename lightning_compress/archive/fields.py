@@ -1,4 +1,4 @@
-"""Checks of manifest values that both format versions share; every value is checked before it is used."""
+"""Checks of manifest values that all format versions share; every value is checked before it is used."""
 
 from __future__ import annotations
 

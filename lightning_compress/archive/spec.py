@@ -1,6 +1,6 @@
 """The manifest of a file as typed records.
 
-docs/format.md is the specification; version1.py and version2.py convert the records from and to JSON.
+docs/format.md is the specification; version1.py, version2.py and version3.py convert the records from and to JSON.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import torch
 from lightning_compress.quantize import DTYPES, PAYLOADS, StreamSpec
 from lightning_compress.weights import Tie
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 METADATA_KEY = "lightning_compress"
 MAX_HEADER_BYTES = 100_000_000
 MAX_ELEMENTS = 1 << 48
@@ -44,6 +44,7 @@ class Entry:
         zeros: how many restored elements are 0.
         coded_crc32: CRC-32 of the coded bytes, hexadecimal.
         crc32: CRC-32 of the restored bytes, hexadecimal.
+        reason: why the tensor is kept exactly although a rule selects it; None if nothing but the plan decided.
     """
 
     name: str
@@ -55,6 +56,7 @@ class Entry:
     zeros: int
     coded_crc32: str
     crc32: str
+    reason: str | None = None
 
     @property
     def key(self) -> str:
@@ -118,6 +120,9 @@ class Manifest:
     class_path: str | None = None
     hyper_parameters: Mapping[str, Any] = field(default_factory=dict)
     hyper_parameters_left_out: tuple[str, ...] = ()
+    hparams_name: str | None = None
+    checkpoint: Mapping[str, Any] = field(default_factory=dict)
+    checkpoint_left_out: tuple[str, ...] = ()
     plan: Mapping[str, Any] = field(default_factory=dict)
     metrics: Mapping[str, Any] = field(default_factory=dict)
     fingerprint: str = ""

@@ -78,6 +78,7 @@ def from_json(body: Any) -> Manifest:
             metrics=fields.expect("metrics", full["metrics"], dict),
             fingerprint=fields.expect("fingerprint", full["fingerprint"], str),
             assets=tuple(_asset(asset) for asset in fields.expect("assets", full["assets"], list)),
+            format_version=2,
         )
     )
 

@@ -2,6 +2,7 @@
 
 from lightning_compress.weights.bindings import Binding, Owner, bindings_of, parameters_of, summed_gradient
 from lightning_compress.weights.classes import classify
+from lightning_compress.weights.exact_json import NotHeldError, dump, is_held, parse
 from lightning_compress.weights.magnitude import Cut, chunks, smallest_magnitudes, true_positions
 from lightning_compress.weights.matching import counterparts, load_into, match_state
 from lightning_compress.weights.module_metadata import is_metric
@@ -13,6 +14,7 @@ from lightning_compress.weights.weights import Weight, Weights, as_bytes
 __all__ = [
     "Binding",
     "Cut",
+    "NotHeldError",
     "Owner",
     "Tie",
     "Weight",
@@ -22,12 +24,15 @@ __all__ = [
     "chunks",
     "classify",
     "counterparts",
+    "dump",
+    "is_held",
     "is_metric",
     "load_into",
     "match_state",
     "matches",
     "matches_any",
     "parameters_of",
+    "parse",
     "smallest_magnitudes",
     "standard_deviation",
     "strip_wrappers",

@@ -32,11 +32,19 @@ from lightning_compress.weights.ties import Tie, find_ties
 
 @dataclass(frozen=True)
 class Weight:
-    """One stored tensor: its name in the state dict, its values (any shape and dtype) and its class."""
+    """One stored tensor.
+
+    Attributes:
+        name: its name in the state dict.
+        tensor: its values, of any shape and dtype.
+        class_name: the part of the model it belongs to.
+        reason: why it is kept exactly unless a rule names it, such as "buffer"; None for a weight.
+    """
 
     name: str
     tensor: Tensor
     class_name: str
+    reason: str | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,8 +57,13 @@ class Weights:
         tied_classes: name of a tied tensor → the class that its own name gives it.
         excluded: names left out because decoding does not need them.
         class_path: import path of the module's class; None if no module was given.
-        hyper_parameters: the hyper-parameters that JSON can hold.
-        hyper_parameters_left_out: names of the hyper-parameters that JSON cannot hold.
+        hyper_parameters: the hyper-parameters that can be stored exactly, in their order.
+        hyper_parameters_left_out: names of the hyper-parameters that cannot.
+        hparams_name: name of the constructor's argument that takes all hyper-parameters together
+            (``save_hyperparameters(cfg)``); None or ``"kwargs"`` if each is an argument of its own.
+        checkpoint: other values of the Lightning checkpoint that ``on_load_checkpoint`` may read: ``epoch``,
+            ``global_step``, and what ``on_save_checkpoint`` added.
+        checkpoint_left_out: names of what it added and that cannot be stored exactly.
         assets: files that decoding needs (vocabularies, tokenizers): name → bytes.
 
     Raises:
@@ -64,6 +77,9 @@ class Weights:
     class_path: str | None = None
     hyper_parameters: Mapping[str, Any] = field(default_factory=dict)
     hyper_parameters_left_out: tuple[str, ...] = ()
+    hparams_name: str | None = None
+    checkpoint: Mapping[str, Any] = field(default_factory=dict)
+    checkpoint_left_out: tuple[str, ...] = ()
     assets: Mapping[str, bytes] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

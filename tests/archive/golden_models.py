@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
 
@@ -143,8 +144,13 @@ def ties() -> Archive:
         },
         excluded=("loss.weight", "metric.total"),
         class_path="models.Translator",
-        hyper_parameters={"hidden": 16, "dropout": 0.1, "names": ["a", "ß"], "nested": {"deep": None, "yes": True}},
+        hyper_parameters={"hidden": 16, "dropout": 0.1, "names": ["a", "ß"], "nested": {"deep": None, "yes": True}}
+        | {"betas": (0.9, 0.98), "limit": float("inf"), "levels": {3: "c", "a": 1}, "seed": np.int64(7)}
+        | {"order": OrderedDict(b=1, a=2), "size": torch.Size([2, 3]), "width": np.float32(0.1), "empty": {}},
         hyper_parameters_left_out=("tokenizer",),
+        hparams_name="cfg",
+        checkpoint={"global_step": 1200, "epoch": 3, "labels": ["b", "a"]},
+        checkpoint_left_out=("sampler",),
         assets={"source.txt": b"the\nof\nund\n" * 40, "empty": b"", "ünïcode/../name": bytes(range(256))},
     )
     return compress(stored, "half").with_metrics({"bleu": {"before": 33.25, "after": 33.0}, "seconds": 1e-07})

@@ -11,6 +11,8 @@ import json
 import math
 import struct
 import zlib
+from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,16 @@ from reference_grid import grid_streams, grid_values
 from reference_methods import codebook, factored, inner, sparse
 
 _BITS = {"bool": 8, "bfloat16": 16, "float4_e2m1fn_x2": 8}
+_TEXTS = ("hyper_parameters", "checkpoint")
+_TAGS: dict[str, Callable[[Any], Any]] = {
+    "$float": float,
+    "$tuple": tuple,
+    "$dict": dict,
+    "$ordered": OrderedDict,
+    "$size": tuple,
+    "$dtype": lambda name: f"torch.{name}",
+    "$numpy": lambda pair: np.dtype(pair[0]).type(pair[1]),
+}
 _PLANE_CODERS = {0: "stored", 1: "packed", 2: "zstd", 3: "huffman", 4: "ans", 5: "contexts"}
 
 
@@ -42,7 +54,7 @@ def read(path: Path) -> File:
     text, checksum = envelope.removeprefix('{"manifest":').removesuffix('"}').split(',"sha256":"')
     assert hashlib.sha256(text.encode()).hexdigest() == checksum
     manifest = json.loads(text)
-    assert manifest["format_version"] in (1, 2)
+    assert manifest["format_version"] in (1, 2, 3)
 
     end = 0
     parts = {}
@@ -53,9 +65,10 @@ def read(path: Path) -> File:
         end = stop
     assert end == len(body)
 
-    if manifest["format_version"] == 2:
+    if manifest["format_version"] > 1:
         frame = _base85(manifest["zstd"])
-        manifest = _explicit(json.loads(zstandard.ZstdDecompressor().decompress(frame)))
+        packed = json.loads(zstandard.ZstdDecompressor().decompress(frame))
+        manifest = _explicit(_without_texts(packed) if manifest["format_version"] == 3 else packed)
         coded = _large_and_small(manifest, parts)
     else:
         coded = _each_stream(manifest, parts)
@@ -95,6 +108,24 @@ def _base85(text: str) -> bytes:
             value = 85 * value + digits.index(digit)
         result += value.to_bytes(4, "big")[: len(group) - 1]
     return result
+
+
+def _without_texts(packed: dict[str, Any]) -> dict[str, Any]:
+    """The manifest of version 3 in the form of version 2: values in place of texts, entries without reasons."""
+    values: dict[str, Any] = {key: _value(json.loads(packed[key])) for key in _TEXTS if key in packed}
+    reasons = {row[0]: packed["reasons"][row[8]] for row in packed["entries"] if len(row) == 9}
+    return packed | values | {"entries": [row[:8] for row in packed["entries"]], "reasons": reasons}
+
+
+def _value(json_value: Any) -> Any:
+    if isinstance(json_value, list):
+        return [_value(item) for item in json_value]
+    if not isinstance(json_value, dict):
+        return json_value
+    if len(json_value) == 1 and next(iter(json_value)).startswith("$"):
+        ((tag, content),) = json_value.items()
+        return _TAGS[tag](_value(content))
+    return {key: _value(item) for key, item in json_value.items()}
 
 
 def _explicit(packed: dict[str, Any]) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from golden_models import FILES, FOLDER, MODELS
 from torch import Tensor
 
 from lightning_compress.archive import Archive, Entry
+from lightning_compress.archive.spec import FORMAT_VERSION
 from lightning_compress.quantize import PAYLOADS
 from lightning_compress.quantize.grid.trellis.trellis import TRELLISES
 from lightning_compress.weights import as_bytes
@@ -61,6 +62,11 @@ def test_the_package_and_the_reference_reader_agree(name: str) -> None:
     assert restored == reference.tensors
     assert archive.assets() == reference.assets
     assert list(archive.manifest.names) == list(reference.tensors)
+    for key in ("hyper_parameters", "checkpoint"):
+        held = getattr(archive.manifest, key)
+        assert held == reference.manifest.get(key, {})
+        assert [*held] == [*reference.manifest.get(key, {})]
+    assert {e.name: e.reason for e in archive.manifest.entries if e.reason} == reference.manifest.get("reasons", {})
     archive.verify()
 
 
@@ -82,21 +88,23 @@ def test_lossless_golden_files_restore_their_models(model: str) -> None:
     assert {name: _plain(tensor) for name, tensor in restored.items()} == {n: _plain(t) for n, t in source.items()}
 
 
-@pytest.mark.parametrize("name", [name for name in FILES if ".1." in name])
-def test_a_file_of_version_1_is_saved_as_version_2(name: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", [name for name in FILES if ".1." in name or ".2." in name])
+def test_a_file_of_an_older_version_is_saved_in_the_newest(name: str, tmp_path: Path) -> None:
     old = Archive.open(FOLDER / name)
-    assert (old.manifest.format_version, old.nbytes) == (1, (FOLDER / name).stat().st_size)
+    assert (old.manifest.format_version, old.nbytes) == (int(name.split(".")[1]), (FOLDER / name).stat().st_size)
     path = tmp_path / "again.safetensors"
-    assert old.save(path) == path.stat().st_size < old.nbytes
+    assert old.save(path) == path.stat().st_size
+    assert path.stat().st_size < old.nbytes or old.manifest.format_version > 1
     again = Archive.open(path)
-    assert again.manifest == replace(old.manifest, format_version=2)
+    assert again.manifest == replace(old.manifest, format_version=FORMAT_VERSION)
+    assert list(again.manifest.hyper_parameters) == list(old.manifest.hyper_parameters)
     assert {n: _plain(t) for n, t in again.restore().items()} == {n: _plain(t) for n, t in old.restore().items()}
     assert again.assets() == old.assets()
     reference = reference_reader.read(path)
     assert reference.tensors == reference_reader.read(FOLDER / name).tensors
 
 
-@pytest.mark.parametrize("number", [1, 2])
+@pytest.mark.parametrize("number", [1, 2, 3])
 def test_ties_of_the_golden_file_share_memory(number: int) -> None:
     restored = Archive.open(FOLDER / f"ties.{number}.safetensors").restore()
     base = restored["embedding.weight"]
@@ -143,7 +151,7 @@ def test_golden_files_cover_every_payload_coder_and_kind_of_table() -> None:
     ]
     assert {coder for coder, _ in coded} == {"stored", "packed", "zstd", "huffman", "ans", "contexts", "planes"}
     assert {code[0] for coder, code in coded if coder == "ans"} == {0b000, 0b010, 0b100}
-    assert {archive.manifest.format_version for archive in archives} == {1, 2}
+    assert {archive.manifest.format_version for archive in archives} == {1, 2, 3}
     assert {key for archive in archives for key, nbytes in archive.manifest.parts() if nbytes >= 1 << 16} == {
         "###large"
     }

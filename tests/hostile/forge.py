@@ -110,8 +110,8 @@ def record(stream: str, coder: str, code: bytes) -> list[Any]:
 
 
 def packed(archive: Archive) -> Json:
-    """The manifest in the form of version 2."""
-    return packed_manifest(manifest_of(archive), _by_owner(codes_of(archive)))
+    """The manifest in the form of version 3."""
+    return packed_manifest(manifest_of(archive), _by_owner(codes_of(archive)), 3)
 
 
 def _by_owner(codes: dict[tuple[str, str], bytes]) -> dict[str, bytes]:
@@ -123,13 +123,16 @@ def _by_owner(codes: dict[tuple[str, str], bytes]) -> dict[str, bytes]:
     return coded
 
 
-def packed_manifest(manifest: Json, coded: dict[str, bytes]) -> Json:
-    """The manifest in the form of version 2; malformed parts are copied. ``coded``: tensor or asset → its bytes."""
+def packed_manifest(manifest: Json, coded: dict[str, bytes], version: int) -> Json:
+    """The manifest in the form of version 2 or 3; malformed parts are copied. ``coded``: tensor or asset → bytes."""
     result: Json = {"classes": [], "coders": [], "dtypes": []}
     defaults: Json = {"ties": {}, "excluded": [], "class_path": None, "hyper_parameters": {}, "fingerprint": ""}
     defaults |= {"hyper_parameters_left_out": [], "plan": {}, "metrics": {}, "assets": []}
     result |= {k: v for k, v in manifest.items() if k not in defaults or canonical(v) != canonical(defaults[k])}
     result.pop("format_version", None)
+    values = result.get("hyper_parameters")
+    if version == 3 and isinstance(values, dict):
+        result["hyper_parameters"] = json.dumps(values, separators=(",", ":"), ensure_ascii=False)
 
     def number(key: str, name: Any) -> Any:
         if not isinstance(name, str):
@@ -182,8 +185,8 @@ def envelope_of(manifest_text: str) -> str:
     return f'{{"manifest":{manifest_text},"sha256":"{digest}"}}'
 
 
-def packed_envelope(text: str | bytes, frame: bytes | None = None, version: Any = 2) -> str:
-    """An envelope of version 2 around a manifest text, or around a frame."""
+def packed_envelope(text: str | bytes, frame: bytes | None = None, version: Any = 3) -> str:
+    """An envelope of version 2 or 3 around a manifest text, or around a frame."""
     content = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
     frame = zstandard.ZstdCompressor(level=19).compress(content) if frame is None else frame
     return envelope_of(canonical({"format_version": version, "zstd": base64.b85encode(frame).decode()}))
@@ -226,12 +229,12 @@ def file_with(manifest: Json, codes: dict[tuple[str, str], bytes], version: int)
     large = [(name, code) for name, code in coded.items() if len(code) >= 1 << 16]
     small = b"".join(code for code in coded.values() if len(code) < 1 << 16)
     parts = [*large, ("#small", small)] if small else large
-    text = canonical(packed_manifest(manifest, coded))
-    envelope = packed_envelope(text, version=2 if type(number) is int and number == 1 else number)
+    text = canonical(packed_manifest(manifest, coded, version))
+    envelope = packed_envelope(text, version=version if type(number) is int and number == 1 else number)
     return with_header(envelope, [(name, len(code)) for name, code in parts], b"".join(code for _, code in parts))
 
 
-def forged(archive: Archive, tamper: Callable[[Json], Any], version: int = 2) -> bytes:
+def forged(archive: Archive, tamper: Callable[[Json], Any], version: int = 3) -> bytes:
     """The file with a changed manifest and its valid checksum; the streams are unchanged."""
     manifest = manifest_of(archive)
     tamper(manifest)
@@ -239,7 +242,7 @@ def forged(archive: Archive, tamper: Callable[[Json], Any], version: int = 2) ->
 
 
 def forged_stream(
-    archive: Archive, name: str, stream: str, coder: str, data: bytes, version: int = 2, **payload: Any
+    archive: Archive, name: str, stream: str, coder: str, data: bytes, version: int = 3, **payload: Any
 ) -> bytes:
     """The file with one coded stream replaced, with matching checksum and size, and with changed payload parameters."""
     manifest = manifest_of(archive)
@@ -260,4 +263,4 @@ def by_hand(shape: list[int], dtype: str, payload: Json, streams: dict[str, tupl
     records = [record(name, coder, data) for name, (coder, data) in streams.items()]
     entry = {"name": "weight", "class": "other", "shape": shape, "dtype": dtype, "payload": payload}
     manifest |= {"entries": [entry | {"streams": records, "zeros": 0, "crc32": crc32}], "ties": {}, "assets": []}
-    return file_with(manifest, {("weight", name): data for name, (_, data) in streams.items()}, 2)
+    return file_with(manifest, {("weight", name): data for name, (_, data) in streams.items()}, 3)

@@ -43,7 +43,7 @@ CASES: dict[str, Case] = {
     **{f"shape of {size!r}": (entry(RAW, shape=[8, size]), FormatError, "shape") for size in NOT_SIZES},
     **{f"shape is {value!r}": (entry(RAW, shape=value), FormatError, "shape") for value in (40, "40", None, {"0": 40})},
     # what this version does not know
-    "newer format": (top(format_version=3), VersionError, "format version 3, .* update"),
+    "newer format": (top(format_version=4), VersionError, "format version 4, .* update"),
     "much newer format": (top(format_version=10**30), VersionError, "update lightning-compress"),
     **{f"version {v!r}": (top(format_version=v), FormatError, "version") for v in (0, -1, True, "1", 1.0, None, [1])},
     "unknown dtype": (entry(RAW, dtype="float3"), VersionError, "'raw' has dtype 'float3'"),
@@ -160,7 +160,7 @@ CASES: dict[str, Case] = {
 }
 
 
-# Cases that version 2 cannot express: it has no such keys, or leaves out default values.
+# Cases that version 3 cannot express: it has no such keys, or leaves out default values.
 ONLY_VERSION_1 = {f"manifest without {key}" for key in manifest_of(SOUND) if key not in ("entries", "format_version")}
 ONLY_VERSION_1 |= {"entry with another key", "entry without a key", "half a surrogate pair", "half a pair in a value"}
 ONLY_VERSION_1 |= {"no streams", "streams in another order", "a stream of another name", "asset stream of another name"}
@@ -174,6 +174,6 @@ def test_forged_values_in_version_1_are_refused_on_opening(case: str) -> None:
 
 
 @pytest.mark.parametrize("case", [case for case in CASES if case not in ONLY_VERSION_1])
-def test_forged_values_in_version_2_are_refused_on_opening(case: str) -> None:
+def test_forged_values_in_version_3_are_refused_on_opening(case: str) -> None:
     tamper, error, message = CASES[case]
     refused(forged(SOUND, tamper, 2), error, message)

@@ -1,4 +1,4 @@
-"""Forged manifests of version 2: false values in the packed form, and frames that a writer would not make."""
+"""Forged manifests of version 3: false values in the packed form, and frames that a writer would not make."""
 
 from __future__ import annotations
 
@@ -34,9 +34,37 @@ def reverse_names(key: str) -> Callable[[Json], None]:
     return tamper
 
 
+def with_reason(number: Any) -> Callable[[Json], None]:
+    def tamper(manifest: Json) -> None:
+        manifest["reasons"] = ["buffer"]
+        manifest["entries"][RAW].append(number)
+
+    return tamper
+
+
 PACKED_CASES: dict[str, Case] = {
     "an entry too short": (lambda manifest: manifest["entries"][RAW].pop(), FormatError, "list of eight"),
-    "an entry too long": (lambda manifest: manifest["entries"][RAW].append(0), FormatError, "list of eight"),
+    "an entry too long": (lambda manifest: manifest["entries"][RAW].extend([0, 0]), FormatError, r"ends in \[0, 0\]"),
+    **{
+        f"reason {new!r}": (with_reason(new), FormatError, "one of the 1 reasons")
+        for new in (-1, 1, 1 << 70, 0.0, True, None, "buffer", [0])
+    },
+    "a reason without a list": (lambda manifest: manifest["entries"][RAW].append(0), FormatError, "the 0 reasons"),
+    "a reason that no entry gives": (top(reasons=["buffer"]), FormatError, "what a writer makes"),
+    "reasons of numbers": (top(reasons=[1]), FormatError, "reasons"),
+    **{
+        f"{key} {text!r}": (top(**{key: text}), FormatError, key)
+        for key in ("hyper_parameters", "checkpoint")
+        for text in (7, {"a": 1}, "{", "[]", "7", "{}", '{"a": 1}', '{"a":1,"a":2}', '{"$tuple":[]}', '{"a":{"$no":1}}')
+    },
+    "hyper-parameters nested without end": (top(hyper_parameters="[" * 100_000), FormatError, "hyper_parameters"),
+    "hyper-parameters nested too deep": (
+        top(hyper_parameters='{"a":' + 70 * "[" + 70 * "]" + "}"),
+        FormatError,
+        "nested more than 64",
+    ),
+    "a whole number without end": (top(checkpoint='{"a":1' + 400 * "0" + "}"), FormatError, "whole number of"),
+    "a name that is a number": (top(hparams_name=7), FormatError, "hparams_name"),
     "an entry of text": (lambda m: m["entries"].__setitem__(0, "eight ch"), FormatError, "list of eight"),
     "no streams": (value(RAW, 5, []), FormatError, r"0 values .* expected two each for \['values'\]"),
     "half a stream": (value(RAW, 5, [0]), FormatError, "1 values"),
@@ -63,7 +91,7 @@ PACKED_CASES: dict[str, Case] = {
     },
     **{f"no {key}": (without(key), FormatError, "keys") for key in ("entries", "classes", "coders", "dtypes")},
     "another key": (top(code="print()"), FormatError, "keys"),
-    "a version inside": (top(format_version=2), FormatError, "keys"),
+    "a version inside": (top(format_version=3), FormatError, "keys"),
     **{
         f"checksums {new!r}": (value(RAW, 7, new), FormatError, "checksum")
         for new in (None, 7, "", "0" * 15, "0" * 17, "0" * 15 + "G", "A" * 16, ["0" * 16])
@@ -123,12 +151,12 @@ ENVELOPES: dict[str, tuple[str, str]] = {
         packed_envelope("", b"\x28\xb5\x2f\xfd\xa0\xff\xff\xff\xff" + bytes(9)),
         "announces 4294967295",
     ),
-    "no packed manifest": (envelope_of('{"format_version":2}'), "keys"),
-    "a packed manifest of a number": (envelope_of('{"format_version":2,"zstd":7}'), "keys"),
-    "a packed manifest and more": (envelope_of('{"extra":0,"format_version":2,"zstd":""}'), "keys"),
-    "a digit that is none": (envelope_of('{"format_version":2,"zstd":"000 0"}'), "damaged"),
-    "a digit beyond ASCII": (envelope_of('{"format_version":2,"zstd":"0000ä"}'), "damaged"),
-    "a group beyond 32 bits": (envelope_of('{"format_version":2,"zstd":"~~~~~"}'), "damaged"),
+    "no packed manifest": (envelope_of('{"format_version":3}'), "keys"),
+    "a packed manifest of a number": (envelope_of('{"format_version":3,"zstd":7}'), "keys"),
+    "a packed manifest and more": (envelope_of('{"extra":0,"format_version":3,"zstd":""}'), "keys"),
+    "a digit that is none": (envelope_of('{"format_version":3,"zstd":"000 0"}'), "damaged"),
+    "a digit beyond ASCII": (envelope_of('{"format_version":3,"zstd":"0000ä"}'), "damaged"),
+    "a group beyond 32 bits": (envelope_of('{"format_version":3,"zstd":"~~~~~"}'), "damaged"),
     "one digit at the end": (packed_envelope(TEXT).replace('"}', '0"}', 1), "checksum"),
 }
 
@@ -151,6 +179,6 @@ def test_base_85_text_other_than_the_writers_isrefused() -> None:
         t for t in (text[:-1] + d for d in "0123456789abcdefghij") if t != text and base64.b85decode(t) == frame
     )
     for digits, message in ((other, "not written as a writer"), (text, "header does not agree")):
-        envelope = envelope_of(canonical({"format_version": 2, "zstd": digits}))
+        envelope = envelope_of(canonical({"format_version": 3, "zstd": digits}))
         with pytest.raises(FormatError, match=message):
             open_and_verify(with_header(envelope, KEYS, BODY))

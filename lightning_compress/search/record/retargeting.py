@@ -106,5 +106,8 @@ def _weights_of(source: Source, found: Archive) -> Weights:
         class_path=manifest.class_path,
         hyper_parameters=manifest.hyper_parameters,
         hyper_parameters_left_out=manifest.hyper_parameters_left_out,
+        hparams_name=manifest.hparams_name,
+        checkpoint=manifest.checkpoint,
+        checkpoint_left_out=manifest.checkpoint_left_out,
         assets=found.assets(),
     )
