@@ -12,7 +12,6 @@ from torch import nn
 
 from lightning_compress import Archive, Plan, Rule, Weights, charts, compress, expand, load
 from lightning_compress.archive import ClassReport
-from lightning_compress.cli import app as cli
 from lightning_compress.errors import WeightsError
 from lightning_compress.logging.keys import key_parts
 from lightning_compress.quantize import Raw
@@ -70,19 +69,7 @@ def saved(weights, path):
     return path
 
 
-def commands(capsys, monkeypatch, *lines):
-    """What the commands print; they must not fail."""
-    printed = []
-    for line in lines:
-        monkeypatch.setattr("sys.argv", ["lightning-compress", *map(str, line)])
-        with pytest.raises(SystemExit) as stop:
-            cli.main()
-        assert stop.value.code in (0, None), (line, capsys.readouterr())
-        printed.append(capsys.readouterr().out)
-    return printed
-
-
-def test_every_name_comes_back_from_every_output(tmp_path, capsys, monkeypatch):
+def test_every_name_comes_back_from_every_output(tmp_path, run):
     state = {name: torch.full((2,), float(index)) for index, name in enumerate(NAMES)}
     state["large\0" + NAMES[-1]] = torch.rand(20_000)  # has a record of its own in the header
     weights = Weights.from_state_dict(state, classes={f"class {name}": name for name in NAMES if name})

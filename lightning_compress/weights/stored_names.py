@@ -9,15 +9,16 @@ from lightning_compress.errors import WeightsError
 _LONGEST = 65_535  # bytes; a reader takes a manifest of longer, repetitive names for an attack
 
 
-def check_stored_names(what: str, names: Iterable[object]) -> None:
+def check_stored_names(what: str, names: Iterable[object], *, distinct: bool = False) -> None:
     """Refuse names that a file cannot hold.
 
     Args:
         what: what the names belong to, such as ``tensor``.
-        names: the names, in the order of the file.
+        names: the names.
+        distinct: whether no name may stand twice.
 
     Raises:
-        WeightsError: a name is not text, not UTF-8 (half of a surrogate pair), too long, or not unique.
+        WeightsError: a name is not text, not UTF-8 (half of a surrogate pair), too long, or stands twice.
     """
     known: set[str] = set()
     for name in names:
@@ -29,6 +30,6 @@ def check_stored_names(what: str, names: Iterable[object]) -> None:
             raise WeightsError(f"the {what} name {name!r:.80} cannot be written in UTF-8: rename it") from error
         if nbytes > _LONGEST:
             raise WeightsError(f"the {what} name {name!r:.80}… has {nbytes} bytes, expected at most {_LONGEST}")
-        if name in known:
+        if distinct and name in known:
             raise WeightsError(f"the {what} name {name!r:.80} stands twice: rename one of the two")
         known.add(name)

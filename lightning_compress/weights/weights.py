@@ -83,10 +83,11 @@ class Weights:
     assets: Mapping[str, bytes] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        check_stored_names("tensor", (*(weight.name for weight in self.weights), *self.ties))
+        check_stored_names("tensor", (*(weight.name for weight in self.weights), *self.ties), distinct=True)
         check_stored_names("class", {weight.class_name for weight in self.weights})
         check_stored_names("left-out tensor", self.excluded)
         check_stored_names("left-out hyper-parameter", self.hyper_parameters_left_out)
+        check_stored_names("left-out value of the checkpoint", self.checkpoint_left_out)
         check_stored_names("asset", self.assets)
 
     def __iter__(self) -> Iterator[Weight]:
