@@ -87,7 +87,10 @@ def test_every_name_comes_back_from_every_output(tmp_path, run):
     assert {entry.class_name for entry in Archive.open(file).manifest.entries} == {
         weight.class_name for weight in weights
     }
-    table, document, _ = commands(capsys, monkeypatch, ("inspect", file), ("inspect", file, "--json"), ("verify", file))
+    status, table, _ = run("inspect", file)
+    assert (status, run("verify", file)[0]) == (0, 0)
+    status, document, _ = run("inspect", file, "--json")
+    assert status == 0
     assert {row["name"] for row in json.loads(document)["rows"]} == set(state)
     assert "\x1b" not in table
     assert "\0" not in table
