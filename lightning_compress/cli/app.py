@@ -14,7 +14,7 @@ from lightning_compress.archive import Archive
 from lightning_compress.cli.output import ERRORS, File, Json, escaped, print_archive, print_result, progress, save
 from lightning_compress.cli.report import report
 from lightning_compress.cli.search import retarget, tune
-from lightning_compress.errors import CompressionError, WeightsError
+from lightning_compress.errors import CompressionError
 from lightning_compress.loading import expand as expand_file
 from lightning_compress.pipeline.compression import compress as compress_weights
 from lightning_compress.pipeline.compression import read_weights
@@ -89,8 +89,6 @@ def expand(
     as_json: Json = False,
 ) -> None:
     """Write the restored weights as a Lightning checkpoint or as plain safetensors, by the suffix of OUT."""
-    if out.suffix not in (".ckpt", ".safetensors"):
-        raise WeightsError(f"{out} ends in {out.suffix!r}; write .ckpt for a Lightning checkpoint, or .safetensors")
     total = sum(entry.elements for entry in Archive.open(file).manifest.entries)
     with progress("expanding", total, as_json) as advance:
         expand_file(file, out, on_tensor=lambda entry: advance(entry.elements))

@@ -17,6 +17,7 @@ from lightning_compress.archive import Archive, Entry
 from lightning_compress.errors import ForeignFileError, WeightsError
 from lightning_compress.files import atomic_path
 
+SUFFIXES = (".ckpt", ".safetensors")
 _RESERVED = "__metadata__"  # the key of a safetensors header that is no tensor
 _log = logging.getLogger(__name__)
 
@@ -32,22 +33,26 @@ def load(path: str | PathLike[str], *, max_bytes: int | None = None) -> dict[str
 def expand(
     path: str | PathLike[str], out: str | PathLike[str], *, on_tensor: Callable[[Entry], None] | None = None
 ) -> None:
-    """Write a compressed file as a Lightning checkpoint if ``out`` ends in ``.ckpt``, else as plain safetensors.
+    """Write a compressed file as a Lightning checkpoint (``out`` ends in ``.ckpt``) or as plain safetensors.
 
     A tensor named ``__metadata__``, a key that safetensors reserves, is called ``##__metadata__`` in a plain file.
 
     Args:
         path: a compressed file.
-        out: path of the new file.
+        out: path of the new file, which ends in ``.ckpt`` or ``.safetensors``.
         on_tensor: called after each restored tensor, for progress.
 
     Raises:
         ForeignFileError: ``out`` exists.
         FormatError: ``path`` is not a valid compressed file.
-        WeightsError: the file has a dtype or tensor names that safetensors does not support.
+        WeightsError: ``out`` ends otherwise, or the file has a dtype or tensor names that safetensors does not support.
         OSError: a file cannot be read or written; no partial file remains.
     """
     target = Path(fspath(out))
+    if target.suffix not in SUFFIXES:
+        raise WeightsError(
+            f"{target} ends in {target.suffix!r}; write .ckpt for a Lightning checkpoint, or .safetensors"
+        )
     if target.exists():
         raise ForeignFileError(f"{target} exists and is not replaced: remove it, or write elsewhere")
     if not target.parent.is_dir():

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from lightning_compress.errors import WeightsError
+from lightning_compress.weights.arguments import check_module, check_patterns_match, check_source
 from lightning_compress.weights.checkpoint import read_checkpoint
 from lightning_compress.weights.classes import classify
 from lightning_compress.weights.module_metadata import (
@@ -24,7 +25,7 @@ from lightning_compress.weights.module_metadata import (
     training_only_names,
     unwrap,
 )
-from lightning_compress.weights.names import matches, matches_any
+from lightning_compress.weights.names import matches_any
 from lightning_compress.weights.state_dict import merge_pruning, storable_tensors
 from lightning_compress.weights.stored_names import check_stored_names
 from lightning_compress.weights.ties import Tie, find_ties
@@ -137,6 +138,7 @@ class Weights:
         classes: Mapping[str, str | Sequence[str]] | None = None,
     ) -> Weights:
         """The current weights of a module; arguments as for :meth:`from_state_dict`."""
+        check_module(module)
         return cls.from_state_dict(module.state_dict(), module=module, exclude=exclude, classes=classes)
 
     @classmethod
@@ -189,15 +191,12 @@ class Weights:
             WeightsError: an entry is not a tensor with values, a pattern matches nothing, or an optional method returns
                 a wrong type.
         """
+        check_source(state, module, classes)
         module = unwrap(module)
         extra = tuple(n for n, v in state.items() if str(n).endswith("_extra_state") and not isinstance(v, Tensor))
         tensors = merge_pruning(storable_tensors({n: v for n, v in state.items() if n not in extra}))
         given = checked_patterns("exclude", exclude)
-        for pattern in given:
-            if not any(matches(pattern, name) for name in tensors):
-                raise WeightsError(
-                    f"exclude pattern {pattern!r} matches none of the {len(tensors)} tensors: remove or correct it"
-                )
+        check_patterns_match("exclude", given, tensors)
         skipped, unwanted = training_only_names(tensors, module), [*given, *exclude_patterns_of(module)]
         kept = {n: t for n, t in tensors.items() if n not in skipped and not matches_any(unwanted, n)}
         ties = find_ties(kept, module)
