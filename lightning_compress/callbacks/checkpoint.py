@@ -20,7 +20,6 @@ from lightning_compress.callbacks.arguments import (
     check_texts,
     checked,
 )
-from lightning_compress.callbacks.early_checks import MetricNameCheck, try_before_training
 from lightning_compress.callbacks.export import checkpoint_reading
 from lightning_compress.callbacks.export.auto import Auto
 from lightning_compress.callbacks.export.exporter import Exporter
@@ -30,12 +29,12 @@ from lightning_compress.callbacks.export.policy import Policy, When
 from lightning_compress.callbacks.export.publishing import Publishing
 from lightning_compress.callbacks.hooks import checkpoint_hooks
 from lightning_compress.callbacks.hooks.base import callback_class
-from lightning_compress.callbacks.hooks.collective import gather, raise_on_every_rank
+from lightning_compress.callbacks.hooks.collective import gather, raise_on_every_rank, shape_only
 from lightning_compress.callbacks.hooks.lightning_types import Trainer, callbacks_of
 from lightning_compress.callbacks.hooks.model_checkpoints import Mode, best_checkpoints
 from lightning_compress.callbacks.moments import Moments
 from lightning_compress.callbacks.objective import Objective
-from lightning_compress.errors import CallbackError
+from lightning_compress.errors import CallbackError, CompressionError
 from lightning_compress.files import normalized_path
 from lightning_compress.logging import Artifacts, logging_step
 from lightning_compress.pipeline import compress
@@ -140,7 +139,6 @@ class CompressCheckpoint(_Callback):
         self.on_error = on_error
         self.classes = classes
         self.exclude = tuple(exclude)
-        self._metric_name = MetricNameCheck(objective)
         self._policy = Policy(Moments.policy(when))
         self._exporter = Exporter(self._compress, self._policy)
         self._queue = InlineQueue(self._exporter.run)
@@ -165,13 +163,19 @@ class CompressCheckpoint(_Callback):
         self._policy.check(trainer)
         if self._auto:
             self._auto.check(trainer)
-
-        def assign(shapes: Mapping[str, Any]) -> None:
-            weights = self.weights_of(pl_module, shapes)
-            if self.plan:
-                self.plan.assign(weights)
-
-        try_before_training(pl_module, "the plan", assign)
+        shapes = shape_only(pl_module)
+        if shapes is None:
+            return
+        try:
+            with preserved_random_state():
+                weights = self.weights_of(pl_module, shapes)
+                if self.plan:
+                    self.plan.assign(weights)
+        except CompressionError:
+            raise
+        except Exception as error:
+            # A method of the module may need what only the training sets up; if it never works, the first export fails.
+            _log.warning("the plan could not be tried on the model before the training: %r", error)
 
     def on_train_start(self, trainer: Trainer, pl_module: nn.Module) -> None:
         """Include the files of the run that is resumed; Lightning has now read which they are."""
@@ -179,10 +183,6 @@ class CompressCheckpoint(_Callback):
         if self._auto and trainer.is_global_zero:
             self._auto.resume(str(trainer.ckpt_path or ""))
         self._publishing.start(trainer, self.plan.to_config() if self.plan else {"search": "auto"})
-
-    def on_validation_end(self, trainer: Trainer, pl_module: nn.Module) -> None:
-        """Warn if the first validation does not log the metric."""
-        self._metric_name.check(trainer)
 
     def on_fit_end(self, trainer: Trainer, pl_module: nn.Module) -> None:
         """Wait for a limited time until uploads are complete."""

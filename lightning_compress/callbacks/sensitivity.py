@@ -5,14 +5,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
 
 from lightning_compress.callbacks.arguments import check_classes, check_number, check_texts, checked
-from lightning_compress.callbacks.early_checks import MetricNameCheck, try_before_training
 from lightning_compress.callbacks.hooks import checkpoint_hooks
 from lightning_compress.callbacks.hooks.base import callback_class
 from lightning_compress.callbacks.hooks.checkpoint_hooks import SavedState, SaveListener
@@ -27,7 +25,7 @@ from lightning_compress.files import read_bytes, write_record
 from lightning_compress.logging import log_sensitivity, logging_step
 from lightning_compress.runtime import preserved_random_state
 from lightning_compress.search import Calibration, Evaluate, LayerSensitivities, Strength, layer_sensitivities
-from lightning_compress.search.sensitivity.layers import STRENGTHS, GroupBy, check_groups, grouped, strengths_of
+from lightning_compress.search.sensitivity.layers import STRENGTHS, GroupBy, check_groups, strengths_of
 from lightning_compress.weights import Weights
 
 if TYPE_CHECKING:
@@ -105,7 +103,6 @@ class LayerSensitivity(SaveListener, _Callback):
         self.groups = groups
         self.moments = Moments.measurement(when)
         self.objective = SensitivityObjective(objective, calibration)
-        self._metric_name = MetricNameCheck(objective)
         self.tolerance = tolerance
         self.classes = classes
         self.exclude = tuple(exclude)
@@ -127,11 +124,6 @@ class LayerSensitivity(SaveListener, _Callback):
                 "checkpoint afterwards with lightning_compress.search.layer_sensitivities"
             )
         self.objective.check_trainer(trainer)
-        try_before_training(pl_module, "the groups", partial(self._check_patterns, pl_module))
-
-    def on_validation_end(self, trainer: Trainer, pl_module: nn.Module) -> None:
-        """Warn if the first validation does not log the metric."""
-        self._metric_name.check(trainer)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: nn.Module) -> None:
         """Measure after every n epochs."""
@@ -155,12 +147,6 @@ class LayerSensitivity(SaveListener, _Callback):
         """Measure the weights, now that the checkpoint is written."""
         if job is not None:
             self._measure_on_rank_zero(trainer, job.state, is_end=False)
-
-    def _check_patterns(self, module: nn.Module, state: Mapping[str, Any]) -> None:
-        """Raise the error of a pattern that matches nothing."""
-        weights = Weights.from_state_dict(state, module=module, exclude=self.exclude, classes=self.classes)
-        if not callable(self.groups):  # a function may look at values, which are not known yet
-            grouped(weights, self.groups)
 
     # Measuring, on rank 0
 

@@ -13,7 +13,6 @@ from torch import nn
 from lightning_compress.archive import Archive
 from lightning_compress.callbacks.arguments import check_flag, check_function, check_text, check_whole_number
 from lightning_compress.callbacks.checkpoint import CompressCheckpoint
-from lightning_compress.callbacks.early_checks import MetricNameCheck, try_before_training
 from lightning_compress.callbacks.hooks import checkpoint_hooks
 from lightning_compress.callbacks.hooks.base import callback_class
 from lightning_compress.callbacks.hooks.checkpoint_hooks import SavedState, SaveListener
@@ -25,7 +24,7 @@ from lightning_compress.callbacks.objective import Metric, Objective
 from lightning_compress.callbacks.translation.quality import Comparison, Judge, Text, Translations, checked_translations
 from lightning_compress.callbacks.translation.quality_record import record_metric, record_translations
 from lightning_compress.callbacks.translation.translator import Translator
-from lightning_compress.errors import CallbackError, CompressionError
+from lightning_compress.errors import CallbackError
 from lightning_compress.logging import logging_step
 from lightning_compress.pipeline import compress
 from lightning_compress.plan import Plan
@@ -113,7 +112,6 @@ class TranslationQuality(SaveListener, _Callback):
         check_whole_number("samples", samples, 0)
         check_text("tokenize", tokenize, "the name of a sacrebleu tokenizer such as '13a', or None")
         self.objective = _objective(metric, mode)
-        self._metric_name = MetricNameCheck(self.objective)
         self.moments = _moments(when, every_n_epochs, at_save, at_fit_end)
         self._text = None if sources is None or references is None else Text(sources, references).first(sentences)
         self._translate = translate
@@ -131,10 +129,6 @@ class TranslationQuality(SaveListener, _Callback):
         if problem is not None and trainer.is_global_zero:
             _log.error("quality is not measured, the training goes on: %s", problem)
         checkpoint_hooks.attach(trainer, self)
-
-    def on_validation_end(self, trainer: Trainer, pl_module: nn.Module) -> None:
-        """Warn if the first validation does not log the metric."""
-        self._metric_name.check(trainer)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: nn.Module) -> None:
         """Measure after every n epochs."""
@@ -170,7 +164,7 @@ class TranslationQuality(SaveListener, _Callback):
 
     def _measure(self, trainer: Trainer, state: Mapping[str, Any], folder: str) -> None:
         module, exporting = trainer.lightning_module, _compress_checkpoint(trainer)
-        weights = _weights(exporting, module, state)
+        weights = exporting.weights_of(module, state) if exporting else Weights.from_state_dict(state, module=module)
         if weights.fingerprint == self._measured:
             return
         self._measured = weights.fingerprint
@@ -239,17 +233,6 @@ class TranslationQuality(SaveListener, _Callback):
             return f"{type(module).__name__} has no validation_text(): give sources and references"
         elif self._translate is None and not hasattr(module, "translate"):
             return f"{type(module).__name__} has no translate(sources): give translate=…"
-        return self._plan_problem(trainer, module)
-
-    def _plan_problem(self, trainer: Trainer, module: nn.Module) -> str | None:
-        """Why the plan does not fit the module; None if it does."""
-        plan, exporting = self._plan, _compress_checkpoint(trainer)
-        if plan is None:
-            return None
-        try:
-            try_before_training(module, "the plan", lambda shapes: plan.assign(_weights(exporting, module, shapes)))
-        except CompressionError as error:
-            return str(error)
         return None
 
 
@@ -282,8 +265,3 @@ def _moments(
 
 def _compress_checkpoint(trainer: Trainer) -> CompressCheckpoint | None:
     return next((c for c in callbacks_of(trainer) if isinstance(c, CompressCheckpoint)), None)
-
-
-def _weights(exporting: CompressCheckpoint | None, module: nn.Module, state: Mapping[str, Any]) -> Weights:
-    """The weights of a state dict, as the callback that writes companion files takes them."""
-    return exporting.weights_of(module, state) if exporting else Weights.from_state_dict(state, module=module)

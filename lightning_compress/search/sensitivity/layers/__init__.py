@@ -1,6 +1,6 @@
 """Layer sensitivities: each group of weights is compressed alone, restored, and scored."""
 
-from lightning_compress.search.sensitivity.layers.groups import GroupBy, check_groups, grouped
+from lightning_compress.search.sensitivity.layers.groups import GroupBy, check_groups
 from lightning_compress.search.sensitivity.layers.sensitivity_table import LayerSensitivities
 from lightning_compress.search.sensitivity.layers.strengths import STRENGTHS, Strength, strengths_of
 from lightning_compress.search.sensitivity.layers.sweep import layer_sensitivities
@@ -11,7 +11,6 @@ __all__ = [
     "LayerSensitivities",
     "Strength",
     "check_groups",
-    "grouped",
     "layer_sensitivities",
     "strengths_of",
 ]
