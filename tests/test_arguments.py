@@ -383,7 +383,7 @@ def test_a_misspelt_word_in_yaml_is_named_with_the_closest_one():
 
 
 def test_a_misspelt_pattern_names_the_closest_tensor():
-    with pytest.raises(WeightsError, match=r"exclude: pattern 'wieght' matches none of .*did you mean 'weight'"):
+    with pytest.raises(WeightsError, match=r"exclude pattern 'wieght' matches none of .*did you mean 'weight'"):
         package.Weights.from_module(NET, exclude=["wieght"])
     with pytest.raises(WeightsError, match=r"class 'a': pattern 'baias' matches none of .*did you mean 'bias'"):
         package.Weights.from_module(NET, classes={"a": "baias"})

@@ -52,8 +52,8 @@ def nothing_matches(what: str, pattern: str, names: Iterable[str]) -> WeightsErr
     known = list(names)
     shown = ", ".join(map(repr, known[:_SHOWN])) or "none"
     return WeightsError(
-        f"{what}: pattern {pattern!r} matches none of the {len(known)} tensors{did_you_mean(pattern, known)}: remove "
-        f"or correct it. Names look like {shown}; write '*' for any run of characters."
+        f"{what} pattern {pattern!r} matches none of the {len(known)} tensors: remove or correct "
+        f"it{did_you_mean(pattern, known)}. Names look like {shown}; write '*' for any run of characters."
     )
 
 

@@ -60,7 +60,7 @@ def classify(
         for pattern in [patterns] if isinstance(patterns, str) else patterns:
             chosen = [name for name in names if matches(pattern, name)]
             if not chosen:
-                raise nothing_matches(f"class {class_name!r}", pattern, names)
+                raise nothing_matches(f"class {class_name!r}:", pattern, names)
             result.update(dict.fromkeys(chosen, class_name))
     return result
 
