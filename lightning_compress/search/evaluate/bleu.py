@@ -72,5 +72,5 @@ def _streams(references: Sequence[str] | Sequence[Sequence[str]]) -> list[list[s
 
 
 def _are_texts(value: object) -> bool:
-    is_list = isinstance(value, Collection) and not isinstance(value, (str, bytes, Mapping)) and bool(value)
+    is_list = isinstance(value, Collection) and not isinstance(value, (str, bytes, Mapping))
     return is_list and all(isinstance(text, str) for text in value)  # type: ignore[attr-defined]
