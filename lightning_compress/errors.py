@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import difflib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
 
 class CompressionError(Exception):
     """Base class of all exceptions of this package."""
@@ -57,3 +63,13 @@ class SearchError(CompressionError):
 
 class ChartError(CompressionError):
     """A chart or page cannot be made: a plotting library is not installed, or its data are inconsistent."""
+
+
+def did_you_mean(given: object, known: Iterable[str]) -> str:
+    """A hint at the known name that is closest to the given one, for an error message; empty if none is close.
+
+    >>> did_you_mean("hlaf", ["half", "interval"])
+    " (did you mean 'half'?)"
+    """
+    close = difflib.get_close_matches(str(given), list(known), 1)
+    return f" (did you mean {close[0]!r}?)" if close else ""

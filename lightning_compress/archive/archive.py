@@ -48,6 +48,8 @@ class Archive:
             FormatError: the file is truncated, foreign, newer, damaged or hostile; most cases have a subclass.
             OSError: the file cannot be read.
         """
+        if max_bytes is not None and not _is_size(max_bytes):
+            raise FormatError(f"max_bytes is {max_bytes!r:.80}, expected a number of bytes from 0, or None")
         data = read_bytes(fspath(path))
         return cls(*reader.parse(data, fspath(path), max_bytes), opened_bytes=len(data))
 
@@ -143,3 +145,7 @@ class Archive:
 
     def _views(self) -> dict[str, memoryview]:
         return {name: memoryview(data) for name, data in self.streams.items()}
+
+
+def _is_size(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and value >= 0

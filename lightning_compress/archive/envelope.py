@@ -32,7 +32,7 @@ def to_envelope(manifest: Manifest) -> str:
     if len(plain) > _limit(packed):
         raise FormatError(
             f"the manifest has {len(plain)} bytes of so much repetition that a reader would take it for an attack: "
-            "leave out some hyper-parameters or metrics"
+            "leave out some hyper-parameters or metrics, or shorten the names of tensors"
         )
     body = {"format_version": FORMAT_VERSION, "zstd": base64.b85encode(packed).decode()}
     return canonical({"manifest": body, "sha256": _digest(body)})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import numbers
 from collections.abc import Callable, Collection, Mapping, Sequence
+from os import PathLike, fspath
 from typing import TypeVar
 
 from lightning_compress.errors import CallbackError, CompressionError
@@ -44,9 +45,15 @@ def check_flag(name: str, value: object) -> None:
 
 
 def check_text(name: str, value: object, expected: str) -> None:
-    """Require None or a text that is not empty."""
-    if value is not None and not (isinstance(value, str) and value):
-        raise CallbackError(f"{name} is {value!r}, expected {expected}")
+    """Require None or a printable text that is not empty."""
+    if value is not None and not (isinstance(value, str) and value and value.isprintable()):
+        raise CallbackError(f"{name} is {value!r:.80}, expected {expected}")
+
+
+def check_path(name: str, value: object) -> None:
+    """Require a path that is not empty."""
+    if not isinstance(value, (str, PathLike)) or not fspath(value):
+        raise CallbackError(f"{name} is {value!r:.80}, expected a path")
 
 
 def check_function(name: str, value: object, signature: str) -> None:
@@ -55,9 +62,9 @@ def check_function(name: str, value: object, signature: str) -> None:
         raise CallbackError(f"{name} is {value!r}, expected a function: {signature}")
 
 
-def check_calibration(value: object) -> None:
-    """Require None or batches with their loss."""
-    if value is None:
+def check_calibration(value: object, *, optional: bool = True) -> None:
+    """Require batches with their loss, or None."""
+    if optional and value is None:
         return
     if not callable(getattr(value, "loss", None)):
         raise CallbackError(

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from lightning_compress import files
 from lightning_compress.archive import Archive, Manifest, is_archive
+from lightning_compress.callbacks.arguments import check_classes, check_path, check_texts
 from lightning_compress.callbacks.export import companion_files
 from lightning_compress.callbacks.export.naming import (
     CHECKPOINT_SUFFIX,
@@ -66,9 +67,13 @@ def reconcile(
         What was created, deleted, and what failed; one failure does not keep the others from being done.
 
     Raises:
+        CallbackError: an argument is wrong.
         PlanError: the plan is wrong in itself.
         OSError: the folder cannot be listed.
     """
+    check_path("folder", folder)
+    check_classes(classes)
+    check_texts("exclude", exclude, "patterns of tensor names such as ['teacher.*']")
     plan = Plan.resolve(plan)
     names = files.list_folder(fspath(folder))
     failed: dict[str, str] = {}

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from lightning_compress.charts.style import (
+    LONGEST_TITLE,
     MAIN,
     QUIET,
     ROW,
@@ -17,6 +18,7 @@ from lightning_compress.charts.style import (
     freeze_layout,
     label_rows,
     new_figure,
+    shortened,
 )
 from lightning_compress.errors import ChartError
 
@@ -66,8 +68,8 @@ def ranked_bars(
     label_rows(axes, [names[place] for place in order])
     axes.axvline(0, color=QUIET, linewidth=0.8)
     axes.margins(x=0.15)
-    axes.set_title(title)
-    axes.set_xlabel(unit)
+    axes.set_title(shortened(title, LONGEST_TITLE))
+    axes.set_xlabel(shortened(unit, LONGEST_TITLE))
     return freeze_layout(figure)
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from lightning_compress.charts.style import (
+    LONGEST_TITLE,
     ROW,
     chart_style,
     empty_figure,
@@ -56,7 +57,7 @@ def heat_map(rows: Sequence[str], columns: Sequence[str], values: ArrayLike, tit
     axes.set_facecolor(_MISSING)
     picture = axes.imshow(known, cmap=_COLOURS, aspect="auto", interpolation="nearest")
     if known.count():
-        figure.colorbar(picture, ax=axes, label=unit, shrink=0.9)
+        figure.colorbar(picture, ax=axes, label=shortened(unit, LONGEST_TITLE), shrink=0.9)
     label_rows(axes, list(rows))
     axes.set_xticks(
         range(len(columns)), [shortened(name, 18) for name in columns], rotation=35, ha="right", rotation_mode="anchor"
@@ -64,7 +65,7 @@ def heat_map(rows: Sequence[str], columns: Sequence[str], values: ArrayLike, tit
     axes.tick_params(length=0)
     axes.grid(visible=False)
     axes.spines[:].set_visible(False)
-    axes.set_title(title)
+    axes.set_title(shortened(title, LONGEST_TITLE))
     if len(columns) <= _MAX_ANNOTATED_COLUMNS:
         bright, decimals = _share(table) > 0.55, _decimals(table)
         for (row, column), value in np.ndenumerate(table):

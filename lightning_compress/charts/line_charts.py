@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from lightning_compress.charts.style import (
     COLOURS,
+    LONGEST_TITLE,
     QUIET,
     ROW,
     chart_style,
@@ -62,9 +63,9 @@ def lines(
         axes.plot(xs, ys, color=colour, marker=marked, markersize=4, linewidth=1.5, label=shortened(name, 20))
     if baseline is not None:
         axes.axhline(baseline, color=QUIET, linewidth=1, linestyle="--", label="exact weights")
-    axes.set_title(title)
-    axes.set_xlabel(x_label)
-    axes.set_ylabel(y_label)
+    axes.set_title(shortened(title, LONGEST_TITLE))
+    axes.set_xlabel(shortened(x_label, LONGEST_TITLE))
+    axes.set_ylabel(shortened(y_label, LONGEST_TITLE))
     format_large_numbers(axes.xaxis, (x for points in series.values() for x, _ in points))
     format_large_numbers(axes.yaxis, (y for points in series.values() for _, y in points))
     if baseline is not None or list(series) != [title]:

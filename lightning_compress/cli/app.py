@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from importlib import metadata
 from pathlib import Path
@@ -25,11 +26,13 @@ from lightning_compress.cli.output import (
 )
 from lightning_compress.cli.report import report
 from lightning_compress.cli.search import retarget, tune
-from lightning_compress.errors import CompressionError, WeightsError
+from lightning_compress.errors import CompressionError
 from lightning_compress.loading import expand as expand_file
 from lightning_compress.pipeline.compression import compress as compress_weights
 from lightning_compress.pipeline.compression import read_weights
 from lightning_compress.plan import PRESETS, Plan
+
+_LINE_BREAK = "\n"  # error messages may have several lines
 
 app = typer.Typer(
     help="Small, verified, pickle-free files from PyTorch Lightning checkpoints.",
@@ -41,12 +44,15 @@ app = typer.Typer(
 
 def main() -> None:
     """Run the command line; errors of this package and of the file system are printed and give exit status 1."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a name may have characters that the terminal has not
     try:
         with printed_log():
             app(prog_name="lightning-compress")
     except (CompressionError, OSError) as error:
         message = f"{error.filename}: {error.strerror}" if isinstance(error, OSError) and error.strerror else str(error)
-        ERRORS.print(f"[bold red]error:[/] {escaped(message)}", highlight=False, soft_wrap=True)
+        ERRORS.print(f"[bold red]error:[/] {escaped(message, kept=_LINE_BREAK)}", highlight=False, soft_wrap=True)
         sys.exit(1)
 
 
@@ -97,8 +103,6 @@ def expand(
     as_json: Json = False,
 ) -> None:
     """Write the restored weights as a Lightning checkpoint or as plain safetensors, by the suffix of OUT."""
-    if out.suffix not in (".ckpt", ".safetensors"):
-        raise WeightsError(f"{out} ends in {out.suffix!r}; write .ckpt for a Lightning checkpoint, or .safetensors")
     total = sum(entry.elements for entry in Archive.open(file).manifest.entries)
     with progress("expanding", total, as_json) as advance:
         expand_file(file, out, on_tensor=lambda entry: advance(entry.elements))

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich import markup
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
@@ -122,15 +123,15 @@ def print_archive(
     console = Console() if sys.stdout.isatty() else Console(width=_UNLIMITED_WIDTH)
     console.print(_table(rows, exact))
     console.print(
-        f"{file}: {report.raw_bytes:,} bytes of weights in {report.file_bytes:,} bytes, ratio {report.ratio:.2f}x, "
-        f"{report.bits_per_weight:.2f} bits per weight, {report.sparsity:.1%} zeros",
+        f"{printable(str(file))}: {report.raw_bytes:,} bytes of weights in {report.file_bytes:,} bytes, "
+        f"ratio {report.ratio:.2f}x, {report.bits_per_weight:.2f} bits per weight, {report.sparsity:.1%} zeros",
         highlight=False,
         markup=False,
         soft_wrap=True,
     )
     for title, names in (("left out", manifest.excluded), ("assets", [asset.name for asset in manifest.assets])):
         if names:
-            console.print(f"{title}: {', '.join(names)}", highlight=False, markup=False, soft_wrap=True)
+            console.print(f"{title}: {printable(', '.join(names))}", highlight=False, markup=False, soft_wrap=True)
 
 
 def _table(rows: Sequence[TensorReport] | Sequence[ClassReport], exact: Mapping[str, str]) -> Table:
@@ -178,6 +179,19 @@ def print_result(result: dict[str, Any], as_json: bool, text: str) -> None:
     typer.echo(json.dumps(result) if as_json else text)
 
 
-def escaped(text: str) -> str:
-    """The text with rich markup escaped."""
-    return text.replace("[", r"\[")
+def printable(text: str, kept: str = "") -> str:
+    """The text with a Python escape in place of each character that is not printable, and could steer a terminal.
+
+    >>> printable("red \\x1b[31m")
+    'red \\\\x1b[31m'
+
+    Args:
+        text: a text from a file or a path.
+        kept: characters that are left as they are, such as line breaks.
+    """
+    return "".join(c if c.isprintable() or c in kept else c.encode("unicode_escape").decode() for c in text)
+
+
+def escaped(text: str, kept: str = "") -> str:
+    """The printable text with rich markup escaped; arguments as for :func:`printable`."""
+    return markup.escape(printable(text, kept))

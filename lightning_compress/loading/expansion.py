@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Iterable
 from os import PathLike, fspath
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,10 @@ from lightning_compress.files import atomic_path
 from lightning_compress.loading.installed_lightning import lightning_version
 from lightning_compress.loading.stored_module import StoredModule
 from lightning_compress.weights import ASSETS_KEY
+
+SUFFIXES = (".ckpt", ".safetensors")
+_RESERVED = "__metadata__"  # the key of a safetensors header that is no tensor
+_log = logging.getLogger(__name__)
 
 
 def load(path: str | PathLike[str], *, max_bytes: int | None = None) -> dict[str, Tensor]:
@@ -34,21 +39,27 @@ def expand(
     max_bytes: int | None = None,
     on_tensor: Callable[[Entry], None] | None = None,
 ) -> None:
-    """Write a compressed file as a Lightning checkpoint if ``out`` ends in ``.ckpt``, else as plain safetensors.
+    """Write a compressed file as a Lightning checkpoint (``out`` ends in ``.ckpt``) or as plain safetensors.
+
+    A tensor named ``__metadata__``, a key that safetensors reserves, is called ``##__metadata__`` in a plain file.
 
     Args:
         path: a compressed file.
-        out: path of the new file.
+        out: path of the new file, which ends in ``.ckpt`` or ``.safetensors``.
         max_bytes: as for :meth:`Archive.open`.
         on_tensor: called after each restored tensor, for progress.
 
     Raises:
         ForeignFileError: ``out`` exists.
         FormatError: ``path`` is not a valid compressed file.
-        WeightsError: the file has a dtype that safetensors does not support.
+        WeightsError: ``out`` ends otherwise, or the file has a dtype or tensor names that safetensors does not support.
         OSError: a file cannot be read or written; no partial file remains.
     """
     target = Path(fspath(out))
+    if target.suffix not in SUFFIXES:
+        raise WeightsError(
+            f"{target} ends in {target.suffix!r}; write .ckpt for a Lightning checkpoint, or .safetensors"
+        )
     if target.exists():
         raise ForeignFileError(f"{target} exists and is not replaced: remove it, or write elsewhere")
     if not target.parent.is_dir():
@@ -60,8 +71,9 @@ def expand(
             del checkpoint[ASSETS_KEY]
         _write_atomically(target, lambda partial: _save_checkpoint(checkpoint, partial))
         return
+    keys = _safetensors_keys(archive.manifest.names)
     # Cloned, because safetensors does not support shared memory; other tools require the key "format".
-    tensors = {name: t.clone().contiguous() for name, t in archive.restore(on_tensor=on_tensor).items()}
+    tensors = {keys[name]: t.clone().contiguous() for name, t in archive.restore(on_tensor=on_tensor).items()}
     _write_atomically(target, lambda partial: safetensors.torch.save_file(tensors, partial, metadata={"format": "pt"}))
 
 
@@ -71,6 +83,25 @@ def as_checkpoint(archive: Archive, *, on_tensor: Callable[[Entry], None] | None
     It has what rebuilds a module, and not what only resumes a training. Attached files are under ``assets``.
     """
     return StoredModule.of_archive(archive, "the file", on_tensor=on_tensor).as_checkpoint(lightning_version())
+
+
+def _safetensors_keys(names: Iterable[str]) -> dict[str, str]:
+    """Tensor name → its key in a plain safetensors file: the name, except for the one that safetensors reserves.
+
+    Raises:
+        WeightsError: a tensor has the key already that replaces the reserved name.
+    """
+    keys = {name: name for name in names}
+    if _RESERVED in keys:
+        key = f"##{_RESERVED}"
+        if key in keys:
+            raise WeightsError(
+                f"safetensors reserves the name {_RESERVED!r}, and its replacement {key!r} is the name of another "
+                "tensor: expand to a .ckpt instead"
+            )
+        _log.warning("safetensors reserves the name %r: this tensor is written as %r", _RESERVED, key)
+        keys[_RESERVED] = key
+    return keys
 
 
 def _save_checkpoint(checkpoint: dict[str, Any], path: Path) -> None:

@@ -17,6 +17,9 @@ Old = Literal["delete", "expire"]
 Version = TypeVar("Version", bound="ArtifactVersion")
 # The aliases that wandb or this package gives to a version. A version with any other alias was named by a user.
 _AUTOMATIC_ALIAS = re.compile(r"latest|best|epoch-\d+|v\d+")
+_NAME = re.compile(r"[a-zA-Z0-9_\-.]{1,128}")
+_PATH = re.compile(r"[^/]+/[^/]+/[^/]+")
+_MOST_DAYS = 36_500
 
 
 @dataclass(frozen=True)
@@ -40,12 +43,18 @@ class Artifacts:
     name: str | None = None
 
     def __post_init__(self) -> None:
-        if self.keep is not None and (not isinstance(self.keep, int) or self.keep < 1):
+        if self.keep is not None and (type(self.keep) is not int or self.keep < 1):
             raise CallbackError(f"Artifacts(keep={self.keep!r}): expected a whole number from 1, or None to keep all")
         if self.old not in get_args(Old):
             raise CallbackError(f"Artifacts(old={self.old!r}) is not known: write 'delete' or 'expire'")
-        if not self.expire_days > 0:
-            raise CallbackError(f"Artifacts(expire_days={self.expire_days!r}): expected days, more than 0")
+        days = self.expire_days
+        if isinstance(days, bool) or not isinstance(days, (int, float)) or not 0 < days <= _MOST_DAYS:
+            raise CallbackError(f"Artifacts(expire_days={days!r}): expected days, more than 0, at most {_MOST_DAYS}")
+        if self.name is not None and not (isinstance(self.name, str) and _NAME.fullmatch(self.name)):
+            raise CallbackError(
+                f"Artifacts(name={self.name!r:.200}): expected 1 to 128 letters, digits, '-', '_' and '.', which wandb "
+                "accepts, or None"
+            )
 
     def name_in(self, run: WandbRun) -> str:
         """The name of the artifact that holds the files of a run."""
@@ -67,8 +76,15 @@ def prune_artifacts(path: str, artifacts: Artifacts, *, run: str | None = None) 
         The versions that were deleted or given a time to live, such as ``v3``.
 
     Raises:
+        CallbackError: an argument is wrong.
         Exception: whatever wandb raises: it is not installed, not logged in, or the artifact does not exist.
     """
+    if not (isinstance(path, str) and _PATH.fullmatch(path)):
+        raise CallbackError(f"prune_artifacts: path is {path!r}, expected 'ENTITY/PROJECT/NAME'")
+    if not isinstance(artifacts, Artifacts):
+        raise CallbackError(f"prune_artifacts: artifacts is {artifacts!r}, expected Artifacts(…)")
+    if run is not None and not (isinstance(run, str) and run):
+        raise CallbackError(f"prune_artifacts: run is {run!r}, expected the id of a run, or None for all")
     import wandb
 
     versions = wandb.Api().artifacts(TYPE, path)

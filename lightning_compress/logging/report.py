@@ -9,6 +9,7 @@ from torch import Tensor
 
 from lightning_compress.archive import Archive, Report
 from lightning_compress.logging.broadcast import for_each_sink, log_charts
+from lightning_compress.logging.keys import key_parts
 from lightning_compress.logging.logger_types import LightningLogger
 from lightning_compress.logging.sinks import Sink
 from lightning_compress.search import Frontier
@@ -103,9 +104,11 @@ def _score_scalars(scores: Mapping[str, Any], measure: str) -> dict[str, float]:
 
 def _class_scalars(report: Report) -> dict[str, float]:
     values: dict[str, float] = {}
-    for row in report.by_class():
-        values[f"{PREFIX}/{row.class_name}/bytes"] = float(row.bytes)
-        values[f"{PREFIX}/{row.class_name}/bits_per_weight"] = float(row.bits_per_weight)
+    rows = report.by_class()
+    parts = key_parts(row.class_name for row in rows)
+    for row in rows:
+        values[f"{PREFIX}/{parts[row.class_name]}/bytes"] = float(row.bytes)
+        values[f"{PREFIX}/{parts[row.class_name]}/bits_per_weight"] = float(row.bits_per_weight)
     return values
 
 

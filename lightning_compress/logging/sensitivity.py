@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from lightning_compress.logging.broadcast import log_charts, log_scalars, log_table
+from lightning_compress.logging.keys import key_parts
 from lightning_compress.logging.logger_types import LightningLogger
 from lightning_compress.search import LayerSensitivities
 
@@ -22,18 +22,20 @@ def sensitivity_scalars(result: LayerSensitivities, tolerance: float | None) -> 
 
     ``sensitivity/<class>/<strength>`` is the drop with only that class compressed, ``sensitivity/baseline`` the score
     of the uncompressed weights, ``sensitivity/largest_ratio/<class>`` the largest share of the class that can be
-    pruned, and ``sensitivity/rank_correlation/<estimate>`` how well an estimate orders the drops. In names, every run
-    of characters other than letters, digits, dot, minus, slash and underscore becomes one underscore:
-    ``prune 20 %`` is ``prune_20``.
+    pruned, and ``sensitivity/rank_correlation/<estimate>`` how well an estimate orders the drops. Names are written as
+    :func:`~lightning_compress.logging.keys.key_parts` says: ``prune 20 %`` is ``prune_20``.
     """
+    groups = key_parts(result.groups)
+    strengths = key_parts(strength.label for strength in result.strengths)
+    estimates = key_parts(result.rank_correlation)
     values = {f"{PREFIX}/baseline": result.baseline}
     for row, group in enumerate(result.groups):
         for column, strength in enumerate(result.strengths):
-            values[f"{PREFIX}/{_key(group)}/{_key(strength.label)}"] = float(result.drops[row, column])
+            values[f"{PREFIX}/{groups[group]}/{strengths[strength.label]}"] = float(result.drops[row, column])
     for group, ratio in result.largest_ratio(tolerance).items():
-        values[f"{PREFIX}/largest_ratio/{_key(group)}"] = ratio
+        values[f"{PREFIX}/largest_ratio/{groups[group]}"] = ratio
     for name, correlation in result.rank_correlation.items():
-        values[f"{PREFIX}/rank_correlation/{_key(name)}"] = correlation
+        values[f"{PREFIX}/rank_correlation/{estimates[name]}"] = correlation
     return {name: value for name, value in values.items() if math.isfinite(value)}
 
 
@@ -66,7 +68,3 @@ def _charts(result: LayerSensitivities) -> Iterator[tuple[str, Figure]]:
     ranked = result.ranked()
     names, means = [name for name, _ in ranked], [mean for _, mean in ranked]
     yield f"{PREFIX}/ranking", charts.ranked_bars(names, means, None, "Most sensitive first", f"mean {unit}")
-
-
-def _key(name: str) -> str:
-    return re.sub(r"[^\w.\-/]+", "_", name).strip("_")

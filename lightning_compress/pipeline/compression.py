@@ -9,7 +9,7 @@ from os import PathLike
 from torch import Tensor, nn
 
 from lightning_compress.archive import Archive, Asset, Entry, Manifest, encode_asset, is_archive
-from lightning_compress.errors import WeightsError
+from lightning_compress.errors import PlanError, WeightsError, did_you_mean
 from lightning_compress.pipeline.exactness import tell_constants
 from lightning_compress.pipeline.payloads import CodedTensor, CodedTensors, smallest_coding
 from lightning_compress.plan import Plan
@@ -42,15 +42,35 @@ def compress(
 
     Raises:
         WeightsError: the source cannot be taken.
-        PlanError: the plan is wrong or does not fit the model.
+        PlanError: the plan is wrong or does not fit the model, or another argument is wrong.
     """
+    _check(guidance, on_tensor, known)
     with one_thread():
         weights = read_weights(source) if isinstance(source, (str, PathLike)) else Weights.of(source)
+        _check_guided(guidance or {}, weights)
         resolved = Plan.resolve(plan)
-        coded = (known or CodedTensors()).coded(weights, resolved, guidance or {})
+        coded = (CodedTensors() if known is None else known).coded(weights, resolved, guidance or {})
         archive = _archive(weights, resolved, coded, on_tensor)
         tell_constants(archive.manifest)
         return archive
+
+
+def _check(guidance: object, on_tensor: object, known: object) -> None:
+    """Raise a PlanError for an argument of :func:`compress` that has a wrong type."""
+    if guidance is not None and not isinstance(guidance, Mapping):
+        raise PlanError(f"guidance is {guidance!r:.80}, expected name of a tensor → what calibration measured for it")
+    if on_tensor is not None and not callable(on_tensor):
+        raise PlanError(f"on_tensor is {on_tensor!r:.80}, expected a function of a Weight")
+    if known is not None and not isinstance(known, CodedTensors):
+        raise PlanError(f"known is {known!r:.80}, expected CodedTensors()")
+
+
+def _check_guided(guidance: Mapping[str, object], weights: Weights) -> None:
+    """Raise a PlanError for guidance of a tensor that is not stored: its name is misspelled, or that of a tie."""
+    names = {weight.name for weight in weights}
+    for name in guidance:
+        if name not in names:
+            raise PlanError(f"guidance names {name!r}, which is no stored tensor{did_you_mean(name, names)}")
 
 
 def read_weights(path: str | PathLike[str], *, exclude: Sequence[str] = (), key: str | None = None) -> Weights:

@@ -1,7 +1,8 @@
 """Plans: which method treats which tensor."""
 
+from lightning_compress.errors import did_you_mean
 from lightning_compress.plan.contract import Method
-from lightning_compress.plan.methods import METHODS, did_you_mean, register
+from lightning_compress.plan.methods import METHODS, register
 from lightning_compress.plan.plan import PRESETS, Plan
 from lightning_compress.plan.rule import Rule
 

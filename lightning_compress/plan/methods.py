@@ -12,13 +12,12 @@ that name is imported: when a plan is built that names it. Reading a file builds
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import MISSING, fields
 from importlib import metadata
 from typing import Any, TypeVar
 
-from lightning_compress.errors import PlanError
+from lightning_compress.errors import PlanError, did_you_mean
 from lightning_compress.plan.contract import Method, check_contract
 from lightning_compress.prune import Prune
 from lightning_compress.quantize import (
@@ -180,12 +179,6 @@ def check_keys(what: str, config: Any, known: set[str]) -> None:
             raise PlanError(
                 f"{what} has the unknown key {key!r}{did_you_mean(key, known)}; it knows {', '.join(sorted(known))}"
             )
-
-
-def did_you_mean(given: Any, known: Iterable[str]) -> str:
-    """A hint at the closest known name, or nothing."""
-    close = difflib.get_close_matches(str(given), list(known), 1)
-    return f" (did you mean {close[0]!r}?)" if close else ""
 
 
 def _place(method: type) -> str:

@@ -10,8 +10,8 @@ from typing import Any
 
 import yaml
 
-from lightning_compress.errors import PlanError
-from lightning_compress.plan.methods import check_keys, did_you_mean
+from lightning_compress.errors import PlanError, did_you_mean
+from lightning_compress.plan.methods import check_keys
 from lightning_compress.plan.patterns import is_covered, selects_all
 from lightning_compress.plan.rule import Rule
 from lightning_compress.prune import Prune

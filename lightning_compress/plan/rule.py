@@ -46,7 +46,7 @@ class Rule:
     def __init__(
         self, pattern: str, *methods: Method, by: Literal["name", "class"] = "name", optional: bool = False
     ) -> None:
-        if not isinstance(pattern, str) or not pattern:
+        if not isinstance(pattern, str) or not pattern or not _is_utf8(pattern):
             raise PlanError(f"a rule's pattern is {pattern!r}, expected text such as '*.bias' or '*'")
         if by not in ("name", "class"):
             raise PlanError(f"rule {pattern!r}: by is {by!r}, write 'name' or 'class'")
@@ -152,6 +152,11 @@ def _renamed(name: str) -> Iterator[str]:
         other = parts.copy()
         other[position] = _NO_NAME * len(parts[position])
         yield ".".join(other)
+
+
+def _is_utf8(pattern: str) -> bool:
+    """Whether a file can hold the pattern; half of a surrogate pair has no UTF-8."""
+    return not any("\ud800" <= letter <= "\udfff" for letter in pattern)
 
 
 def _check_order(pattern: str, methods: Sequence[Method]) -> None:

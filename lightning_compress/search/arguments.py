@@ -61,18 +61,59 @@ def check_search(max_drop: Any, min_score: Any, families: Any, weights: Any, exc
         SearchError: the first wrong one.
     """
     check_max_drop(max_drop)
-    _check_patterns(exclude, classes)
     if min_score is not None:
         check_min_score(min_score)
     if families is not None and not callable(families):
         raise SearchError(f"families is {families!r}, expected a function: weights → a list of families")
-    if weights is not None and not isinstance(weights, Weights):
+    check_weights(weights, exclude, classes)
+
+
+def check_weights(weights: Any, exclude: Any, classes: Any) -> None:
+    """Refuse what is no :class:`Weights`, wrong patterns, and patterns beside weights.
+
+    Raises:
+        SearchError: the first wrong one.
+    """
+    _check_patterns(exclude, classes)
+    if weights is None:
+        return
+    if not isinstance(weights, Weights):
         raise SearchError(
             f"weights is a {type(weights).__name__}, expected Weights: make them with Weights.from_state_dict(…)"
         )
-    if weights is not None and (exclude or classes):
+    if exclude or classes:
         given = "exclude" if exclude else "classes"
         raise SearchError(f"{given} is {exclude or classes!r}, expected nothing beside weights: give it to Weights")
+
+
+def check_flag(name: str, value: Any) -> None:
+    """Refuse what is neither True nor False.
+
+    Raises:
+        SearchError: another value.
+    """
+    if not isinstance(value, bool):
+        raise SearchError(f"{name} is {value!r:.80}, expected True or False")
+
+
+def check_name(name: str, value: Any) -> None:
+    """Refuse what is no text, or empty.
+
+    Raises:
+        SearchError: another value.
+    """
+    if not isinstance(value, str) or not value:
+        raise SearchError(f"{name} is {value!r:.80}, expected a name such as 'val_bleu'")
+
+
+def check_batches(name: str, value: Any) -> None:
+    """Refuse what is no whole number from 1.
+
+    Raises:
+        SearchError: another value.
+    """
+    if type(value) is not int or value < 1:
+        raise SearchError(f"{name} is {value!r:.80}, expected a whole number from 1")
 
 
 def _check_patterns(exclude: Any, classes: Any) -> None:
@@ -80,8 +121,8 @@ def _check_patterns(exclude: Any, classes: Any) -> None:
         raise SearchError(f"exclude is {exclude!r}, expected a list of patterns: write exclude=['teacher.*']")
     if classes is None:
         return
-    values = classes.values() if isinstance(classes, Mapping) else (None,)
-    if not all(isinstance(value, str) or _are_patterns(value) for value in values):
+    pairs = classes.items() if isinstance(classes, Mapping) else ((None, None),)
+    if not all(isinstance(name, str) and (isinstance(value, str) or _are_patterns(value)) for name, value in pairs):
         raise SearchError(
             f"classes is {classes!r}, expected class name → pattern or list of patterns: write "
             "classes={'head': ['head.*']}"
@@ -89,7 +130,7 @@ def _check_patterns(exclude: Any, classes: Any) -> None:
 
 
 def _are_patterns(value: Any) -> bool:
-    is_list = isinstance(value, Collection) and not isinstance(value, (str, bytes))
+    is_list = isinstance(value, Collection) and not isinstance(value, (str, bytes, Mapping))
     return is_list and all(isinstance(pattern, str) for pattern in value)
 
 

@@ -13,7 +13,7 @@ from itertools import pairwise
 
 from torch import nn
 
-from lightning_compress.errors import WeightsError
+from lightning_compress.weights.arguments import nothing_matches
 from lightning_compress.weights.names import matches, strip_wrappers
 
 OTHER = "other"
@@ -65,10 +65,7 @@ def classify(
         for pattern in [patterns] if isinstance(patterns, str) else patterns:
             chosen = [name for name in names if matches(pattern, name)]
             if not chosen:
-                raise WeightsError(
-                    f"class {class_name!r}: pattern {pattern!r} matches none of the {len(names)} tensors. "
-                    f"Names look like {', '.join(map(repr, names[:3]))}; write '*' for any run of characters."
-                )
+                raise nothing_matches(f"class {class_name!r}:", pattern, names)
             result.update(dict.fromkeys(chosen, class_name))
     return result
 

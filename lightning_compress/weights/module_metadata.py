@@ -56,7 +56,7 @@ def checked_patterns(what: str, value: Any) -> list[str]:
     Raises:
         WeightsError: it is not; a single string is refused too, because its characters would be taken as patterns.
     """
-    if isinstance(value, (str, bytes)) or not isinstance(value, Iterable):
+    if isinstance(value, (str, bytes, Mapping)) or not isinstance(value, Iterable):
         raise WeightsError(f"{what} is {value!r}, expected a list of patterns such as ['teacher.*']")
     found = list(value)
     for pattern in found:

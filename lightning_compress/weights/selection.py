@@ -8,10 +8,10 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from lightning_compress.errors import WeightsError
 from lightning_compress.runtime.log_once import log_once
+from lightning_compress.weights.arguments import check_patterns_match
 from lightning_compress.weights.module_metadata import checked_patterns, exclude_patterns_of, metric_state
-from lightning_compress.weights.names import matches, matches_any
+from lightning_compress.weights.names import matches_any
 from lightning_compress.weights.state_dict import merge_pruning, merged_name, storable_tensors
 
 _log = logging.getLogger(__name__)
@@ -37,12 +37,7 @@ def select_tensors(
     extra = tuple(n for n, v in state.items() if str(n).endswith("_extra_state") and not isinstance(v, Tensor))
     names = {n: merged_name(n, state) for n in state if isinstance(n, str) and n not in extra}
     given = checked_patterns("exclude", exclude)
-    for pattern in given:
-        if not any(matches(pattern, name) for name in names.values()):
-            tensors = len(set(names.values()))
-            raise WeightsError(
-                f"exclude pattern {pattern!r} matches none of the {tensors} tensors: remove or correct it"
-            )
+    check_patterns_match("exclude", given, list(dict.fromkeys(names.values())))
     patterns = [*given, *exclude_patterns_of(module)]
     metrics = metric_state(names, module)
     unwanted = {name for name, merged in names.items() if matches_any(patterns, merged)}

@@ -14,12 +14,14 @@ import torch
 from torch import Tensor, nn
 
 from lightning_compress.errors import WeightsError
+from lightning_compress.weights.arguments import check_module, check_source
 from lightning_compress.weights.checkpoint_record import CheckpointRecord
 from lightning_compress.weights.classes import classify
 from lightning_compress.weights.constants import exact_reasons
 from lightning_compress.weights.module_metadata import assets_of, unwrap
 from lightning_compress.weights.reading import read_checkpoint
 from lightning_compress.weights.selection import select_tensors
+from lightning_compress.weights.stored_names import check_stored_names
 from lightning_compress.weights.ties import Tie, find_ties
 
 
@@ -58,6 +60,9 @@ class Weights:
             ``global_step``, and what ``on_save_checkpoint`` added.
         checkpoint_left_out: names of what it added and that cannot be stored exactly.
         assets: files that decoding needs (vocabularies, tokenizers): name → bytes.
+
+    Raises:
+        WeightsError: a name is one that a file cannot hold: it is not text, not UTF-8, too long, or stands twice.
     """
 
     weights: tuple[Weight, ...]
@@ -71,6 +76,14 @@ class Weights:
     checkpoint: Mapping[str, Any] = field(default_factory=dict)
     checkpoint_left_out: tuple[str, ...] = ()
     assets: Mapping[str, bytes] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        check_stored_names("tensor", (*(weight.name for weight in self.weights), *self.ties), distinct=True)
+        check_stored_names("class", {weight.class_name for weight in self.weights})
+        check_stored_names("left-out tensor", self.excluded)
+        check_stored_names("left-out hyper-parameter", self.hyper_parameters_left_out)
+        check_stored_names("left-out value of the checkpoint", self.checkpoint_left_out)
+        check_stored_names("asset", self.assets)
 
     def __iter__(self) -> Iterator[Weight]:
         return iter(self.weights)
@@ -124,6 +137,7 @@ class Weights:
         classes: Mapping[str, str | Sequence[str]] | None = None,
     ) -> Weights:
         """The current weights of a module; arguments as for :meth:`from_state_dict`."""
+        check_module(module)
         state = module.state_dict()
         record = CheckpointRecord.of_module(unwrap(module), state)
         return cls.from_state_dict(state, module=module, exclude=exclude, classes=classes, record=record)
@@ -185,6 +199,7 @@ class Weights:
             WeightsError: an entry is not a tensor with values, a pattern matches nothing, or an optional method returns
                 a wrong type.
         """
+        check_source(state, module, classes)
         module = unwrap(module)
         kept, excluded = select_tensors(state, module, exclude)
         ties = find_ties(kept, module)

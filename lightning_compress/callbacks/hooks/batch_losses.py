@@ -11,6 +11,7 @@ from typing import Any, Protocol, cast
 import torch
 from torch import Tensor, nn
 
+from lightning_compress.callbacks.arguments import check_calibration, check_whole_number
 from lightning_compress.callbacks.hooks.lightning_types import Batch, LightningModule, Trainer
 from lightning_compress.callbacks.hooks.logged import captured_logging
 from lightning_compress.callbacks.hooks.validation import logged_in_step, validation_batches
@@ -79,7 +80,12 @@ def mean_loss(calibration: Calibration, batches: int | None) -> Evaluate:
     Args:
         calibration: batches and their loss.
         batches: the number of batches, the first ones; None for all.
+
+    Raises:
+        CallbackError: an argument is wrong.
     """
+    check_calibration(calibration, optional=False)
+    check_whole_number("batches", batches, 1, optional=True)
 
     def evaluate(module: nn.Module) -> float:
         first: Iterable[Any] = islice(calibration, batches)

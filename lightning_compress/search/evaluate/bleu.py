@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from lightning_compress.errors import SearchError
@@ -24,6 +24,10 @@ def bleu_score(hypotheses: Sequence[str], references: Sequence[str] | Sequence[S
         from sacrebleu.metrics.bleu import BLEU
     except ModuleNotFoundError as error:
         raise SearchError("bleu_score needs sacrebleu: pip install sacrebleu") from error
+    if not _are_texts(hypotheses):
+        raise SearchError(
+            f"the hypotheses are {hypotheses!r:.80}, expected a list of one translation for each sentence"
+        )
     streams = _streams(references)
     lengths = {len(hypotheses), *(len(stream) for stream in streams)}
     if len(lengths) != 1 or not hypotheses:
@@ -57,5 +61,16 @@ def bleu_score(hypotheses: Sequence[str], references: Sequence[str] | Sequence[S
 
 def _streams(references: Sequence[str] | Sequence[Sequence[str]]) -> list[list[str]]:
     """A list of reference streams, each with one reference per sentence."""
-    single = [text for text in references if isinstance(text, str)]
-    return [single] if single else [list(stream) for stream in references]
+    if _are_texts(references):
+        return [[str(text) for text in references]]
+    if not (isinstance(references, Collection) and references and all(map(_are_texts, references))):
+        raise SearchError(
+            f"the references are {references!r:.80}, expected a list of one reference for each sentence, or a list of "
+            "such lists"
+        )
+    return [list(stream) for stream in references]
+
+
+def _are_texts(value: object) -> bool:
+    is_list = isinstance(value, Collection) and not isinstance(value, (str, bytes, Mapping))
+    return is_list and all(isinstance(text, str) for text in value)  # type: ignore[attr-defined]

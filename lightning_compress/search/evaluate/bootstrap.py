@@ -45,8 +45,14 @@ def paired_drop(before: Score, after: Score, *, resamples: int = RESAMPLES, seed
         seed: of the random draws.
 
     Raises:
-        SearchError: the scores cover different numbers of sentences.
+        SearchError: the scores cover different numbers of sentences, or an argument is wrong.
     """
+    for name, score in (("before", before), ("after", after)):
+        if not isinstance(score, Score):
+            raise SearchError(f"{name} is {score!r:.80}, expected a lightning_compress.Score")
+    for name, number, least in (("resamples", resamples, 1), ("seed", seed, 0)):
+        if type(number) is not int or number < least:
+            raise SearchError(f"{name} is {number!r}, expected a whole number from {least}")
     value = before.value - after.value
     if before.statistics is None or after.statistics is None or before.combine is None or after.combine is None:
         return Drop(value, value, value, 0.0)

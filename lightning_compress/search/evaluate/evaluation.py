@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -177,13 +177,12 @@ def content_digest(tensors: Mapping[str, Tensor]) -> str:
     return digest.hexdigest()
 
 
-def check_arguments(module: Any, evaluate: Any, amounts: Sequence[tuple[str, Any]]) -> None:
+def check_arguments(module: Any, evaluate: Any) -> None:
     """Check the arguments of a search.
 
     Args:
         module: must be a ``torch.nn.Module``.
         evaluate: must be callable.
-        amounts: name and value of each number; it must be at least 0, or None.
 
     Raises:
         SearchError: one of them is invalid.
@@ -194,6 +193,3 @@ def check_arguments(module: Any, evaluate: Any, amounts: Sequence[tuple[str, Any
         )
     if not callable(evaluate):
         raise SearchError(f"evaluate is {evaluate!r}, expected a function: module → score, higher is better")
-    for name, value in amounts:
-        if value is not None and not (isinstance(value, (int, float)) and value >= 0):
-            raise SearchError(f"{name} is {value!r}, expected a number from 0")

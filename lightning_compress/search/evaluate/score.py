@@ -41,10 +41,12 @@ class Score:
     combine: Callable[[Statistics], float] | None = None
 
     def __post_init__(self) -> None:
+        _check_value(self.value)
         if (self.statistics is None) != (self.combine is None):
             raise SearchError("a Score has either both of statistics and combine, or neither: give the other one too")
         if self.statistics is None or self.combine is None:
             return
+        _check_combine(self.combine)
         table = _table(self.statistics)
         object.__setattr__(self, "statistics", table)
         combined = self.combine(table.sum(0))
@@ -55,12 +57,13 @@ class Score:
     def of(cls, statistics: ArrayLike, combine: Callable[[Statistics], float]) -> Score:
         """A score computed from per-sentence statistics ``[sentences, k]``; errors as for :class:`Score`."""
         table = _table(statistics)
+        _check_combine(combine)
         return cls(float(combine(table.sum(0))), table, combine)
 
     @classmethod
     def mean_of(cls, values: Sequence[float] | ArrayLike) -> Score:
         """The mean of one value per sentence (or image, or row), such as accuracy; errors as for :class:`Score`."""
-        table = np.asarray(values, np.float64)
+        table = _numbers(values)
         if table.ndim != 1:
             raise SearchError(
                 f"the values of a Score have the shape {list(table.shape)}, expected one number a sentence"
@@ -85,8 +88,25 @@ class Score:
         )
 
 
+def _check_value(value: object) -> None:
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        raise SearchError(f"the value of a Score is {_describe(value)}, expected a number")
+
+
+def _check_combine(combine: object) -> None:
+    if not callable(combine):
+        raise SearchError(f"combine of a Score is {_describe(combine)}, expected a function: sums [k] → score")
+
+
+def _numbers(values: ArrayLike) -> Statistics:
+    try:
+        return np.asarray(values, np.float64)
+    except (TypeError, ValueError) as error:
+        raise SearchError(f"the values of a Score are {_describe(values)}, expected an array of numbers") from error
+
+
 def _table(statistics: ArrayLike) -> Statistics:
-    table = np.asarray(statistics, np.float64)
+    table = _numbers(statistics)
     if table.ndim != 2 or not table.size or not np.isfinite(table).all():
         raise SearchError(
             f"the statistics of a Score have the shape {list(table.shape)}, expected finite numbers [sentences, k]"

@@ -17,7 +17,7 @@ from lightning_compress.pipeline.compression import compress
 from lightning_compress.plan import Plan, Rule
 from lightning_compress.quantize import Half, Raw
 from lightning_compress.runtime.progress import Advance, progress_bar
-from lightning_compress.search.arguments import check_max_bytes, check_search
+from lightning_compress.search.arguments import check_flag, check_max_bytes, check_search
 from lightning_compress.search.effort import Effort, effort_of
 from lightning_compress.search.evaluate.evaluation import Evaluate, Evaluator, check_arguments, evaluating
 from lightning_compress.search.evaluate.score import Score
@@ -101,8 +101,9 @@ def smallest(
             reaches. The module is restored.
         WeightsError: the module's weights cannot be read.
     """
-    check_arguments(module, evaluate, ())
+    check_arguments(module, evaluate)
     check_search(max_drop, min_score, families, weights, exclude, classes)
+    check_flag("progress", progress)
     max_bytes = None if max_bytes is None else check_max_bytes(max_bytes)
     limits, began = effort_of(effort), perf_counter()
     source = weights if weights is not None else Weights.from_module(module, exclude=exclude, classes=classes)

@@ -51,6 +51,14 @@ def batches_of(calibration: Calibration) -> Iterator[Any]:
         raise SearchError("calibration gives no batch this time: it is gone through many times, give them each time")
 
 
+def check_has_loss(calibration: Any) -> None:
+    """Raise a SearchError for calibration data without a method ``loss``; None is no calibration data."""
+    if calibration is not None and not callable(getattr(calibration, "loss", None)):
+        raise SearchError(
+            f"calibration is a {type(calibration).__name__} without loss(module, batch): give it that method"
+        )
+
+
 def check_calibration(calibration: Any, module: nn.Module) -> None:
     """Check the calibration data with their first batch, before expensive work starts.
 
@@ -60,10 +68,7 @@ def check_calibration(calibration: Any, module: nn.Module) -> None:
         SearchError: the batches cannot be iterated twice or are empty, ``loss`` is missing, or the loss of the first
             batch fails or is not a finite scalar with a gradient.
     """
-    if not callable(getattr(calibration, "loss", None)):
-        raise SearchError(
-            f"calibration is a {type(calibration).__name__} without loss(module, batch): give it that method"
-        )
+    check_has_loss(calibration)
     batch = None
     for _ in range(2):
         try:

@@ -94,8 +94,10 @@ class LayerSensitivities:
         return _TOLERANCE * abs(self.baseline) if tolerance is None else tolerance
 
     def columns(self) -> list[str]:
-        """Column names of :meth:`rows`."""
-        return ["class", "strength", self.measure, "drop", "bytes", "raw bytes", *self.estimates]
+        """Column names of :meth:`rows`; ``score`` stands before the measure if its name is that of another column."""
+        others = ("class", "strength", "drop", "bytes", "raw bytes", *self.estimates)
+        measure = f"score {self.measure}" if self.measure in others else self.measure
+        return [*others[:2], measure, *others[2:]]
 
     def rows(self) -> list[list[str | float | int | None]]:
         """One row for each group and strength; None where nothing was measured."""

@@ -21,6 +21,7 @@ class Strength:
         methods: as a :class:`~lightning_compress.Rule` takes them.
 
     Raises:
+        SearchError: the label is no text, or the methods are no tuple.
         PlanError: the methods make no rule.
     """
 
@@ -28,6 +29,13 @@ class Strength:
     methods: tuple[Method, ...]
 
     def __post_init__(self) -> None:
+        if not isinstance(self.label, str) or not self.label:
+            raise SearchError(f"the label of a strength is {self.label!r:.80}, expected text such as '4 bits'")
+        if not isinstance(self.methods, (tuple, list)):
+            raise SearchError(
+                f"the methods of strength {self.label!r} are {self.methods!r:.80}, expected a tuple such as "
+                "(Interval(4),)"
+            )
         Rule("*", *self.methods)
 
     @classmethod

@@ -11,9 +11,10 @@ from torch import Tensor, nn
 
 from lightning_compress.errors import SearchError
 from lightning_compress.runtime.progress import progress_bar
+from lightning_compress.search.arguments import check_batches, check_flag, check_name, check_weights
 from lightning_compress.search.evaluate.evaluation import Evaluate, check_arguments
 from lightning_compress.search.evaluate.swapper import Swapper, swapping
-from lightning_compress.search.sensitivity.calibration import Calibration, check_calibration
+from lightning_compress.search.sensitivity.calibration import Calibration, check_calibration, check_has_loss
 from lightning_compress.search.sensitivity.layers.compressed_group import (
     CompressedGroup,
     compress_group,
@@ -77,8 +78,14 @@ def layer_sensitivities(
         PlanError: a strength is out of range.
         WeightsError: the module's weights cannot be stored.
     """
-    check_arguments(module, evaluate, [("gradient_batches", gradient_batches)])
+    check_arguments(module, evaluate)
+    check_batches("gradient_batches", gradient_batches)
     check_groups(groups)
+    check_name("measure", measure)
+    check_flag("higher_is_better", higher_is_better)
+    check_flag("progress", progress)
+    check_weights(weights, exclude, classes)
+    check_has_loss(calibration)
     resolved = strengths_of(strengths)
     source = weights if weights is not None else Weights.from_module(module, exclude=exclude, classes=classes)
     with swapping(module, evaluate, source) as swapper:
