@@ -6,7 +6,15 @@ from pathlib import Path
 
 import fsspec
 
-from lightning_compress.files.storage import is_remote, local_path
+
+def is_remote(path: str) -> bool:
+    """Whether a path is a URL that needs fsspec."""
+    return "://" in path and not path.startswith("file://")
+
+
+def local_path(path: str) -> Path:
+    """The local path of a path or ``file://`` URL."""
+    return Path(path.removeprefix("file://"))
 
 
 def normalized_path(path: str) -> str:
