@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 from collections.abc import Callable, Iterable
 
 import fsspec
@@ -59,7 +58,7 @@ def check_replaceable(path: str, exists: bool, is_ours: Callable[[str], bool]) -
 
 
 def _may_be_file(path: str) -> bool:
-    return is_remote(path) or os.path.isfile(local_path(path))
+    return is_remote(path) or local_path(path).is_file()
 
 
 def _replace_remote(

@@ -16,15 +16,14 @@ import errno
 import os
 import re
 import secrets
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-try:
+if sys.platform != "win32":
     import fcntl
-except ImportError:  # Windows
-    fcntl = None  # type: ignore[assignment]
 
 _SUFFIX = ".partial"
 _VISIBLE_BYTES = 100  # of the target's name; with the rest it fits every filesystem's limit
@@ -53,8 +52,8 @@ def replacement(target: Path) -> Iterator[tuple[Path, BinaryIO]]:
     try:
         with os.fdopen(descriptor, "wb") as file:
             yield path, file
-            if fcntl is None:
-                file.close()  # Windows renames no open file
+            if sys.platform == "win32":
+                file.close()  # an open file cannot be renamed there
             path.replace(target)  # while the lock is held
     except BaseException:
         _delete(path)
@@ -133,7 +132,7 @@ def _create(target: Path) -> tuple[Path, int]:
 
 def _try_lock(descriptor: int) -> bool | None:
     """Lock a file until it is closed: whether it is locked now; None if it cannot be locked by anyone."""
-    if fcntl is None:
+    if sys.platform == "win32":
         return None
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -161,10 +160,10 @@ def _remove_left_overs_of(target: Path) -> None:
     """Delete what killed writers of the same target left. A failure is ignored: it affects no new file."""
     start, earlier = f".{_visible(target.name)}.", f".{target.name}{_SUFFIX}"
     with contextlib.suppress(OSError):
-        for name in os.listdir(target.parent):
-            if (name.startswith(start) and is_temporary_name(name)) or name == earlier:
+        for path in target.parent.iterdir():
+            if (path.name.startswith(start) and is_temporary_name(path.name)) or path.name == earlier:
                 with contextlib.suppress(OSError):
-                    remove_left_over(target.with_name(name))
+                    remove_left_over(path)
 
 
 def _delete(path: Path) -> None:
