@@ -123,6 +123,7 @@ def test_only_what_the_policy_gives_a_file_gets_one(folder):
     (folder / "epoch=1.safetensors").unlink()
     (folder / "epoch=2.safetensors").unlink()
     _change(folder / "epoch=0.ckpt")
+    os.utime(folder / "epoch=0.ckpt", (1e9, 1e9))  # it is not the newest
     _resume(folder, CompressCheckpoint("half", when="last"))
     assert names(folder, ".safetensors") == {"epoch=2.safetensors", "last.safetensors"}
 
