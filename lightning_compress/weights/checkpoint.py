@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import fsspec
 import torch
 
 from lightning_compress.errors import WeightsError
+from lightning_compress.files import open_file
 
 _ZIP = b"PK\x03\x04"
 _CODE = re.compile(r"GLOBAL (\S+)")
@@ -48,7 +48,7 @@ def _read(path: str) -> object:
     if "://" in path:
         with fsspec.open(path, "rb") as file:
             return torch.load(file, map_location="cpu", weights_only=True)
-    with Path(path).open("rb") as file:
+    with open_file(path) as file:
         is_zip = file.read(len(_ZIP)) == _ZIP
     # Files of torch before 1.6 are not zip files and cannot be memory-mapped.
     return torch.load(path, map_location="cpu", weights_only=True, mmap=is_zip)
