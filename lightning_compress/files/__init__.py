@@ -11,7 +11,7 @@ from lightning_compress.files.paths import (
     modification_time,
     normalized_path,
 )
-from lightning_compress.files.reading import check_regular, open_file, read_bytes, read_prefix
+from lightning_compress.files.reading import open_file, read_bytes, read_prefix
 from lightning_compress.files.records import write_record
 from lightning_compress.files.storage import check_replaceable, replace_file
 from lightning_compress.files.temporary import (
@@ -23,7 +23,6 @@ from lightning_compress.files.temporary import (
 )
 
 __all__ = [
-    "check_regular",
     "check_replaceable",
     "exists",
     "flush_to_disk",

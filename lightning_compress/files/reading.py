@@ -25,8 +25,8 @@ def open_file(path: str) -> BinaryIO:
     """A file, open for reading: a regular local file, or the downloaded content of a remote one.
 
     Local files are read, not memory-mapped: if a mapped file is cut short by another process, the next access to it
-    ends this process with SIGBUS, which no code can handle. Content that was read stays as it was. It costs memory of
-    the size of what is read, and no time: a mapped file is read as well when it is decoded.
+    ends this process with SIGBUS, which no code can handle. Content that was read stays as it was. This costs memory of
+    the size of what is read, and about a millisecond per megabyte.
 
     Raises:
         OSError: the file cannot be read, or is a directory, FIFO, device or socket.
@@ -35,21 +35,8 @@ def open_file(path: str) -> BinaryIO:
         with fsspec.open(path, "rb") as file:
             return io.BytesIO(file.read())
     local = local_path(path)
-    check_regular(local)
+    _check_regular(local)
     return local.open("rb")
-
-
-def check_regular(path: Path) -> None:
-    """Refuse what is no regular file, before it is opened: opening a FIFO waits for a writer.
-
-    Raises:
-        OSError: there is no file, or it is of another type.
-    """
-    mode = path.stat().st_mode
-    if stat.S_ISDIR(mode):
-        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
-    if not stat.S_ISREG(mode):
-        raise OSError(errno.EINVAL, f"expected a regular file, and this is {_TYPES[stat.S_IFMT(mode)]}", str(path))
 
 
 def read_bytes(path: str) -> memoryview:
@@ -73,3 +60,16 @@ def read_prefix(path: str, nbytes: int) -> bytes:
             return bytes(file.read(nbytes))
     with open_file(path) as file:
         return file.read(nbytes)
+
+
+def _check_regular(path: Path) -> None:
+    """Refuse what is no regular file, before it is opened: opening a FIFO waits for a writer.
+
+    Raises:
+        OSError: there is no file, or it is of another type.
+    """
+    mode = path.stat().st_mode
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    if not stat.S_ISREG(mode):
+        raise OSError(errno.EINVAL, f"expected a regular file, and this is {_TYPES[stat.S_IFMT(mode)]}", str(path))

@@ -120,12 +120,20 @@ def test_times_that_say_nothing_are_no_proof(folder):
 
 
 def test_only_what_the_policy_gives_a_file_gets_one(folder):
-    (folder / "epoch=1.safetensors").unlink()
-    (folder / "epoch=2.safetensors").unlink()
-    _change(folder / "epoch=0.ckpt")
-    os.utime(folder / "epoch=0.ckpt", (1e9, 1e9))  # it is not the newest
-    _resume(folder, CompressCheckpoint("half", when="last"))
-    assert names(folder, ".safetensors") == {"epoch=2.safetensors", "last.safetensors"}
+    """The newest or the best; others lose a stale file, and later the one that was written now."""
+    for when, epochs, kept in (
+        ("last", 3, {"epoch=2", "last"}),
+        ("best", 3, {"epoch=2", "last"}),  # without a metric Lightning calls the newest the best
+        ("last", 4, {"epoch=3", "last"}),
+    ):
+        with naming((when, epochs)):
+            (folder / "epoch=1.safetensors").unlink(missing_ok=True)
+            (folder / "epoch=2.safetensors").unlink(missing_ok=True)
+            _change(folder / "epoch=0.ckpt")
+            os.utime(folder / "epoch=0.ckpt", (1e9, 1e9))  # it is not the newest
+            torch.save({"state_dict": {"other": torch.ones(3)}}, folder / "pretrained.ckpt")  # which is no candidate
+            _resume(folder, CompressCheckpoint("half", when=when), epochs=epochs)
+            assert names(folder, ".safetensors") == {f"{name}.safetensors" for name in kept}
 
 
 def test_others_files_and_checkpoints_of_other_models_stay_as_they_are(folder):

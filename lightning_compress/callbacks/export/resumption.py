@@ -5,12 +5,13 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache, partial
 from typing import Any
 
 from lightning_compress import files
 from lightning_compress.archive import Archive, is_archive
 from lightning_compress.callbacks.export import companion_files
-from lightning_compress.callbacks.export.exporter import discard
+from lightning_compress.callbacks.export.exporter import discard, export_error
 from lightning_compress.callbacks.export.naming import companion_of
 from lightning_compress.callbacks.export.policy import Policy
 from lightning_compress.callbacks.export.staleness import is_checkpoint, is_current, linked_companion
@@ -69,21 +70,24 @@ class Resumption:
                 self._done["deleted"].append(path.name)
 
     def _renew_all(self, trainer: Trainer, checkpoints: Sequence[str], end: float) -> None:
-        resumed, links = str(trainer.ckpt_path), [path for path in checkpoints if linked_companion(path)]
+        expected = cache(partial(_tensor_names, str(trainer.ckpt_path)))
+        links = [path for path in checkpoints if linked_companion(path)]
         newest_first = sorted(set(checkpoints) - set(links), key=files.modification_time, reverse=True)
-        entitled = self._policy.entitled(trainer, newest_first)
+        own = (path for path in newest_first if _is_of_model(path, expected()))
+        entitled = self._policy.entitled(trainer, newest_first, own)
         for checkpoint in (*newest_first, *links):  # a link needs the file that it leads to
             if time.monotonic() > end:
                 self._done["not looked at"].append(companion_of(checkpoint))
-            elif _is_outdated(checkpoint, resumed):
+            elif _may_be_outdated(checkpoint, checkpoint in entitled) and _is_of_model(checkpoint, expected()):
                 self._renew(checkpoint, checkpoint in entitled)
 
     def _renew(self, checkpoint: str, is_entitled: bool) -> None:
         try:
             self._write_or_delete(checkpoint, is_entitled)
         except Exception as error:
-            discard(companion_of(checkpoint))
-            self.failures[companion_of(checkpoint)] = error
+            companion = companion_of(checkpoint)
+            discard(companion)
+            self.failures[companion] = export_error(companion, error)
 
     def _write_or_delete(self, checkpoint: str, is_entitled: bool) -> None:
         companion, linked = companion_of(checkpoint), linked_companion(checkpoint)
@@ -91,6 +95,7 @@ class Resumption:
             companion_files.link(linked, companion)
         elif is_entitled and self._compress is not None:
             self._compress(read_checkpoint(checkpoint)).save(companion)
+            self._policy.renewed(checkpoint)
         else:
             self._done["deleted"] += [companion] if companion_files.discard(companion) else []
             return
@@ -102,13 +107,23 @@ class Resumption:
             _log.warning("companion files were not up to date when the training started; %s", "; ".join(parts))
 
 
-def _is_outdated(checkpoint: str, resumed: str) -> bool:
-    """Whether a checkpoint of the model that the run resumes has no current companion file."""
+def _may_be_outdated(checkpoint: str, is_entitled: bool) -> bool:
+    """Whether a checkpoint has a stale companion file, or none although it should have one."""
+    if not is_entitled and not is_archive(companion_of(checkpoint)) and linked_companion(checkpoint) is None:
+        return False
     try:
-        return not is_current(checkpoint) and _names(checkpoint) == _names(resumed)
+        return not is_current(checkpoint)
     except (WeightsError, OSError):
-        return False  # it cannot be read
+        return False  # the checkpoint cannot be read
 
 
-def _names(checkpoint: str) -> frozenset[str]:
+def _is_of_model(checkpoint: str, expected: frozenset[str]) -> bool:
+    """Whether a checkpoint can be read and has tensors of these names."""
+    try:
+        return _tensor_names(checkpoint) == expected
+    except WeightsError:
+        return False
+
+
+def _tensor_names(checkpoint: str) -> frozenset[str]:
     return frozenset(read_checkpoint(checkpoint).get("state_dict", ()))
