@@ -23,15 +23,15 @@ pytestmark = [
     pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork"),
     pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning"),
 ]
-STEPS = {"open", "os.rename", "os.remove", "os.symlink", "os.listdir", "os.scandir", "fcntl.flock"}
+STEPS = {"open", "os.rename", "os.remove", "os.symlink", "fcntl.flock"}
 
 
-def _killed(work: Callable[[], object], step: int) -> bool:
+def _killed(work: Callable[[], object], folder: Path, step: int) -> bool:
     """Do some work in a new process that is killed at a step it takes; whether it took that many."""
     process = os.fork()
     if process == 0:
         try:
-            _kill_at(step)
+            _kill_at(folder, step)
             work()
         finally:
             os._exit(0)
@@ -40,8 +40,8 @@ def _killed(work: Callable[[], object], step: int) -> bool:
     return status == signal.SIGKILL
 
 
-def _kill_at(step: int) -> None:
-    """Kill this process before an operation on the file system, or after some bytes were written."""
+def _kill_at(folder: Path, step: int) -> None:
+    """Kill this process before it opens, locks, renames or deletes a file in the folder, or around a sync."""
     steps, fsync = count(1), os.fsync
 
     def take() -> None:
@@ -54,14 +54,19 @@ def _kill_at(step: int) -> None:
         take()
 
     os.fsync = synced
-    sys.addaudithook(lambda event, _: take() if event in STEPS else None)
+
+    def hook(event: str, arguments: tuple[object, ...]) -> None:
+        if event in STEPS and (event == "fcntl.flock" or str(folder) in f"{arguments}"):
+            take()
+
+    sys.addaudithook(hook)
     signal.alarm(60)
 
 
-def _kill_at_every_step(work: Callable[[], object], check: Callable[[], object]) -> int:
+def _kill_at_every_step(work: Callable[[], object], folder: Path, check: Callable[[], object]) -> int:
     for step in count(1):
         with naming(step):
-            killed = _killed(work, step)
+            killed = _killed(work, folder, step)
             check()
         if not killed:
             return step - 1
@@ -95,7 +100,7 @@ def test_a_killed_save_leaves_the_old_file_or_the_whole_new_one(tmp_path: Path) 
         assert list(tmp_path.iterdir()) == [path]
 
     old.save(path)
-    assert _kill_at_every_step(lambda: new.save(path), check) > 8
+    assert _kill_at_every_step(lambda: new.save(path), tmp_path, check) > 8
 
 
 def test_a_killed_writer_of_a_new_name_leaves_no_file_or_a_whole_one(tmp_path: Path) -> None:
@@ -117,7 +122,7 @@ def test_a_killed_writer_of_a_new_name_leaves_no_file_or_a_whole_one(tmp_path: P
             assert _names(tmp_path) == {source.name}
 
         with naming(name):
-            assert _kill_at_every_step(lambda work=work, path=path: work(path), check) > 3
+            assert _kill_at_every_step(lambda work=work, path=path: work(path), tmp_path, check) > 3
 
 
 def test_a_writer_killed_between_two_parts_leaves_the_old_file(tmp_path: Path) -> None:
