@@ -141,7 +141,8 @@ class Stopwatch:
 
     def __init__(self, coder: Any) -> None:
         self.seconds, self.codes = 0.0, 0
-        coder.lower_bound, coder.encode = self.timed(coder.lower_bound, 0), self.timed(coder.encode, 1)
+        for method in ("lower_bound", "fitted_bound", "encode"):
+            setattr(coder, method, self.timed(getattr(coder, method), int(method == "encode")))
 
     def timed(self, function: Callable[[Statistics], Any], codes: int) -> Callable[[Statistics], Any]:
         def call(known: Statistics) -> Any:

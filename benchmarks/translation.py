@@ -18,6 +18,7 @@ from sacrebleu.significance import PairedTest
 from safetensors.torch import load_file, save_file
 
 import lightning_compress as lc
+from recipes.data.text_files import read_parallel
 from recipes.translate import load_translator
 from recipes.translation import Translation
 
@@ -59,9 +60,8 @@ def main() -> None:
         print("| text | beam | plan | bytes on disk | ratio | BLEU | change | p |")
         print("|---|---|---|---|---|---|---|---|")
         for split in options.split:
-            source, reference = (
-                (options.data / f"{split}.{side}").read_text("utf-8").splitlines()
-                for side in (options.source, options.target)
+            source, reference = read_parallel(
+                *(options.data / f"{split}.{side}" for side in (options.source, options.target))
             )
             for beam in options.beam or [1, 4]:
                 outputs = [(name, module.translate(source, beam=beam)) for name, (_, module) in systems.items()]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import torch
 from torch import Tensor
 from torchmetrics.text import SacreBLEUScore
 
@@ -10,14 +13,30 @@ class Bleu(SacreBLEUScore):
     """Corpus BLEU, 0 to 100, with sacrebleu's tokenizers.
 
     With ``tokenize="none"`` and text whose words are apart by spaces it is the number that Moses'
-    ``multi-bleu.pl`` gives.
+    ``multi-bleu.pl`` gives. It is NaN once a batch could not be translated.
     """
+
+    failed: Tensor
+
+    def __init__(self, *args: Any, **settings: Any) -> None:
+        super().__init__(*args, **settings)
+        self.add_state("failed", torch.tensor(0), dist_reduce_fx="sum")
+
+    @property
+    def is_failed(self) -> bool:
+        """Whether a batch could not be translated here, in this process."""
+        return bool(self.failed > 0)
 
     def add(self, translations: list[str], references: list[str]) -> None:
         """Count the translations of some sentences, each with its one reference."""
         self.update(translations, [[reference] for reference in references])
 
+    def add_failed(self, references: list[str]) -> None:
+        """Count sentences that could not be translated."""
+        self.add([""] * len(references), references)
+        self.failed += 1
+
     def compute(self) -> Tensor:
-        """BLEU of everything counted so far, 0 to 100, ``[]``."""
+        """BLEU of everything counted so far, 0 to 100, ``[]``; NaN if a batch could not be translated."""
         fraction: Tensor = super().compute()
-        return 100.0 * fraction
+        return torch.where(self.failed > 0, torch.nan, 100.0 * fraction)

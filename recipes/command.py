@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from os import PathLike
 from pathlib import Path
 
 from pytorch_lightning.callbacks import EarlyStopping, ModelCheckpoint
@@ -12,6 +13,7 @@ from rich.console import Console
 from lightning_compress import CompressCheckpoint, CompressionError
 from recipes import sizes, translate
 from recipes.data.parallel_text import ParallelText
+from recipes.errors import VocabularyError
 from recipes.translation import Translation
 
 USAGE = """\
@@ -24,6 +26,9 @@ usage: python -m recipes COMMAND …
   sizes                                                    weights of the paper's models, beside the paper's counts
 
 FILE is a compressed .safetensors file or a .ckpt. Each command has a --help of its own."""
+
+
+CHECKPOINT_NAMES = ("best", "last", "hpc", "registry")  # Lightning finds the file itself
 
 
 class RecipeCLI(LightningCLI):
@@ -58,6 +63,7 @@ class RecipeCLI(LightningCLI):
     def before_instantiate_classes(self) -> None:
         """Take the vocabularies from the file whose weights are used, so that word ids mean the same."""
         config = self.config[self.config.subcommand]
+        check_checkpoint(config.ckpt_path)
         if config.data.vocabularies is None and config.ckpt_path and Path(config.ckpt_path).is_file():
             config.data.vocabularies = str(config.ckpt_path)
 
@@ -75,8 +81,32 @@ def main(arguments: list[str] | None = None) -> None:
             sizes.main(arguments[1:])
         else:
             run_trainer(arguments)
-    except CompressionError as error:
-        sys.exit(f"error: {error}")
+    except (CompressionError, OSError, ValueError) as error:
+        message = message_of(error)
+        if message is None:
+            raise
+        sys.exit(f"error: {message}")
+
+
+def message_of(error: BaseException) -> str | None:
+    """The one line for an error of ours, of the file system, or for one that the argument parser wrapped; else None."""
+    if isinstance(error, OSError):
+        return f"{error.filename}: {error.strerror}" if error.filename and error.strerror else str(error)
+    if isinstance(error, CompressionError):
+        return str(error)
+    return None if error.__cause__ is None else message_of(error.__cause__)
+
+
+def check_checkpoint(path: str | PathLike[str] | None) -> None:
+    """Check that ``--ckpt_path`` names a file or folder that exists; URLs and Lightning's own names are not checked.
+
+    Raises:
+        VocabularyError: if there is none.
+    """
+    name = "" if path is None else str(path)
+    if name in ("", *CHECKPOINT_NAMES) or ":" in name or Path(name).exists():
+        return
+    raise VocabularyError(f"--ckpt_path is {name}, and there is no such file: give a .ckpt or a compressed file")
 
 
 def run_trainer(arguments: list[str]) -> RecipeCLI:

@@ -5,20 +5,22 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from recipes.errors import SettingsError
+
 
 @dataclass(frozen=True)
 class InverseSquareRoot:
     """The Transformer's (Vaswani et al. 2017, section 5.3): linear to 1 over ``warmup`` steps, then as 1 / √step.
 
     Raises:
-        ValueError: if ``warmup`` is below 1.
+        SettingsError: if ``warmup`` is below 1.
     """
 
     warmup: int
 
     def __post_init__(self) -> None:
         if self.warmup < 1:
-            raise ValueError(f"warmup is {self.warmup}: expected 1 step or more")
+            raise SettingsError(f"warmup is {self.warmup}: expected 1 step or more")
 
     def __call__(self, step: int) -> float:
         """The factor for the update after ``step`` updates were made."""
@@ -30,7 +32,7 @@ class Halving:
     """GNMT's (Wu et al. 2016, section 8.3): 1 for ``start`` steps, from there on halved after ``every`` steps.
 
     Raises:
-        ValueError: if ``start`` is below 0 or ``every`` is below 1.
+        SettingsError: if ``start`` is below 0 or ``every`` is below 1.
     """
 
     start: int
@@ -38,9 +40,9 @@ class Halving:
 
     def __post_init__(self) -> None:
         if self.start < 0:
-            raise ValueError(f"start is {self.start}: expected 0 steps or more")
+            raise SettingsError(f"start is {self.start}: expected 0 steps or more")
         if self.every < 1:
-            raise ValueError(f"every is {self.every}: expected 1 step or more")
+            raise SettingsError(f"every is {self.every}: expected 1 step or more")
 
     def __call__(self, step: int) -> float:
         """The factor for the update after ``step`` updates were made."""

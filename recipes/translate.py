@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import argparse
 import sys
+from io import TextIOWrapper
 from os import PathLike, fspath
-from typing import Any
 
 from lightning_compress import load_from_checkpoint
 from lightning_compress.archive import Archive, is_archive
 from lightning_compress.loading import resolve_class
-from recipes.data.assets import RECORD, Vocabularies, read_checkpoint
+from recipes.data.assets import Vocabularies, read_checkpoint, record_of
+from recipes.data.text_files import read_stream
 from recipes.errors import VocabularyError
 from recipes.translation import Translation
 
 # Code that a file may name: only the recipes' own.
 ALLOWED = ("recipes.*",)
+STANDARD_INPUT = "standard input"
 
 
 def load_translator(path: str | PathLike[str]) -> Translation:
@@ -39,11 +41,17 @@ def load_translator(path: str | PathLike[str]) -> Translation:
 
 
 def _from_checkpoint(path: str | PathLike[str]) -> Translation:
-    checkpoint: dict[str, Any] = read_checkpoint(path)
-    record = checkpoint.get(RECORD, {})
+    checkpoint = read_checkpoint(path)
+    record = record_of(checkpoint)
     vocabularies = Vocabularies.from_assets(record.get("assets", {}), origin=fspath(path))
-    module = _translation_class(record.get("class_path"), path)(**checkpoint["hyper_parameters"])
-    module.load_state_dict(checkpoint["state_dict"])
+    translation = _translation_class(record.get("class_path"), path)
+    try:
+        module = translation(**checkpoint["hyper_parameters"])
+        module.load_state_dict(checkpoint["state_dict"])
+    except (KeyError, TypeError, RuntimeError) as error:
+        raise VocabularyError(
+            f"{fspath(path)} does not fit {translation.__name__} ({error!r}): give a checkpoint that this recipe saved"
+        ) from error
     module.use(vocabularies)
     return module.eval()
 
@@ -71,12 +79,8 @@ def main(arguments: list[str]) -> None:
         if value is not None and value < 1:
             parser.error(f"--{name.replace('_', '-')} is {value}: expected 1 or more")
     module = load_translator(options.file)
-    for stream in (sys.stdin, sys.stdout):
-        reconfigure = getattr(stream, "reconfigure", None)
-        if reconfigure is not None:
-            reconfigure(encoding="utf-8")
-    lines = sys.stdin.read().split("\n")
-    if not lines[-1]:
-        lines.pop()
-    for text in module.translate(lines, beam=options.beam, batch_size=options.batch_size):
+    lines = read_stream(sys.stdin, STANDARD_INPUT)
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(encoding="utf-8", newline="\n")
+    for text in module.translate(lines, beam=options.beam, batch_size=options.batch_size, origin=STANDARD_INPUT):
         sys.stdout.write(f"{text}\n")

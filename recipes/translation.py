@@ -2,25 +2,32 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from typing import Any, Literal
 
 import torch
 from pytorch_lightning import LightningModule
+from pytorch_lightning.trainer.states import TrainerFn
 from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 from torch.nn import functional as F
 
 from recipes.bleu import Bleu
-from recipes.data.assets import RECORD, Vocabularies
-from recipes.data.batching import Batch, pad
+from recipes.checks import check_finite, check_least, check_name, check_shares, check_sizes
+from recipes.data.assets import RECORD, Vocabularies, record_of
+from recipes.data.batching import Batch
 from recipes.data.parallel_text import ParallelText
 from recipes.data.vocabulary import EOS, PAD
-from recipes.errors import TextError, VocabularyError
+from recipes.errors import ScoreError, TextError, VocabularyError
 from recipes.models.network import Network
+from recipes.optimizer import make_optimizer
 from recipes.schedule import Halving, InverseSquareRoot
 from recipes.search.beam import beam_search
 from recipes.search.greedy import greedy_search
+from recipes.search.lines import translate_batch, translate_lines
+
+_log = logging.getLogger(__name__)
 
 
 class Translation(LightningModule):
@@ -50,7 +57,7 @@ class Translation(LightningModule):
         bleu_tokenize: sacrebleu tokenizer; ``none`` for text that is tokenized already.
 
     Raises:
-        ValueError: if ``optimizer``, ``schedule`` or ``loss_per`` is none of the names above.
+        SettingsError: if a number is out of range, or a name is none of those above.
     """
 
     def __init__(
@@ -75,14 +82,17 @@ class Translation(LightningModule):
     ) -> None:
         super().__init__()
         self.network = network
+        check_sizes(beam=beam, test_beam=test_beam)
+        check_least(0, learning_rate=learning_rate, weight_decay=weight_decay)
+        check_finite(length_penalty=length_penalty)
+        check_shares(label_smoothing=label_smoothing, first_beta=betas[0], second_beta=betas[1])
         check_name("optimizer", optimizer, ("adam", "sgd"))
         check_name("schedule", schedule, ("inverse-square-root", "halving"))
         check_name("loss_per", loss_per, ("word", "sentence"))
-        self.optimizer, self.schedule, self.loss_per = optimizer, schedule, loss_per
-        self.learning_rate, self.warmup_steps = learning_rate, warmup_steps
-        self.decay_start, self.decay_every = decay_start, decay_every
-        self.betas, self.weight_decay = betas, weight_decay
-        self.label_smoothing = label_smoothing
+        halving = schedule == "halving"
+        self.rate_factor = Halving(decay_start, decay_every) if halving else InverseSquareRoot(warmup_steps)
+        self.optimizer, self.loss_per, self.learning_rate = optimizer, loss_per, learning_rate
+        self.betas, self.weight_decay, self.label_smoothing = betas, weight_decay, label_smoothing
         self.beam, self.test_beam = beam, test_beam
         self.length_penalty, self.allow_unknown = length_penalty, allow_unknown
         self.bleu_tokenize = bleu_tokenize
@@ -128,38 +138,46 @@ class Translation(LightningModule):
         return loss if self.loss_per == "word" else loss * (batch.target != PAD).sum() / batch.target.size(0)
 
     def validation_step(self, batch: Batch, batch_index: int) -> None:
-        """Loss, and BLEU by a search with ``beam``."""
+        """Loss, and BLEU by a search with ``beam``; NaN scores make BLEU NaN while training, else they are an error.
+
+        Raises:
+            ScoreError: outside of training, if scores are NaN or infinite.
+        """
         self.log("val_loss", self.loss(batch), batch_size=batch.tokens, prog_bar=True, sync_dist=True)
-        self.val_bleu.add(self.best(batch.source, beam=self.beam), list(batch.references))
+        try:
+            found = translate_batch(batch, batch_index, lambda source: self.best(source, beam=self.beam))
+            self.val_bleu.add(found, list(batch.references))
+        except ScoreError as error:
+            if self.trainer.state.fn != TrainerFn.FITTING:
+                raise
+            if not self.val_bleu.is_failed:
+                _log.error("%s; val_bleu is NaN, the training goes on", error)
+            self.val_bleu.add_failed(list(batch.references))
         self.log("val_bleu", self.val_bleu, prog_bar=True)
 
     def test_step(self, batch: Batch, batch_index: int) -> None:
-        """Loss, and BLEU by a search with ``test_beam``."""
+        """Loss, and BLEU by a search with ``test_beam``.
+
+        Raises:
+            ScoreError: if scores are NaN or infinite.
+        """
         self.log("test_loss", self.loss(batch), batch_size=batch.tokens, sync_dist=True)
-        self.test_bleu.add(self.best(batch.source, beam=self.test_beam), list(batch.references))
+        found = translate_batch(batch, batch_index, lambda source: self.best(source, beam=self.test_beam))
+        self.test_bleu.add(found, list(batch.references))
         self.log("test_bleu", self.test_bleu)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """The optimizer and the schedule of the settings."""
-        optimizer = self.make_optimizer()
-        factor = (
-            Halving(self.decay_start, self.decay_every)
-            if self.schedule == "halving"
-            else InverseSquareRoot(self.warmup_steps)
+        optimizer = make_optimizer(
+            self.optimizer,
+            self.parameters(),
+            learning_rate=self.learning_rate,
+            betas=self.betas,
+            weight_decay=self.weight_decay,
+            clips=bool(self.trainer.gradient_clip_val),
         )
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, self.rate_factor)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
-
-    def make_optimizer(self) -> torch.optim.Optimizer:
-        """Adam or SGD over all weights."""
-        # The fused update is several times as fast on a CPU, but Lightning cannot clip gradients for it.
-        fused = not self.trainer.gradient_clip_val
-        rate, decay = self.learning_rate, self.weight_decay
-        if self.optimizer == "sgd":
-            return torch.optim.SGD(self.parameters(), lr=rate, weight_decay=decay, fused=fused)
-        return torch.optim.AdamW(
-            self.parameters(), lr=rate, weight_decay=decay, betas=self.betas, eps=1e-9, fused=fused
-        )
 
     # Translating
 
@@ -183,30 +201,45 @@ class Translation(LightningModule):
         return beam_search(self.network, source, beam=beam, alpha=self.length_penalty, allow_unknown=self.allow_unknown)
 
     def best(self, source: Tensor, *, beam: int) -> list[str]:
-        """Best translation of each row of ``source: [batch, source_length]``: words apart by one space."""
+        """Best translation of each row of ``source: [batch, source_length]``: words apart by one space.
+
+        A source without words has a translation without words.
+
+        Raises:
+            ScoreError: if scores are NaN or infinite; a row of the batch is named.
+        """
         target = self.known_vocabularies().target
-        return [" ".join(target.decode(row)) for row in self.search(source, beam=beam).tolist()]
+        texts = [" ".join(target.decode(row)) for row in self.search(source, beam=beam).tolist()]
+        empty = (source[:, 0] == EOS).tolist()
+        return ["" if none else text for text, none in zip(texts, empty, strict=True)]
 
     @torch.no_grad()
-    def translate(self, lines: Sequence[str], *, beam: int | None = None, batch_size: int = 64) -> list[str]:
-        """Translate lines of text; an empty line stays empty.
+    def translate(
+        self, lines: Sequence[str], *, beam: int | None = None, batch_size: int = 64, origin: str | None = None
+    ) -> list[str]:
+        """Translate lines of text; an empty line stays empty, and no translation has a line break.
 
         Args:
             lines: one sentence each, prepared as the training text was (tokenized, if that was).
             beam: translations kept in the search; by default ``test_beam``.
             batch_size: sentences translated together.
+            origin: name of the text, for errors and for a warning about reserved words such as ``<s>``.
+
+        Raises:
+            TextError: if ``lines`` is one text instead of several lines.
+            SettingsError: if ``beam`` or ``batch_size`` is below 1.
+            ScoreError: if scores are NaN or infinite; the line is named.
         """
-        vocabularies = self.known_vocabularies()
-        cut = vocabularies.settings.cut_source(lines)
-        order = sorted((k for k, words in enumerate(cut) if words), key=lambda k: len(cut[k]))
-        out = [""] * len(cut)
+        beam = self.test_beam if beam is None else beam
+        check_sizes(beam=beam)
         self.eval()
-        for start in range(0, len(order), batch_size):
-            rows = order[start : start + batch_size]
-            source = pad([[*vocabularies.source.encode(cut[k]), EOS] for k in rows]).to(self.device)
-            for k, text in zip(rows, self.best(source, beam=beam or self.test_beam), strict=True):
-                out[k] = text
-        return out
+        return translate_lines(
+            lines,
+            self.known_vocabularies(),
+            lambda source: self.best(source.to(self.device), beam=beam),
+            batch_size=batch_size,
+            origin=origin,
+        )
 
     def validation_text(self) -> tuple[list[str], list[str]]:
         """Source lines and references of the validation set.
@@ -232,11 +265,5 @@ class Translation(LightningModule):
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Take the vocabularies of a checkpoint that has them."""
-        if assets := checkpoint.get(RECORD, {}).get("assets"):
+        if assets := record_of(checkpoint).get("assets"):
             self.use(Vocabularies.from_assets(assets, origin="the checkpoint"))
-
-
-def check_name(setting: str, name: str, known: Sequence[str]) -> None:
-    """Raise ``ValueError`` if ``name`` is none of ``known``."""
-    if name not in known:
-        raise ValueError(f"{setting} is {name!r}: expected {' or '.join(map(repr, known))}")

@@ -4,11 +4,14 @@ Property tests draw the same examples on every run, and take the time that a bus
 one core, and so does each process that it starts: with more, they wait for each other.
 """
 
+import gc
 import os
 import sys
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+gc.disable()  # while modules are imported, which makes many objects and no garbage
 
 for library in ("OMP", "OPENBLAS"):  # which are loaded with torch and numpy, later
     os.environ.setdefault(f"{library}_NUM_THREADS", "1")
@@ -17,6 +20,12 @@ settings.register_profile(
     "seeded", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
 )
 settings.load_profile("seeded")
+
+
+def pytest_collection_finish() -> None:
+    """Collect garbage from here on, among new objects only: the imported modules stay."""
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture

@@ -42,6 +42,7 @@ class Archive:
         Args:
             path: local path, or a URL that fsspec opens.
             max_bytes: how many bytes it may restore to; by default 1 GiB or 2000 times the file, whichever is larger.
+                It bounds memory and time, too: see "Limits" in docs/format.md.
 
         Raises:
             FormatError: the file is truncated, foreign, newer, damaged or hostile; most cases have a subclass.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterable
+from functools import cache
 from typing import Any
 
 _POLYNOMIAL = 0xEDB88320  # of CRC-32, lowest power in the highest bit
@@ -22,18 +23,23 @@ def joined(parts: Iterable[tuple[str, int]]) -> str:
     """
     total = 0
     for crc32, nbytes in parts:
-        total = _times(total, _power(nbytes)) ^ int(crc32, 16)
+        total = (_times(total, _power(nbytes)) if total else 0) ^ int(crc32, 16)
     return f"{total:08x}"
 
 
 def _power(nbytes: int) -> int:
     """x^(8 · nbytes), by squaring."""
-    result, square = _ONE, _BYTE
-    while nbytes:
-        if nbytes & 1:
-            result = _times(result, square)
-        square, nbytes = _times(square, square), nbytes >> 1
+    result = _ONE
+    for bit in range(nbytes.bit_length()):
+        if nbytes >> bit & 1:
+            result = _times(result, _square(bit))
     return result
+
+
+@cache
+def _square(bit: int) -> int:
+    """x^(8 · 2^bit); lengths have at most 48 bits."""
+    return _BYTE if not bit else _times(_square(bit - 1), _square(bit - 1))
 
 
 def _times(one: int, other: int) -> int:

@@ -17,7 +17,7 @@ from lightning_compress.errors import ChecksumError, FormatError, VersionError
 
 _LEVEL = 19
 _LEAST_LIMIT = 1 << 20
-_EXPANSION = 100
+_EXPANSION = 16
 _PACKED: Mapping[int, ModuleType] = MappingProxyType({2: version2, 3: version3})
 
 

@@ -13,6 +13,7 @@ from torch import Tensor
 from lightning_compress.archive import version1, version2
 from lightning_compress.archive.encode import decode_asset, decode_tensor
 from lightning_compress.archive.envelope import from_envelope
+from lightning_compress.archive.limits import check_limits
 from lightning_compress.archive.spec import MAX_HEADER_BYTES, METADATA_KEY, Entry, Manifest
 from lightning_compress.archive.writer import header_bytes
 from lightning_compress.errors import ForeignFileError, FormatError, TruncatedError
@@ -20,8 +21,6 @@ from lightning_compress.files import read_prefix
 
 Coded = Mapping[str, memoryview]
 _START = f'{{"__metadata__":{{"{METADATA_KEY}":'.encode()
-_LEAST_LIMIT = 1 << 30
-_EXPANSION = 2000
 
 
 def is_archive(path: str | PathLike[str]) -> bool:
@@ -46,8 +45,7 @@ def read(file: BinaryIO, source: str, max_bytes: int | None = None) -> tuple[Man
     Args:
         file: open at its beginning.
         source: name of the file, for messages.
-        max_bytes: how many bytes its tensors (tied ones too) and assets may restore to; by default 1 GiB or 2000 times
-            the file, whichever is larger.
+        max_bytes: as for :func:`~lightning_compress.archive.limits.check_limits`.
 
     Raises:
         TruncatedError, ForeignFileError, ChecksumError, VersionError, FormatError: see docs/format.md.
@@ -56,18 +54,13 @@ def read(file: BinaryIO, source: str, max_bytes: int | None = None) -> tuple[Man
     file.seek(0)
     text = _header(file, file_bytes, source)
     body_bytes = file_bytes - 8 - len(text)
-    try:
-        header = json.loads(text)
-        envelope = header["__metadata__"][METADATA_KEY]
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise FormatError(f"{source}: the header is not JSON that holds a manifest") from error
-    if not isinstance(envelope, str):
-        raise FormatError(f"{source}: the manifest is {type(envelope).__name__}, expected text")
+    envelope = _envelope(text, source)
     try:
         manifest = from_envelope(envelope)
     except FormatError as error:
         raise type(error)(f"{source}: {error}") from error
-    _check_sizes(manifest, file_bytes, body_bytes, source, max_bytes)
+    _check_sizes(manifest, body_bytes, source)
+    check_limits(manifest, file_bytes, source, max_bytes)
     old = manifest.format_version == 1
     if header_bytes(envelope, version1.records(manifest) if old else version2.records(manifest))[8:] != text:
         raise FormatError(f"{source}: the header does not agree with the manifest in it")
@@ -140,16 +133,20 @@ def _exactly(file: BinaryIO, nbytes: int, source: str) -> bytes:
     return data
 
 
-def _check_sizes(manifest: Manifest, file_bytes: int, body_bytes: int, source: str, max_bytes: int | None) -> None:
+def _envelope(header: bytes, source: str) -> str:
+    """The text of the first value of a header; the rest is compared with what a writer makes, and never parsed."""
+    try:
+        envelope, _ = json.JSONDecoder().raw_decode(header.decode(), len(_START))
+    except (ValueError, RecursionError) as error:
+        raise FormatError(f"{source}: the header is not JSON that holds a manifest") from error
+    if not isinstance(envelope, str):
+        raise FormatError(f"{source}: the manifest is {type(envelope).__name__}, expected text")
+    return envelope
+
+
+def _check_sizes(manifest: Manifest, body_bytes: int, source: str) -> None:
     coded = sum(nbytes for _, nbytes in manifest.parts())
     if coded > body_bytes:
         raise TruncatedError(f"{source} has {body_bytes} bytes of streams, and its manifest describes {coded}")
     if coded < body_bytes:
         raise FormatError(f"{source}: {body_bytes - coded} bytes follow the last stream")
-    limit = max(_LEAST_LIMIT, _EXPANSION * file_bytes) if max_bytes is None else max_bytes
-    restored = manifest.raw_bytes + manifest.tied_bytes + sum(asset.nbytes for asset in manifest.assets)
-    if restored > limit:
-        raise FormatError(
-            f"{source} ({file_bytes} bytes) would restore to {restored} bytes, more than the limit of {limit}. "
-            "If you trust it, open it with a larger max_bytes."
-        )

@@ -191,8 +191,8 @@ class CompressCheckpoint(_Callback):
         """Put the folders of the run in order."""
         self._is_in_order = True
 
-        def compressed(checkpoint: Mapping[str, Any]) -> Archive:
-            return self._compress(self.weights_of(module, checkpoint["state_dict"]))
+        def compressed(state: Mapping[str, Any]) -> Archive:
+            return self._compress(self.weights_of(module, state))
 
         resumption = Resumption(self._policy, compressed if self.plan else None)
         if trainer.is_global_zero:

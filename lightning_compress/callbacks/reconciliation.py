@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from os import PathLike, fspath
 from pathlib import Path
 
 from lightning_compress import files
-from lightning_compress.archive import is_archive
+from lightning_compress.archive import Archive, Manifest, is_archive
 from lightning_compress.callbacks.export import companion_files
 from lightning_compress.callbacks.export.naming import SUFFIX, checkpoints_of, companion_of
 from lightning_compress.callbacks.export.staleness import is_checkpoint, is_current
 from lightning_compress.errors import CompressionError
 from lightning_compress.pipeline.compression import compress
+from lightning_compress.pipeline.exactness import with_reasons_of
 from lightning_compress.plan import Plan
 from lightning_compress.weights import Weights
 
@@ -46,8 +48,8 @@ def reconcile(
     A companion file that holds other weights than its checkpoint is written again; the weights are compared unless the
     companion file is certainly newer. A linked checkpoint gets a link. Temporary files that killed processes left are
     deleted. Files of other programs, sub-folders and the tuners' temporary checkpoints are left alone. Without the
-    module, classes and training-only tensors are recognized by names alone, and no assets are attached. Do not use it
-    on a folder that a training is writing to.
+    module, classes are recognized by names alone, constants by names, by values and by the other compressed files of
+    the model in the folder, and no assets are attached. Do not use it on a folder that a training is writing to.
 
     Args:
         folder: folder or fsspec URL.
@@ -67,7 +69,8 @@ def reconcile(
     failed: dict[str, str] = {}
     # A link is made after the file it leads to, and deleted before it.
     files_first = sorted(names, key=lambda path: (Path(path).is_symlink(), path))
-    supply = partial(_supply, plan=plan, classes=classes, exclude=exclude)
+    others = [path for path in names if path.endswith(SUFFIX)]
+    supply = partial(_supply, plan=plan, classes=classes, exclude=exclude, others=others)
     supplied = [path for path in files_first if is_checkpoint(path) and _succeeds(supply, path, failed)]
     left_over = [path for path in reversed(files_first) if _is_orphan(path) or _is_temporary(path)]
     deleted = sorted(path for path in left_over if _succeeds(_delete, path, failed))
@@ -83,7 +86,11 @@ def _succeeds(work: Callable[[str], bool], path: str, failed: dict[str, str]) ->
 
 
 def _supply(
-    checkpoint: str, plan: Plan, classes: Mapping[str, str | Sequence[str]] | None, exclude: Sequence[str]
+    checkpoint: str,
+    plan: Plan,
+    classes: Mapping[str, str | Sequence[str]] | None,
+    exclude: Sequence[str],
+    others: Sequence[str],
 ) -> bool:
     """Give one checkpoint its compressed file or link, and say whether it lacked one."""
     companion = companion_of(checkpoint)
@@ -93,8 +100,25 @@ def _supply(
     if linked != companion and is_archive(linked):
         companion_files.link(linked, companion)
     else:
-        compress(Weights.from_checkpoint(checkpoint, classes=classes, exclude=exclude), plan).save(companion)
+        weights = Weights.from_checkpoint(checkpoint, classes=classes, exclude=exclude)
+        known = _manifest_of_the_same_model(weights, [companion, *others])
+        compress(weights if known is None else with_reasons_of(weights, known), plan).save(companion)
     return True
+
+
+def _manifest_of_the_same_model(weights: Weights, paths: Iterable[str]) -> Manifest | None:
+    """The manifest of the first companion file with tensors of these names and shapes; None if there is none.
+
+    It may have been written with the module at hand, which tells buffers from weights.
+    """
+    shapes = {weight.name: tuple(weight.tensor.shape) for weight in weights}
+    for path in filter(is_archive, paths):
+        with suppress(CompressionError):  # a damaged file tells nothing
+            manifest = Archive.open(path).manifest
+            stored = {name: shape for name, shape in shapes.items() if name not in manifest.excluded}
+            if stored == {entry.name: entry.shape for entry in manifest.entries}:
+                return manifest
+    return None
 
 
 def _is_orphan(path: str) -> bool:

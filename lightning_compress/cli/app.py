@@ -10,7 +10,19 @@ from typing import Annotated
 import typer
 
 from lightning_compress.archive import Archive
-from lightning_compress.cli.output import ERRORS, File, Json, escaped, print_archive, print_result, progress, save
+from lightning_compress.cli.output import (
+    ERRORS,
+    Checkpoint,
+    File,
+    Json,
+    Key,
+    escaped,
+    print_archive,
+    print_result,
+    printed_log,
+    progress,
+    save,
+)
 from lightning_compress.cli.report import report
 from lightning_compress.cli.search import retarget, tune
 from lightning_compress.errors import CompressionError, WeightsError
@@ -30,7 +42,8 @@ app = typer.Typer(
 def main() -> None:
     """Run the command line; errors of this package and of the file system are printed and give exit status 1."""
     try:
-        app(prog_name="lightning-compress")
+        with printed_log():
+            app(prog_name="lightning-compress")
     except (CompressionError, OSError) as error:
         message = f"{error.filename}: {error.strerror}" if isinstance(error, OSError) and error.strerror else str(error)
         ERRORS.print(f"[bold red]error:[/] {escaped(message)}", highlight=False, soft_wrap=True)
@@ -54,19 +67,20 @@ def _options(
 
 @app.command()
 def compress(
-    source: Annotated[Path, typer.Argument(help="A Lightning checkpoint or a saved state dict.", show_default=False)],
+    source: Checkpoint,
     out: Annotated[Path, typer.Argument(help="The file to write (.safetensors).", show_default=False)],
     plan: Annotated[
         str, typer.Option(help=f"A preset ({', '.join(PRESETS)}) or the path of a YAML plan.")
     ] = "paper-transformer",
     exclude: Annotated[list[str] | None, typer.Option(help="Pattern of tensors to leave out; repeatable.")] = None,
+    key: Key = None,
     as_json: Json = False,
 ) -> None:
     """Compress a checkpoint, read the file back, and print its sizes."""
     resolved = Plan.resolve(plan)
     if not out.parent.is_dir():
         raise FileNotFoundError(f"the folder {out.parent} does not exist: create it, or write elsewhere")
-    weights = read_weights(source, exclude=exclude or ())
+    weights = read_weights(source, exclude=exclude or (), key=key)
     with progress("compressing", sum(weight.tensor.numel() for weight in weights), as_json) as advance:
         archive = compress_weights(weights, resolved, on_tensor=lambda weight: advance(weight.tensor.numel()))
     save(archive, out, as_json)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import logging
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -16,12 +17,50 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from rich.table import Table
 
 from lightning_compress.archive import Archive, ClassReport, Report, TensorReport
+from lightning_compress.pipeline import why_exact
 
 ERRORS = Console(stderr=True)
 _UNLIMITED_WIDTH = 10_000  # columns, for a table that is not printed to a terminal
 
+Checkpoint = Annotated[
+    Path,
+    typer.Argument(
+        help="A checkpoint of Lightning or of another training, a saved state dict, a safetensors file, or a folder or "
+        "index (*.index.json) of shards.",
+        show_default=False,
+    ),
+]
+Key = Annotated[
+    str | None,
+    typer.Option(
+        help="Where the state dict is in the checkpoint, such as ema or ema.shadow; by default it is found.",
+        show_default=False,
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of a table.")]
 File = Annotated[Path, typer.Argument(help="A compressed file.", show_default=False)]
+
+
+class LogLines(logging.Handler):
+    """Prints each log record of this package as one line on the error stream."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print the message of the record."""
+        ERRORS.print(f"[bold yellow]note:[/] {escaped(record.getMessage())}", highlight=False, soft_wrap=True)
+
+
+@contextmanager
+def printed_log() -> Iterator[None]:
+    """Print what the package logs in the block, instead of handing it to Python's root logger."""
+    log, handler = logging.getLogger("lightning_compress"), LogLines()
+    propagates = log.propagate
+    log.addHandler(handler)
+    log.propagate = False
+    try:
+        yield
+    finally:
+        log.removeHandler(handler)
+        log.propagate = propagates
 
 
 @contextmanager
@@ -59,8 +98,14 @@ def print_archive(
 ) -> None:
     """Print the contents of a file: these rows as a table and a summary, or everything as JSON."""
     report, manifest = archive.report(), archive.manifest
+    exact = why_exact(manifest)
     if as_json:
-        body = [asdict(row) | {"bits_per_weight": row.bits_per_weight} for row in rows]
+        body = [
+            asdict(row)
+            | {"bits_per_weight": row.bits_per_weight}
+            | ({"exact": exact.get(row.name)} if isinstance(row, TensorReport) else {})
+            for row in rows
+        ]
         extra = {
             "rows": body,
             "ties": {name: tie.of for name, tie in manifest.ties.items()},
@@ -74,7 +119,7 @@ def print_archive(
         print_result(_totals(file, report) | extra, True, "")
         return
     console = Console() if sys.stdout.isatty() else Console(width=_UNLIMITED_WIDTH)
-    console.print(_table(rows))
+    console.print(_table(rows, exact))
     console.print(
         f"{file}: {report.raw_bytes:,} bytes of weights in {report.file_bytes:,} bytes, ratio {report.ratio:.2f}x, "
         f"{report.bits_per_weight:.2f} bits per weight, {report.sparsity:.1%} zeros",
@@ -87,8 +132,13 @@ def print_archive(
             console.print(f"{title}: {', '.join(names)}", highlight=False, markup=False, soft_wrap=True)
 
 
-def _table(rows: Sequence[TensorReport] | Sequence[ClassReport]) -> Table:
-    """A table with one line per row; the first columns differ between tensors and classes."""
+def _table(rows: Sequence[TensorReport] | Sequence[ClassReport], exact: Mapping[str, str]) -> Table:
+    """A table with one line per row; the first columns differ between tensors and classes.
+
+    Args:
+        rows: the contents of the table.
+        exact: name of a tensor that is kept exactly → why.
+    """
     table = Table(box=None, header_style="bold", pad_edge=False)
     first = (
         ("class", "tensors") if rows and isinstance(rows[0], ClassReport) else ("tensor", "shape", "class", "stored as")
@@ -105,6 +155,7 @@ def _table(rows: Sequence[TensorReport] | Sequence[ClassReport]) -> Table:
             name = " = ".join((row.name, *row.aliases))
             shape = f"{'×'.join(map(str, row.shape)) or 'scalar'} {row.dtype}"
             stored = f"{row.payload}: {'+'.join(row.coders)}"
+            stored += f" (exact: {exact[row.name]})" if row.name in exact else ""
             table.add_row(*map(escaped, (name, shape, row.class_name, stored)), *sizes)
     return table
 

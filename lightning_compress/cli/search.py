@@ -9,14 +9,13 @@ import typer
 
 from lightning_compress.archive import Archive
 from lightning_compress.cli.imports import import_by_path
-from lightning_compress.cli.output import File, Json, print_archive, progress, save
+from lightning_compress.cli.output import Checkpoint, File, Json, Key, print_archive, progress, save
 from lightning_compress.loading import build
 from lightning_compress.pipeline.compression import read_weights
 from lightning_compress.search import retarget as retarget_file
 from lightning_compress.search import smallest
 from lightning_compress.weights import Weights
 
-Checkpoint = Annotated[Path, typer.Argument(help="A Lightning checkpoint or a saved state dict.", show_default=False)]
 Output = Annotated[Path, typer.Option("--output", "-o", help="The file to write (.safetensors).", show_default=False)]
 
 
@@ -38,6 +37,7 @@ def tune(
     ] = None,
     effort: Annotated[str, typer.Option(help="quick, default or thorough.")] = "default",
     exclude: Annotated[list[str] | None, typer.Option(help="Pattern of tensors to leave out; repeatable.")] = None,
+    key: Key = None,
     as_json: Json = False,
 ) -> None:
     """Search for the smallest file whose score is at most --max-drop below that of the checkpoint, and write it."""
@@ -46,7 +46,7 @@ def tune(
     data = None if calibration is None else import_by_path("--calibration", calibration)
     if isinstance(data, type) or (callable(data) and not hasattr(data, "loss")):
         data = data()
-    read = read_weights(checkpoint, exclude=exclude or ())
+    read = read_weights(checkpoint, exclude=exclude or (), key=key)
     tensors = read.state_dict()
     built = build(factory, tensors, read.hyper_parameters, excluded=read.excluded, source=str(checkpoint))
     weights = Weights.from_state_dict(
@@ -71,12 +71,16 @@ def retarget(
     file: File,
     output: Output,
     max_bytes: Annotated[int, typer.Option(help="Largest size of the new file.", show_default=False)],
+    key: Key = None,
     as_json: Json = False,
 ) -> None:
     """Create another size of a tuned file by making its plan coarser or finer, without data or a search."""
     _check_folder(output)
+    found = Archive.open(file)
+    left_out = [name for name in found.manifest.excluded if not name.endswith("_extra_state")]
+    weights = read_weights(checkpoint, exclude=left_out, key=key)
     with progress("searching the steps", None, as_json):
-        archive = retarget_file(checkpoint, Archive.open(file), max_bytes)
+        archive = retarget_file(weights, found, max_bytes)
     save(archive, output, as_json)
     print_archive(output, archive, as_json, rows=archive.report().by_class())
 

@@ -25,6 +25,8 @@ _TRIED_SHAPES = 2
 _COARSE = 8
 _BATCH = 1 << 15  # weights that are computed together
 _CACHED_PARTITIONS = 1 << 8  # 16 KiB each for 256 symbols
+_CACHED_ALPHABETS = 1 << 6  # 4 KiB each for 256 symbols
+_TABLE_LENGTH = (1 << 8) + 1  # words of one byte have smaller magnitudes; the tables take 5 MB
 Counts = NDArray[np.int64]
 
 
@@ -124,18 +126,28 @@ def fit(blocks: Blocks) -> tuple[AdaptiveModel, Counts]:
     median = int(np.searchsorted(np.cumsum(total), total.sum() / 2))
     priors: list[tuple[float, Alphabet, int]] = []
     for center in (None, *sorted({0, median})):
-        alphabet = Alphabet(len(total), center)
+        alphabet = _alphabet(len(total), center)
         static = _static(alphabet, tuple(SHAPES), groups, _COARSE)[0]
         priors += [(bits, alphabet, shape) for bits, shape in zip(static, SHAPES, strict=True)]
     found: list[tuple[float, AdaptiveModel, Counts]] = []
     for _, alphabet, shape in sorted(priors, key=lambda prior: prior[0])[:_TRIED_SHAPES]:
         scales = _static(alphabet, (shape,), groups, 1)[1][0]
         pooled = AdaptiveModel(alphabet, shape, 0, True)
-        best = min(_estimated(pooled, _TRIED_HEIGHTS, scales, blocks), key=lambda estimate: estimate[0])
-        unpooled = _estimated(replace(best[1], pooled=False), (best[1].height,), scales, blocks)
-        found += [(bits, model, scales) for bits, model in (best, *unpooled)]
+        bits = _estimated(pooled, _TRIED_HEIGHTS, scales, blocks)
+        best = replace(pooled, height=_TRIED_HEIGHTS[bits.index(min(bits))])
+        unpooled = replace(best, pooled=False)
+        found += [
+            (min(bits), best, scales),
+            (*_estimated(unpooled, (best.height,), scales, blocks), unpooled, scales),
+        ]
     _, model, scales = min(found, key=lambda candidate: candidate[0])
     return model, scales
+
+
+@lru_cache(_CACHED_ALPHABETS)
+def _alphabet(symbols: int, center: int | None) -> Alphabet:
+    """An alphabet whose magnitudes and mirrors are computed once for many streams."""
+    return Alphabet(symbols, center)
 
 
 def _counts(words: Words, symbols: int) -> Counts:
@@ -145,10 +157,8 @@ def _counts(words: Words, symbols: int) -> Counts:
     return counts
 
 
-def _estimated(
-    model: AdaptiveModel, heights: tuple[int, ...], scales: Counts, blocks: Blocks
-) -> list[tuple[float, AdaptiveModel]]:
-    """Bits of the words under the model with each of these heights, and that model."""
+def _estimated(model: AdaptiveModel, heights: tuple[int, ...], scales: Counts, blocks: Blocks) -> list[float]:
+    """Bits of the words under the model with each of these heights."""
     learned, step = model.learned(blocks.before), max(1, _BATCH // blocks.seen.size)
     bits: list[float] = []
     for start in range(0, len(heights), step):
@@ -156,8 +166,8 @@ def _estimated(
         starts = prior(model.alphabet.magnitudes, model.shape, scales, some)
         weights = np.take(starts, blocks.group, axis=1) + learned  # C order: memory order affects how sums are rounded
         rates = np.log2(weights.sum(axis=-1, keepdims=True)) - np.log2(weights)
-        bits += [float(costs.sum()) for costs in blocks.seen * rates]
-    return [(cost, replace(model, height=height)) for cost, height in zip(bits, heights, strict=True)]
+        bits += (blocks.seen * rates).reshape(len(some), -1).sum(axis=1).tolist()
+    return bits
 
 
 def _static(alphabet: Alphabet, shapes: tuple[int, ...], groups: Counts, stride: int) -> tuple[list[float], Counts]:
@@ -170,9 +180,10 @@ def _static(alphabet: Alphabet, shapes: tuple[int, ...], groups: Counts, stride:
     """
     scales = np.arange(0, SCALES, stride)
     raised, rates = _partition(alphabet, shapes, stride)
-    moments = np.stack([groups @ row for row in raised])
-    bits = groups.sum(axis=1, keepdims=True) * rates[:, None] + moments[..., None] * slopes(scales)
-    return [float(costs.sum()) for costs in bits.min(axis=-1)], scales[bits.argmin(axis=-1)]
+    counts = groups.astype(np.float64)
+    moments = np.stack([counts @ row for row in raised])
+    bits = counts.sum(axis=1, keepdims=True) * rates[:, None] + moments[..., None] * slopes(scales)
+    return bits.min(axis=-1).sum(axis=-1).tolist(), scales[bits.argmin(axis=-1)]
 
 
 @lru_cache(_CACHED_PARTITIONS)
@@ -180,7 +191,20 @@ def _partition(
     alphabet: Alphabet, shapes: tuple[int, ...], stride: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """``[shapes, symbols]``: magnitudes raised to each shape; ``[shapes, scales]``: log2 of the partition functions."""
-    steps, symbols = slopes(np.arange(0, SCALES, stride)), np.bincount(alphabet.magnitudes)
-    raised = [powers(np.arange(len(symbols)), shape) for shape in shapes]
-    rates = [np.log2(np.exp2(-steps[:, None] * row) @ symbols) for row in raised]
-    return np.stack([row[alphabet.magnitudes] for row in raised]), np.stack(rates)
+    symbols = np.bincount(alphabet.magnitudes)
+    raised = [powers(alphabet.magnitudes, shape) for shape in shapes]
+    rates = [np.log2(_densities(len(symbols), shape, stride) @ symbols) for shape in shapes]
+    return np.stack(raised), np.stack(rates)
+
+
+def _densities(length: int, shape: int, stride: int) -> NDArray[np.float64]:
+    """``[scales, length]``: 2^(−a · m^(j/4)) of the magnitudes m below ``length``, for every ``stride``-th scale."""
+    if length < _TABLE_LENGTH:
+        return _density_table(shape, stride)[:, :length]
+    return np.exp2(-slopes(np.arange(0, SCALES, stride))[:, None] * powers(np.arange(length), shape))
+
+
+@lru_cache
+def _density_table(shape: int, stride: int) -> NDArray[np.float64]:
+    """The densities of ``_TABLE_LENGTH`` magnitudes."""
+    return _densities(_TABLE_LENGTH, shape, stride)

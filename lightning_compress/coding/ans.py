@@ -23,12 +23,14 @@ from lightning_compress.coding.coder import (
     write_varint,
 )
 from lightning_compress.errors import FormatError
+from lightning_compress.runtime import Work
 
 _MANTISSA_BITS = (3, 8)  # of the two kinds of table: one byte a symbol, or two
 _PRECISION = 24  # bits of a probability, the most that a symbol can cost
 _FREE = 4
 _SMALL_ALPHABET = 1 << 12
 _CHUNK = 1 << 20
+_TABLES = 64 * MAX_ALPHABET + 4 * _CHUNK  # bytes of table and model, and of one chunk of symbols
 _PLAIN, _DEFLATED, _DELTA_DEFLATED = range(3)
 
 
@@ -54,13 +56,21 @@ class Ans:
     def encode(self, statistics: Statistics) -> bytes:
         """See :class:`Coder`."""
         assert statistics.counts is not None
-        table, weights = _best_table(statistics.counts)
-        numbered = _numbered(weights)
-        if len(numbered) == len(weights):
-            symbols = statistics.words.astype(np.int32)
+        counts, words = statistics.counts, statistics.words
+        present = np.flatnonzero(counts)
+        table, weights = _best_table(counts, present)
+        if len(counts) <= _SMALL_ALPHABET:
+            symbols, slots = words.astype(np.int32), np.zeros(len(counts), np.int64)
+            slots[present] = weights
         else:
-            symbols = (np.cumsum(weights > 0, dtype=np.int32) - 1)[statistics.words]
-        return table + stack.push([(symbols, weights[numbered])])
+            numbers, slots = np.zeros(len(counts), np.int32), weights
+            numbers[present] = np.arange(len(present))
+            symbols = numbers[words]
+        return table + stack.push([(symbols, slots)])
+
+    def work(self, count: int, width: int, groups: tuple[int, ...] = ()) -> Work:
+        """See :class:`Coder`."""
+        return Work(_TABLES, 12 * count + _TABLES)
 
     def decode(self, data: memoryview, count: int, width: int, groups: tuple[int, ...] = ()) -> Words:
         """See :class:`Coder`."""
@@ -87,12 +97,10 @@ def _numbered(weights: NDArray[np.int64]) -> NDArray[np.int64]:
 
 
 def _codes(counts: NDArray[np.int64], mantissa_bits: int) -> NDArray[np.int64]:
-    """Counts as small floats: 0 stays 0, else 1 + exponent · 2^m + mantissa of m bits, rounded to nearest."""
-    codes = np.zeros(len(counts), np.int64)
-    present = counts > 0
-    fraction, exponent = np.frexp(counts[present].astype(np.float64))  # fraction in [0.5, 1)
+    """Positive counts as small floats: 1 + exponent · 2^m + mantissa of m bits, rounded to nearest."""
+    fraction, exponent = np.frexp(counts.astype(np.float64))  # fraction in [0.5, 1)
     scaled = np.rint(fraction * (2 << mantissa_bits)).astype(np.int64)  # in [2^m, 2^(m+1)]
-    codes[present] = 1 + ((exponent.astype(np.int64) - 1) << mantissa_bits) + scaled - (1 << mantissa_bits)
+    codes: NDArray[np.int64] = 1 + ((exponent.astype(np.int64) - 1) << mantissa_bits) + scaled - (1 << mantissa_bits)
     return codes
 
 
@@ -102,20 +110,25 @@ def _weights(codes: NDArray[np.int64], mantissa_bits: int) -> NDArray[np.int64]:
     return np.where(codes > 0, ((1 << mantissa_bits) + mantissa) << exponent, 0)
 
 
-def _best_table(counts: NDArray[np.int64]) -> tuple[bytes, NDArray[np.int64]]:
-    """The table for which unpacked table and code together are smallest: its packed bytes, and its weights."""
+def _best_table(counts: NDArray[np.int64], present: NDArray[np.int64]) -> tuple[bytes, NDArray[np.int64]]:
+    """The table for which unpacked table and code together are smallest: its packed bytes, and its weights.
+
+    Most symbols of a large alphabet do not occur, so weights are computed only for those ``present``.
+    """
     best: tuple[float, int, NDArray[np.int64], NDArray[np.int64]] | None = None
-    present = counts > 0
+    occurring = counts[present]
     for kind, mantissa_bits in enumerate(_MANTISSA_BITS):
-        codes = _codes(counts, mantissa_bits)
+        codes = _codes(occurring, mantissa_bits)
         weights = _weights(codes, mantissa_bits)
-        code_bytes = float((counts[present] * np.log2(weights.sum() / weights[present])).sum()) / 8
-        total = code_bytes + (len(codes) << kind)
+        code_bytes = float((occurring * np.log2(weights.sum() / weights)).sum()) / 8
+        total = code_bytes + (len(counts) << kind)
         if best is None or total < best[0]:
             best = (total, kind, codes, weights)
     assert best is not None
     _, kind, codes, weights = best
-    return _write_table(kind, codes), weights
+    table = np.zeros(len(counts), np.int64)
+    table[present] = codes
+    return _write_table(kind, table), weights
 
 
 def _write_table(kind: int, codes: NDArray[np.int64]) -> bytes:

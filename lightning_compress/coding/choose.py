@@ -7,11 +7,13 @@ on what else is installed.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from heapq import heapify, heappop, heappush
+from typing import TypeGuard
 
 import numpy as np
 
 from lightning_compress.coding.ans import Ans
-from lightning_compress.coding.coder import Coder, Statistics, Words
+from lightning_compress.coding.coder import Coder, FittedCoder, Statistics, Words
 from lightning_compress.coding.contexts import Contexts
 from lightning_compress.coding.huffman import Huffman
 from lightning_compress.coding.packed import Packed
@@ -26,18 +28,30 @@ _BYTE_CODERS: dict[int, Coder] = {0: Stored(), 1: Packed(), 2: Zstandard(), 3: H
 
 
 def _choose(statistics: Statistics, coders: Sequence[Coder]) -> tuple[Coder, bytes]:
-    """The coder that needs the fewest bytes, and those bytes; a coder whose lower bound is larger is not run."""
-    bounds = [(coder.lower_bound(statistics), order) for order, coder in enumerate(coders)]
-    known = [(bound, order) for bound, order in bounds if bound is not None]
+    """The coder that needs the fewest bytes, and those bytes.
+
+    The coder with the smallest lower bound is next, until all bounds are above the best code so far. A coder that fits
+    a model is asked first for the bound of its fit, which may put it behind others.
+    """
+    bounds = [(coder.lower_bound(statistics), order, False) for order, coder in enumerate(coders)]
+    queue = [(bound, order, fitted) for bound, order, fitted in bounds if bound is not None]
+    heapify(queue)
     best: tuple[int, int, bytes] | None = None
-    for bound, order in sorted(known, key=lambda item: (item[0] == 0, item)):  # no bound: last
-        if best is not None and (bound, order) > best[:2]:
+    while queue and (best is None or queue[0][:2] <= best[:2]):
+        _, order, fitted = heappop(queue)
+        coder = coders[order]
+        if _fits(coder) and not fitted:
+            heappush(queue, (coder.fitted_bound(statistics), order, True))
             continue
-        data = coders[order].encode(statistics)
-        if best is None or (len(data), order) < best[:2]:
-            best = (len(data), order, data)
+        data = coder.encode(statistics)
+        best = min(best or (len(data), order, data), (len(data), order, data))
     assert best is not None
     return coders[best[1]], best[2]
+
+
+def _fits(coder: Coder) -> TypeGuard[FittedCoder]:
+    """Whether a coder fits a model; ``isinstance`` of a protocol would take as long as many a code."""
+    return hasattr(coder, "fitted_bound")
 
 
 def _choose_plane(words: Words) -> tuple[int, bytes]:

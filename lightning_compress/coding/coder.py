@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lightning_compress.errors import FormatError
+from lightning_compress.runtime import Work
 
 Words = NDArray[np.unsignedinteger[Any]]
 MAX_ALPHABET = (1 << 16) + 2
@@ -70,12 +71,24 @@ class Coder(Protocol):
         """The coded stream."""
         ...
 
+    def work(self, count: int, width: int, groups: tuple[int, ...] = ()) -> Work:
+        """What decoding so many words takes, whatever the code is."""
+        ...
+
     def decode(self, data: memoryview, count: int, width: int, groups: tuple[int, ...] = ()) -> Words:
         """``[count]`` words of ``width`` bytes; ``groups`` must be those that the stream was coded with.
 
         Raises:
             FormatError: the bytes are not a stream of this coder, count and width.
         """
+        ...
+
+
+class FittedCoder(Coder, Protocol):
+    """A coder that fits a model to the stream, which takes longer than most codes."""
+
+    def fitted_bound(self, statistics: Statistics) -> float:
+        """A lower bound from the fit, which ``encode`` uses again; for streams whose ``lower_bound`` is not None."""
         ...
 
 

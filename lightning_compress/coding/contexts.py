@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 from typing import ClassVar
 from weakref import WeakKeyDictionary
 
@@ -20,39 +21,52 @@ from lightning_compress.coding.adaptive import CHUNK, AdaptiveModel, Alphabet, B
 from lightning_compress.coding.coder import Statistics, Words, dtype_of, read_varint, write_varint
 from lightning_compress.coding.generalized_gaussian import SHAPES
 from lightning_compress.errors import FormatError
+from lightning_compress.runtime import Work
 
 _MAX_SYMBOLS = 1 << 12
 _MAX_GROUPS = 1 << 8
 _MAX_MODELS = 1 << 18  # symbols in all groups together
 _LONGEST_ALONE = 1 << 18
+_BLOCK = 64  # words of the shortest block
+_MODEL = 48  # bytes, and operations, of one symbol in one model
 _TAIL = 64
+_FREE = 5  # words at the end that may cost nothing, if one of the last four is larger than the word before it
 _EFFICIENCY = 1 - 1 / 1800  # information per bit of code, at least; see _least_bytes
 
 
 @dataclass(frozen=True, eq=False)
 class _Fit:
-    """The model that a stream is coded with.
+    """The model that a stream is coded with; fitted when it is first asked for.
 
     Attributes:
-        header: the bytes that describe it: shape, alphabet, and the scale of each group.
         pieces: the blocks of words.
-        counts: ``[blocks, symbols]``: count of each word in each block.
-        weights: ``[blocks, symbols]``: the weights that each block is coded with.
+        blocks: the counts of the words in them.
     """
 
-    header: bytes
     pieces: list[Words]
-    counts: Counts
-    weights: Counts
+    blocks: Blocks
 
     @classmethod
     def of(cls, statistics: Statistics) -> _Fit:
-        """Fit the model to a stream."""
+        """Split a stream, and count its words."""
         groups = _split(statistics.words, statistics.groups)
-        blocks = Blocks.of(groups, statistics.largest + 1)
-        model, scales = fit(blocks)
-        pieces = [block for group in groups for block in split(group)]
-        return cls(_header(model) + bytes(scales.tolist()), pieces, blocks.seen, blocks.weights(model, scales))
+        return cls([block for group in groups for block in split(group)], Blocks.of(groups, statistics.largest + 1))
+
+    @cached_property
+    def model(self) -> tuple[AdaptiveModel, Counts]:
+        """The model, and the scale number of each group."""
+        return fit(self.blocks)
+
+    @cached_property
+    def header(self) -> bytes:
+        """The bytes that describe the model: shape, alphabet, and the scale of each group."""
+        model, scales = self.model
+        return _header(model) + bytes(scales.tolist())
+
+    @cached_property
+    def weights(self) -> Counts:
+        """``[blocks, symbols]``: the weights that each block is coded with."""
+        return self.blocks.weights(*self.model)
 
 
 class Contexts:
@@ -65,20 +79,31 @@ class Contexts:
         self._fits: WeakKeyDictionary[Statistics, _Fit] = WeakKeyDictionary()
 
     def lower_bound(self, statistics: Statistics) -> float | None:
-        """The information of the words under the fitted model, less what rounding may save.
+        """The entropies of the blocks, less what the end of the stream and rounding may save; None for other streams.
 
-        This fits the model, which takes longer than most coders; ``encode`` reuses the fit. Long streams of one group
-        are left to ``ans``, whose table is a small part of their code.
+        Long streams of one group are left to ``ans``, whose table is a small part of their code.
         """
         long = len(statistics.words) > _LONGEST_ALONE and len(statistics.groups) < 2
         groups, symbols = max(len(statistics.groups), 1), statistics.largest + 1
         fits = 1 < symbols <= _MAX_SYMBOLS and groups <= _MAX_GROUPS and symbols * groups <= _MAX_MODELS
-        return _least_bytes(self._fitted(statistics)) if fits and not long else None
+        return _entropy_bound(self._fitted(statistics)) if fits and not long else None
+
+    def fitted_bound(self, statistics: Statistics) -> float:
+        """The information of the words under the fitted model, less what the end and rounding may save."""
+        return _least_bytes(self._fitted(statistics))
 
     def encode(self, statistics: Statistics) -> bytes:
         """See :class:`Coder`."""
         fitted = self._fitted(statistics)
         return fitted.header + stack.push(list(zip(fitted.pieces, fitted.weights, strict=True)))
+
+    def work(self, count: int, width: int, groups: tuple[int, ...] = ()) -> Work:
+        """See :class:`Coder`."""
+        lengths = [length for length in groups or (count,) if length]
+        symbols = min(_MAX_SYMBOLS, 1 << (8 * width), _MAX_MODELS // max(len(lengths), 1))
+        blocks = sum(max(length // _BLOCK, 1).bit_length() + 1 for length in lengths)
+        models = symbols * len(lengths)
+        return Work(_MODEL * models + 4 * CHUNK, 15 * count + _MODEL * (models + blocks * symbols))
 
     def decode(self, data: memoryview, count: int, width: int, groups: tuple[int, ...] = ()) -> Words:
         """See :class:`Coder`."""
@@ -88,6 +113,10 @@ class Contexts:
         model, body = read_model(data, width)
         if len(body) < len(lengths):
             raise FormatError(f"a stream of {len(lengths)} groups has {len(body)} bytes for their scales and its code")
+        if model.alphabet.symbols * len(lengths) > _MAX_MODELS:
+            raise FormatError(
+                f"{len(lengths)} groups of {model.alphabet.symbols} symbols, expected at most {_MAX_MODELS} in all"
+            )
         starts = model.starts(np.frombuffer(body[: len(lengths)], np.uint8).astype(np.int64))
         coder, result, done = stack.opened(body[len(lengths) :]), np.empty(count, dtype_of(width)), 0
         for start, length in zip(starts, lengths, strict=True):
@@ -103,10 +132,27 @@ class Contexts:
         return result
 
     def _fitted(self, statistics: Statistics) -> _Fit:
-        """The fit of a stream, computed once for ``lower_bound`` and ``encode``."""
+        """The fit of a stream, the same for its bounds and ``encode``."""
         if statistics not in self._fits:
             self._fits[statistics] = _Fit.of(statistics)
         return self._fits[statistics]
+
+
+def _entropy_bound(fitted: _Fit) -> int:
+    """A lower bound of the bytes of a stream, whatever model is fitted to it.
+
+    No model codes a block below its entropy. At the end of the stream, where the coder starts from the state s = 0,
+    words may cost nothing (see :func:`_least_bytes`). Seen from the end, a word of slots from l on leaves s ≥ l; where
+    a smaller word follows, that is at least its number of slots, so it leaves s ≥ 2²⁴. From the next word on, s > 2²⁴.
+    """
+    seen = fitted.blocks.seen
+    header = 2 + len(write_varint(seen.shape[1] - 2)) + int(fitted.blocks.group[-1]) + 1
+    tail = fitted.pieces[-1][-_FREE + 1 :]
+    if not (tail[1:] > tail[:-1]).any():
+        return header
+    sizes, present = seen.sum(axis=1), seen[seen > 0]
+    information = float((sizes * np.log2(sizes)).sum() - (present * np.log2(present)).sum())
+    return header + math.ceil(_EFFICIENCY * max(information - _FREE * stack.PRECISION, 0.0) / 8)
 
 
 def _least_bytes(fitted: _Fit) -> int:
@@ -127,7 +173,7 @@ def _least_bytes(fitted: _Fit) -> int:
     state, coded = _coded_end(fitted.pieces[-1][-_TAIL:].tolist(), slots[-1])
     if state <= 1 << stack.PRECISION:
         return 0
-    others = fitted.counts.copy()
+    others = fitted.blocks.seen.copy()
     np.subtract.at(others[-1], coded, 1)
     information = float((others * (stack.PRECISION - np.log2(slots))).sum())
     bits = math.log2(state - (1 << stack.PRECISION)) + information

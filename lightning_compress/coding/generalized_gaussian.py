@@ -28,10 +28,13 @@ def _roots() -> NDArray[np.float64]:
 _ROOTS = _roots()
 
 
+_NUMBERS = np.arange(SCALES)
+_SLOPES: NDArray[np.float64] = np.ldexp(_ROOTS[_NUMBERS % 16 * 4], _STEEPEST - _NUMBERS // 16)
+
+
 def slopes(scales: NDArray[np.int64]) -> NDArray[np.float64]:
     """The slope a = 2^(4 − i/16) of each scale number i."""
-    result: NDArray[np.float64] = np.ldexp(_ROOTS[scales % 16 * 4], _STEEPEST - scales // 16)
-    return result
+    return _SLOPES[scales]
 
 
 def powers(magnitudes: NDArray[np.int64], shape: int) -> NDArray[np.float64]:

@@ -9,6 +9,7 @@ import numpy as np
 
 from lightning_compress.coding.coder import Statistics, Words
 from lightning_compress.errors import FormatError
+from lightning_compress.runtime import Work
 
 _LONGEST = 1 << 16
 
@@ -27,6 +28,10 @@ class Huffman:
         """See :class:`Coder`."""
         compressor = zlib.compressobj(6, zlib.DEFLATED, -15, 9, zlib.Z_HUFFMAN_ONLY)
         return compressor.compress(statistics.words.data) + compressor.flush()
+
+    def work(self, count: int, width: int, groups: tuple[int, ...] = ()) -> Work:
+        """See :class:`Coder`."""
+        return Work(count, 6 * count)
 
     def decode(self, data: memoryview, count: int, width: int, groups: tuple[int, ...] = ()) -> Words:
         """See :class:`Coder`."""

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from lightning_compress.coding.coder import Statistics, Words, dtype_of
 from lightning_compress.errors import FormatError
+from lightning_compress.runtime import Work
 
 _GROUP = 8
 _CHUNK = 1 << 16
@@ -38,6 +39,10 @@ class Packed:
         if rest:
             parts.append(_pack((words >> np.array(8 * planes, words.dtype)).astype(np.uint8), rest))
         return b"".join(parts)
+
+    def work(self, count: int, width: int, groups: tuple[int, ...] = ()) -> Work:
+        """See :class:`Coder`."""
+        return Work((2 * width + 1) * count, (3 * width + 2) * count)
 
     def decode(self, data: memoryview, count: int, width: int, groups: tuple[int, ...] = ()) -> Words:
         """See :class:`Coder`."""

@@ -21,9 +21,11 @@ from lightning_compress.coding.coder import (
     write_varint,
 )
 from lightning_compress.errors import FormatError
+from lightning_compress.runtime import Work
 
 _SAMPLE = 1 << 16
 _SMALL_ALPHABET = 1 << 12
+_CODERS = 1 << 23  # what the coder of a plane takes at most, beside its words
 
 
 class Planes:
@@ -56,6 +58,10 @@ class Planes:
             number, code = self._choose(_plane(turned, plane))
             parts += [bytes([number]), write_varint(len(code)), code]
         return b"".join(parts)
+
+    def work(self, count: int, width: int, groups: tuple[int, ...] = ()) -> Work:
+        """See :class:`Coder`."""
+        return Work((2 * width + 2) * count + _CODERS, 20 * width * count + _CODERS)
 
     def decode(self, data: memoryview, count: int, width: int, groups: tuple[int, ...] = ()) -> Words:
         """See :class:`Coder`."""

@@ -8,6 +8,7 @@ import numpy as np
 
 from lightning_compress.coding.coder import Statistics, Words, dtype_of
 from lightning_compress.errors import FormatError
+from lightning_compress.runtime import Work
 
 
 class Stored:
@@ -22,6 +23,10 @@ class Stored:
     def encode(self, statistics: Statistics) -> bytes:
         """See :class:`Coder`."""
         return statistics.words.tobytes()
+
+    def work(self, count: int, width: int, groups: tuple[int, ...] = ()) -> Work:
+        """See :class:`Coder`."""
+        return Work(0, count)
 
     def decode(self, data: memoryview, count: int, width: int, groups: tuple[int, ...] = ()) -> Words:
         """See :class:`Coder`."""

@@ -9,10 +9,12 @@ import zstandard
 
 from lightning_compress.coding.coder import Statistics, Words, dtype_of
 from lightning_compress.errors import FormatError
+from lightning_compress.runtime import Work
 
 _FAST, _STRONG = 1, 19
 _SMALL = 1 << 14
 _LONG = 1 << 20
+_WINDOW = 1 << 20  # of the decoder, beside its result
 _SAMPLES, _SAMPLE = 8, 1 << 14
 
 
@@ -32,6 +34,10 @@ class Zstandard:
         if len(data) > _SMALL and len(fast) >= 0.98 * statistics.entropy_bytes:
             return fast
         return min(fast, _compress(data, _STRONG), key=len)
+
+    def work(self, count: int, width: int, groups: tuple[int, ...] = ()) -> Work:
+        """See :class:`Coder`."""
+        return Work(_WINDOW, count * width)
 
     def decode(self, data: memoryview, count: int, width: int, groups: tuple[int, ...] = ()) -> Words:
         """See :class:`Coder`."""

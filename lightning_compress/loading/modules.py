@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from os import PathLike
 from typing import Any, TypeVar
 
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from lightning_compress.archive import Archive
 from lightning_compress.errors import MismatchError
+from lightning_compress.loading.left_out import tell_left_out
 from lightning_compress.weights import load_into
 
 ModuleT = TypeVar("ModuleT", bound=nn.Module)
@@ -56,7 +57,7 @@ def build(
     tensors: Mapping[str, Tensor],
     hyper_parameters: Mapping[str, Any],
     *,
-    excluded: Iterable[str] = (),
+    excluded: Collection[str] = (),
     strict: bool = True,
     source: str = "the file",
     **overrides: Any,
@@ -81,6 +82,7 @@ def build(
     checkpoint = {"state_dict": dict(tensors), "hyper_parameters": all_parameters}
     _call_hook(module, "on_load_checkpoint", checkpoint)
     load_into(module, checkpoint["state_dict"], excluded=excluded, strict=strict, source=source)
+    tell_left_out(module, excluded, source)
     return module
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from os import PathLike
 
 from torch import Tensor, nn
 
 from lightning_compress.archive import Archive, Asset, Entry, Manifest, encode_asset, is_archive
 from lightning_compress.errors import WeightsError
+from lightning_compress.pipeline.exactness import tell_constants
 from lightning_compress.pipeline.payloads import CodedTensor, CodedTensors, smallest_coding
 from lightning_compress.plan import Plan
 from lightning_compress.quantize import Payload
@@ -46,11 +48,13 @@ def compress(
         weights = read_weights(source) if isinstance(source, (str, PathLike)) else Weights.of(source)
         resolved = Plan.resolve(plan)
         coded = (known or CodedTensors()).coded(weights, resolved, guidance or {})
-        return _archive(weights, resolved, coded, on_tensor)
+        archive = _archive(weights, resolved, coded, on_tensor)
+        tell_constants(archive.manifest)
+        return archive
 
 
-def read_weights(path: str | PathLike[str], *, exclude: Sequence[str] = ()) -> Weights:
-    """The weights of a checkpoint that is not compressed yet.
+def read_weights(path: str | PathLike[str], *, exclude: Sequence[str] = (), key: str | None = None) -> Weights:
+    """The weights of a checkpoint that is not compressed yet; arguments as for :meth:`Weights.from_checkpoint`.
 
     Raises:
         WeightsError: it is compressed already, or cannot be taken (see :meth:`Weights.from_checkpoint`).
@@ -60,7 +64,7 @@ def read_weights(path: str | PathLike[str], *, exclude: Sequence[str] = ()) -> W
             f"{path} is a compressed file already. To compress its weights once more, expand it first; better compress "
             "the checkpoint it was made from."
         )
-    return Weights.from_checkpoint(path, exclude=exclude)
+    return Weights.from_checkpoint(path, exclude=exclude, key=key)
 
 
 def assemble(
@@ -76,8 +80,9 @@ def _archive(
 ) -> Archive:
     entries: list[Entry] = []
     streams: dict[str, bytes] = {}
+    reasons = plan.overruled(weights)
     for weight, (entry, data) in zip(weights, coded, strict=True):
-        entries.append(entry)
+        entries.append(replace(entry, reason=reasons.get(weight.name)))
         streams[entry.key] = data
         if on_tensor is not None:
             on_tensor(weight)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 
 from lightning_compress.weights import matches
 
 States = frozenset[int]
 _MOST_STATES = 20_000
+_CACHED = 1 << 12
 _ANY_OTHER = "\0"  # stands for every character that no pattern names
 
 
@@ -17,8 +19,16 @@ def is_covered(pattern: str, by: Sequence[str]) -> bool:
     Patterns as in :func:`lightning_compress.weights.matches`: ``*`` is any run of characters, ``?`` any one. Both sides
     are run as automata over all names at once; a name that only ``pattern`` selects would show as a reachable state.
     Patterns can be written that need exponentially many states: after ``_MOST_STATES`` nothing is shown. What is one
-    name, as in the plans of a search, or every name needs no automaton.
+    name, as in the plans of a search, or every name needs no automaton. The answer is kept, because the plans that a
+    search tries have the same patterns.
     """
+    return _is_covered(pattern, tuple(by))
+
+
+@lru_cache(_CACHED)
+def _is_covered(pattern: str, by: tuple[str, ...]) -> bool:
+    if pattern in by:
+        return True
     if not set(pattern) & set("*?"):
         return any(matches(other, pattern) for other in by)
     if any(selects_all(other) for other in by):

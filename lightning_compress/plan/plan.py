@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from os import PathLike, fspath
 from pathlib import Path
@@ -11,18 +11,20 @@ from typing import Any
 import yaml
 
 from lightning_compress.errors import PlanError
-from lightning_compress.plan.contract import Method
 from lightning_compress.plan.methods import check_keys, did_you_mean
 from lightning_compress.plan.patterns import is_covered, selects_all
 from lightning_compress.plan.rule import Rule
 from lightning_compress.prune import Prune
-from lightning_compress.quantize import Half, Interval, Raw
-from lightning_compress.weights import Weights
+from lightning_compress.quantize import Half, Interval
+from lightning_compress.weights import Weight, Weights
 
 
 @dataclass(frozen=True, init=False)
 class Plan:
     """An ordered list of rules; the first that selects a tensor treats it, and what none selects is kept exactly.
+
+    A tensor that is no weight but a constant, such as a buffer (:attr:`Weight.reason`), is treated only by a rule that
+    names it (:meth:`Rule.singles_out`), and otherwise kept exactly.
 
     Raises:
         PlanError: no rules, or a rule that earlier ones leave nothing to.
@@ -41,22 +43,29 @@ class Plan:
         object.__setattr__(self, "rules", rules)
 
     def assign(self, weights: Weights) -> list[Rule | None]:
-        """The rule of each weight, in order; None where no rule selects it.
+        """The rule of each weight, in order; None where no rule selects it, and where it is kept exactly.
 
         Raises:
             PlanError: a rule that is not optional selects nothing in this model.
         """
-        names = {weight.name: [weight.name] for weight in weights}
-        classes = {weight.name: [weight.class_name] for weight in weights}
-        for alias, tie in weights.ties.items():
-            names[tie.of].append(alias)
-            classes[tie.of].append(weights.tied_classes.get(alias, classes[tie.of][0]))
-        selected = [[rule for rule in self.rules if rule.selects(names[w.name], classes[w.name])] for w in weights]
+        selected = [[rule for rule in self.rules if rule.selects(*known)] for known in _names_and_classes(weights)]
         found = {id(rule) for rules in selected for rule in rules}
         for rule in self.rules:
             if not rule.optional and id(rule) not in found:
                 raise PlanError(_nothing_selected(rule, weights))
-        return [rules[0] if rules else None for rules in selected]
+        names = [known[0] for known in _names_and_classes(weights)]
+        return [next(_applied(*each), None) for each in zip(weights, names, selected, strict=True)]
+
+    def overruled(self, weights: Weights) -> dict[str, str]:
+        """Name → why the tensor is kept exactly, for those that the plan would change if they were weights."""
+        found = {}
+        for weight, known in zip(weights, _names_and_classes(weights), strict=True):
+            if weight.reason is None:
+                continue
+            rules = [rule for rule in self.rules if rule.selects(*known)]
+            if rules and rules[0].is_lossy and next(_applied(weight, known[0], rules), None) is None:
+                found[weight.name] = weight.reason
+        return found
 
     def to_config(self) -> dict[str, Any]:
         """Plain data for YAML or JSON; :meth:`from_config` makes an equal plan of it."""
@@ -132,6 +141,21 @@ class Plan:
         )
 
 
+def _names_and_classes(weights: Weights) -> list[tuple[list[str], list[str]]]:
+    """The names and the classes of each stored tensor, in order: its own, and those of the tensors tied to it."""
+    known = {weight.name: ([weight.name], [weight.class_name]) for weight in weights}
+    for alias, tie in weights.ties.items():
+        names, classes = known[tie.of]
+        names.append(alias)
+        classes.append(weights.tied_classes.get(alias, classes[0]))
+    return list(known.values())
+
+
+def _applied(weight: Weight, names: Sequence[str], rules: Sequence[Rule]) -> Iterator[Rule]:
+    """Those of the rules that select a tensor that may treat it: for a tensor that is no weight, those that name it."""
+    return (rule for rule in rules if weight.reason is None or rule.singles_out(names))
+
+
 def _check_reachable(rule: Rule, earlier: Sequence[Rule]) -> None:
     same_kind = [other.pattern for other in earlier if other.by == rule.by]
     everything = [other.pattern for other in earlier if selects_all(other.pattern)]
@@ -151,14 +175,8 @@ def _nothing_selected(rule: Rule, weights: Weights) -> str:
     )
 
 
-def _preset(*methods: Method) -> Plan:
-    """One treatment for all weights; running statistics of norms, which are no weights, are kept exactly."""
-    exact = (Rule(f"*{name}", Raw(), optional=True) for name in ("running_mean", "running_var"))
-    return Plan(*exact, Rule("*", *methods, optional=True))
-
-
 PRESETS: dict[str, Plan] = {
-    "half": _preset(Half()),
-    "paper-transformer": _preset(Prune(0.15, "class-uniform"), Interval(6, 0.98), Half()),
-    "paper-rnn": _preset(Prune(0.4, "class-blind"), Interval(4, 0.98), Half()),
+    "half": Plan(Rule("*", Half(), optional=True)),
+    "paper-transformer": Plan(Rule("*", Prune(0.15, "class-uniform"), Interval(6, 0.98), Half(), optional=True)),
+    "paper-rnn": Plan(Rule("*", Prune(0.4, "class-blind"), Interval(4, 0.98), Half(), optional=True)),
 }

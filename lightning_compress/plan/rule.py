@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from itertools import pairwise
 from typing import Any, Literal, cast
@@ -13,6 +13,8 @@ from lightning_compress.plan.methods import METHODS, check_keys, check_method, m
 from lightning_compress.quantize import Quantizer, Raw, Storage
 from lightning_compress.weights import matches
 
+_COMMON_NAMES = ("weight", "bias")
+_NO_NAME = "\0"  # no pattern holds this character
 _SELECTORS: dict[str, Literal["name", "class"]] = {"tensors": "name", "class": "class"}
 
 
@@ -92,6 +94,23 @@ class Rule:
         """Whether the rule covers a tensor that goes by these names and classes (its own and of those tied to it)."""
         return any(matches(self.pattern, n) for n in (names if self.by == "name" else classes))
 
+    def singles_out(self, names: Sequence[str]) -> bool:
+        """Whether the rule covers a tensor that goes by these names because of its own name.
+
+        It does if it selects by name, and would not select a tensor of another name in the same module: ``*.betas`` and
+        ``*running_*`` do, ``*`` and ``net.*`` do not. Where the own name is ``weight`` or ``bias``, as that of most
+        tensors is, the pattern has to depend on the name of the module too: ``*.weight`` does not.
+        """
+        return self.by == "name" and any(
+            matches(self.pattern, name) and not any(matches(self.pattern, other) for other in _renamed(name))
+            for name in names
+        )
+
+    @property
+    def is_lossy(self) -> bool:
+        """Whether a method of the rule is lossy."""
+        return any(method.lossy for method in self.methods)
+
     def to_config(self) -> dict[str, Any]:
         """Plain data for YAML or JSON; :meth:`from_config` makes an equal rule of it."""
         selector = next(key for key, by in _SELECTORS.items() if by == self.by)
@@ -124,6 +143,15 @@ class Rule:
             by=_SELECTORS[selectors[0]],
             optional=config.get("optional", False),
         )
+
+
+def _renamed(name: str) -> Iterator[str]:
+    """The name with another last part; for ``weight`` and ``bias`` also with another part before it."""
+    parts = name.split(".")
+    for position in (-1, -2) if parts[-1] in _COMMON_NAMES and len(parts) > 1 else (-1,):
+        other = parts.copy()
+        other[position] = _NO_NAME * len(parts[position])
+        yield ".".join(other)
 
 
 def _check_order(pattern: str, methods: Sequence[Method]) -> None:

@@ -12,6 +12,7 @@ from lightning_compress.errors import FormatError
 from lightning_compress.quantize.payload import Payload, StreamSpec, Words, count_of
 from lightning_compress.quantize.plain.half import HalfPayload
 from lightning_compress.quantize.plain.raw import RawPayload
+from lightning_compress.runtime import Work
 
 STORAGES: Mapping[str, type[RawPayload | HalfPayload]] = {RawPayload.kind: RawPayload, HalfPayload.kind: HalfPayload}
 
@@ -55,6 +56,13 @@ def outliers_layout(outliers: Any, count: int, dtype: torch.dtype) -> dict[str, 
         raise FormatError(f"outliers are {outliers!r}, expected a known kind, their count and its parameters")
     number = count_of(outliers, "count", count)
     return inner_layout(outliers, "outlier", number, dtype, STORAGES)
+
+
+def outliers_work(outliers: Mapping[str, Any], dtype: torch.dtype) -> Work:
+    """What the outliers take, as their parameters say; they are restored apart from the tensor."""
+    number = outliers["count"]
+    inner = STORAGES[outliers["kind"]].work(outliers, (number,), dtype)
+    return inner + Work(number * dtype.itemsize, 10 * number)
 
 
 def marked_outliers(

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lightning_compress.errors import FormatError
+from lightning_compress.runtime import Work
 from lightning_compress.weights import as_bytes
 
 Words = NDArray[np.unsignedinteger[Any]]
@@ -70,8 +71,8 @@ class NonZeros:
 class Payload(Protocol):
     """The stored form of one tensor.
 
-    ``layout`` computes the streams from the parameters alone, so that a reader can check every size before it
-    allocates.
+    ``layout`` and ``work`` compute the streams and the effort from the parameters alone, so that a reader can check
+    both before it allocates.
 
     Attributes:
         kind: its name in files, never reused for another form.
@@ -102,6 +103,11 @@ class Payload(Protocol):
         Raises:
             FormatError: parameters of a wrong type or range.
         """
+        ...
+
+    @classmethod
+    def work(cls, parameters: Mapping[str, Any], shape: tuple[int, ...], dtype: torch.dtype) -> Work:
+        """What restoring takes beside the decoded words, for parameters that ``layout`` accepted."""
         ...
 
     @classmethod

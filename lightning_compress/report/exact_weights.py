@@ -9,7 +9,8 @@ from torch import Tensor
 
 from lightning_compress.archive import Manifest
 from lightning_compress.errors import WeightsError
-from lightning_compress.weights import Weight, Weights
+from lightning_compress.pipeline import is_made_from
+from lightning_compress.weights import Weights
 
 
 def find_exact_weights(file: Path, manifest: Manifest) -> tuple[Mapping[str, Tensor] | None, str]:
@@ -28,8 +29,6 @@ def find_exact_weights(file: Path, manifest: Manifest) -> tuple[Mapping[str, Ten
         tensors = Weights.from_checkpoint(checkpoint).state_dict()
     except WeightsError as error:
         return None, f"The exact checkpoint was not taken: {error}"
-    if all(entry.name in tensors for entry in manifest.entries):
-        own = tuple(Weight(entry.name, tensors[entry.name], entry.class_name) for entry in manifest.entries)
-        if Weights(own, ties=manifest.ties).fingerprint == manifest.fingerprint:
-            return {weight.name: weight.tensor for weight in own}, f"Exact weights: {checkpoint.name}."
+    if is_made_from(manifest, tensors):
+        return {entry.name: tensors[entry.name] for entry in manifest.entries}, f"Exact weights: {checkpoint.name}."
     return None, f"{checkpoint.name} holds other weights than those the file was made from."

@@ -1,12 +1,14 @@
-"""State of the running process: random state, threads, module snapshots, and progress bars (in ``progress``)."""
+"""The running process: random state, threads, module snapshots, memory and time, progress bars (in ``progress``)."""
 
 from lightning_compress.runtime.random_state import preserved_random_state, snapshot_random_state
 from lightning_compress.runtime.snapshot import ModuleSnapshot, TensorCopies, preserved_module
 from lightning_compress.runtime.threads import one_thread
+from lightning_compress.runtime.work import Work
 
 __all__ = [
     "ModuleSnapshot",
     "TensorCopies",
+    "Work",
     "one_thread",
     "preserved_module",
     "preserved_random_state",

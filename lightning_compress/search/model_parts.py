@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from lightning_compress.weights import Weight, Weights, matches, matches_any, strip_wrappers
+from lightning_compress.weights import Weight, Weights, matches, strip_wrappers
 
-NORM_STATISTICS = ("*running_mean", "*running_var")  # stored losslessly: they are measured, not trained
 _MAX_SMALL = 65_536  # elements of a small parameter
 
 
@@ -30,9 +29,10 @@ def model_patterns(weights: Weights) -> ModelPatterns:
     for alias, tie in weights.ties.items():
         aliases.setdefault(tie.of, []).append(alias)
     names = {w.name: [w.name, *aliases.get(w.name, ())] for w in weights}
-    small = [w.name for w in weights if is_small_parameter(w) and not matches_any(NORM_STATISTICS, w.name)]
-    large = [w for w in weights if not is_small_parameter(w)]
-    return ModelPatterns(_suffixes(small, [name for w in large for name in names[w.name]]), _class_patterns(large))
+    small = [weight.name for weight in weights if is_small_parameter(weight)]
+    others = [weight for weight in weights if not is_small_parameter(weight)]
+    large = [weight for weight in others if weight.reason is None]
+    return ModelPatterns(_suffixes(small, [name for w in others for name in names[w.name]]), _class_patterns(large))
 
 
 def parts_of(weights: Iterable[Weight]) -> dict[str, tuple[str, ...]]:
@@ -50,11 +50,13 @@ def parts_of(weights: Iterable[Weight]) -> dict[str, tuple[str, ...]]:
 
 
 def is_small_parameter(weight: Weight) -> bool:
-    """Whether a tensor is a bias, the gain of a norm or the like: one-dimensional, at most 65,536 elements.
+    """Whether a tensor is a bias, the gain of a norm or the like: a one-dimensional weight, at most 65,536 elements.
 
     Together they take few bytes and matter much to the score.
     """
     tensor = weight.tensor
+    if weight.reason is not None:
+        return False
     return tensor.is_floating_point() and tensor.squeeze().ndim < 2 and tensor.numel() <= _MAX_SMALL
 
 

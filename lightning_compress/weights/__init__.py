@@ -2,16 +2,18 @@
 
 from lightning_compress.weights.bindings import Binding, Owner, bindings_of, parameters_of, summed_gradient
 from lightning_compress.weights.classes import classify
+from lightning_compress.weights.constants import BUFFER, exact_reason, is_guess
 from lightning_compress.weights.exact_json import NotHeldError, dump, is_held, parse
 from lightning_compress.weights.magnitude import Cut, chunks, smallest_magnitudes, true_positions
 from lightning_compress.weights.matching import counterparts, load_into, match_state
 from lightning_compress.weights.module_metadata import is_metric
-from lightning_compress.weights.moments import standard_deviation
+from lightning_compress.weights.moments import power_of_two_near, standard_deviation
 from lightning_compress.weights.names import matches, matches_any, strip_wrappers
 from lightning_compress.weights.ties import Tie
 from lightning_compress.weights.weights import Weight, Weights, as_bytes
 
 __all__ = [
+    "BUFFER",
     "Binding",
     "Cut",
     "NotHeldError",
@@ -25,6 +27,8 @@ __all__ = [
     "classify",
     "counterparts",
     "dump",
+    "exact_reason",
+    "is_guess",
     "is_held",
     "is_metric",
     "load_into",
@@ -33,6 +37,7 @@ __all__ = [
     "matches_any",
     "parameters_of",
     "parse",
+    "power_of_two_near",
     "smallest_magnitudes",
     "standard_deviation",
     "strip_wrappers",

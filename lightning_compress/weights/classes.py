@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import pairwise
 
 from torch import nn
 
@@ -16,16 +17,20 @@ from lightning_compress.errors import WeightsError
 from lightning_compress.weights.names import matches, strip_wrappers
 
 OTHER = "other"
-_SOURCE = re.compile(r"(?:^|[._])(?:src|source|enc)")
-_TARGET = re.compile(r"(?:^|[._])(?:tgt|trg|target|dec)")
+_SOURCE = re.compile(r"(?:^|[._])(?:src|source|enc(?:oders?)?(?![a-z]))")
+_TARGET = re.compile(r"(?:^|[._])(?:tgt|trg|target|dec(?:oders?)?(?![a-z]))")
 _STACK = re.compile(r"^(encoders?|decoders?|enc|dec)(?![a-z])|(encoders?|decoders?)$")
 _EMBEDDING = re.compile(r"embed|(?<![a-z])emb(?![a-z])|emb$|^wte$|^wpe$")
 _POSITIONS = re.compile(r"pos|^wpe$")
+_RELATIVE = re.compile(r"(?:^|_)rel(?:ative)?_|pos_conv")
+_PLAIN_PARAMETER = re.compile(r"(?:^|_)pos|tokens?$|(?:^|_)(?:cls|class|spec)_embed")
+_LAYERS = re.compile(r"^(?:layer|block|stage)s?$|^h$")
 _PARAMETRIZED = re.compile(r"\.parametrizations\.(\w+)\.original\d*$")
 _SOFTMAX = re.compile(
     r"softmax|^generator$|^lm_head$|^output_projection$|^output_layer$|^classifier$|^fc_out$|logits"
-    r"|^(vocab|vocabulary)_(proj|projection)$"
+    r"|^(vocab|vocabulary)_(proj|projection)$|^predictions$"
 )
+_NUMBERED = re.compile(r"^(\d+)$|(?:layer|block|stage)_(\d+)$")
 _RECURRENT_LAYER = re.compile(r"_l(\d+)(?:_reverse)?$")
 
 
@@ -90,7 +95,7 @@ def _derive(name: str, embeddings: set[str], projections: set[str]) -> str:
     name = _PARAMETRIZED.sub(r".\1", name)
     parts = name.lower().split(".")
     owner = name.rpartition(".")[0]
-    if owner in embeddings or any(_EMBEDDING.search(part) for part in parts):
+    if (owner in embeddings or any(map(_EMBEDDING.search, parts))) and not _belongs_to_a_layer(parts):
         return _embedding_side(parts)
     if owner in projections or any(_SOFTMAX.search(part) for part in parts[-3:]):
         return "softmax"
@@ -103,6 +108,19 @@ def _derive(name: str, embeddings: set[str], projections: set[str]) -> str:
     return OTHER
 
 
+def _belongs_to_a_layer(parts: Sequence[str]) -> bool:
+    """Whether what is called an embedding is no table of words or positions, but a part of the layer that it lies in.
+
+    That is a table of relative positions, one vector or positions kept as a parameter without a module of its own
+    (``cls_token``, ``pos_embed``), or anything within a numbered layer of an encoder or decoder.
+    """
+    if any(map(_RELATIVE.search, parts)) or _PLAIN_PARAMETER.search(parts[-1]):
+        return True
+    in_stack = any(map(_STACK.search, parts))
+    numbered = (_LAYERS.search(before) and number.isdigit() for before, number in pairwise(parts[:-2]))
+    return in_stack and any(numbered)
+
+
 def _embedding_side(parts: Sequence[str]) -> str:
     text = ".".join(parts)
     if _SOURCE.search(text) and not re.search(r"src_tgt|shared", text):
@@ -111,10 +129,10 @@ def _embedding_side(parts: Sequence[str]) -> str:
 
 
 def _layer(parts: Sequence[str]) -> int | None:
-    """Layer number: the first number among the parts, or a recurrent module's ``_l0`` suffix."""
+    """Layer number: the first number among the parts, ``layer_0``, or a recurrent module's ``_l0`` suffix."""
     for part in parts:
-        if part.isdigit():
-            return int(part)
+        if found := _NUMBERED.search(part):
+            return int(found.group(1) or found.group(2))
     found = _RECURRENT_LAYER.search(parts[-1])
     return int(found.group(1)) if found else None
 

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from itertools import product
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from lightning_compress.errors import MismatchError
-from lightning_compress.weights.names import strip_wrappers
+from lightning_compress.weights.names import (
+    common_name,
+    counts_averages,
+    is_observer_state,
+    prefix_lengths,
+    strip_wrappers,
+)
 
 _MAX_LISTED = 20  # names per line of an error message
 
@@ -38,7 +45,8 @@ def match_state(
 ) -> dict[str, Tensor]:
     """The stored tensors under the names that the module uses for them.
 
-    Names match even if they differ by the prefixes of ``torch.compile``, FSDP or DDP. If
+    Names match even if they differ by the prefixes of ``torch.compile``, FSDP, DDP, DeepSpeed, ``AveragedModel`` or
+    PEFT, or by the two forms of weight normalization. If
     ``torch.nn.utils.prune`` has split a weight of the module, its original takes the stored, pruned value, and its mask
     is 1 where that value is not 0.
 
@@ -60,11 +68,12 @@ def match_state(
     left_out = {strip_wrappers(name) for name in excluded}
     taken = set(matched.values())
     missing = [name for name in storage_names if name not in taken and strip_wrappers(name) not in left_out]
-    unexpected = [name for name in stored if name not in matched]
+    missing = [name for name in missing if not counts_averages(storage_names, name)]
+    unexpected = [name for name in stored if name not in matched and not counts_averages(stored, name)]
     shapes = [
         f"{base} ({source}: {list(stored[name].shape)}, module: {list(live[storage_names[base]].shape)})"
         for name, base in matched.items()
-        if not _same_shape(stored[name], live[storage_names[base]])
+        if not _same_shape(stored[name], live[storage_names[base]]) and not is_observer_state(name)
     ]
     if shapes or (strict and (missing or unexpected)):
         raise MismatchError(_differences(source, missing, unexpected, shapes))
@@ -101,22 +110,43 @@ def _storage_names(live: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _pairs(live: Iterable[str], stored: Iterable[str]) -> dict[str, str]:
-    """Stored name → name in the module: the equal name, else the only one that differs by wrapper prefixes alone."""
-    live, stored = dict.fromkeys(live), list(stored)
-    pairs = {name: name for name in stored if name in live}
-    live_by_stripped = _by_stripped_name(name for name in live if name not in pairs)
-    stored_by_stripped = _by_stripped_name(name for name in stored if name not in pairs)
-    for stripped, names in stored_by_stripped.items():
-        candidates = live_by_stripped.get(stripped, [])
-        if len(names) == len(candidates) == 1:
-            pairs[names[0]] = candidates[0]
-    return pairs
+    """Stored name → name in the module: the equal name, else the only one that differs by wrapper prefixes alone.
+
+    A prefix that all names of one side have is removed if more names match without it. So a file of a wrapped model
+    matches also where one of its submodules is called like the prefix.
+    """
+    live, stored = list(live), list(stored)
+    if set(stored) <= set(live):
+        return {name: name for name in stored}
+    common_live, common_stored = map(common_name, live), map(common_name, stored)
+    lengths = product(prefix_lengths(common_live), prefix_lengths(common_stored))
+    attempts = [_pairs_without(live, stored, *pair) for pair in sorted(lengths, key=sum)]
+    pairs = max(attempts, key=len)
+    taken = set(pairs.values())
+    rest_live = [name for name in live if name not in taken]
+    rest_stored = [name for name in stored if name not in pairs]
+    return pairs | _unique_pairs(_grouped(rest_live, strip_wrappers), _grouped(rest_stored, strip_wrappers))
 
 
-def _by_stripped_name(names: Iterable[str]) -> dict[str, list[str]]:
+def _pairs_without(live: Iterable[str], stored: Iterable[str], live_prefix: int, stored_prefix: int) -> dict[str, str]:
+    """The pairs if prefixes of these lengths are removed; if none is, equal names are pairs before all others."""
+    pairs = {name: name for name in set(live) & set(stored)} if live_prefix == stored_prefix == 0 else {}
+    return pairs | _unique_pairs(
+        _grouped((name for name in live if name not in pairs), lambda name: common_name(name)[live_prefix:]),
+        _grouped((name for name in stored if name not in pairs), lambda name: common_name(name)[stored_prefix:]),
+    )
+
+
+def _unique_pairs(live: Mapping[str, list[str]], stored: Mapping[str, list[str]]) -> dict[str, str]:
+    return {
+        names[0]: live[form][0] for form, names in stored.items() if len(names) == 1 and len(live.get(form, ())) == 1
+    }
+
+
+def _grouped(names: Iterable[str], form: Callable[[str], str]) -> dict[str, list[str]]:
     groups: dict[str, list[str]] = {}
     for name in names:
-        groups.setdefault(strip_wrappers(name), []).append(name)
+        groups.setdefault(form(name), []).append(name)
     return groups
 
 

@@ -11,9 +11,6 @@ from torch import nn
 from lightning_compress.errors import WeightsError
 from lightning_compress.weights.names import strip_wrappers
 
-# Usual names of submodules that hold training-only state; used if only a state dict is given.
-_TRAINING_ONLY = frozenset({"criterion", "loss", "loss_fn", "loss_function", "metric", "metrics"})
-
 
 def unwrap(module: nn.Module | None) -> nn.Module | None:
     """The module inside the wrappers of ``torch.compile``, DDP and DataParallel."""
@@ -27,12 +24,18 @@ def unwrap(module: nn.Module | None) -> nn.Module | None:
     return module
 
 
-def training_only_names(names: Iterable[str], module: nn.Module | None) -> set[str]:
-    """Names of the state of metrics and losses: found by type if the module is given, else by name."""
+def metric_state(names: Iterable[str], module: nn.Module | None) -> set[str]:
+    """Names of the state of torchmetrics metrics, frozen networks in them included; trained parameters are never in it.
+
+    Without the module there are none: a name does not tell the state of a metric from a trained parameter.
+    """
     if module is None:
-        return {name for name in names if _TRAINING_ONLY & set(strip_wrappers(name).lower().split(".")[:-1])}
-    prefixes = tuple(f"{strip_wrappers(n)}." for n, m in module.named_modules() if n and _is_training_only(m))
-    return {name for name in names if strip_wrappers(name).startswith(prefixes)}
+        return set()
+    parts = module.named_modules(remove_duplicate=False)
+    prefixes = tuple(f"{strip_wrappers(name)}." for name, part in parts if name and is_metric(part))
+    parameters = module.named_parameters(remove_duplicate=False)
+    trained = {strip_wrappers(name) for name, parameter in parameters if parameter.requires_grad}
+    return {name for name in names if strip_wrappers(name).startswith(prefixes) and strip_wrappers(name) not in trained}
 
 
 def exclude_patterns_of(module: nn.Module | None) -> list[str]:
@@ -117,10 +120,6 @@ def _tuples_as_lists(value: Any) -> Any:
 def is_metric(value: object) -> bool:
     """Whether the value is a torchmetrics metric; torchmetrics need not be installed."""
     return any(c.__name__ == "Metric" and c.__module__.startswith("torchmetrics") for c in type(value).__mro__)
-
-
-def _is_training_only(module: nn.Module) -> bool:
-    return is_metric(module) or isinstance(module, nn.modules.loss._Loss)
 
 
 def _call(module: nn.Module | None, method: str, default: Any) -> Any:

@@ -10,16 +10,29 @@ from torch import Tensor
 
 from lightning_compress.weights.magnitude import chunks
 
+_SAFE = 2.0**-300
+
 
 def standard_deviation(tensors: Sequence[Tensor]) -> float:
     """Population standard deviation σ of all finite weights of the tensors, in float64; 0 if there are none."""
-    count, total = 0, 0.0
+    count, total, largest = 0, 0.0, 0.0
     for values in _finite(tensors):
         count += len(values)
         total += float(values.sum())
-    mean = total / max(count, 1)
-    squares = sum(float((values - mean).square().sum()) for values in _finite(tensors))
-    return math.sqrt(squares / max(count, 1))
+        largest = max(largest, float(values.abs().max()) if len(values) else 0.0)
+    if not count or not largest:
+        return 0.0
+    unit = power_of_two_near(largest)
+    if unit != 1:
+        total = sum(float((values / unit).sum()) for values in _finite(tensors))
+    mean = total / count
+    squares = sum(float((values / unit - mean).square().sum()) for values in _finite(tensors))
+    return math.sqrt(squares / count) * unit
+
+
+def power_of_two_near(largest: float) -> float:
+    """The unit in which squares of values up to ``largest``, positive, neither overflow nor underflow; mostly 1."""
+    return 1.0 if _SAFE <= largest <= 1 / _SAFE else 2.0 ** math.floor(math.log2(largest))
 
 
 def _finite(tensors: Sequence[Tensor]) -> Iterator[Tensor]:

@@ -7,6 +7,55 @@ from collections.abc import Iterable
 from functools import lru_cache
 
 _WRAPPERS = frozenset({"_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module", "_forward_module"})
+_OBSERVER = re.compile(r"(^|_)(fake_quant|fake_quantize|activation_post_process|observer)\d*$")
+_WHOLE_MODEL_PREFIXES = ("module.", "base_model.model.")  # of DDP, DeepSpeed and AveragedModel; of PEFT
+_ADAPTER = re.compile(r"(\.(?:lora|vera|ia3)_\w+)\.default(?=\.|$)")
+_WEIGHT_NORM = re.compile(r"(^|\.)parametrizations\.(\w+)\.original([01])$")
+_OF_AVERAGING = "n_averaged"
+
+
+@lru_cache(maxsize=65536)
+def common_name(name: str) -> str:
+    """The name without wrappers, in the form that several versions of a library share.
+
+    The forward and the older form of weight normalization share ``weight_g`` and ``weight_v``, and an adapter of PEFT
+    has one name in a model and in its own file. A leading ``module.`` stays: see :func:`prefix_lengths`.
+
+    >>> common_name("_orig_mod.net.parametrizations.weight.original0")
+    'net.weight_g'
+    """
+    inner = ".".join(part for part in name.split(".") if part not in _WRAPPERS)
+    inner = _WEIGHT_NORM.sub(lambda found: f"{found[1]}{found[2]}_{'gv'[int(found[3])]}", inner)
+    return _ADAPTER.sub(r"\1", inner)
+
+
+def prefix_lengths(names: Iterable[str]) -> list[int]:
+    """The lengths of the prefixes that wrappers may have added to all names of a model, 0 first.
+
+    A submodule may be called ``module`` itself, so what the prefix is depends on the names that are matched.
+
+    >>> prefix_lengths(["module.module.a", "module.module.b"])
+    [0, 7, 14]
+    """
+    names = [name for name in names if name != _OF_AVERAGING]
+    lengths = [0]
+    while names and (found := _shared_prefix([name[lengths[-1] :] for name in names])):
+        lengths.append(lengths[-1] + len(found))
+    return lengths
+
+
+def _shared_prefix(names: list[str]) -> str:
+    return next((p for p in _WHOLE_MODEL_PREFIXES if all(name.startswith(p) for name in names)), "")
+
+
+def counts_averages(names: Iterable[str], name: str) -> bool:
+    """Whether a name is the counter that ``AveragedModel`` adds to the names of a model, which all begin alike."""
+    return name == _OF_AVERAGING and len(prefix_lengths(names)) > 1
+
+
+def is_observer_state(name: str) -> bool:
+    """Whether a tensor is the state of an observer or of fake quantization (``torch.ao``), by its name."""
+    return any(_OBSERVER.search(part) for part in name.split(".")[:-1])
 
 
 @lru_cache(maxsize=65536)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import torch
 from torch import Tensor
@@ -19,6 +19,7 @@ def storable_tensors(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """
     result: dict[str, Tensor] = {}
     for name, tensor in state.items():
+        check_not_converted(name)
         if not isinstance(name, str) or not isinstance(tensor, Tensor):
             raise WeightsError(
                 f"the entry {name!r} is of type {type(tensor).__name__}, expected a name and a tensor: give a state "
@@ -43,13 +44,35 @@ def storable_tensors(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return result
 
 
+def check_not_converted(name: object) -> None:
+    """Refuse the packed weights of a module that ``torch.ao.quantization.convert`` has quantized.
+
+    Raises:
+        WeightsError: the name is that of packed weights.
+    """
+    if "_packed_params" in str(name):
+        raise WeightsError(
+            f"{name!r} holds the packed weights of a quantized module, which are small already and not floating-point: "
+            "compress the module as it was before torch.ao.quantization.convert()"
+        )
+
+
+def merged_name(name: str, state: Collection[str]) -> str:
+    """The name under which a tensor is stored: ``x`` for ``x_orig`` and ``x_mask`` of ``torch.nn.utils.prune``."""
+    for suffix, other in (("_orig", "_mask"), ("_mask", "_orig")):
+        base = name.removesuffix(suffix)
+        if base != name and f"{base}{other}" in state:
+            return base
+    return name
+
+
 def merge_pruning(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Replace ``x_orig`` and ``x_mask`` of ``torch.nn.utils.prune`` by the pruned ``x``."""
     result: dict[str, Tensor] = {}
     for name, tensor in state.items():
-        base, is_original = name.removesuffix("_orig"), name.endswith("_orig")
-        if is_original and f"{base}_mask" in state:
-            result[base] = tensor * state[f"{base}_mask"]
-        elif not (name.endswith("_mask") and f"{name.removesuffix('_mask')}_orig" in state):
+        base = merged_name(name, state)
+        if base == name:
             result[name] = tensor
+        elif name == f"{base}_orig":
+            result[base] = tensor * state[f"{base}_mask"].to(tensor.dtype)
     return result

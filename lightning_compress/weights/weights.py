@@ -14,18 +14,11 @@ import torch
 from torch import Tensor, nn
 
 from lightning_compress.errors import WeightsError
-from lightning_compress.weights.checkpoint import read_checkpoint
 from lightning_compress.weights.classes import classify
-from lightning_compress.weights.module_metadata import (
-    assets_of,
-    checked_patterns,
-    exclude_patterns_of,
-    json_hyper_parameters,
-    training_only_names,
-    unwrap,
-)
-from lightning_compress.weights.names import matches, matches_any
-from lightning_compress.weights.state_dict import merge_pruning, storable_tensors
+from lightning_compress.weights.constants import exact_reasons
+from lightning_compress.weights.module_metadata import assets_of, json_hyper_parameters, unwrap
+from lightning_compress.weights.reading import read_checkpoint
+from lightning_compress.weights.selection import select_tensors
 from lightning_compress.weights.ties import Tie, find_ties
 
 
@@ -134,22 +127,30 @@ class Weights:
         *,
         exclude: Sequence[str] = (),
         classes: Mapping[str, str | Sequence[str]] | None = None,
+        key: str | None = None,
     ) -> Weights:
-        """The weights and hyper-parameters of a Lightning checkpoint or of a saved state dict.
+        """The weights and hyper-parameters of a checkpoint; no code in the file is run.
 
-        It is read with ``weights_only=True``, so no code in the file is run.
+        A checkpoint of Lightning or of another training, a saved state dict, a safetensors file, or the index of a
+        sharded model. Hyper-parameters that only code could read are skipped; the log names them.
+
+        Args:
+            path: path or URL of the file, or the folder that holds an index.
+            exclude: patterns of tensors to leave out.
+            classes: class name → patterns; they take precedence over the derived classes.
+            key: where the state dict is in the checkpoint, such as ``"ema"``; keys of nested mappings are joined by
+                dots. By default it is found, and a choice between several is refused.
 
         Raises:
-            WeightsError: the file is missing, sharded, damaged, or holds more than tensors and plain values.
+            WeightsError: the file is missing, damaged or of another kind, has no state dict or several, or a tensor in
+                it cannot be read.
         """
-        checkpoint = read_checkpoint(fspath(path))
-        if "state_dict" not in checkpoint:
-            return cls.from_state_dict(checkpoint, exclude=exclude, classes=classes)
-        state = checkpoint["state_dict"]
-        if not isinstance(state, Mapping):
-            raise WeightsError(f"{path}: 'state_dict' is a {type(state).__name__}, expected names and tensors")
+        checkpoint = read_checkpoint(fspath(path), key)
         return cls.from_state_dict(
-            state, exclude=exclude, classes=classes, hyper_parameters=checkpoint.get("hyper_parameters")
+            checkpoint.state,
+            exclude=exclude,
+            classes=classes,
+            hyper_parameters=checkpoint.entries.get("hyper_parameters"),
         )
 
     @classmethod
@@ -166,9 +167,9 @@ class Weights:
 
         Args:
             state: tensor names and tensors.
-            module: the module they belong to. It determines classes, ties, the state of metrics and losses, and
-                hyper-parameters. Its optional method ``compression_exclude() -> list[str]`` returns further patterns to
-                leave out, and ``compression_assets() -> dict[str, bytes]`` returns files to store.
+            module: the module they belong to. It determines classes, ties, which tensors are buffers, the state of
+                metrics, and hyper-parameters. Its optional method ``compression_exclude() -> list[str]`` returns
+                further patterns to leave out, and ``compression_assets() -> dict[str, bytes]`` returns files to store.
             exclude: patterns of tensors to leave out.
             classes: class name → patterns; they take precedence over the derived classes.
             hyper_parameters: the constructor arguments of the module; by default ``module.hparams``.
@@ -178,26 +179,18 @@ class Weights:
                 a wrong type.
         """
         module = unwrap(module)
-        extra = tuple(n for n, v in state.items() if str(n).endswith("_extra_state") and not isinstance(v, Tensor))
-        tensors = merge_pruning(storable_tensors({n: v for n, v in state.items() if n not in extra}))
-        given = checked_patterns("exclude", exclude)
-        for pattern in given:
-            if not any(matches(pattern, name) for name in tensors):
-                raise WeightsError(
-                    f"exclude pattern {pattern!r} matches none of the {len(tensors)} tensors: remove or correct it"
-                )
-        skipped, unwanted = training_only_names(tensors, module), [*given, *exclude_patterns_of(module)]
-        kept = {n: t for n, t in tensors.items() if n not in skipped and not matches_any(unwanted, n)}
+        kept, excluded = select_tensors(state, module, exclude)
         ties = find_ties(kept, module)
         class_of = classify(kept, module=module, overrides=classes)
+        reasons = exact_reasons(kept, module=module, aliases={name: tie.of for name, tie in ties.items()})
         if hyper_parameters is None:
             hyper_parameters = getattr(module, "hparams", None)
         held, left_out = json_hyper_parameters(hyper_parameters)
         return cls(
-            weights=tuple(Weight(n, t, class_of[n]) for n, t in kept.items() if n not in ties),
+            weights=tuple(Weight(n, t, class_of[n], reasons.get(n)) for n, t in kept.items() if n not in ties),
             ties=ties,
             tied_classes={name: class_of[name] for name in ties},
-            excluded=(*(name for name in tensors if name not in kept), *extra),
+            excluded=excluded,
             class_path=None if module is None else f"{type(module).__module__}.{type(module).__qualname__}",
             hyper_parameters=held,
             hyper_parameters_left_out=left_out,
@@ -207,4 +200,6 @@ class Weights:
 
 def as_bytes(tensor: Tensor) -> Tensor:
     """The values of a tensor of any dtype as one flat ``uint8`` tensor; a contiguous CPU tensor is not copied."""
-    return tensor.detach().cpu().resolve_conj().resolve_neg().contiguous().reshape(-1).view(torch.uint8)
+    flat = tensor.detach().cpu().resolve_conj().resolve_neg().contiguous().reshape(-1)
+    # A tensor of one element counts as contiguous whatever its stride is.
+    return (flat if flat.stride() == (1,) else flat.clone(memory_format=torch.contiguous_format)).view(torch.uint8)

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from os import PathLike, fspath
+from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
 from zipfile import is_zipfile
@@ -15,7 +16,7 @@ import torch
 from lightning_compress.archive import Archive, is_archive
 from recipes.data.segment import Segmentation, segmenter
 from recipes.data.vocabulary import Vocabulary
-from recipes.errors import VocabularyError
+from recipes.errors import SettingsError, VocabularyError
 
 SOURCE_ASSET = "source_vocabulary.txt"
 TARGET_ASSET = "target_vocabulary.txt"
@@ -34,6 +35,8 @@ class TextSettings:
     def __post_init__(self) -> None:
         segmenter(self.source_segmentation)
         segmenter(self.target_segmentation)
+        if not isinstance(self.lowercase, bool):
+            raise SettingsError(f"lowercase is {self.lowercase!r}: expected true or false")
 
     def cut_source(self, lines: Iterable[str]) -> list[list[str]]:
         """Words of each source line."""
@@ -82,7 +85,9 @@ class Vocabularies:
             settings = TextSettings(**json.loads(assets[TEXT_ASSET]))
         except (TypeError, ValueError) as error:
             raise VocabularyError(f"{origin}: {TEXT_ASSET} is malformed ({error})") from error
-        source, target = (Vocabulary.from_bytes(assets[name]) for name in (SOURCE_ASSET, TARGET_ASSET))
+        source, target = (
+            Vocabulary.from_bytes(assets[name], f"{origin}, {name}") for name in (SOURCE_ASSET, TARGET_ASSET)
+        )
         return cls(source, target, settings)
 
 
@@ -92,11 +97,14 @@ def read_vocabularies(path: str | PathLike[str]) -> Vocabularies:
     Raises:
         VocabularyError: if the file holds none, or cannot be read.
     """
-    if is_archive(path):
-        assets = Archive.open(path).assets()
-    else:
-        assets = read_checkpoint(path).get(RECORD, {}).get("assets", {})
+    assets = Archive.open(path).assets() if is_archive(path) else record_of(read_checkpoint(path)).get("assets", {})
     return Vocabularies.from_assets(assets, origin=fspath(path))
+
+
+def record_of(checkpoint: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What a recipe put into its checkpoint; nothing for the checkpoint of another program."""
+    record = checkpoint.get(RECORD)
+    return record if isinstance(record, Mapping) and isinstance(record.get("assets", {}), Mapping) else {}
 
 
 def read_checkpoint(path: str | PathLike[str]) -> dict[str, Any]:
@@ -106,7 +114,10 @@ def read_checkpoint(path: str | PathLike[str]) -> dict[str, Any]:
         VocabularyError: if the file is missing or is no checkpoint.
     """
     if not is_zipfile(path):
-        raise VocabularyError(f"{fspath(path)} is neither a compressed file nor a checkpoint, or is not there")
+        raise VocabularyError(
+            f"{fspath(path)} is neither a compressed file nor a checkpoint{_fault(Path(path))}: give a .safetensors "
+            "file or a .ckpt that a translation recipe wrote"
+        )
     try:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except (RuntimeError, UnpicklingError) as error:
@@ -114,3 +125,11 @@ def read_checkpoint(path: str | PathLike[str]) -> dict[str, Any]:
     if not isinstance(checkpoint, dict) or "state_dict" not in checkpoint:
         raise VocabularyError(f"{fspath(path)} is no Lightning checkpoint: it holds no state_dict")
     return checkpoint
+
+
+def _fault(path: Path) -> str:
+    if not path.exists():
+        return " (there is no such file)"
+    if path.is_dir():
+        return " (it is a folder)"
+    return " (it is empty)" if not path.stat().st_size else ""

@@ -12,8 +12,10 @@ from lightning_utilities.core.rank_zero import rank_zero_info
 from pytorch_lightning import LightningDataModule
 from torch.utils.data import DataLoader
 
+from recipes.checks import check_least, check_sizes
 from recipes.data.assets import TextSettings, Vocabularies, read_vocabularies
 from recipes.data.batching import Batch, PairDataset, TokenBatches
+from recipes.data.reserved_words import warn_of_reserved_words
 from recipes.data.segment import Segmentation
 from recipes.data.text_files import read_parallel
 from recipes.data.vocabulary import Vocabulary
@@ -27,6 +29,9 @@ def as_is(batch: Any) -> Any:
 
 class ParallelText(LightningDataModule):
     """Training, validation and test sets from files ``folder/NAME.LANGUAGE``, one sentence a line.
+
+    Words of the text that read like reserved words of the vocabulary (``<s>``) become ``UNK``; one warning for each
+    file names the first. References keep them as they are written.
 
     Args:
         folder: where the files are.
@@ -51,7 +56,7 @@ class ParallelText(LightningDataModule):
         seed: decides the order of the training batches.
 
     Raises:
-        ValueError: if ``pairs`` is below 1.
+        SettingsError: if a number is out of range.
         VocabularyError: if ``vocabularies`` names a file that has none.
         TextError: from :meth:`setup`, if a file is missing, empty, not UTF-8, or its line count differs from that
             of the file in the other language.
@@ -80,8 +85,9 @@ class ParallelText(LightningDataModule):
         seed: int = 0,
     ) -> None:
         super().__init__()
-        if pairs is not None and pairs < 1:
-            raise ValueError(f"pairs is {pairs}: expected 1 or more, or none for no limit")
+        check_sizes(max_words=max_words, min_count=min_count, max_length=max_length)
+        check_sizes(tokens=tokens, eval_tokens=eval_tokens, **({} if pairs is None else {"pairs": pairs}))
+        check_least(0, workers=workers, seed=seed)
         self.folder, self.source, self.target = Path(folder), source, target
         self.names = {"train": train, "valid": valid, "test": test}
         self.max_words, self.min_count, self.max_length = max_words, min_count, max_length
@@ -91,6 +97,7 @@ class ParallelText(LightningDataModule):
         given = TextSettings(source_segmentation, target_segmentation, lowercase)
         self.settings = given if self.stored is None else self.stored.settings
         self.sets: dict[str, PairDataset] = {}
+        self._checked: set[Path] = set()  # files whose reserved words were reported
 
     @cached_property
     def vocabularies(self) -> Vocabularies:
@@ -126,6 +133,8 @@ class ParallelText(LightningDataModule):
         source_path, target_path = self.paths(split)
         source_lines, target_lines = read_parallel(source_path, target_path)
         sources, targets = self.settings.cut_source(source_lines), self.settings.cut_target(target_lines)
+        self._report_reserved_words(source_path, sources)
+        self._report_reserved_words(target_path, targets)
         if split != "train":
             return sources, targets
         kept = [
@@ -166,6 +175,11 @@ class ParallelText(LightningDataModule):
             [array("i", self.vocabularies.target.encode(words)) for words in targets],
             references,
         )
+
+    def _report_reserved_words(self, path: Path, sentences: Sequence[Sequence[str]]) -> None:
+        if path not in self._checked:
+            self._checked.add(path)
+            warn_of_reserved_words(sentences, str(path))
 
     def check_references(self, split: str, targets: Sequence[Sequence[str]]) -> None:
         """Raise :class:`TextError` for the first sentence without a translation."""

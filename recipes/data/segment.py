@@ -1,4 +1,8 @@
-"""Cut a line of text into words: by its spaces, or (Chinese) into jieba's words or single characters."""
+"""Cut a line of text into words: by white space, or (Chinese) into jieba's words or single characters.
+
+No word holds white space, by Unicode's definition: space, tab, no-break space, ideographic space, lone carriage return,
+U+0085, U+2028 and their like separate words. Characters of no width, such as U+200B and U+FEFF, belong to words.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +20,7 @@ _ALPHABETIC_RUN = re.compile(r"[0-9A-Za-z\u00C0-\u024F\u0370-\u052F]+|\S")
 
 
 def by_spaces(line: str) -> list[str]:
-    """``"ein mann ."`` → ``["ein", "mann", "."]``: the text is already tokenized."""
+    """``"ein mann ."`` → ``["ein", "mann", "."]``: any Unicode white space separates words."""
     return line.split()
 
 
@@ -39,7 +43,7 @@ def by_jieba(line: str) -> list[str]:
             "or choose 'characters'"
         ) from error
     jieba.setLogLevel(logging.WARNING)
-    return [word for word in jieba.lcut(line) if word.strip()]
+    return [word for piece in jieba.lcut(line) for word in piece.split()]
 
 
 _SEGMENTATIONS: dict[str, Callable[[str], list[str]]] = {

@@ -1,14 +1,21 @@
-"""Word vocabulary: the most frequent words of a text, all others UNK (the paper's setting; no subwords)."""
+"""Word vocabulary: the most frequent words of a text, all others UNK (the paper's setting; no subwords).
+
+Text is data: a word that reads like a reserved word (``<pad>``, ``<s>``, ``</s>``, ``<unk>``) is ``UNK``, and never a
+control id.
+"""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
-from recipes.errors import VocabularyError
+from recipes.data.text_files import decode
+from recipes.errors import TextError, VocabularyError
 
 PAD, BOS, EOS, UNK = range(4)
 SPECIALS = ("<pad>", "<s>", "</s>", "<unk>")
+RESERVED = frozenset(SPECIALS)
 
 
 class Vocabulary:
@@ -17,21 +24,19 @@ class Vocabulary:
     Args:
         words: the words after the four specials, in the order of their ids.
 
+    Attributes:
+        words: every word in the order of the ids, the specials first.
+        ids: ids of the words of text, so of all words but the specials.
+
     Raises:
-        VocabularyError: if a word stands twice, is a special, is empty, or holds white space.
+        VocabularyError: if there is no word, or a word stands twice, is a special, is empty, or holds white space.
     """
 
     def __init__(self, words: Sequence[str]) -> None:
+        if problem := find_problem(words):
+            raise VocabularyError(f"word {problem.number} of the vocabulary: {problem.reason}")
         self.words: tuple[str, ...] = (*SPECIALS, *words)
-        self.ids = {word: k for k, word in enumerate(self.words)}
-        if len(self.ids) != len(self.words):
-            twice = next(word for word, count in Counter(self.words).items() if count > 1)
-            raise VocabularyError(
-                f"the word {twice!r} stands twice: a vocabulary lists each word once, without specials"
-            )
-        for word in words:
-            if word.split() != [word]:
-                raise VocabularyError(f"{word!r} is no word: expected text without white space")
+        self.ids = {word: k for k, word in enumerate(words, start=len(SPECIALS))}
 
     def __len__(self) -> int:
         return len(self.words)
@@ -48,8 +53,8 @@ class Vocabulary:
     ) -> Vocabulary:
         """The ``max_words`` most frequent words that occur ``min_count`` times or more.
 
-        Words that occur equally often are ordered by their text, so equal text gives equal ids. The text of a
-        special (such as ``<unk>`` in text that was prepared before) is not counted as a word.
+        Words that occur equally often are ordered by their text, so equal text gives equal ids. Reserved words in
+        the text are not counted.
 
         Raises:
             VocabularyError: if ``max_words`` or ``min_count`` is below 1, or no word is left.
@@ -57,13 +62,16 @@ class Vocabulary:
         if max_words < 1 or min_count < 1:
             raise VocabularyError(f"max_words is {max_words} and min_count {min_count}: expected 1 or more of both")
         counts = Counter(word for sentence in sentences for word in sentence)
-        kept = sorted((-count, word) for word, count in counts.items() if count >= min_count and word not in SPECIALS)
+        kept = sorted((-count, word) for word, count in counts.items() if count >= min_count and word not in RESERVED)
         if not kept:
             raise VocabularyError(f"no word occurs {min_count} times or more: lower min_count or give more text")
         return cls([word for _, word in kept[:max_words]])
 
     def encode(self, sentence: Iterable[str]) -> list[int]:
-        """Ids of the words, ``UNK`` for those not in the vocabulary; neither ``BOS`` nor ``EOS`` is added."""
+        """Ids of the words, ``UNK`` for those not in the vocabulary and for reserved words.
+
+        No control id is among them, and neither ``BOS`` nor ``EOS`` is added.
+        """
         return [self.ids.get(word, UNK) for word in sentence]
 
     def decode(self, ids: Iterable[int]) -> list[str]:
@@ -81,18 +89,43 @@ class Vocabulary:
         return "".join(f"{word}\n" for word in self.words[len(SPECIALS) :]).encode("utf-8")
 
     @classmethod
-    def from_bytes(cls, data: bytes) -> Vocabulary:
-        """Read what :meth:`to_bytes` wrote.
+    def from_bytes(cls, data: bytes, origin: str = "the vocabulary") -> Vocabulary:
+        """Read what :meth:`to_bytes` wrote, each word exactly; ``origin`` names the file in errors.
 
         Raises:
-            VocabularyError: if the bytes are not UTF-8 text of one word a line.
+            VocabularyError: if the bytes are not UTF-8 text of one word a line, or a line is no word, a word for the
+                second time, or a reserved word.
         """
         try:
-            text = data.decode("utf-8")
-        except UnicodeDecodeError as error:
-            raise VocabularyError(
-                f"the vocabulary is not UTF-8 (byte {error.start}): expected one word a line"
-            ) from error
+            text = decode(data, origin)
+        except TextError as error:
+            raise VocabularyError(str(error)) from error
         if not text.endswith("\n"):
-            raise VocabularyError("the vocabulary ends without a line feed: it is empty or was cut off")
-        return cls(text[:-1].split("\n"))
+            raise VocabularyError(f"{origin} ends without a line feed: it is empty or was cut off")
+        words = text[:-1].split("\n")
+        if problem := find_problem(words):
+            raise VocabularyError(f"{origin}, line {problem.number}: {problem.reason}")
+        return cls(words)
+
+
+class Problem(NamedTuple):
+    """What is wrong with the words of a vocabulary: the number of the word, from 1, and the reason."""
+
+    number: int
+    reason: str
+
+
+def find_problem(words: Sequence[str]) -> Problem | None:
+    """The first word that a vocabulary cannot hold; None if there is none."""
+    if not words:
+        return Problem(1, "there is none, expected one word or more")
+    seen: dict[str, int] = {}
+    for number, word in enumerate(words, start=1):
+        if word.split() != [word]:
+            return Problem(number, f"{word!r} is no word: expected text without white space")
+        if word in RESERVED:
+            return Problem(number, f"{word!r} is a reserved word: expected words of text only")
+        if word in seen:
+            return Problem(number, f"{word!r} stands twice, first as word {seen[word]}: expected each word once")
+        seen[word] = number
+    return None

@@ -13,6 +13,7 @@ from safetensors.torch import load_file, save_file
 from lightning_compress import Plan, Raw, Rule, compress
 from recipes.bleu import Bleu
 from recipes.command import run_trainer
+from recipes.data.text_files import read_lines, read_parallel
 from recipes.demo.grammar import write_corpus
 from recipes.translate import load_translator
 from recipes.translation import Translation
@@ -85,7 +86,7 @@ def with_weights(module: Translation, path: Path) -> Translation:
 
 def measure(name: str, path: Path, module: Translation, corpus: Path) -> Row:
     """BLEU on the test text of a module that was read back from ``path``."""
-    source, references = ((corpus / f"test.{side}").read_text("utf-8").splitlines() for side in ("en", "de"))
+    source, references = read_parallel(corpus / "test.en", corpus / "test.de")
     bleu = Bleu(tokenize="none")
     bleu.add(module.translate(source), references)
     return Row(name, path, path.stat().st_size, float(bleu.compute()))
@@ -103,6 +104,6 @@ def table(rows: list[Row], *, baseline: Row) -> Table:
 
 def sample(path: Path, corpus: Path) -> str:
     """One test sentence and its translation by a compressed file alone."""
-    line = (corpus / "test.en").read_text("utf-8").splitlines()[0]
+    line = read_lines(corpus / "test.en")[0]
     (translation,) = load_translator(path).translate([line])
     return f"{path} translates\n  {line}\n  {translation}"

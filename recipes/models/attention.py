@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from recipes.errors import SettingsError
+
 
 class MultiHeadAttention(nn.Module):
     """Scaled dot-product attention in several heads.
@@ -18,13 +20,13 @@ class MultiHeadAttention(nn.Module):
         dropout: share of attention weights dropped in training, 0 to 1.
 
     Raises:
-        ValueError: if ``width`` is not a multiple of ``heads``.
+        SettingsError: if ``width`` is not a multiple of ``heads``.
     """
 
     def __init__(self, width: int, heads: int, *, dropout: float = 0.0) -> None:
         super().__init__()
         if heads < 1 or width % heads:
-            raise ValueError(
+            raise SettingsError(
                 f"width {width} is not a multiple of heads {heads}: choose a number of heads that divides it"
             )
         self.heads = heads

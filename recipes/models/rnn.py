@@ -9,9 +9,10 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from recipes.data.vocabulary import PAD
+from recipes.checks import check_least, check_shares, check_sizes
+from recipes.data.vocabulary import PAD, SPECIALS
+from recipes.errors import SettingsError
 from recipes.models.bahdanau import NormalizedAttention
-from recipes.models.checks import check_shares, check_sizes
 from recipes.models.lstm import AttendingLayer, BidirectionalLayer, LayerState, LstmLayer
 from recipes.models.network import DecoderState, Network
 
@@ -120,7 +121,8 @@ class Rnn(Network):
         bidirectional: whether the first encoder layer reads in both directions, as in GNMT.
 
     Raises:
-        ValueError: if a size is below 1, ``layers`` is below 2, or ``dropout`` is outside 0 … 1.
+        SettingsError: if a vocabulary has no word besides the specials, ``width`` is below 1, ``layers`` is below 2,
+            or ``dropout`` is outside 0 … 1.
     """
 
     def __init__(
@@ -134,10 +136,11 @@ class Rnn(Network):
         bidirectional: bool = False,
     ) -> None:
         super().__init__()
-        check_sizes(source_words=source_words, target_words=target_words, width=width)
+        check_least(len(SPECIALS) + 1, source_words=source_words, target_words=target_words)
+        check_sizes(width=width)
         check_shares(dropout=dropout)
         if layers < 2:
-            raise ValueError(f"layers is {layers}: expected 2 or more, as the attention feeds the second layer")
+            raise SettingsError(f"layers is {layers}: expected 2 or more, as the attention feeds the second layer")
         self.source_embedding = nn.Embedding(source_words, width, padding_idx=PAD)
         self.target_embedding = nn.Embedding(target_words, width, padding_idx=PAD)
         self.encoder = Encoder(layers, width, dropout=dropout, bidirectional=bidirectional)

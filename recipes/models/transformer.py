@@ -9,9 +9,10 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from recipes.data.vocabulary import PAD
+from recipes.checks import check_least, check_name, check_shares, check_sizes
+from recipes.data.vocabulary import PAD, SPECIALS
+from recipes.errors import SettingsError
 from recipes.models.attention import causal_mask
-from recipes.models.checks import check_shares, check_sizes
 from recipes.models.network import DecoderState, Network
 from recipes.models.positions import sinusoids
 from recipes.models.transformer_layers import DecoderLayer, EncoderLayer, LayerSizes, LayerState
@@ -103,8 +104,8 @@ class Transformer(Network):
         norm: ``"post"`` (as published) or ``"pre"`` (steadier in training).
 
     Raises:
-        ValueError: if a size is below 1, a dropout is outside 0 … 1, ``norm`` is neither name,
-            ``width`` is odd or no multiple of ``heads``.
+        SettingsError: if a vocabulary has no word besides the specials, a size is below 1, a dropout is outside
+            0 … 1, ``norm`` is neither name, ``width`` is odd or no multiple of ``heads``.
     """
 
     def __init__(
@@ -123,9 +124,8 @@ class Transformer(Network):
         norm: str = "post",
     ) -> None:
         super().__init__()
+        check_least(len(SPECIALS) + 1, source_words=source_words, target_words=target_words)
         check_sizes(
-            source_words=source_words,
-            target_words=target_words,
             width=width,
             encoder_layers=encoder_layers,
             decoder_layers=decoder_layers,
@@ -133,10 +133,9 @@ class Transformer(Network):
             feed_forward=feed_forward,
         )
         check_shares(dropout=dropout, attention_dropout=attention_dropout, relu_dropout=relu_dropout)
-        if norm not in ("pre", "post"):
-            raise ValueError(f"norm is {norm!r}: expected 'pre' or 'post'")
+        check_name("norm", norm, ("pre", "post"))
         if width % 2:
-            raise ValueError(f"width {width} is odd: sinusoidal positions need an even width")
+            raise SettingsError(f"width {width} is odd: sinusoidal positions need an even width")
         sizes = LayerSizes(width, heads, feed_forward, dropout, attention_dropout, relu_dropout, norm)
         self.width = width
         self.source_embedding = nn.Embedding(source_words, width, padding_idx=PAD)

@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from recipes.checks import check_sizes
 from recipes.data.vocabulary import BOS, EOS, PAD
 from recipes.models.network import Network
-from recipes.search.scores import length_limits, log_probabilities
+from recipes.search.scores import check_scores, length_limits, log_probabilities
 
 
 def penalty(length: int, alpha: float) -> float:
@@ -61,10 +62,10 @@ def beam_search(
         ``[batch, length]`` word ids, each row up to and with its ``EOS``, then ``PAD``.
 
     Raises:
-        ValueError: if ``beam`` is below 1.
+        SettingsError: if ``beam`` is below 1.
+        ScoreError: if scores are NaN or infinite, so that no word can be chosen.
     """
-    if beam < 1:
-        raise ValueError(f"beam is {beam}: expected 1 or more")
+    check_sizes(beam=beam)
     limits = length_limits(source) if limits is None else limits
     batch, device = source.size(0), source.device
     finished = [Finished() for _ in range(batch)]
@@ -82,6 +83,7 @@ def beam_search(
         # 2. the best 2 k of a group: even if k of them end, k go on
         candidates = (totals[:, :, None] + logs).flatten(1)
         tops, places = candidates.topk(min(2 * beam, candidates.size(1)), dim=1)
+        check_scores(tops[:, 0], sentences, length)  # NaN counts as the highest
         parents, nexts = places // logs.size(2), places % logs.size(2)
         # 3. those among the first k that end, or that reach the limit, are finished
         possible = tops > float("-inf")

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from recipes.data.vocabulary import BOS, EOS, PAD
 from recipes.models.network import Network
-from recipes.search.scores import length_limits, log_probabilities
+from recipes.search.scores import check_scores, length_limits, log_probabilities
 
 
 @torch.no_grad()
@@ -24,6 +24,9 @@ def greedy_search(
 
     Returns:
         ``[batch, length]`` word ids, each row up to and with its ``EOS``, then ``PAD``.
+
+    Raises:
+        ScoreError: if scores are NaN or infinite, so that no word can be chosen.
     """
     limits = length_limits(source) if limits is None else limits
     batch = source.size(0)
@@ -33,7 +36,9 @@ def greedy_search(
     words = source.new_full((batch, 1), BOS)
     for position in range(out.size(1)):
         scores, state = network.step(words, state)
-        best = log_probabilities(scores[:, -1], allow_unknown=allow_unknown).argmax(dim=-1)
+        logs = log_probabilities(scores[:, -1], allow_unknown=allow_unknown)
+        best = logs.argmax(dim=-1)
+        check_scores(logs.gather(1, best[:, None])[:, 0], rows, position + 1)
         out[rows, position] = best
         going = ((best != EOS) & (limits[rows] > position + 1)).nonzero()[:, 0]
         if not len(going):

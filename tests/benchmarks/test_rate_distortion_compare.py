@@ -1,12 +1,11 @@
 """What is required of ours at each ratio, and whether it is met."""
 
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from benchmarks.rate_distortion.compare import Row, at_ratio, compare, table
+from benchmarks.rate_distortion.compare import Row, at_ratio, compare, main, table
 from benchmarks.rate_distortion.points import Point, frontier_of, write_points
 
 
@@ -65,9 +64,12 @@ def test_the_table_has_a_dash_where_there_is_no_value() -> None:
 
 
 @pytest.mark.parametrize(("bleu", "status"), [(32.95, 0), (30.0, 1)])
-def test_the_exit_status_tells_whether_all_is_met(tmp_path: Path, bleu: float, status: int) -> None:
+def test_the_exit_status_tells_whether_all_is_met(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], bleu: float, status: int
+) -> None:
     write_points(tmp_path / "points.csv", [FP32, *PEERS, point("auto", 24, bleu)])
-    command = [sys.executable, "-m", "benchmarks.rate_distortion.compare", str(tmp_path / "points.csv")]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[2])
-    assert done.returncode == status, done.stderr
-    assert done.stdout.startswith("rnn\n\n| ratio | ours | nncodec | required | met |\n")
+    monkeypatch.setattr(sys, "argv", ["compare", str(tmp_path / "points.csv")])
+    with pytest.raises(SystemExit) as left:
+        main()
+    assert left.value.code == status
+    assert capsys.readouterr().out.startswith("rnn\n\n| ratio | ours | nncodec | required | met |\n")

@@ -49,7 +49,6 @@ def test_compress_writes_the_file_that_the_library_writes(folder, run):
     assert (status, err) == (0, "")
     assert "out.safetensors: " in out
     assert "bits/weight" in out
-    assert "left out: loss.weight" in out
     compress("m.ckpt", "paper-transformer").save("again.safetensors")
     assert (folder / "out.safetensors").read_bytes() == (folder / "again.safetensors").read_bytes()
 
@@ -60,7 +59,7 @@ def test_compress_by_a_plan_of_one_s_own(folder, run):
                          "--exclude", "layer*", "--json")  # fmt: skip
     body = json.loads(out)
     assert status == 0
-    assert body["excluded"] == ["layer[0].bias", "loss.weight", "count"]
+    assert body["excluded"] == ["layer[0].bias", "count"]
     state = torch.load("m.ckpt", weights_only=True)["state_dict"]
     assert all(torch.equal(tensor, state[name]) for name, tensor in load("m.safetensors").items())
 
@@ -84,13 +83,16 @@ def test_inspect_lists_every_tensor(compressed, run):
     assert "50×20 float32" in rows["encoder.0.weight = encoder.tied"]
     assert "layer[0].bias" in rows
     assert "scalar int64" in rows["count"]
+    assert "(exact: dtype int64)" in rows["count"]
+    assert "(exact: known constant: class weights)" in rows["loss.weight"]
+    assert sum("(exact" in line for line in lines) == 2
     assert "100.0%" in rows["layer[0].bias"]
 
 
 def test_inspect_does_not_fold_what_is_piped(compressed, run):
     _, out, _ = run("inspect", compressed)
     assert sum(LONG in line for line in out.splitlines()) == 1
-    assert len(out.splitlines()) == 1 + 6 + 2
+    assert len(out.splitlines()) == 1 + 7 + 1
 
 
 def test_inspect_in_json(compressed, run):
@@ -102,7 +104,8 @@ def test_inspect_in_json(compressed, run):
     assert body["rows"][0]["bits_per_weight"] == report.rows[0].bits_per_weight
     assert body["rows"][0]["shape"] == [50, 20]
     assert body["ties"] == {"encoder.tied": "encoder.0.weight"}
-    assert body["excluded"] == ["loss.weight"]
+    assert body["excluded"] == []
+    assert [row["exact"] for row in body["rows"]].count(None) == 5
     assert body["hyper_parameters"] == {"size": 20}
     assert Plan.from_config(body["plan"]) == Plan.resolve("half")
 
@@ -117,9 +120,9 @@ def test_inspect_by_class(compressed, run):
 def test_verify(compressed, run):
     status, out, err = run("verify", compressed)
     assert (status, err) == (0, "")
-    assert out == f"{compressed} is sound: 7 tensors, {compressed.stat().st_size:,} bytes\n"
+    assert out == f"{compressed} is sound: 8 tensors, {compressed.stat().st_size:,} bytes\n"
     assert json.loads(run("verify", compressed, "--json")[1]) == {
-        "file": str(compressed), "sound": True, "tensors": 7, "bytes": compressed.stat().st_size,
+        "file": str(compressed), "sound": True, "tensors": 8, "bytes": compressed.stat().st_size,
     }  # fmt: skip
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from each_case import naming
 
 from lightning_compress import coding
 from lightning_compress.coding.coder import Words
@@ -76,10 +77,15 @@ def test_long_streams_of_few_symbols_come_within_half_a_percent(name: str) -> No
     np.testing.assert_array_equal(coding.decode(coder, memoryview(code), len(words), words.itemsize), words)
 
 
-@pytest.mark.parametrize("alphabet", [2, 17, 66, 256, 257, 4096, 4097, 65538])
-@pytest.mark.parametrize("count", [1, 10, 100, 1000, 10_000, 200_000])
 @pytest.mark.parametrize("shape", ["uniform", "normal", "zipf"])
-def test_other_streams_come_within_one_percent_and_a_compact_table(shape: str, count: int, alphabet: int) -> None:
+def test_other_streams_come_within_one_percent_and_a_compact_table(shape: str) -> None:
+    for count in (1, 10, 100, 1000, 10_000, 200_000):
+        for alphabet in (2, 17, 66, 256, 257, 4096, 4097, 65538):
+            with naming((count, alphabet)):
+                _check_compact_table(shape, count, alphabet)
+
+
+def _check_compact_table(shape: str, count: int, alphabet: int) -> None:
     random = np.random.default_rng([count, alphabet])
     drawn = {
         "uniform": lambda: random.integers(0, alphabet, count),

@@ -13,11 +13,13 @@ from hypothesis import strategies as st
 from lightning_compress import coding
 from lightning_compress.coding import CODERS, Statistics, stack
 from lightning_compress.coding.coder import Words
+from lightning_compress.coding.contexts import Contexts
 from lightning_compress.coding.generalized_gaussian import SHAPES, powers, prior, slopes
 from lightning_compress.errors import FormatError
 from lightning_compress.quantize import StreamSpec
 
 CONTEXTS = CODERS["contexts"]
+assert isinstance(CONTEXTS, Contexts)
 
 
 def zigzag(values: np.ndarray) -> Words:
@@ -146,18 +148,25 @@ def streams(draw: st.DrawFn) -> tuple[Words, tuple[int, ...]]:
 @given(stream=streams())
 def test_no_code_is_shorter_than_its_bound(stream: tuple[Words, tuple[int, ...]]) -> None:
     statistics = Statistics(*stream)
-    bound = CONTEXTS.lower_bound(statistics)
-    assert bound is not None
-    assert bound <= len(CONTEXTS.encode(statistics))
+    loose, length = CONTEXTS.lower_bound(statistics), len(CONTEXTS.encode(statistics))
+    assert loose is not None
+    assert max(loose, CONTEXTS.fitted_bound(statistics)) <= length
 
 
 @settings(max_examples=100, derandomize=True, deadline=None, database=None)
 @given(stream=streams())
-def test_the_bound_never_changes_the_choice(stream: tuple[Words, tuple[int, ...]]) -> None:
-    chosen = coding.encode(*stream)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(type(CONTEXTS), "lower_bound", lambda self, statistics: 0.0)
-        assert coding.encode(*stream) == chosen
+def test_the_choice_is_that_of_trying_every_coder(stream: tuple[Words, tuple[int, ...]]) -> None:
+    statistics = Statistics(*stream)
+    coders = [coder for coder in CODERS.values() if coder.lower_bound(statistics) is not None]
+    codes = [(coder.id, coder.encode(statistics)) for coder in coders]
+    assert coding.encode(*stream) == min(codes, key=lambda code: len(code[1])), "of equal lengths, the first"
+
+
+def test_no_model_is_fitted_where_the_entropy_of_the_blocks_excludes_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stream that repeats its first words: Zstandard needs fewer bytes than the entropy of any block."""
+    monkeypatch.setattr("lightning_compress.coding.contexts.fit", lambda blocks: pytest.fail("fitted"))
+    words = np.tile(np.random.default_rng(0).integers(0, 256, 300).astype("<u1"), 10)
+    assert coding.encode(words)[0] == "zstd"
 
 
 @pytest.mark.parametrize("symbols", [2, 17, 256])
@@ -165,13 +174,12 @@ def test_the_bound_of_words_at_random_is_within_a_thousandth_and_two_bytes(symbo
     for n in (100, 1000, 100_000):
         words = np.random.default_rng([symbols, n]).integers(0, symbols, n).astype("<u1")
         statistics = Statistics(words)
-        bound, length = CONTEXTS.lower_bound(statistics), len(CONTEXTS.encode(statistics))
-        assert bound is not None
+        bound, length = CONTEXTS.fitted_bound(statistics), len(CONTEXTS.encode(statistics))
         assert length - 2 - length / 1000 <= bound <= length
 
 
 def test_a_stream_that_cannot_win_is_not_coded(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Uniform bytes are stored: the lower bound of ``contexts`` excludes it before it encodes."""
+    """Uniform bytes are stored: the bound of the fitted model excludes ``contexts`` before it encodes."""
     monkeypatch.setattr(type(CONTEXTS), "encode", lambda self, statistics: pytest.fail("coded"))
     words = np.random.default_rng(0).integers(0, 256, 3000).astype("<u1")
     assert coding.encode(words) == ("stored", words.tobytes())

@@ -257,10 +257,12 @@ def stored_words(values: list[int], width: int) -> bytes:
     return np.array(values, f"<u{width}").tobytes()
 
 
-def by_hand(shape: list[int], dtype: str, payload: Json, streams: dict[str, tuple[str, bytes]], crc32: str) -> bytes:
+def by_hand(
+    shape: list[int], dtype: str, payload: Json, streams: dict[str, tuple[str, bytes]], crc32: str, zeros: int = 0
+) -> bytes:
     """A file of one tensor, made without the writer; ``streams``: name → coder and coded bytes."""
     manifest = manifest_of(sound())
     records = [record(name, coder, data) for name, (coder, data) in streams.items()]
     entry = {"name": "weight", "class": "other", "shape": shape, "dtype": dtype, "payload": payload}
-    manifest |= {"entries": [entry | {"streams": records, "zeros": 0, "crc32": crc32}], "ties": {}, "assets": []}
+    manifest |= {"entries": [entry | {"streams": records, "zeros": zeros, "crc32": crc32}], "ties": {}, "assets": []}
     return file_with(manifest, {("weight", name): data for name, (_, data) in streams.items()}, 3)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from each_case import naming
 from forge import forged, manifest_of
 from tampering import (
     HALF,
@@ -96,10 +97,10 @@ CASES: dict[str, Case] = {
         FormatError,
         "twice",
     ),
-    "half a surrogate pair": (entry(RAW, name="\ud800"), FormatError, "cannot hold"),
-    "half a pair in a value": (top(hyper_parameters={"name": "\udfff"}), FormatError, "cannot hold"),
-    "not a number": (top(metrics={"bleu": float("nan")}), FormatError, "cannot hold"),
-    "infinity": (top(metrics={"bleu": float("inf")}), FormatError, "cannot hold"),
+    "half a surrogate pair": (entry(RAW, name="\ud800"), FormatError, "cannot hold|not JSON"),
+    "half a pair in a value": (top(hyper_parameters={"name": "\udfff"}), FormatError, "cannot hold|not JSON"),
+    "not a number": (top(metrics={"bleu": float("nan")}), FormatError, "cannot hold|not JSON"),
+    "infinity": (top(metrics={"bleu": float("inf")}), FormatError, "cannot hold|not JSON"),
     # ties
     "tie to nothing": (tie(of="nothing"), FormatError, "no stored tensor"),
     "tie to itself": (tie(of="tied"), FormatError, "no stored tensor"),
@@ -167,13 +168,9 @@ ONLY_VERSION_1 |= {"no streams", "streams in another order", "a stream of anothe
 ONLY_VERSION_1 |= {"a stream record too short", "a stream record as an object", "streams of an empty tensor"}
 
 
-@pytest.mark.parametrize("case", CASES)
-def test_forged_values_in_version_1_are_refused_on_opening(case: str) -> None:
-    tamper, error, message = CASES[case]
-    refused(forged(SOUND, tamper, 1), error, message)
-
-
-@pytest.mark.parametrize("case", [case for case in CASES if case not in ONLY_VERSION_1])
-def test_forged_values_in_version_3_are_refused_on_opening(case: str) -> None:
-    tamper, error, message = CASES[case]
-    refused(forged(SOUND, tamper, 2), error, message)
+@pytest.mark.parametrize("version", [1, 2, 3])
+def test_forged_values_are_refused_on_opening(version: int) -> None:
+    for case, (tamper, error, message) in CASES.items():
+        if version == 1 or case not in ONLY_VERSION_1:
+            with naming(case):
+                refused(forged(SOUND, tamper, version), error, message)

@@ -170,8 +170,8 @@ def test_an_exact_name_goes_before_one_that_only_resembles_it():
 
 
 def test_two_that_resemble_one_name_are_not_guessed_between():
-    live = {"_orig_mod.w": torch.zeros(1), "module.w": torch.zeros(1)}
-    with pytest.raises(MismatchError, match=r"not in the file: _orig_mod\.w, module\.w"):
+    live = {"_orig_mod.w": torch.zeros(1), "_forward_module.w": torch.zeros(1)}
+    with pytest.raises(MismatchError, match=r"not in the file: _orig_mod\.w, _forward_module\.w"):
         match_state(live, {"w": torch.ones(1)})
 
 

@@ -53,7 +53,7 @@ def test_bytes_round_trip(words):
         (b"a\nb", "cut off"),
         (b"a\n\xff\n", "not UTF-8"),
         (b"a\na\n", "'a' stands twice"),
-        (b"a\n<unk>\n", "'<unk>' stands twice"),
+        (b"a\n<unk>\n", "'<unk>' is a reserved word"),
         (b"a b\n", "'a b' is no word"),
         (b"a\n\n", "'' is no word"),
         (b"a\r\n", "is no word"),

@@ -1,4 +1,4 @@
-"""Which entries of a state dict are stored: every kind of tensor, except training-only state and excluded names."""
+"""Which entries of a state dict are stored: every kind of tensor, except the state of metrics and excluded names."""
 
 from __future__ import annotations
 
@@ -47,28 +47,27 @@ class Model(nn.Module):
         return {"vocabulary": b"a\nb\n"}
 
 
-NET = ["net.weight", "net.bias"]
+STORED = ["net.weight", "net.bias", "objective.weight"]
 
 
-def test_metrics_losses_and_excluded_tensors_are_left_out():
+def test_metrics_and_excluded_tensors_are_left_out():
     weights = Weights.from_module(Model())
-    assert names(weights) == NET
-    assert set(weights.excluded) == set(Model().state_dict()) - set(NET)
+    assert names(weights) == STORED
+    assert set(weights.excluded) == set(Model().state_dict()) - set(STORED)
     assert weights.assets == {"vocabulary": b"a\nb\n"}
 
 
 def test_the_same_through_torch_compile_and_data_parallel():
     model = Model()
     wrapped = Weights.from_module(nn.DataParallel(torch.compile(model, backend="eager")))
-    assert [strip_wrappers(name) for name in names(wrapped)] == NET
+    assert [strip_wrappers(name) for name in names(wrapped)] == STORED
     assert wrapped.class_path == Weights.from_module(model).class_path == f"{__name__}.Model"
     assert wrapped.assets == {"vocabulary": b"a\nb\n"}
 
 
-def test_training_only_state_of_a_bare_state_dict_is_found_by_name():
-    given = ("net.weight", "criterion.weight", "model.loss_fn.w", "metrics.f1.total", "loss")
-    state = {name: torch.ones(2) for name in given}
-    assert names(Weights.from_state_dict(state)) == ["net.weight", "loss"]
+def test_nothing_of_a_bare_state_dict_is_left_out_for_its_name():
+    given = ["net.weight", "criterion.weight", "model.loss_fn.w", "metrics.f1.total", "loss"]
+    assert names(Weights.from_state_dict({name: torch.ones(2) for name in given})) == given
 
 
 def test_exclude_patterns():

@@ -13,7 +13,7 @@ from lightning_compress.callbacks.hooks.collective import full_state_dict, on_ra
 from lightning_compress.callbacks.hooks.lightning_types import Strategy, Trainer
 from lightning_compress.errors import CallbackError
 from lightning_compress.files import exists
-from lightning_compress.loading import as_checkpoint
+from lightning_compress.loading import as_checkpoint, tell_left_out
 from lightning_compress.weights import load_into, match_state
 
 # Key of the checkpoint dictionaries that were read from a compressed file.
@@ -53,6 +53,7 @@ def restore(strategy: Strategy, checkpoint: Mapping[str, Any], strict: bool) -> 
     if not strategy.restore_checkpoint_after_setup:
         assert strategy.lightning_module is not None
         load_into(strategy.lightning_module, stored, excluded=excluded, strict=strict, source=source)
+        tell_left_out(strategy.lightning_module, excluded, source)
         return True
     whole = full_state_dict(strategy)
 

@@ -18,7 +18,7 @@ from lightning_compress.callbacks.export.staleness import is_checkpoint, is_curr
 from lightning_compress.callbacks.hooks.lightning_types import Trainer
 from lightning_compress.callbacks.hooks.model_checkpoints import checkpoint_folders
 from lightning_compress.errors import WeightsError
-from lightning_compress.weights.checkpoint import read_checkpoint
+from lightning_compress.weights.reading.checkpoint import read_checkpoint
 
 MOST_SECONDS = 60.0
 _log = logging.getLogger(__name__)
@@ -33,7 +33,7 @@ class Resumption:
 
     Args:
         policy: which checkpoints have a companion file.
-        compress: content of a checkpoint → its archive; None if that takes a search: stale files are only deleted.
+        compress: state dict of a checkpoint → its archive; None if that takes a search: stale files are only deleted.
 
     Attributes:
         failures: companion file or folder → the error that occurred there.
@@ -94,7 +94,7 @@ class Resumption:
         if linked and is_archive(linked):
             companion_files.link(linked, companion)
         elif is_entitled and self._compress is not None:
-            self._compress(read_checkpoint(checkpoint)).save(companion)
+            self._compress(read_checkpoint(checkpoint).state).save(companion)
             self._policy.renewed(checkpoint)
         else:
             self._done["deleted"] += [companion] if companion_files.discard(companion) else []
@@ -126,4 +126,4 @@ def _is_of_model(checkpoint: str, expected: frozenset[str]) -> bool:
 
 
 def _tensor_names(checkpoint: str) -> frozenset[str]:
-    return frozenset(read_checkpoint(checkpoint).get("state_dict", ()))
+    return frozenset(read_checkpoint(checkpoint).state)

@@ -7,6 +7,7 @@ from lightning_compress.archive import Archive, is_archive
 from lightning_compress.callbacks.export.naming import CHECKPOINT_SUFFIX, companion_of
 from lightning_compress.callbacks.hooks.model_checkpoints import is_temporary
 from lightning_compress.errors import FormatError
+from lightning_compress.pipeline.exactness import is_made_from
 from lightning_compress.weights import Weights
 
 
@@ -19,7 +20,7 @@ def is_current(checkpoint: str) -> bool:
     """Whether the companion file of a checkpoint is there and holds its weights.
 
     It does if it was written after the checkpoint was last changed. If the times say anything else (the checkpoint is
-    newer, both are equal, a clock was set back, the folder was copied), the fingerprints are compared.
+    newer, both are equal, a clock was set back, the folder was copied), the weights are compared.
 
     Raises:
         WeightsError: the checkpoint cannot be read.
@@ -34,8 +35,7 @@ def is_current(checkpoint: str) -> bool:
         manifest = Archive.open(companion).manifest
     except FormatError:
         return False
-    left_out = [name for name in manifest.excluded if not name.endswith("_extra_state")]
-    return Weights.from_checkpoint(checkpoint, exclude=left_out).fingerprint == manifest.fingerprint
+    return is_made_from(manifest, Weights.from_checkpoint(checkpoint).state_dict())
 
 
 def linked_companion(checkpoint: str) -> str | None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
@@ -17,6 +17,7 @@ from lightning_compress.quantize.nested_payloads import (
     inner_streams,
     marked_outliers,
     outliers_layout,
+    outliers_work,
 )
 from lightning_compress.quantize.payload import (
     FLOATS,
@@ -31,10 +32,12 @@ from lightning_compress.quantize.payload import (
 )
 from lightning_compress.quantize.plain.half import HalfPayload
 from lightning_compress.quantize.plain.raw import RawPayload
+from lightning_compress.runtime import Work
 from lightning_compress.weights import true_positions
 
 MAX_VALUES = (1 << 16) - 1
 _CHUNK = 1 << 18
+_CHUNK_BYTES = 64 * _CHUNK
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,16 +56,16 @@ class Scales:
     row: int
     size: int
 
-    def factors(self) -> Tensor:
-        """``[groups]``, float64."""
-        return torch.from_numpy(self.words.astype(np.float64)) * self.unit
-
-    def spread(self, start: int, rows: int) -> Tensor:
-        """``[rows · row]``, float64: the factor of each element of some rows."""
-        in_row = -(-self.row // self.size)
-        words = self.words[start * in_row : (start + rows) * in_row]
-        factors = replace(self, words=words).factors().reshape(-1, in_row)
-        return factors.repeat_interleave(self.size, 1)[:, : self.row].reshape(-1)
+    def spread(self, start: int, stop: int) -> Tensor:
+        """``[stop - start]``, float64: the factors of elements of the flat tensor: whole rows, or a part of one row."""
+        number, column = divmod(start, self.row)
+        end = min(column + stop - start, self.row)
+        first, last = column // self.size, -(-end // self.size)
+        edges = np.clip(np.arange(first, last + 1) * self.size, column, end)
+        lengths = np.tile(edges[1:] - edges[:-1], (stop - start) // (end - column))
+        begin = number * -(-self.row // self.size) + first
+        factors = self.words[begin : begin + len(lengths)].astype(np.float64) * self.unit
+        return torch.from_numpy(np.repeat(factors, lengths))
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,17 +107,15 @@ class CodebookPayload:
     def restore(self) -> Tensor:
         """The tensor: values times the factors of their groups, and outliers."""
         dtype, scales = self.values.dtype, self.scales
-        row = _CHUNK if scales is None else scales.row
-        piece = row * max(_CHUNK // row, 1)
         table = torch.cat([self.values, self.values.new_zeros(1)])
         table = table if scales is None else table.double()
         flat = torch.empty(len(self.indices), dtype=dtype)
         outliers = self.outliers.restore().reshape(-1)
         used = 0
-        for start in range(0, len(flat), piece):
-            wide, target = self.indices[start : start + piece].to(torch.int32), flat[start : start + piece]
+        for start, stop in _pieces(len(flat), scales):
+            wide, target = self.indices[start:stop].to(torch.int32), flat[start:stop]
             part = torch.index_select(table, 0, wide)
-            target.copy_(part if scales is None else part * scales.spread(start // row, len(part) // row))
+            target.copy_(part if scales is None else part * scales.spread(start, stop))
             if len(outliers):
                 places = true_positions(wide == len(self.values))
                 target[places] = outliers[used : used + len(places)]
@@ -152,6 +153,13 @@ class CodebookPayload:
         return own | outliers_layout(parameters.get("outliers"), count, dtype)
 
     @classmethod
+    def work(cls, parameters: Mapping[str, Any], shape: tuple[int, ...], dtype: torch.dtype) -> Work:
+        """See :class:`Payload`."""
+        count = math.prod(shape)
+        table = 32 * (parameters["levels"] + 1)
+        return outliers_work(parameters["outliers"], dtype) + Work(count + table + _CHUNK_BYTES, 12 * count + table)
+
+    @classmethod
     def from_streams(
         cls,
         parameters: Mapping[str, Any],
@@ -177,6 +185,15 @@ class CodebookPayload:
 def index_dtype(levels: int) -> torch.dtype:
     """The narrowest type that holds the numbers 0 to ``levels``."""
     return torch.uint8 if levels < 1 << 8 else torch.uint16
+
+
+def _pieces(count: int, scales: Scales | None) -> Iterator[tuple[int, int]]:
+    """Start and stop of the pieces a flat tensor is restored in; with scales, whole rows or parts of one row."""
+    row = 1 if scales is None else scales.row
+    step = max(_CHUNK // row, 1) * row
+    for start in range(0, count, step):
+        stop = min(start + step, count)
+        yield from ((at, min(at + _CHUNK, stop)) for at in range(start, stop, _CHUNK))
 
 
 def _scales_spec(scales: Any, count: int) -> StreamSpec:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from lightning_compress.errors import FormatError
@@ -15,8 +17,10 @@ from lightning_compress.quantize.composite.low_rank import MAX_RANK
 from lightning_compress.quantize.composite.nestable_payloads import NESTABLE_PAYLOADS
 from lightning_compress.quantize.nested_payloads import inner_layout, inner_parameters, inner_streams, streams_of
 from lightning_compress.quantize.payload import FLOATS, Payload, StreamSpec, Words, count_of
+from lightning_compress.runtime import Work
 
 _CHUNK = 1 << 16
+_CHUNK_BYTES = 32 * _CHUNK
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,8 +57,10 @@ class FactoredPayload:
     def restore(self) -> Tensor:
         """The product, summed in float64 from the first column on, so that every machine restores the same bits."""
         left, right = self.left.restore(), self.right.restore()
-        product = exact_product(left.double().numpy(), right.double().numpy())
-        return torch.from_numpy(product).to(left.dtype).reshape(self.shape)
+        result = torch.empty((len(left), right.shape[1]), dtype=left.dtype)
+        for start, block in product_blocks(left.double().numpy(), right.double().numpy()):
+            result[start : start + len(block)] = torch.from_numpy(block)
+        return result.reshape(self.shape)
 
     def split_zeros(self) -> None:
         """See :class:`Payload`; zeros of a product are not those of its factors."""
@@ -69,6 +75,19 @@ class FactoredPayload:
             raise FormatError(f"factors of rank {rank} and {rows} rows do not fit a tensor of {count} elements")
         left = inner_layout(parameters.get("left"), "left", rows * rank, dtype, NESTABLE_PAYLOADS)
         return left | inner_layout(parameters.get("right"), "right", rank * (count // rows), dtype, NESTABLE_PAYLOADS)
+
+    @classmethod
+    def work(cls, parameters: Mapping[str, Any], shape: tuple[int, ...], dtype: torch.dtype) -> Work:
+        """See :class:`Payload`."""
+        rows, rank, count = parameters["rows"], parameters["rank"], math.prod(shape)
+        sides = {"left": (rows, rank), "right": (rank, count // rows)}
+        inner = [
+            NESTABLE_PAYLOADS[parameters[side]["kind"]].work(parameters[side], part, dtype)
+            for side, part in sides.items()
+        ]
+        factors = sum(math.prod(part) for part in sides.values())
+        own = Work((8 + dtype.itemsize) * factors + _CHUNK_BYTES + 24 * count // rows, 2 * count * rank + 2 * count)
+        return sum(inner, start=own)
 
     @classmethod
     def from_streams(
@@ -92,18 +111,19 @@ class FactoredPayload:
         return cls(left, right, rank, shape)
 
 
-def exact_product(left: np.ndarray[Any, Any], right: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    """``[r, k] · [k, c]`` → ``[r, c]``, float64: products and sums rounded one after the other in the order of k.
+def product_blocks(left: NDArray[np.float64], right: NDArray[np.float64]) -> Iterator[tuple[int, NDArray[np.float64]]]:
+    """``[r, k] · [k, c]`` in blocks of rows: the first row of each, and its elements.
 
-    A library's product would add in an order of its own on each processor. NaN and infinity go their ways silently.
+    Products and sums are rounded one after the other in the order of k; a library's product would add in an order of
+    its own on each processor. NaN and infinity go their ways silently.
     """
-    result = np.zeros((len(left), right.shape[1]))
     rows = max(_CHUNK // max(right.shape[1], 1), 1)
-    with np.errstate(all="ignore"):
-        for start in range(0, len(left), rows):
-            block, part = result[start : start + rows], left[start : start + rows]
-            product = np.empty_like(block)
+    for start in range(0, len(left), rows):
+        part = left[start : start + rows]
+        block = np.zeros((len(part), right.shape[1]))
+        product = np.empty_like(block)
+        with np.errstate(all="ignore"):
             for k in range(right.shape[0]):
                 np.multiply(part[:, k : k + 1], right[k], out=product)
                 np.add(block, product, out=block)
-    return result
+        yield start, block

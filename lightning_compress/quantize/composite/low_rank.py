@@ -6,6 +6,7 @@ The roots of the singular values go to either side, so both factors have weights
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
@@ -14,6 +15,7 @@ import torch
 from torch import Tensor
 
 from lightning_compress.errors import PlanError
+from lightning_compress.weights import power_of_two_near
 
 MAX_RANK = 1024
 
@@ -67,7 +69,9 @@ class LowRank:
         if not bool(torch.isfinite(matrix).all()):
             return None
         is_wide = matrix.shape[0] < matrix.shape[1]
-        left, right = _factors(matrix.t() if is_wide else matrix, self._rank_of)
+        unit = power_of_two_near(float(matrix.abs().max()) or 1.0)
+        left, right = _factors((matrix.t() if is_wide else matrix) / unit, self._rank_of)
+        left, right = left * math.sqrt(unit), right * (unit / math.sqrt(unit))
         if is_wide:
             left, right = right.t().contiguous(), left.t().contiguous()
         left, right = left.to(tensor.dtype), right.to(tensor.dtype)

@@ -35,7 +35,7 @@ def sparse_forms(payload: Payload) -> Iterator[SparsePayload]:
     forms: tuple[tuple[Form, Words], ...] = (("gaps", gaps_of(kept)), ("bitmap", bitmap_of(kept, elements)))
     for form, words in forms:
         if _bits(_counts(words)) < most_bits:
-            yield SparsePayload(kept, form, split.values, split.shape)
+            yield SparsePayload(words, form, split.values, split.shape)
 
 
 def _counts(words: Words) -> NDArray[np.int64]:

@@ -18,6 +18,7 @@ from lightning_compress.quantize.grid.trellis.trellis import Bytes, Trellis
 from lightning_compress.quantize.payload import Words
 
 MAX_CONTEXTS = 256
+_CHUNK = 1 << 16
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,11 +81,19 @@ def ungroup(words: Words, groups: Sequence[int], contexts: Bytes) -> Words:
     """
     if len(groups) == 1:
         return words.reshape(contexts.shape)
-    _check(groups, np.bincount(contexts.reshape(-1), minlength=len(groups)))
-    result = np.empty(contexts.shape, words.dtype)
-    for context, members in enumerate(np.split(words, np.cumsum(groups)[:-1])):
-        result[contexts == context] = members
-    return result
+    _check(groups, _counts(contexts.reshape(-1), len(groups)))
+    result, flat = np.empty(contexts.size, words.dtype), contexts.reshape(-1)
+    next_word = np.cumsum(groups) - groups
+    for start in range(0, len(flat), _CHUNK):
+        part = flat[start : start + _CHUNK]
+        order = np.argsort(part, kind="stable")
+        counts = np.bincount(part, minlength=len(groups))
+        # Sorted by context, the k-th element of a context takes the k-th of its words that is left.
+        first = np.cumsum(counts) - counts
+        sources = np.arange(len(part)) + np.repeat(next_word - first, counts)
+        result[start : start + _CHUNK][order] = words[sources]
+        next_word += counts
+    return result.reshape(contexts.shape)
 
 
 def ungroup_along_trellis(
@@ -140,6 +149,14 @@ def ungroup_along_trellis(
     back = np.empty_like(order)
     back[order] = np.arange(rows)
     return taken[:, back], quantizers[:, back]
+
+
+def _counts(contexts: Bytes, number: int) -> NDArray[np.int64]:
+    """``[number]``: how many weights each context has."""
+    counts = np.zeros(number, np.int64)
+    for start in range(0, len(contexts), _CHUNK):
+        counts += np.bincount(contexts[start : start + _CHUNK], minlength=number)
+    return counts
 
 
 def _check(groups: Sequence[int], found: NDArray[np.integer[Any]]) -> None:

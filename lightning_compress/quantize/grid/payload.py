@@ -26,12 +26,15 @@ from lightning_compress.quantize.grid.matrix import (
     zigzag,
 )
 from lightning_compress.quantize.grid.offsets import Offsets
-from lightning_compress.quantize.grid.trellis.trellis import TRELLISES, indices_of, points_of
+from lightning_compress.quantize.grid.trellis.trellis import TRELLISES, Bytes, indices_of, points_of
 from lightning_compress.quantize.payload import StreamSpec, Words
+from lightning_compress.runtime import Work
 
 GRID_DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 _SIDES = ("rows", "columns")
 _CHUNK = 1 << 18
+_CHUNK_BYTES = 64 * _CHUNK
+_COLUMN = 40_000  # operations that one column of a trellis takes beside those of its elements
 
 
 @dataclass(frozen=True, eq=False)
@@ -153,6 +156,8 @@ class GridPayload:
 
     def restore(self) -> Tensor:
         """The tensor."""
+        if not self.points.numel():
+            return torch.empty(self.shape, dtype=self.dtype)
         scales = row_scales(self.step, self.exponents, len(self.points))
         added = None if self.offsets is None else self.offsets.values()
         result = torch.empty(self.points.shape, dtype=self.dtype)
@@ -178,9 +183,19 @@ class GridPayload:
             raise FormatError(f"a trellis of {trellis!r} states is unknown, expected one of 0, {_known()}")
         if type(width) is not int or width not in (1, 2):
             raise FormatError(f"grid indices have words of {width!r} bytes, expected 1 or 2")
-        specs = _side_streams(parameters, count)
-        indices = {"indices": StreamSpec(count, width, _groups(parameters, count))} if count else {}
+        specs, groups = _side_streams(parameters, count), _groups(parameters, count)
+        indices = {"indices": StreamSpec(count, width, groups)} if count else {}
         return specs | indices
+
+    @classmethod
+    def work(cls, parameters: Mapping[str, Any], shape: tuple[int, ...], dtype: torch.dtype) -> Work:
+        """See :class:`Payload`."""
+        count, (rows, columns) = math.prod(shape), matrix_shape(shape)
+        if not count:
+            return Work(0, 0)
+        each = 10 if parameters["trellis"] else 8
+        path = _COLUMN * columns if parameters["trellis"] else 0
+        return Work(each * count + 64 * (rows + columns) + _CHUNK_BYTES, 24 * count + path + 32 * (rows + columns))
 
     @classmethod
     def from_streams(
@@ -202,6 +217,9 @@ class GridPayload:
                 f"a grid has {len(groups)} groups, expected {classes.contexts(2 if trellis else 1)} by its classes"
             )
         words = streams.get("indices", np.empty(0, f"<u{width}"))
+        if not len(words):  # such a matrix can have any number of rows, and none of them has elements
+            empty = torch.empty((rows, columns), dtype=torch.int16)
+            return cls(empty, words, groups, step, trellis, classes, None, None, shape, dtype)
         largest = MAX_POINT - 1 if trellis else 2 * MAX_POINT
         if int(words.max(initial=0)) > largest:
             raise FormatError(f"the word {int(words.max())} stands in a grid, expected at most {largest}")
@@ -215,10 +233,9 @@ class GridPayload:
             if columns > LONGEST_PATH * rows:
                 raise FormatError(f"a trellis has {rows} rows of {columns}, expected at most {LONGEST_PATH * rows}")
             taken, quantizers = ungroup_along_trellis(words, groups, classes, (rows, columns), TRELLISES[trellis])
-            found = points_of(unzigzag(taken), quantizers)
         else:
-            found = unzigzag(ungroup(words, groups, classes.map(rows, columns)))
-        points = torch.from_numpy(np.ascontiguousarray(found.T))
+            taken, quantizers = ungroup(words, groups, classes.map(rows, columns)), None
+        points = _points_of_words(taken, quantizers)
         offsets = None
         if "offset" in parameters:
             offsets = Offsets.from_words(streams["column_offsets"], parameters["offset"])
@@ -226,6 +243,17 @@ class GridPayload:
         if not holds(points, row_scales(step, exponents, rows), dtype, added):
             raise FormatError(f"a grid of step {step} reaches beyond {dtype}")
         return cls(points, words, groups, step, trellis, classes, exponents, offsets, shape, dtype)
+
+
+def _points_of_words(words: Words, quantizers: Bytes | None) -> Tensor:
+    """``[columns, rows]`` words, and their quantizers with a trellis → ``[rows, columns]`` points, int16."""
+    result = np.empty(words.shape[::-1], np.int16)
+    step = max(1, _CHUNK // words.shape[1])
+    for start in range(0, len(words), step):
+        part = slice(start, start + step)
+        indices = unzigzag(words[part])
+        result[:, part] = (indices if quantizers is None else points_of(indices, quantizers[part])).T
+    return torch.from_numpy(result)
 
 
 def _known() -> str:

@@ -17,6 +17,7 @@ from lightning_compress.quantize.nested_payloads import (
     inner_streams,
     marked_outliers,
     outliers_layout,
+    outliers_work,
 )
 from lightning_compress.quantize.payload import (
     FLOATS,
@@ -31,10 +32,12 @@ from lightning_compress.quantize.payload import (
 )
 from lightning_compress.quantize.plain.half import HalfPayload
 from lightning_compress.quantize.plain.raw import RawPayload
+from lightning_compress.runtime import Work
 from lightning_compress.weights import true_positions
 
 MAX_LEVELS = 1 << 16
 _CHUNK = 1 << 18
+_CHUNK_BYTES = 32 * _CHUNK
 
 
 @dataclass(frozen=True)
@@ -141,6 +144,13 @@ class IndexedPayload:
         codebook = _codebook(parameters)
         own = {"indices": StreamSpec(count, codebook.index_dtype.itemsize)} if count else {}
         return own | outliers_layout(parameters.get("outliers"), count, dtype)
+
+    @classmethod
+    def work(cls, parameters: Mapping[str, Any], shape: tuple[int, ...], dtype: torch.dtype) -> Work:
+        """See :class:`Payload`."""
+        count = math.prod(shape)
+        table = 32 * (parameters["levels"] + 2)
+        return outliers_work(parameters["outliers"], dtype) + Work(count + table + _CHUNK_BYTES, 6 * count + table)
 
     @classmethod
     def from_streams(

@@ -5,12 +5,14 @@ The reference paper (section 3.3) drops the low 16 bits of the float32 word: bfl
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, get_args
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from lightning_compress.errors import FormatError, PlanError
@@ -24,10 +26,13 @@ from lightning_compress.quantize.payload import (
     to_words,
 )
 from lightning_compress.quantize.plain.raw import RawPayload
+from lightning_compress.runtime import Work
 
 Format = Literal["bfloat16", "float16"]
 Rounding = Literal["truncate", "nearest"]
 _WIDE = (torch.float32, torch.float64)  # what is narrower has 16 bits or fewer already
+_EXPONENTS = {"bfloat16": np.uint16(0x7F80), "float16": np.uint16(0x7C00)}
+_CHUNK = 1 << 18
 _DTYPES: dict[str, torch.dtype] = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
@@ -100,6 +105,18 @@ def _truncate(flat: Tensor) -> Tensor:
     return (flat.float().view(torch.int32) >> 16).to(torch.int16).view(torch.bfloat16)
 
 
+def _check_finite(words: Words, name: str, escapes: NDArray[np.int64]) -> None:
+    """Raise a FormatError where a word is infinite or NaN without an exact value in its place.
+
+    How NaN is widened differs between processors, and no writer leaves one there.
+    """
+    exponent = _EXPONENTS[name]
+    for start in range(0, len(words), _CHUNK):
+        special = np.flatnonzero(words[start : start + _CHUNK] & exponent == exponent) + start
+        if len(special) and not np.isin(special, escapes).all():
+            raise FormatError(f"element {special[~np.isin(special, escapes)][0]} is a {name} that is not finite")
+
+
 @dataclass(frozen=True, eq=False)
 class HalfPayload:
     """16-bit words for every element, and exact values for the few they cannot hold.
@@ -167,6 +184,12 @@ class HalfPayload:
         return {name: spec for name, spec in specs.items() if spec.count}
 
     @classmethod
+    def work(cls, parameters: Mapping[str, Any], shape: tuple[int, ...], dtype: torch.dtype) -> Work:
+        """See :class:`Payload`."""
+        count, escapes = math.prod(shape), parameters["escapes"]
+        return Work(4 * count + 40 * escapes, 4 * count + 20 * escapes)
+
+    @classmethod
     def from_streams(
         cls,
         parameters: Mapping[str, Any],
@@ -183,5 +206,6 @@ class HalfPayload:
         positions = np.cumsum(gaps.astype(np.int64) + 1) - 1
         if len(positions) and positions[-1] >= len(halves):
             raise FormatError(f"an escape lies at element {positions[-1]}, in a tensor of {len(halves)}")
+        _check_finite(streams.get("values", empty), parameters["format"], positions)
         exact = from_words(streams.get("escape_values", empty), dtype)
         return cls(halves, torch.from_numpy(positions), exact, shape)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -10,6 +11,7 @@ import torch
 from torch import Tensor
 
 from lightning_compress.quantize.payload import NonZeros, StreamSpec, Words, from_words, positions_of, to_words
+from lightning_compress.runtime import Work
 
 
 @dataclass(frozen=True)
@@ -74,6 +76,12 @@ class RawPayload:
         """See :class:`Payload`."""
         width = min(dtype.itemsize, 8)
         return {"values": StreamSpec(count * dtype.itemsize // width, width)} if count else {}
+
+    @classmethod
+    def work(cls, parameters: Mapping[str, Any], shape: tuple[int, ...], dtype: torch.dtype) -> Work:
+        """See :class:`Payload`."""
+        count = math.prod(shape)
+        return Work(count * dtype.itemsize, count)
 
     @classmethod
     def from_streams(

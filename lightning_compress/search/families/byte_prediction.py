@@ -8,7 +8,7 @@ from torch import Tensor
 
 from lightning_compress.pipeline.compression import compress
 from lightning_compress.plan import Plan
-from lightning_compress.weights import Weight, Weights
+from lightning_compress.weights import Weights
 
 _UNSAMPLED = 32_768  # elements of a tensor that is compressed as a whole
 _STRIDE = 16  # of the rows of a larger tensor that are compressed
@@ -28,7 +28,7 @@ def predicted_bytes(weights: Weights, plan: Plan) -> dict[str, float]:
         Name of a tensor → its coded bytes, and ``""`` → the other bytes of the archive.
     """
     rows = {weight.name: _sample(weight.tensor) for weight in weights}
-    sample = tuple(Weight(w.name, rows[w.name], w.class_name) for w in weights)
+    sample = tuple(replace(weight, tensor=rows[weight.name]) for weight in weights)
     archive = compress(replace(weights, weights=sample), plan)
     elements = {weight.name: weight.tensor.numel() for weight in weights}
     entries = archive.manifest.entries

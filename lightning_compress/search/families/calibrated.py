@@ -14,14 +14,14 @@ from torch import nn
 
 from lightning_compress.archive import Archive
 from lightning_compress.plan import Plan, Rule
-from lightning_compress.quantize import Grid, Half, Raw
+from lightning_compress.quantize import Grid, Half
 from lightning_compress.search.families.family import Family, PlanFamily
 from lightning_compress.search.families.recovery import Recovery
-from lightning_compress.search.model_parts import NORM_STATISTICS, parts_of
+from lightning_compress.search.model_parts import parts_of
 from lightning_compress.search.sensitivity.bit_allocation import BitAllocation, allocate_bits
 from lightning_compress.search.sensitivity.calibration import Calibration, Distillation
 from lightning_compress.search.sensitivity.fisher import estimate_fisher
-from lightning_compress.weights import Weights, matches_any
+from lightning_compress.weights import Weights
 
 _log = logging.getLogger(__name__)
 
@@ -114,14 +114,12 @@ def _recovery(
 
 
 def calibrated_plan(allocations: Mapping[str, BitAllocation], octaves: Mapping[str, float]) -> Plan:
-    """A grid for each tensor with a sensitivity, half precision for the others; statistics of norms losslessly."""
-    statistics = (Rule(pattern, Raw(), optional=True) for pattern in NORM_STATISTICS)
+    """A grid for each tensor with a sensitivity, half precision for the others."""
     rules = (
         Rule(name, Grid(_four_digits(allocation.step * 2.0 ** octaves[name])), Half(rounding="nearest"), optional=True)
         for name, allocation in allocations.items()
-        if not matches_any(NORM_STATISTICS, name)
     )
-    return Plan(*statistics, *rules, Rule("*", Half(rounding="nearest"), optional=True))
+    return Plan(*rules, Rule("*", Half(rounding="nearest"), optional=True))
 
 
 def _four_digits(step: float) -> float:

@@ -6,16 +6,15 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
 
 from lightning_compress.plan import Plan, Rule
-from lightning_compress.quantize import Grid, Half, Raw
+from lightning_compress.quantize import Grid, Half
 from lightning_compress.search.families.family import PlanFamily
 from lightning_compress.search.model_parts import (
-    NORM_STATISTICS,
     ModelPatterns,
     is_small_parameter,
     model_patterns,
     parts_of,
 )
-from lightning_compress.weights import Weights, matches_any, standard_deviation
+from lightning_compress.weights import Weights, standard_deviation
 
 WEAKEST, STRONGEST = -8.0, 2.0  # binary logarithm of the step in standard deviations
 _SMALL_STEP = 2.0**-5  # of small parameters, in standard deviations; together they are a hundredth of a model
@@ -26,8 +25,8 @@ _HALF = Half(rounding="nearest")  # for values that a grid cannot represent
 def uniform_families(weights: Weights) -> Sequence[PlanFamily]:
     """One step for all matrices, in standard deviations; a fine one for small parameters. Parts may have offsets."""
     patterns = model_patterns(weights)
-    large = (w for w in weights if w.tensor.is_floating_point() and not is_small_parameter(w))
-    matrices = [weight for weight in large if not matches_any(NORM_STATISTICS, weight.name)]
+    trained = (weight for weight in weights if weight.tensor.is_floating_point() and weight.reason is None)
+    matrices = [weight for weight in trained if not is_small_parameter(weight)]
     parts = parts_of(matrices)
 
     @cache
@@ -44,7 +43,7 @@ def uniform_families(weights: Weights) -> Sequence[PlanFamily]:
 def uniform_plan(
     patterns: ModelPatterns, strength: float, offsets: Mapping[str, float], units: Mapping[str, float]
 ) -> Plan:
-    """The plan at a strength, the binary logarithm of the step; running statistics of norms are stored losslessly.
+    """The plan at a strength, the binary logarithm of the step.
 
     Args:
         patterns: of the model.
@@ -52,7 +51,6 @@ def uniform_plan(
         offsets: part → what is added to its strength.
         units: part, and ``""`` for all others → factor of its step; 1 for those that are not there.
     """
-    statistics = (Rule(pattern, Raw(), optional=True) for pattern in NORM_STATISTICS)
     fine = Grid(_SMALL_STEP, trellis=0, relative=True, scope="tensor", rate_weight=0.0)
     small = (Rule(pattern, fine, _HALF, optional=True) for pattern in patterns.small_parameters)
     of_parts = (
@@ -60,7 +58,7 @@ def uniform_plan(
         for part, offset in offsets.items()
     )
     rest = Rule("*", _grid(strength, units.get(_REST, 1.0)), _HALF, optional=True)
-    return Plan(*statistics, *small, *of_parts, rest)
+    return Plan(*small, *of_parts, rest)
 
 
 def _units(

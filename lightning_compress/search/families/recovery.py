@@ -62,7 +62,7 @@ class Recovery:
             tuned = {
                 weight.name: _TunedTensor(bindings[weight.name], weight.tensor, payload)
                 for weight, payload in zip(self.weights, payloads, strict=True)
-                if weight.name in bindings
+                if weight.name in bindings and weight.reason is None
             }
             if tuned:
                 self._train(list(tuned.values()))

@@ -13,6 +13,7 @@ from torch import nn
 from lightning_compress.archive import Archive
 from lightning_compress.errors import SearchError
 from lightning_compress.pipeline.compression import Source, read_weights
+from lightning_compress.pipeline.exactness import with_reasons_of
 from lightning_compress.plan import Plan
 from lightning_compress.quantize import GridGuide
 from lightning_compress.search.arguments import check_max_bytes
@@ -99,9 +100,10 @@ def _weights_of(source: Source, found: Archive) -> Weights:
             f"{manifest.fingerprint[:12]}…): give the checkpoint it was made beside"
         )
     classes = {entry.name: entry.class_name for entry in manifest.entries}
+    known = with_reasons_of(weights, manifest)
     return replace(
-        weights,
-        weights=tuple(replace(weight, class_name=classes[weight.name]) for weight in weights),
+        known,
+        weights=tuple(replace(weight, class_name=classes[weight.name]) for weight in known),
         excluded=manifest.excluded,
         class_path=manifest.class_path,
         hyper_parameters=manifest.hyper_parameters,

@@ -40,7 +40,7 @@ class BitAllocation:
 
 
 def allocate_bits(weights: Weights, statistics: Mapping[str, FisherStatistics]) -> dict[str, BitAllocation]:
-    """Step sizes and guides of the tensors that have Fisher statistics.
+    """Step sizes and guides of the weights that have Fisher statistics; tensors that are kept exactly have none.
 
     The steps are scaled so that their geometric mean, relative to the standard deviation of the tensor and over all
     weights, is 1.
@@ -64,7 +64,7 @@ def allocate_bits(weights: Weights, statistics: Mapping[str, FisherStatistics]) 
 
 def _fits(weight: Weight, fisher: FisherStatistics | None) -> bool:
     rows, columns = matrix_shape(tuple(weight.tensor.shape))
-    if fisher is None or not weight.tensor.numel() or len(fisher.row_totals) != rows:
+    if fisher is None or weight.reason is not None or not weight.tensor.numel() or len(fisher.row_totals) != rows:
         return False
     return fisher.column_curvature is None or len(fisher.column_curvature) == columns
 

@@ -8,8 +8,7 @@ from typing import Any, Literal
 from lightning_compress.errors import SearchError
 from lightning_compress.pipeline.fitting import is_lossy
 from lightning_compress.plan.methods import did_you_mean
-from lightning_compress.search.model_parts import NORM_STATISTICS
-from lightning_compress.weights import Weight, Weights, matches, matches_any
+from lightning_compress.weights import Weight, Weights, matches
 
 GroupBy = Literal["class", "tensor"] | Callable[[Weight], str | None] | Mapping[str, str | Sequence[str]]
 
@@ -29,7 +28,7 @@ def check_groups(groups: Any) -> None:
 
 
 def grouped(weights: Weights, groups: GroupBy) -> dict[str, tuple[Weight, ...]]:
-    """The floating-point tensors of each group; running statistics of norms belong to none.
+    """The floating-point weights of each group; buffers and other constants belong to none.
 
     Args:
         weights: the stored tensors.
@@ -42,7 +41,7 @@ def grouped(weights: Weights, groups: GroupBy) -> dict[str, tuple[Weight, ...]]:
     Raises:
         SearchError: a pattern matches nothing, the function returns no name, or no group has a tensor.
     """
-    lossy = [w for w in weights if is_lossy(w) and w.tensor.numel() and not matches_any(NORM_STATISTICS, w.name)]
+    lossy = [w for w in weights if is_lossy(w) and w.tensor.numel() and w.reason is None]
     if isinstance(groups, Mapping):
         found = {name: _matching(name, patterns, lossy, weights) for name, patterns in groups.items()}
     else:

@@ -1,0 +1,101 @@
+"""Which tensors of a file are kept exactly and why, and whether a file was made from given tensors."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import replace
+
+from torch import Tensor
+
+from lightning_compress.archive import Entry, Manifest
+from lightning_compress.errors import PlanError
+from lightning_compress.plan import Plan, Rule
+from lightning_compress.quantize import FLOATS
+from lightning_compress.runtime.log_once import log_once
+from lightning_compress.weights import BUFFER, Weight, Weights, is_guess
+
+_log = logging.getLogger(__name__)
+_MAX_LISTED = 5  # names in a message
+_LARGE_SHARE, _LARGE_BYTES = 0.1, 1_000_000  # of buffers that a message tells of
+
+
+def why_exact(manifest: Manifest) -> dict[str, str]:
+    """Name → why the tensor is kept exactly; tensors that a lossy rule treats are left out.
+
+    The reason is that of the entry (``buffer``, ``whole numbers`` …), the dtype, or what the plan says. The latter is
+    left out where the plan names a method that is not installed.
+    """
+    try:
+        rules: tuple[Rule, ...] | None = Plan.from_config(manifest.plan).rules
+    except PlanError:
+        rules = None
+    aliases: dict[str, list[str]] = {}
+    for alias, tie in manifest.ties.items():
+        aliases.setdefault(tie.of, []).append(alias)
+    reasons = ((e.name, _reason(e, [e.name, *aliases.get(e.name, ())], rules)) for e in manifest.entries)
+    return {name: reason for name, reason in reasons if reason is not None}
+
+
+def _reason(entry: Entry, names: list[str], rules: tuple[Rule, ...] | None) -> str | None:
+    if entry.reason is not None:
+        return entry.reason
+    if entry.torch_dtype not in FLOATS:
+        return f"dtype {entry.dtype}"
+    if rules is None:
+        return None
+    rule = next((rule for rule in rules if rule.selects(names, [entry.class_name])), None)
+    if rule is None:
+        return "no rule"
+    return None if rule.is_lossy else "the plan keeps it"
+
+
+def tell_constants(manifest: Manifest) -> None:
+    """Write to the log, once, what is kept exactly by its name or values alone, and buffers that take much space."""
+    reasons = {entry.name: entry.reason for entry in manifest.entries if entry.reason is not None}
+    guessed = [f"{name} ({reason})" for name, reason in reasons.items() if is_guess(name, reason)]
+    if guessed:
+        _tell("kept exactly, as constants rather than weights", guessed)
+    buffers = {e.name: e.raw_bytes for e in manifest.entries if e.reason == BUFFER and e.raw_bytes >= _LARGE_BYTES}
+    if buffers and sum(buffers.values()) >= _LARGE_SHARE * manifest.raw_bytes:
+        _tell("large buffers are kept exactly", list(buffers))
+
+
+def _tell(what: str, names: list[str]) -> None:
+    listed = ", ".join(names[:_MAX_LISTED]) + (f" and {len(names) - _MAX_LISTED} more" * (len(names) > _MAX_LISTED))
+    log_once(_log, logging.WARNING, f"{what}: {listed}. To compress one all the same, name it in a rule")
+
+
+def with_reasons_of(weights: Weights, manifest: Manifest) -> Weights:
+    """The weights, with the reasons that a file of the same model holds.
+
+    A file that was written with the module at hand also tells that a tensor is a weight, whatever its name and values.
+    Files before version 3 hold no reasons, and change nothing.
+    """
+    if manifest.format_version < 3:
+        return weights
+    entries = {entry.name: entry for entry in manifest.entries}
+
+    def known(weight: Weight) -> str | None:
+        entry = entries.get(weight.name)
+        if entry is None or entry.reason is not None:
+            return weight.reason if entry is None else entry.reason
+        # A raw tensor may be exact because of the plan of the file.
+        is_weight = manifest.class_path is not None and entry.kind != "raw"
+        return None if is_weight else weight.reason
+
+    return replace(weights, weights=tuple(replace(weight, reason=known(weight)) for weight in weights))
+
+
+def is_made_from(manifest: Manifest, tensors: Mapping[str, Tensor]) -> bool:
+    """Whether a file holds exactly these tensors, apart from those that it leaves out.
+
+    Args:
+        manifest: that of the file.
+        tensors: name → exact tensor, tied ones included.
+    """
+    names = set(manifest.names)
+    if not names <= tensors.keys() or not tensors.keys() - names <= set(manifest.excluded):
+        return False
+    own = tuple(Weight(entry.name, tensors[entry.name], entry.class_name) for entry in manifest.entries)
+    return Weights(own, ties=manifest.ties).fingerprint == manifest.fingerprint

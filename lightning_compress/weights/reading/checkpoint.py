@@ -1,0 +1,136 @@
+"""Reads the weights and hyper-parameters of checkpoints without running any code that they name."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import Tensor
+
+from lightning_compress.errors import WeightsError
+from lightning_compress.files import is_remote, local_path, read_prefix
+from lightning_compress.weights.reading.file_kinds import PREFIX_BYTES, foreign_file
+from lightning_compress.weights.reading.hyper_parameters import readable_entries
+from lightning_compress.weights.reading.inert_pickle import path_of
+from lightning_compress.weights.reading.shards import (
+    INDEX_SUFFIX,
+    file_in_folder,
+    is_safetensors,
+    read_safetensors,
+    read_shards,
+)
+from lightning_compress.weights.reading.state_dicts import find_state_dict, is_module, mapping_in, whole_module
+from lightning_compress.weights.reading.tensor_records import (
+    Storages,
+    build_tensor,
+    looks_like_tensor,
+)
+from lightning_compress.weights.reading.torch_file import open_file, read_torch_file
+from lightning_compress.weights.state_dict import check_not_converted
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What is taken from a checkpoint.
+
+    Attributes:
+        state: name → tensor, or another plain value.
+        entries: the other entries, with a placeholder for what cannot be read; ``hyper_parameters`` is a mapping.
+    """
+
+    state: Mapping[str, Any]
+    entries: Mapping[Any, Any] = field(default_factory=dict)
+
+
+def read_checkpoint(path: str, key: str | None = None) -> Checkpoint:
+    """The state dict and the hyper-parameters of a checkpoint; tensors are memory-mapped if the file allows it.
+
+    Takes files of ``torch.save`` (a checkpoint of Lightning or of another training, or a state dict), safetensors
+    files, and the index of a sharded model or the folder that holds it. What is not taken as it is, is logged.
+
+    Args:
+        path: a local path, or a URL that fsspec opens.
+        key: where the state dict is, as for :func:`~lightning_compress.weights.reading.state_dicts.find_state_dict`.
+
+    Raises:
+        WeightsError: the file is missing, damaged or not a checkpoint, or a tensor in its state dict cannot be read.
+    """
+    try:
+        return _read(path, key)
+    except WeightsError:
+        raise
+    except OSError as error:
+        raise WeightsError(f"cannot read {path}: {error.strerror or error}") from error
+    except Exception as error:  # a damaged pickle can raise any exception
+        reason = re.sub(r"\s+", " ", str(error)).strip()[:160] or "it ends early"
+        raise WeightsError(
+            f"{path} cannot be read as a checkpoint: it is damaged, or of another kind ({reason})"
+        ) from error
+
+
+def _read(path: str, key: str | None) -> Checkpoint:
+    if not is_remote(path) and local_path(path).is_dir():
+        return _read(_file_in(path), key)
+    prefix = read_prefix(path, PREFIX_BYTES)
+    if is_safetensors(prefix):
+        return Checkpoint(_without_key(read_safetensors(path), key, path))
+    reason = foreign_file(prefix, path)
+    if reason is not None:
+        raise WeightsError(f"{path} {reason}")
+    if path.endswith(INDEX_SUFFIX):
+        return Checkpoint(_without_key(read_shards(path, lambda shard: _read(shard, None).state), key, path))
+    return _read_saved(path, key)
+
+
+def _file_in(folder: str) -> str:
+    found = file_in_folder(local_path(folder))
+    if found is None:
+        raise WeightsError(
+            f"{folder} is a directory: a sharded checkpoint. Consolidate it into one file first "
+            "(python -m lightning.pytorch.utilities.consolidate_checkpoint); folders are read if they hold "
+            f"model.safetensors or an index of shards (*{INDEX_SUFFIX})"
+        )
+    return found
+
+
+def _without_key(state: Mapping[str, Any], key: str | None, path: str) -> Mapping[str, Any]:
+    if key is not None:
+        raise WeightsError(f"{path} is one state dict and has no keys; leave out the key {key!r}")
+    return state
+
+
+def _read_saved(path: str, key: str | None) -> Checkpoint:
+    with open_file(path) as file:
+        try:
+            content, storages = read_torch_file(path, file)
+        except WeightsError as error:
+            raise WeightsError(f"{path} {error}") from error
+        mapping = mapping_in(content)
+        if mapping is None:
+            raise WeightsError(whole_module(path, content) if is_module(content) else _not_a_mapping(path, content))
+        state = find_state_dict(mapping, key, path)
+        built = {name: _built(name, value, storages, path) for name, value in state.items()}
+    others = {} if state is mapping else {name: value for name, value in mapping.items() if value is not state}
+    return Checkpoint(built, readable_entries(others, path))
+
+
+def _not_a_mapping(path: str, content: Any) -> str:
+    return (
+        f"{path} holds one {path_of(content) or type(content).__name__}, expected a checkpoint or a state dict: "
+        "save model.state_dict()"
+    )
+
+
+def _built(name: str, value: Any, storages: Storages, path: str) -> Any:
+    """The tensor of an entry of the state dict; plain values are returned, and refused later."""
+    if str(name).endswith("_extra_state") and not looks_like_tensor(value):
+        return None
+    if path_of(value) is None and not isinstance(value, Tensor):
+        return value
+    check_not_converted(name)
+    try:
+        return build_tensor(value, storages)
+    except WeightsError as error:
+        raise WeightsError(f"{path}: {name!r} is {error}") from error

@@ -1,0 +1,94 @@
+"""Copies plain values out of a checkpoint that was read without running code; the others are skipped by name."""
+
+from __future__ import annotations
+
+import logging
+from collections import OrderedDict
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor
+
+from lightning_compress.weights.reading.inert_pickle import Ordered, Placeholder, path_of
+from lightning_compress.weights.reading.state_dicts import mapping_in, shown
+from lightning_compress.weights.reading.tensor_records import DTYPES, looks_like_tensor
+
+_log = logging.getLogger(__name__)
+_MAX_BYTES = 1 << 27  # of one value as text; repeated references can make a short pickle far longer
+_BYTES_PER_ITEM = 64
+_MAX_DEPTH = 100  # levels of nested collections
+_NAMESPACES = ("argparse.Namespace", "types.SimpleNamespace")
+KEY = "hyper_parameters"
+
+
+class _UnreadableError(Exception):
+    """A value that cannot be copied; the message is the path of a class in it, or its size."""
+
+
+def readable_entries(content: Mapping[Any, Any], path: str) -> dict[Any, Any]:
+    """The entries of a checkpoint with plain values; one that cannot be read is a :class:`Placeholder`.
+
+    The hyper-parameters are a mapping, in which each that cannot be read is a placeholder; the log names them.
+
+    Args:
+        content: the entries, without the state dict.
+        path: the path of the checkpoint, for the log.
+    """
+    entries = {name: _readable(value)[0] for name, value in content.items() if name != KEY}
+    return entries | ({KEY: _hyper_parameters(content[KEY], path)} if KEY in content else {})
+
+
+def _hyper_parameters(value: Any, path: str) -> Mapping[Any, Any]:
+    entries, skipped = {}, []
+    for name, item in _by_name(value).items():
+        entries[name], reason = _readable(item)
+        if reason is not None:
+            skipped.append(f"{shown(name)} ({reason})")
+    if skipped:
+        _log.warning("%s: skipped hyper-parameters that are not plain values: %s", path, ", ".join(skipped))
+    return entries
+
+
+def _by_name(value: Any) -> Mapping[Any, Any]:
+    """The hyper-parameters as a mapping: of a dictionary, a namespace, or a configuration of OmegaConf."""
+    mapping = mapping_in(value)
+    if mapping is not None:
+        return mapping
+    if isinstance(value, Placeholder) and isinstance(value.state, dict):
+        if value.path in _NAMESPACES:
+            return value.state
+        if isinstance(content := value.state.get("_content"), dict):
+            return content
+    return {KEY: value} if isinstance(value, Placeholder) else getattr(value, "__dict__", {})
+
+
+def _readable(value: Any) -> tuple[Any, str | None]:
+    """A copy of the value and None, or a placeholder and why it is skipped."""
+    try:
+        return _Copy().of(value, 0), None
+    except _UnreadableError as error:
+        return Placeholder(), str(error)
+
+
+class _Copy:
+    """Copies one value within a limit of bytes: what is in it twice is copied twice."""
+
+    def __init__(self) -> None:
+        self._bytes_left = _MAX_BYTES
+
+    def of(self, value: Any, depth: int) -> Any:
+        """The copy; values that are no collections are returned as they are."""
+        path = path_of(value)
+        if path in DTYPES and isinstance(value, type):
+            return DTYPES[path]
+        if path is not None or isinstance(value, Tensor):
+            raise _UnreadableError("torch.Tensor" if looks_like_tensor(value) else path)
+        self._bytes_left -= _BYTES_PER_ITEM + (len(value) if isinstance(value, (str, bytes, bytearray)) else 0)
+        if self._bytes_left < 0 or depth > _MAX_DEPTH:
+            raise _UnreadableError(f"more than {_MAX_BYTES >> 20} MiB or {_MAX_DEPTH} levels")
+        if type(value) in (dict, Ordered, OrderedDict):
+            pairs = ((self.of(key, depth + 1), self.of(item, depth + 1)) for key, item in value.items())
+            return dict(pairs) if type(value) is dict else OrderedDict(pairs)
+        if type(value) in (list, tuple, set, frozenset):
+            return type(value)([self.of(item, depth + 1) for item in value])
+        return value
