@@ -43,7 +43,8 @@ from lightning_compress.plan import Plan
 from lightning_compress.runtime import preserved_random_state
 from lightning_compress.search import Calibration
 from lightning_compress.search.effort import effort_of
-from lightning_compress.weights import Weights
+from lightning_compress.weights import CheckpointRecord, Weights
+from lightning_compress.weights.reading.checkpoint import Checkpoint
 
 if TYPE_CHECKING:
     from pytorch_lightning import Callback as _Callback
@@ -191,8 +192,9 @@ class CompressCheckpoint(_Callback):
         """Put the folders of the run in order."""
         self._is_in_order = True
 
-        def compressed(state: Mapping[str, Any]) -> Archive:
-            return self._compress(self.weights_of(module, state))
+        def compressed(checkpoint: Checkpoint) -> Archive:
+            record = CheckpointRecord.of_checkpoint(checkpoint.entries, ignore=_not_of_module(trainer))
+            return self._compress(self.weights_of(module, checkpoint.state, record))
 
         resumption = Resumption(self._policy, compressed if self.plan else None)
         if trainer.is_global_zero:
@@ -213,13 +215,20 @@ class CompressCheckpoint(_Callback):
 
     # For callbacks that evaluate companion files
 
-    def weights_of(self, module: nn.Module, state: Mapping[str, Any]) -> Weights:
+    def weights_of(
+        self, module: nn.Module, state: Mapping[str, Any], record: CheckpointRecord | None = None
+    ) -> Weights:
         """The weights of a state dict as this callback compresses them.
+
+        Args:
+            module: the module they belong to.
+            state: the state dict.
+            record: what its checkpoint holds beside it.
 
         Raises:
             WeightsError: the state dict cannot be stored.
         """
-        return Weights.from_state_dict(state, module=module, exclude=self.exclude, classes=self.classes)
+        return Weights.from_state_dict(state, module=module, exclude=self.exclude, classes=self.classes, record=record)
 
     def archive_of(self, weights: Weights) -> Archive | None:
         """The companion file written last, if it holds these weights; else the result of the given plan.
@@ -238,7 +247,7 @@ class CompressCheckpoint(_Callback):
             return DeleteJob(target)  # a file of an earlier save with this name would hold other weights
         try:
             state = gather(trainer.strategy, checkpoint["state_dict"])
-            return self._export_job(trainer, state, path) if trainer.is_global_zero else None
+            return self._export_job(trainer, state, checkpoint, path) if trainer.is_global_zero else None
         except Exception as error:
             return FailedJob(target, error)
 
@@ -268,9 +277,12 @@ class CompressCheckpoint(_Callback):
 
     # Jobs, on rank 0
 
-    def _export_job(self, trainer: Trainer, state: Mapping[str, Any], path: str) -> ExportJob:
+    def _export_job(
+        self, trainer: Trainer, state: Mapping[str, Any], checkpoint: Mapping[str, Any], path: str
+    ) -> ExportJob:
         with preserved_random_state(), torch.no_grad():
-            weights = self.weights_of(trainer.lightning_module, state)
+            record = CheckpointRecord.of_checkpoint(checkpoint, ignore=_not_of_module(trainer))
+            weights = self.weights_of(trainer.lightning_module, state, record)
         return ExportJob(
             target=companion_of(path),
             checkpoint=path,
@@ -316,3 +328,8 @@ class CompressCheckpoint(_Callback):
                     self._publishing.new_file(trainer, export.archive, job.weights, job.step, export.seconds, measure)
                 self._publishing.upload(trainer, export.archive, job)
         return None
+
+
+def _not_of_module(trainer: Trainer) -> list[str]:
+    """Keys of a checkpoint under which other parts of the trainer store their state."""
+    return [type(part).__qualname__ for part in (trainer.precision_plugin, getattr(trainer, "datamodule", None))]

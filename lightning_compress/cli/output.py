@@ -18,6 +18,7 @@ from rich.table import Table
 
 from lightning_compress.archive import Archive, ClassReport, Report, TensorReport
 from lightning_compress.pipeline import why_exact
+from lightning_compress.weights import dump
 
 ERRORS = Console(stderr=True)
 _UNLIMITED_WIDTH = 10_000  # columns, for a table that is not printed to a terminal
@@ -112,7 +113,7 @@ def print_archive(
             "excluded": manifest.excluded,
             "assets": {asset.name: asset.nbytes for asset in manifest.assets},
             "class_path": manifest.class_path,
-            "hyper_parameters": manifest.hyper_parameters,
+            "hyper_parameters": json.loads(dump(dict(manifest.hyper_parameters))),
             "plan": manifest.plan,
             "metrics": manifest.metrics,
         }

@@ -10,11 +10,11 @@ import typer
 from lightning_compress.archive import Archive
 from lightning_compress.cli.imports import import_by_path
 from lightning_compress.cli.output import Checkpoint, File, Json, Key, print_archive, progress, save
-from lightning_compress.loading import build
+from lightning_compress.loading import StoredModule, build
 from lightning_compress.pipeline.compression import read_weights
 from lightning_compress.search import retarget as retarget_file
 from lightning_compress.search import smallest
-from lightning_compress.weights import Weights
+from lightning_compress.weights import CheckpointRecord, Weights
 
 Output = Annotated[Path, typer.Option("--output", "-o", help="The file to write (.safetensors).", show_default=False)]
 
@@ -48,10 +48,9 @@ def tune(
         data = data()
     read = read_weights(checkpoint, exclude=exclude or (), key=key)
     tensors = read.state_dict()
-    built = build(factory, tensors, read.hyper_parameters, excluded=read.excluded, source=str(checkpoint))
-    weights = Weights.from_state_dict(
-        tensors, module=built, hyper_parameters={**read.hyper_parameters, **dict(getattr(built, "hparams", {}))}
-    )
+    built = build(factory, StoredModule.of_weights(read, str(checkpoint)))
+    record = None if read.record == CheckpointRecord() else read.record  # a saved state dict has none
+    weights = Weights.from_state_dict(tensors, module=built, record=record)
     archive = smallest(
         built,
         score,

@@ -2,7 +2,21 @@
 
 from lightning_compress.loading.allowed_classes import resolve_class
 from lightning_compress.loading.expansion import as_checkpoint, expand, load
+from lightning_compress.loading.installed_lightning import lightning_version
 from lightning_compress.loading.left_out import tell_left_out
 from lightning_compress.loading.modules import build, load_from_checkpoint
+from lightning_compress.loading.state import load_weights
+from lightning_compress.loading.stored_module import StoredModule
 
-__all__ = ["as_checkpoint", "build", "expand", "load", "load_from_checkpoint", "resolve_class", "tell_left_out"]
+__all__ = [
+    "StoredModule",
+    "as_checkpoint",
+    "build",
+    "expand",
+    "lightning_version",
+    "load",
+    "load_from_checkpoint",
+    "load_weights",
+    "resolve_class",
+    "tell_left_out",
+]

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 from collections.abc import Callable
-from importlib import metadata
 from os import PathLike, fspath
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import safetensors.torch
 import torch
@@ -17,6 +15,9 @@ from torch import Tensor
 from lightning_compress.archive import Archive, Entry
 from lightning_compress.errors import ForeignFileError, WeightsError
 from lightning_compress.files import flush_to_disk, replacement
+from lightning_compress.loading.installed_lightning import lightning_version
+from lightning_compress.loading.stored_module import StoredModule
+from lightning_compress.weights import ASSETS_KEY
 
 
 def load(path: str | PathLike[str], *, max_bytes: int | None = None) -> dict[str, Tensor]:
@@ -28,13 +29,18 @@ def load(path: str | PathLike[str], *, max_bytes: int | None = None) -> dict[str
 
 
 def expand(
-    path: str | PathLike[str], out: str | PathLike[str], *, on_tensor: Callable[[Entry], None] | None = None
+    path: str | PathLike[str],
+    out: str | PathLike[str],
+    *,
+    max_bytes: int | None = None,
+    on_tensor: Callable[[Entry], None] | None = None,
 ) -> None:
     """Write a compressed file as a Lightning checkpoint if ``out`` ends in ``.ckpt``, else as plain safetensors.
 
     Args:
         path: a compressed file.
         out: path of the new file.
+        max_bytes: as for :meth:`Archive.open`.
         on_tensor: called after each restored tensor, for progress.
 
     Raises:
@@ -47,9 +53,11 @@ def expand(
     _check_absent(target)
     if not target.parent.is_dir():
         raise FileNotFoundError(f"the folder {target.parent} does not exist: create it, or write elsewhere")
-    archive = Archive.open(path)
+    archive = Archive.open(path, max_bytes=max_bytes)
     if target.suffix == ".ckpt":
         checkpoint = as_checkpoint(archive, on_tensor=on_tensor)
+        if not checkpoint[ASSETS_KEY]:
+            del checkpoint[ASSETS_KEY]
         _write_atomically(target, lambda file: torch.save(checkpoint, file))
         return
     # Cloned, because safetensors does not support shared memory; other tools require the key "format".
@@ -58,13 +66,12 @@ def expand(
     _write_atomically(target, lambda file: file.write(safetensors.torch.save(tensors, metadata={"format": "pt"})))
 
 
-def as_checkpoint(archive: Archive, *, on_tensor: Callable[[Entry], None] | None = None) -> dict[str, object]:
-    """A checkpoint dictionary of Lightning that contains only weights and hyper-parameters."""
-    return {
-        "state_dict": archive.restore(on_tensor=on_tensor),
-        "hyper_parameters": dict(archive.manifest.hyper_parameters),
-        "pytorch-lightning_version": _lightning_version(),
-    }
+def as_checkpoint(archive: Archive, *, on_tensor: Callable[[Entry], None] | None = None) -> dict[str, Any]:
+    """A checkpoint dictionary of Lightning with the weights, hyper-parameters and further values of a file.
+
+    It has what rebuilds a module, and not what only resumes a training. Attached files are under ``assets``.
+    """
+    return StoredModule.of_archive(archive, "the file", on_tensor=on_tensor).as_checkpoint(lightning_version())
 
 
 def _check_absent(target: Path) -> None:
@@ -84,11 +91,3 @@ def _write_atomically(target: Path, write: Callable[[BinaryIO], object]) -> None
         raise WeightsError(f"safetensors cannot hold {error}: expand to a .ckpt instead") from error
     except (RuntimeError, safetensors.SafetensorError) as error:
         raise OSError(f"cannot write {target}: {error}") from error
-
-
-def _lightning_version() -> str:
-    with contextlib.suppress(metadata.PackageNotFoundError):
-        return metadata.version("pytorch-lightning")
-    with contextlib.suppress(metadata.PackageNotFoundError):
-        return metadata.version("lightning")
-    return "2.0.0"

@@ -1,6 +1,13 @@
 """The weights of a model: read from a source, assigned to classes, and matched to module parameters."""
 
 from lightning_compress.weights.bindings import Binding, Owner, bindings_of, parameters_of, summed_gradient
+from lightning_compress.weights.checkpoint_record import (
+    ASSETS_KEY,
+    LIGHTNINGS_OWN,
+    VERSION_KEY,
+    CheckpointRecord,
+    lightning_package,
+)
 from lightning_compress.weights.classes import classify
 from lightning_compress.weights.constants import BUFFER, exact_reason, is_guess
 from lightning_compress.weights.exact_json import NotHeldError, dump, is_held, parse
@@ -13,8 +20,12 @@ from lightning_compress.weights.ties import Tie
 from lightning_compress.weights.weights import Weight, Weights, as_bytes
 
 __all__ = [
+    "ASSETS_KEY",
     "BUFFER",
+    "LIGHTNINGS_OWN",
+    "VERSION_KEY",
     "Binding",
+    "CheckpointRecord",
     "Cut",
     "NotHeldError",
     "Owner",
@@ -31,6 +42,7 @@ __all__ = [
     "is_guess",
     "is_held",
     "is_metric",
+    "lightning_package",
     "load_into",
     "match_state",
     "matches",

@@ -1,8 +1,7 @@
-"""What a module says about its checkpoint: training-only state, exclude patterns, assets and hyper-parameters."""
+"""What a module says about its checkpoint: training-only state, exclude patterns and assets."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -82,39 +81,6 @@ def assets_of(module: nn.Module | None) -> dict[str, bytes]:
                 "write text.encode(), or path.read_bytes()"
             )
     return dict(value)
-
-
-def json_hyper_parameters(values: Any) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """The hyper-parameters that survive a round trip through JSON, and the names of the others.
-
-    Tuples become lists. Names that begin with an underscore are skipped: LightningCLI uses them for its own notes.
-
-    Args:
-        values: a mapping, or an object such as a namespace whose attributes are the hyper-parameters.
-    """
-    held: dict[str, Any] = {}
-    left_out: list[str] = []
-    for name, value in dict(values if isinstance(values, Mapping) else getattr(values, "__dict__", {})).items():
-        try:
-            read_back = json.loads(json.dumps([name, value], allow_nan=False, ensure_ascii=False).encode())[1]
-            same = read_back == _tuples_as_lists(value)
-        except (TypeError, ValueError, RecursionError):
-            same = False
-        if str(name).startswith("_"):
-            continue
-        if isinstance(name, str) and same:
-            held[name] = read_back
-        else:
-            left_out.append(str(name))
-    return held, tuple(left_out)
-
-
-def _tuples_as_lists(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {key: _tuples_as_lists(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_tuples_as_lists(item) for item in value]
-    return value
 
 
 def is_metric(value: object) -> bool:

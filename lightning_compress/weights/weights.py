@@ -14,9 +14,10 @@ import torch
 from torch import Tensor, nn
 
 from lightning_compress.errors import WeightsError
+from lightning_compress.weights.checkpoint_record import CheckpointRecord
 from lightning_compress.weights.classes import classify
 from lightning_compress.weights.constants import exact_reasons
-from lightning_compress.weights.module_metadata import assets_of, json_hyper_parameters, unwrap
+from lightning_compress.weights.module_metadata import assets_of, unwrap
 from lightning_compress.weights.reading import read_checkpoint
 from lightning_compress.weights.selection import select_tensors
 from lightning_compress.weights.ties import Tie, find_ties
@@ -77,6 +78,11 @@ class Weights:
     def __len__(self) -> int:
         return len(self.weights)
 
+    @property
+    def record(self) -> CheckpointRecord:
+        """What the file holds of the module beside tensors."""
+        return CheckpointRecord(**{name: getattr(self, name) for name in vars(CheckpointRecord())})
+
     @cached_property
     def fingerprint(self) -> str:
         """SHA-256 of names, dtypes, shapes, values and ties; equal content has equal fingerprints on every device."""
@@ -118,7 +124,9 @@ class Weights:
         classes: Mapping[str, str | Sequence[str]] | None = None,
     ) -> Weights:
         """The current weights of a module; arguments as for :meth:`from_state_dict`."""
-        return cls.from_state_dict(module.state_dict(), module=module, exclude=exclude, classes=classes)
+        state = module.state_dict()
+        record = CheckpointRecord.of_module(unwrap(module), state)
+        return cls.from_state_dict(state, module=module, exclude=exclude, classes=classes, record=record)
 
     @classmethod
     def from_checkpoint(
@@ -146,12 +154,8 @@ class Weights:
                 it cannot be read.
         """
         checkpoint = read_checkpoint(fspath(path), key)
-        return cls.from_state_dict(
-            checkpoint.state,
-            exclude=exclude,
-            classes=classes,
-            hyper_parameters=checkpoint.entries.get("hyper_parameters"),
-        )
+        record = CheckpointRecord.of_checkpoint(checkpoint.entries)
+        return cls.from_state_dict(checkpoint.state, exclude=exclude, classes=classes, record=record)
 
     @classmethod
     def from_state_dict(
@@ -162,6 +166,7 @@ class Weights:
         exclude: Sequence[str] = (),
         classes: Mapping[str, str | Sequence[str]] | None = None,
         hyper_parameters: Mapping[str, Any] | None = None,
+        record: CheckpointRecord | None = None,
     ) -> Weights:
         """The weights of a state dict.
 
@@ -172,7 +177,9 @@ class Weights:
                 further patterns to leave out, and ``compression_assets() -> dict[str, bytes]`` returns files to store.
             exclude: patterns of tensors to leave out.
             classes: class name → patterns; they take precedence over the derived classes.
-            hyper_parameters: the constructor arguments of the module; by default ``module.hparams``.
+            hyper_parameters: the constructor arguments of the module; by default those of the record.
+            record: what the checkpoint of the state dict holds beside it; by default the hyper-parameters of the
+                module, ``module.hparams``.
 
         Raises:
             WeightsError: an entry is not a tensor with values, a pattern matches nothing, or an optional method returns
@@ -183,18 +190,16 @@ class Weights:
         ties = find_ties(kept, module)
         class_of = classify(kept, module=module, overrides=classes)
         reasons = exact_reasons(kept, module=module, aliases={name: tie.of for name, tie in ties.items()})
-        if hyper_parameters is None:
-            hyper_parameters = getattr(module, "hparams", None)
-        held, left_out = json_hyper_parameters(hyper_parameters)
+        record = record or CheckpointRecord.of_module(module)
+        if hyper_parameters is not None:
+            record = record.with_hyper_parameters(hyper_parameters)
         return cls(
             weights=tuple(Weight(n, t, class_of[n], reasons.get(n)) for n, t in kept.items() if n not in ties),
             ties=ties,
             tied_classes={name: class_of[name] for name in ties},
             excluded=excluded,
             class_path=None if module is None else f"{type(module).__module__}.{type(module).__qualname__}",
-            hyper_parameters=held,
-            hyper_parameters_left_out=left_out,
-            assets=assets_of(module),
+            **(vars(record) | {"assets": {**record.assets, **assets_of(module)}}),
         )
 
 

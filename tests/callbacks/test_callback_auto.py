@@ -232,11 +232,16 @@ def test_or_ends_the_training_where_asked(tmp_path):
     assert run.global_step == 4
 
 
+def ever_milder(module):
+    """The loss counts less from epoch to epoch, so that a plan that holds goes on to hold."""
+    return negative_loss(module) * 0.25**module.current_epoch
+
+
 def test_a_resumed_run_takes_up_the_plan(tmp_path, monkeypatch):
-    first = CompressCheckpoint("auto", max_drop=0.5, on_error="raise")
+    first = CompressCheckpoint("auto", evaluate=ever_milder, max_drop=0.5, on_error="raise")
     trainer(tmp_path, first, by_loss(tmp_path), max_epochs=1).fit(Wide())
     searches = count_searches(monkeypatch)
-    again = CompressCheckpoint("auto", max_drop=0.5, on_error="raise")
+    again = CompressCheckpoint("auto", evaluate=ever_milder, max_drop=0.5, on_error="raise")
     trainer(tmp_path, again, by_loss(tmp_path), max_epochs=2).fit(Wide(), ckpt_path=tmp_path / "epoch=0.ckpt")
     assert searches == []
     plans = {str(searched(tmp_path, f"epoch={epoch}")[0].manifest.plan) for epoch in range(2)}
@@ -258,11 +263,6 @@ class Answering:
 
     def outputs(self, module, batch):
         return module(batch[0])
-
-
-def ever_milder(module):
-    """The loss counts less from epoch to epoch, so that a plan that holds goes on to hold."""
-    return negative_loss(module) * 0.25**module.current_epoch
 
 
 def test_calibration_guides_the_search_and_every_later_file(tmp_path, monkeypatch):

@@ -95,7 +95,7 @@ def test_a_missing_argument_is_named_with_what_the_file_holds(tmp_path):
             self.save_hyperparameters()
 
     path = _save(Needy({"a", "b"}), tmp_path / "needy.safetensors")
-    with pytest.raises(MismatchError, match=r"needs vocabulary, which the file does not hold.*rows"):
+    with pytest.raises(MismatchError, match=r"does not hold 'vocabulary' \(set\[str\]\): give it as a keyword.*rows"):
         load_from_checkpoint(Needy, path)
     _expect_loaded(load_from_checkpoint(Needy, path, vocabulary={"a", "b"}), path)
 

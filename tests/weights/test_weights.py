@@ -106,39 +106,41 @@ def test_a_single_string_is_refused_as_list_of_patterns():
 Pair = namedtuple("Pair", "a b")
 
 
-def test_hyper_parameters_are_stored_as_json():
+def test_hyper_parameters_are_stored_exactly_or_left_out_by_name():
     module = nn.Linear(2, 2)
     module.hparams = {
         "size": 3,
         "rate": np.float64(0.5),
-        "on": True,
-        "none": None,
         "betas": (0.9, 0.98),
-        "nested": {"layers": [{"sizes": (1, 2)}], "pair": Pair(1, 2)},
+        "nested": {"layers": [{"sizes": (1, 2)}], "none": None},
+        "pair": {"deep": Pair(1, 2)},
         "path": torch.device("cpu"),
         "array": np.ones(2),
-        "nan": float("nan"),
+        "infinite": float("inf"),
         "by_number": {1: "a"},
         "layer": nn.ReLU(),
+        5: "no name",
     }
     weights = Weights.from_module(module)
-    assert weights.hyper_parameters == {
-        "size": 3,
-        "rate": 0.5,
-        "on": True,
-        "none": None,
-        "betas": [0.9, 0.98],
-        "nested": {"layers": [{"sizes": [1, 2]}], "pair": [1, 2]},
-    }
-    assert weights.hyper_parameters_left_out == ("path", "array", "nan", "by_number", "layer")
+    assert list(weights.hyper_parameters) == ["size", "rate", "betas", "nested", "infinite", "by_number"]
+    assert all(value == module.hparams[name] for name, value in weights.hyper_parameters.items())
+    assert type(weights.hyper_parameters["rate"]) is np.float64
+    assert type(weights.hyper_parameters["nested"]["layers"][0]["sizes"]) is tuple
+    assert weights.hyper_parameters_left_out == ("pair", "path", "array", "layer", "5")
 
 
-def test_private_notes_of_lightning_cli_are_not_hyper_parameters():
+def test_they_are_copies():
     module = nn.Linear(2, 2)
-    module.hparams = {"size": 3, "_class_path": "models.Model", "_instantiator": print}
+    module.hparams = {"names": ["a"]}
     weights = Weights.from_module(module)
-    assert weights.hyper_parameters == {"size": 3}
-    assert weights.hyper_parameters_left_out == ()
+    module.hparams["names"].append("b")
+    assert weights.hyper_parameters == {"names": ["a"]}
+
+
+def test_notes_of_lightning_cli_are_kept():
+    module = nn.Linear(2, 2)
+    module.hparams = {"size": 3, "_class_path": "models.Model", "_instantiator": "lightning.pytorch.cli.other"}
+    assert Weights.from_module(module).hyper_parameters == module.hparams
 
 
 def test_hyper_parameters_in_a_namespace():

@@ -46,7 +46,7 @@ def expect_state(weights):
 def test_a_lightning_checkpoint(tmp_path):
     weights = Weights.from_checkpoint(saved(tmp_path / "m.ckpt", lightning_checkpoint()))
     expect_state(weights)
-    assert weights.hyper_parameters == {"size": 3, "sizes": [1, 2]}
+    assert weights.hyper_parameters == {"size": 3, "sizes": (1, 2)}
     assert weights.hyper_parameters_left_out == ("device",)
 
 

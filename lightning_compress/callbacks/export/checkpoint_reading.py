@@ -13,8 +13,8 @@ from lightning_compress.callbacks.hooks.collective import full_state_dict, on_ra
 from lightning_compress.callbacks.hooks.lightning_types import Strategy, Trainer
 from lightning_compress.errors import CallbackError
 from lightning_compress.files import exists
-from lightning_compress.loading import as_checkpoint, tell_left_out
-from lightning_compress.weights import load_into, match_state
+from lightning_compress.loading import StoredModule, lightning_version, load_weights, tell_left_out
+from lightning_compress.weights import match_state
 
 # Key of the checkpoint dictionaries that were read from a compressed file.
 _ORIGIN = "lightning_compress"
@@ -34,8 +34,9 @@ def read(trainer: Trainer, path: str) -> dict[str, Any] | None:
             f"fit cannot resume from {path}: it holds inexact weights for decoding, no optimizer state. "
             + _where_to_resume(path)
         )
-    archive = Archive.open(path)
-    return {**as_checkpoint(archive), _ORIGIN: {"path": path, "excluded": list(archive.manifest.excluded)}}
+    stored = StoredModule.of_archive(Archive.open(path), path)
+    checkpoint = stored.as_checkpoint(lightning_version())
+    return stored.for_hook({**checkpoint, _ORIGIN: {"path": path, "excluded": list(stored.excluded)}})
 
 
 def restore(strategy: Strategy, checkpoint: Mapping[str, Any], strict: bool) -> bool:
@@ -52,7 +53,7 @@ def restore(strategy: Strategy, checkpoint: Mapping[str, Any], strict: bool) -> 
     stored, excluded, source = checkpoint["state_dict"], origin["excluded"], origin["path"]
     if not strategy.restore_checkpoint_after_setup:
         assert strategy.lightning_module is not None
-        load_into(strategy.lightning_module, stored, excluded=excluded, strict=strict, source=source)
+        load_weights(strategy.lightning_module, stored, excluded=excluded, strict=strict, source=source)
         tell_left_out(strategy.lightning_module, excluded, source)
         return True
     whole = full_state_dict(strategy)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from time import perf_counter
 
 import torch
@@ -68,7 +69,7 @@ class Exporter:
         began = perf_counter()
         known = self.latest_archive(job.weights.fingerprint)
         with spinner(job.shows_progress and known is None, "compressing the checkpoint"):
-            archive = self._compress(job.weights) if known is None else known
+            archive = self._compress(job.weights) if known is None else _with_record_of(known, job.weights)
         files.make_parent_folder(job.target)
         archive.save(job.target)
         self._latest = (job.weights.fingerprint, job.target)
@@ -84,6 +85,13 @@ def export_error(target: str, error: Exception) -> CompressionError:
     failure = CallbackError(f"writing {target} failed with {type(error).__name__}: {error}")
     failure.__cause__ = error
     return failure
+
+
+def _with_record_of(archive: Archive, weights: Weights) -> Archive:
+    """An archive of the same tensors with the hyper-parameters and checkpoint values of these weights."""
+    record = {name: value for name, value in vars(weights.record).items() if name != "assets"}
+    manifest = replace(archive.manifest, **record)
+    return archive if manifest == archive.manifest else replace(archive, manifest=manifest, opened_bytes=None)
 
 
 def discard(path: str) -> None:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import cache, partial
-from typing import Any
 
 from lightning_compress import files
 from lightning_compress.archive import Archive, is_archive
@@ -18,7 +17,7 @@ from lightning_compress.callbacks.export.staleness import is_checkpoint, is_curr
 from lightning_compress.callbacks.hooks.lightning_types import Trainer
 from lightning_compress.callbacks.hooks.model_checkpoints import checkpoint_folders
 from lightning_compress.errors import WeightsError
-from lightning_compress.weights.reading.checkpoint import read_checkpoint
+from lightning_compress.weights.reading.checkpoint import Checkpoint, read_checkpoint
 
 MOST_SECONDS = 60.0
 _log = logging.getLogger(__name__)
@@ -33,13 +32,13 @@ class Resumption:
 
     Args:
         policy: which checkpoints have a companion file.
-        compress: state dict of a checkpoint → its archive; None if that takes a search: stale files are only deleted.
+        compress: content of a checkpoint → its archive; None if that takes a search: stale files are only deleted.
 
     Attributes:
         failures: companion file or folder → the error that occurred there.
     """
 
-    def __init__(self, policy: Policy, compress: Callable[[Mapping[str, Any]], Archive] | None) -> None:
+    def __init__(self, policy: Policy, compress: Callable[[Checkpoint], Archive] | None) -> None:
         self._policy, self._compress = policy, compress
         self._done: dict[str, list[str]] = {"written": [], "deleted": [], "not looked at": []}
         self.failures: dict[str, Exception] = {}
@@ -94,7 +93,7 @@ class Resumption:
         if linked and is_archive(linked):
             companion_files.link(linked, companion)
         elif is_entitled and self._compress is not None:
-            self._compress(read_checkpoint(checkpoint).state).save(companion)
+            self._compress(read_checkpoint(checkpoint)).save(companion)
             self._policy.renewed(checkpoint)
         else:
             self._done["deleted"] += [companion] if companion_files.discard(companion) else []
