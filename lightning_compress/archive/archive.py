@@ -16,7 +16,7 @@ from lightning_compress.archive.envelope import canonical, to_envelope
 from lightning_compress.archive.report import Report, report
 from lightning_compress.archive.spec import Entry, Manifest
 from lightning_compress.errors import FormatError, VerificationError
-from lightning_compress.files import read_bytes, replace_file
+from lightning_compress.files import open_file, replace_file
 from lightning_compress.quantize import Words
 from lightning_compress.runtime import one_thread
 
@@ -37,7 +37,7 @@ class Archive:
 
     @classmethod
     def open(cls, path: str | PathLike[str], *, max_bytes: int | None = None) -> Archive:
-        """Open a file and check header and sizes; nothing is decoded yet.
+        """Read a file and check header and sizes; nothing is decoded yet. It is closed when this returns.
 
         Args:
             path: local path, or a URL that fsspec opens.
@@ -50,8 +50,9 @@ class Archive:
         """
         if max_bytes is not None and not _is_size(max_bytes):
             raise FormatError(f"max_bytes is {max_bytes!r:.80}, expected a number of bytes from 0, or None")
-        data = read_bytes(fspath(path))
-        return cls(*reader.parse(data, fspath(path), max_bytes), opened_bytes=len(data))
+        with open_file(fspath(path)) as file:
+            manifest, streams = reader.read(file, fspath(path), max_bytes)
+            return cls(manifest, streams, opened_bytes=file.tell())
 
     @cached_property
     def nbytes(self) -> int:

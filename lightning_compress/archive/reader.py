@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Callable, Iterator, Mapping
-from os import PathLike, fspath
+from os import SEEK_END, PathLike, fspath
+from typing import BinaryIO
 
 from torch import Tensor
 
@@ -31,27 +33,38 @@ def is_archive(path: str | PathLike[str]) -> bool:
 
 
 def parse(data: memoryview, source: str, max_bytes: int | None = None) -> tuple[Manifest, dict[str, memoryview]]:
-    """Parse a whole file: its manifest, and key → coded bytes of each tensor and asset.
+    """Parse the bytes of a whole file; arguments and errors as for :func:`read`."""
+    return read(io.BytesIO(data), source, max_bytes)
+
+
+def read(file: BinaryIO, source: str, max_bytes: int | None = None) -> tuple[Manifest, dict[str, memoryview]]:
+    """Read a file: its manifest, and key → coded bytes of each tensor and asset.
+
+    The coded bytes are read only after header, manifest and sizes are found right.
 
     Args:
-        data: the bytes of the file.
+        file: open at its beginning.
         source: name of the file, for messages.
         max_bytes: as for :func:`~lightning_compress.archive.limits.check_limits`.
 
     Raises:
         TruncatedError, ForeignFileError, ChecksumError, VersionError, FormatError: see docs/format.md.
     """
-    text, body = _split(data, source)
+    file_bytes = file.seek(0, SEEK_END)
+    file.seek(0)
+    text = _header(file, file_bytes, source)
+    body_bytes = file_bytes - 8 - len(text)
     envelope = _envelope(text, source)
     try:
         manifest = from_envelope(envelope)
     except FormatError as error:
         raise type(error)(f"{source}: {error}") from error
-    _check_sizes(manifest, len(body), source)
-    check_limits(manifest, len(data), source, max_bytes)
+    _check_sizes(manifest, body_bytes, source)
+    check_limits(manifest, file_bytes, source, max_bytes)
     old = manifest.format_version == 1
     if header_bytes(envelope, version1.records(manifest) if old else version2.records(manifest))[8:] != text:
         raise FormatError(f"{source}: the header does not agree with the manifest in it")
+    body = memoryview(_exactly(file, body_bytes, source))
     coded, offset = {}, 0
     for key, nbytes in manifest.parts() if old else version2.order(manifest):
         coded[key] = body[offset : offset + nbytes]
@@ -93,22 +106,31 @@ def verify(manifest: Manifest, coded: Coded, on_tensor: Callable[[Entry], None] 
     restore_assets(manifest, coded)
 
 
-def _split(data: memoryview, source: str) -> tuple[bytes, memoryview]:
-    """Header and coded bytes."""
-    start = bytes(data[8 : 8 + len(_START)])
+def _header(file: BinaryIO, file_bytes: int, source: str) -> bytes:
+    """The header, without its length."""
+    prefix = file.read(8 + len(_START))
+    start = prefix[8:]
     if start != _START:
-        short = _START.startswith(start) and len(data) > 8
+        short = _START.startswith(start) and file_bytes > 8
         kind: type[FormatError] = TruncatedError if short else ForeignFileError
         raise kind(
-            f"{source} ({len(data)} bytes) does not begin like a file of this package: expected one that "
+            f"{source} ({file_bytes} bytes) does not begin like a file of this package: expected one that "
             "lightning-compress wrote. Other safetensors files are read with the safetensors library."
         )
-    length = int.from_bytes(data[:8], "little")
+    length = int.from_bytes(prefix[:8], "little")
     if length > MAX_HEADER_BYTES:
         raise FormatError(f"{source}: the header claims {length} bytes, more than the {MAX_HEADER_BYTES} allowed")
-    if 8 + length > len(data):
-        raise TruncatedError(f"{source} has {len(data)} bytes, and its header alone claims {8 + length}")
-    return bytes(data[8 : 8 + length]), data[8 + length :]
+    if 8 + length > file_bytes:
+        raise TruncatedError(f"{source} has {file_bytes} bytes, and its header alone claims {8 + length}")
+    file.seek(8)
+    return _exactly(file, length, source)
+
+
+def _exactly(file: BinaryIO, nbytes: int, source: str) -> bytes:
+    data = file.read(nbytes)
+    if len(data) < nbytes:
+        raise TruncatedError(f"{source} was cut short while it was read: {len(data)} of {nbytes} bytes are left")
+    return data
 
 
 def _envelope(header: bytes, source: str) -> str:

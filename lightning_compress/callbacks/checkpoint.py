@@ -27,6 +27,7 @@ from lightning_compress.callbacks.export.jobs import DeleteJob, ExportJob, Faile
 from lightning_compress.callbacks.export.naming import companion_of
 from lightning_compress.callbacks.export.policy import Policy, When
 from lightning_compress.callbacks.export.publishing import Publishing
+from lightning_compress.callbacks.export.resumption import Resumption
 from lightning_compress.callbacks.hooks import checkpoint_hooks
 from lightning_compress.callbacks.hooks.base import callback_class
 from lightning_compress.callbacks.hooks.collective import gather, raise_on_every_rank, shape_only
@@ -43,6 +44,7 @@ from lightning_compress.runtime import preserved_random_state
 from lightning_compress.search import Calibration
 from lightning_compress.search.effort import effort_of
 from lightning_compress.weights import CheckpointRecord, Weights
+from lightning_compress.weights.reading.checkpoint import Checkpoint
 
 if TYPE_CHECKING:
     from pytorch_lightning import Callback as _Callback
@@ -143,6 +145,7 @@ class CompressCheckpoint(_Callback):
         self._exporter = Exporter(self._compress, self._policy)
         self._queue = InlineQueue(self._exporter.run)
         self._publishing = Publishing(artifacts, pictures)
+        self._is_in_order = False  # whether the folders of this run were put in order when it started
 
     # Lightning's hooks
 
@@ -180,12 +183,34 @@ class CompressCheckpoint(_Callback):
     def on_train_start(self, trainer: Trainer, pl_module: nn.Module) -> None:
         """Include the files of the run that is resumed; Lightning has now read which they are."""
         self._policy.start(trainer)
+        self._resume(trainer, pl_module)
         if self._auto and trainer.is_global_zero:
             self._auto.resume(str(trainer.ckpt_path or ""))
         self._publishing.start(trainer, self.plan.to_config() if self.plan else {"search": "auto"})
 
+    def _resume(self, trainer: Trainer, module: nn.Module) -> None:
+        """Put the folders of the run in order."""
+        self._is_in_order = True
+
+        def compressed(checkpoint: Checkpoint) -> Archive:
+            record = CheckpointRecord.of_checkpoint(checkpoint.entries, ignore=_not_of_module(trainer))
+            return self._compress(self.weights_of(module, checkpoint.state, record))
+
+        resumption = Resumption(self._policy, compressed if self.plan else None)
+        if trainer.is_global_zero:
+            with preserved_random_state(), torch.no_grad():
+                resumption.run(trainer)
+        for path, error in resumption.failures.items():
+            if self.on_error == "warn":
+                _log.error("no compressed file at %s, the training goes on: %s", path, error)
+        if self.on_error == "raise":
+            raise_on_every_rank(trainer.strategy, next(iter(resumption.failures.values()), None))
+
     def on_fit_end(self, trainer: Trainer, pl_module: nn.Module) -> None:
         """Wait for a limited time until uploads are complete."""
+        if not self._is_in_order:  # the run resumed at its end, so no training has started
+            self._resume(trainer, pl_module)
+        self._is_in_order = False
         self._publishing.finish()
 
     # For callbacks that evaluate companion files
@@ -255,9 +280,8 @@ class CompressCheckpoint(_Callback):
     def _export_job(
         self, trainer: Trainer, state: Mapping[str, Any], checkpoint: Mapping[str, Any], path: str
     ) -> ExportJob:
-        own = [type(part).__qualname__ for part in (trainer.precision_plugin, getattr(trainer, "datamodule", None))]
         with preserved_random_state(), torch.no_grad():
-            record = CheckpointRecord.of_checkpoint(checkpoint, ignore=own)
+            record = CheckpointRecord.of_checkpoint(checkpoint, ignore=_not_of_module(trainer))
             weights = self.weights_of(trainer.lightning_module, state, record)
         return ExportJob(
             target=companion_of(path),
@@ -304,3 +328,8 @@ class CompressCheckpoint(_Callback):
                     self._publishing.new_file(trainer, export.archive, job.weights, job.step, export.seconds, measure)
                 self._publishing.upload(trainer, export.archive, job)
         return None
+
+
+def _not_of_module(trainer: Trainer) -> list[str]:
+    """Keys of a checkpoint under which other parts of the trainer store their state."""
+    return [type(part).__qualname__ for part in (trainer.precision_plugin, getattr(trainer, "datamodule", None))]

@@ -13,17 +13,11 @@ from lightning_compress import files
 from lightning_compress.archive import Archive, Manifest, is_archive
 from lightning_compress.callbacks.arguments import check_classes, check_path, check_texts
 from lightning_compress.callbacks.export import companion_files
-from lightning_compress.callbacks.export.naming import (
-    CHECKPOINT_SUFFIX,
-    PARTIAL_SUFFIX,
-    SUFFIX,
-    checkpoints_of,
-    companion_of,
-)
-from lightning_compress.callbacks.hooks.model_checkpoints import is_temporary
+from lightning_compress.callbacks.export.naming import SUFFIX, checkpoints_of, companion_of
+from lightning_compress.callbacks.export.staleness import is_checkpoint, is_current
 from lightning_compress.errors import CompressionError
 from lightning_compress.pipeline.compression import compress
-from lightning_compress.pipeline.exactness import is_made_from, with_reasons_of
+from lightning_compress.pipeline.exactness import with_reasons_of
 from lightning_compress.plan import Plan
 from lightning_compress.weights import Weights
 
@@ -52,8 +46,9 @@ def reconcile(
 ) -> Reconciled:
     """Give every checkpoint in a folder its compressed file, and delete those whose checkpoint is gone.
 
-    A companion file that is older than its checkpoint and holds other weights is written again; a linked checkpoint
-    gets a link. Files of other programs, sub-folders and the tuners' temporary checkpoints are left alone. Without the
+    A companion file that holds other weights than its checkpoint is written again; the weights are compared unless the
+    companion file is certainly newer. A linked checkpoint gets a link. Temporary files that killed processes left are
+    deleted. Files of other programs, sub-folders and the tuners' temporary checkpoints are left alone. Without the
     module, classes are recognized by names alone, constants by names, by values and by the other compressed files of
     the model in the folder, and no assets are attached. Do not use it on a folder that a training is writing to.
 
@@ -81,9 +76,9 @@ def reconcile(
     files_first = sorted(names, key=lambda path: (Path(path).is_symlink(), path))
     others = [path for path in names if path.endswith(SUFFIX)]
     supply = partial(_supply, plan=plan, classes=classes, exclude=exclude, others=others)
-    supplied = [path for path in files_first if _is_checkpoint(path) and _succeeds(supply, path, failed)]
-    left_over = [path for path in reversed(files_first) if _is_left_over(path)]
-    deleted = sorted(path for path in left_over if _succeeds(companion_files.discard, path, failed))
+    supplied = [path for path in files_first if is_checkpoint(path) and _succeeds(supply, path, failed)]
+    left_over = [path for path in reversed(files_first) if _is_orphan(path) or _is_temporary(path)]
+    deleted = sorted(path for path in left_over if _succeeds(_delete, path, failed))
     return Reconciled(tuple(map(companion_of, supplied)), tuple(deleted), failed)
 
 
@@ -104,7 +99,7 @@ def _supply(
 ) -> bool:
     """Give one checkpoint its compressed file or link, and say whether it lacked one."""
     companion = companion_of(checkpoint)
-    if _is_current(checkpoint, companion):
+    if is_current(checkpoint):
         return False
     linked = companion_of(Path(checkpoint).resolve()) if Path(checkpoint).is_symlink() else companion
     if linked != companion and is_archive(linked):
@@ -131,20 +126,15 @@ def _manifest_of_the_same_model(weights: Weights, paths: Iterable[str]) -> Manif
     return None
 
 
-def _is_checkpoint(path: str) -> bool:
-    return path.endswith(CHECKPOINT_SUFFIX) and not is_temporary(path) and files.exists(path)
+def _is_orphan(path: str) -> bool:
+    """Whether it is named like a compressed file without a checkpoint."""
+    return path.endswith(SUFFIX) and not any(map(files.exists, checkpoints_of(path)))
 
 
-def _is_left_over(path: str) -> bool:
-    """Whether it is named like a compressed file without a checkpoint, or like one whose writer was killed."""
-    without = path.endswith(SUFFIX) and not any(map(files.exists, checkpoints_of(path)))
-    return without or path.endswith(PARTIAL_SUFFIX)
+def _is_temporary(path: str) -> bool:
+    return not files.is_remote(path) and files.is_temporary_name(files.local_path(path).name)
 
 
-def _is_current(checkpoint: str, companion: str) -> bool:
-    """Whether the compressed file is there and no older than its checkpoint, or older with its weights."""
-    if not is_archive(companion):
-        return False
-    if files.modification_time(companion) >= files.modification_time(checkpoint):
-        return True
-    return is_made_from(Archive.open(companion).manifest, Weights.from_checkpoint(checkpoint).state_dict())
+def _delete(path: str) -> bool:
+    """Delete an orphan, or the temporary file of a writer that is gone; say whether it was one."""
+    return files.remove_left_over(files.local_path(path)) if _is_temporary(path) else companion_files.discard(path)

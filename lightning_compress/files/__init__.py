@@ -1,39 +1,46 @@
-"""Files and folders, local or remote: reading, atomic replacement, listing."""
+"""Files and folders, local or remote: reading, atomic replacement, temporary files, listing."""
 
 from lightning_compress.files.paths import (
     exists,
     is_inside,
+    is_remote,
+    is_written_after,
     list_folder,
+    local_path,
     make_parent_folder,
     modification_time,
     normalized_path,
 )
+from lightning_compress.files.reading import open_file, read_bytes, read_prefix
 from lightning_compress.files.records import write_record
-from lightning_compress.files.storage import (
-    PARTIAL,
-    atomic_path,
-    check_replaceable,
-    is_remote,
-    local_path,
-    read_bytes,
-    read_prefix,
-    replace_file,
+from lightning_compress.files.storage import check_replaceable, replace_file
+from lightning_compress.files.temporary import (
+    flush_to_disk,
+    is_temporary_name,
+    remove_left_over,
+    replace_by_link,
+    replacement,
 )
 
 __all__ = [
-    "PARTIAL",
-    "atomic_path",
     "check_replaceable",
     "exists",
+    "flush_to_disk",
     "is_inside",
     "is_remote",
+    "is_temporary_name",
+    "is_written_after",
     "list_folder",
     "local_path",
     "make_parent_folder",
     "modification_time",
     "normalized_path",
+    "open_file",
     "read_bytes",
     "read_prefix",
+    "remove_left_over",
+    "replace_by_link",
     "replace_file",
+    "replacement",
     "write_record",
 ]

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import fsspec
 
-from lightning_compress.files.storage import is_remote, local_path
+
+def is_remote(path: str) -> bool:
+    """Whether a path is a URL that needs fsspec."""
+    return "://" in path and not path.startswith("file://")
+
+
+def local_path(path: str) -> Path:
+    """The local path of a path or ``file://`` URL."""
+    return Path(path.removeprefix("file://"))
 
 
 def normalized_path(path: str) -> str:
@@ -59,3 +68,15 @@ def modification_time(path: str) -> float:
         return float(system.modified(inner).timestamp())
     except NotImplementedError:
         return 0.0
+
+
+def is_written_after(path: str, other: str) -> bool:
+    """Whether the content of a file is certainly newer than another file.
+
+    It is not certain if both times are equal, if the other file was renamed, copied or given other permissions since,
+    if the time lies ahead (a clock was set back), or if a remote filesystem does not provide times.
+    """
+    if is_remote(path):
+        return modification_time(path) > modification_time(other)
+    status = local_path(other).stat()
+    return max(status.st_mtime_ns, status.st_ctime_ns) < local_path(path).stat().st_mtime_ns <= time.time_ns()

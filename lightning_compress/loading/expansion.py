@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable, Iterable
 from os import PathLike, fspath
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import safetensors.torch
 import torch
@@ -14,7 +15,7 @@ from torch import Tensor
 
 from lightning_compress.archive import Archive, Entry
 from lightning_compress.errors import ForeignFileError, WeightsError
-from lightning_compress.files import atomic_path
+from lightning_compress.files import flush_to_disk, replacement
 from lightning_compress.loading.installed_lightning import lightning_version
 from lightning_compress.loading.stored_module import StoredModule
 from lightning_compress.weights import ASSETS_KEY
@@ -60,8 +61,7 @@ def expand(
         raise WeightsError(
             f"{target} ends in {target.suffix!r}; write .ckpt for a Lightning checkpoint, or .safetensors"
         )
-    if target.exists():
-        raise ForeignFileError(f"{target} exists and is not replaced: remove it, or write elsewhere")
+    _check_absent(target)
     if not target.parent.is_dir():
         raise FileNotFoundError(f"the folder {target.parent} does not exist: create it, or write elsewhere")
     archive = Archive.open(path, max_bytes=max_bytes)
@@ -69,12 +69,13 @@ def expand(
         checkpoint = as_checkpoint(archive, on_tensor=on_tensor)
         if not checkpoint[ASSETS_KEY]:
             del checkpoint[ASSETS_KEY]
-        _write_atomically(target, lambda partial: _save_checkpoint(checkpoint, partial))
+        _write_atomically(target, lambda file: torch.save(checkpoint, file))
         return
     keys = _safetensors_keys(archive.manifest.names)
     # Cloned, because safetensors does not support shared memory; other tools require the key "format".
     tensors = {keys[name]: t.clone().contiguous() for name, t in archive.restore(on_tensor=on_tensor).items()}
-    _write_atomically(target, lambda partial: safetensors.torch.save_file(tensors, partial, metadata={"format": "pt"}))
+    # Not save_file(): it creates a file of its own that only its owner may read, whatever the umask.
+    _write_atomically(target, lambda file: file.write(safetensors.torch.save(tensors, metadata={"format": "pt"})))
 
 
 def as_checkpoint(archive: Archive, *, on_tensor: Callable[[Entry], None] | None = None) -> dict[str, Any]:
@@ -104,16 +105,19 @@ def _safetensors_keys(names: Iterable[str]) -> dict[str, str]:
     return keys
 
 
-def _save_checkpoint(checkpoint: dict[str, Any], path: Path) -> None:
-    with path.open("wb") as file:  # given a path, torch.save would store its name in the file
-        torch.save(checkpoint, file)
+def _check_absent(target: Path) -> None:
+    """Refuse to replace anything, a link without a target included."""
+    if os.path.lexists(target):
+        raise ForeignFileError(f"{target} exists and is not replaced: remove it, or write elsewhere")
 
 
-def _write_atomically(target: Path, write: Callable[[Path], None]) -> None:
-    """Call ``write`` with a temporary path beside ``target``, then rename the complete file."""
+def _write_atomically(target: Path, write: Callable[[BinaryIO], object]) -> None:
+    """Call ``write`` with a temporary file beside ``target``, then rename the complete file."""
     try:
-        with atomic_path(target) as partial:
-            write(partial)
+        with replacement(target) as (_, file):
+            write(file)
+            flush_to_disk(file)
+            _check_absent(target)  # it may have been created meanwhile
     except KeyError as error:
         raise WeightsError(f"safetensors cannot hold {error}: expand to a .ckpt instead") from error
     except (RuntimeError, safetensors.SafetensorError) as error:

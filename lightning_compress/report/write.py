@@ -8,7 +8,7 @@ from pathlib import Path
 
 from lightning_compress.archive import Entry
 from lightning_compress.charts.style import chart_style
-from lightning_compress.files.storage import check_replaceable, read_prefix, replace_file
+from lightning_compress.files import check_replaceable, read_prefix, replace_file
 from lightning_compress.report.contents import ReportContents, collect
 from lightning_compress.report.page import MARK, render_page, template_environment
 

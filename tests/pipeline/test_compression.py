@@ -316,7 +316,7 @@ def test_expand_on_a_disk_that_takes_nothing(compressed, tmp_path, monkeypatch, 
         raise RuntimeError("no space left on device")
 
     monkeypatch.setattr(torch, "save", full)
-    monkeypatch.setattr(safetensors.torch, "save_file", full)
+    monkeypatch.setattr(safetensors.torch, "save", full)
     with pytest.raises(OSError, match=f"cannot write .*out.{ending}: no space left"):
         expand(tmp_path / "m.safetensors", tmp_path / f"out.{ending}")
     assert [path.name for path in tmp_path.iterdir()] == ["m.safetensors"]

@@ -143,7 +143,7 @@ def test_an_output_that_cannot_be_written(small, tmp_path):
     with pytest.raises(FileNotFoundError, match="does not exist: create it"):
         write_report(small, tmp_path / "no" / "page.html")
     (tmp_path / "folder.html").mkdir()
-    with pytest.raises(OSError, match="directory"):
+    with pytest.raises(ForeignFileError, match="exists and is not a file of this package"):
         write_report(small, tmp_path / "folder.html")
 
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import fsspec
 
 from lightning_compress.archive import Archive, is_archive
-from lightning_compress.callbacks.export.naming import PARTIAL_SUFFIX, SUFFIX
+from lightning_compress.callbacks.export.naming import SUFFIX
 from lightning_compress.errors import ForeignFileError
-from lightning_compress.files import atomic_path, exists, is_remote, local_path
+from lightning_compress.files import exists, is_remote, local_path, replace_by_link
 
 
 def discard(path: str) -> bool:
@@ -22,7 +22,7 @@ def discard(path: str) -> bool:
     Raises:
         OSError: it is there and cannot be deleted.
     """
-    if not (is_archive(path) or _dangles(path) or _is_partial(path)):
+    if not (is_archive(path) or _dangles(path)):
         return False
     if is_remote(path):
         system, inner = fsspec.core.url_to_fs(path)
@@ -46,8 +46,7 @@ def link(target: str, path: str) -> None:
         )
     place = local_path(path)
     try:
-        with atomic_path(place) as fresh:
-            fresh.symlink_to(os.path.relpath(local_path(target), place.parent))
+        replace_by_link(place, os.path.relpath(local_path(target), place.parent))
     except OSError:
         # Windows grants links to administrators only; Lightning copies its checkpoint then, too.
         Archive.open(target).save(path)
@@ -57,12 +56,6 @@ def _discard_links_to(place: Path) -> None:
     for other in place.parent.glob(f"*{SUFFIX}"):
         if other.is_symlink() and str(other.readlink()) == place.name:
             other.unlink()
-
-
-def _is_partial(path: str) -> bool:
-    """Whether it is what a writer leaves that is killed before it can rename its file."""
-    place = local_path(path)
-    return not is_remote(path) and place.match(f".*{PARTIAL_SUFFIX}") and place.is_file()
 
 
 def _dangles(path: str) -> bool:

@@ -44,11 +44,7 @@ class Exporter:
                 return Outcome(job, self._carry_out(job))
         except Exception as error:
             discard(job.target)
-            if isinstance(error, CompressionError):
-                return Outcome(job, error=error)
-            failure = CallbackError(f"writing {job.target} failed with {type(error).__name__}: {error}")
-            failure.__cause__ = error
-            return Outcome(job, error=failure)
+            return Outcome(job, error=export_error(job.target, error))
 
     def latest_archive(self, fingerprint: str) -> Archive | None:
         """The companion file written last, if it holds these weights; ``save_last=True`` saves everything twice."""
@@ -80,6 +76,15 @@ class Exporter:
         for checkpoint in self._policy.written(job.checkpoint, job.best):
             discard(companion_of(checkpoint))
         return Export(archive, known is None, perf_counter() - began)
+
+
+def export_error(target: str, error: Exception) -> CompressionError:
+    """What a failed export is reported as."""
+    if isinstance(error, CompressionError):
+        return error
+    failure = CallbackError(f"writing {target} failed with {type(error).__name__}: {error}")
+    failure.__cause__ = error
+    return failure
 
 
 def _with_record_of(archive: Archive, weights: Weights) -> Archive:

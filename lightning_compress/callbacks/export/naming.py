@@ -4,11 +4,8 @@ from __future__ import annotations
 
 from os import PathLike, fspath
 
-from lightning_compress.files import PARTIAL
-
 CHECKPOINT_SUFFIX = ".ckpt"
 SUFFIX = ".safetensors"
-PARTIAL_SUFFIX = SUFFIX + PARTIAL
 
 
 def companion_of(checkpoint: str | PathLike[str]) -> str:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+from itertools import islice
 from typing import Literal
 
 from lightning_compress.callbacks.hooks.lightning_types import Trainer
-from lightning_compress.callbacks.hooks.model_checkpoints import checkpoint_folders, model_checkpoints
+from lightning_compress.callbacks.hooks.model_checkpoints import best_checkpoints, checkpoint_folders, model_checkpoints
 from lightning_compress.callbacks.moments import Moments
 from lightning_compress.errors import CallbackError
 from lightning_compress.files import is_inside, normalized_path
@@ -51,6 +53,23 @@ class Policy:
     def includes(self, trainer: Trainer, path: str) -> bool:
         """Whether the checkpoint that is being saved has a companion file. To be called on every rank; they agree."""
         return self._moments.includes(trainer, path)
+
+    def entitled(self, trainer: Trainer, checkpoints: Sequence[str], newest_first: Iterable[str]) -> frozenset[str]:
+        """Those among existing checkpoints that have a companion file, when a run resumes.
+
+        Args:
+            trainer: that has read what its checkpoint callbacks know.
+            checkpoints: those in a folder that are no links.
+            newest_first: those of them that belong to the model, in this order.
+        """
+        if self._moments.saves == "last":
+            return frozenset(islice(newest_first, 1))
+        best = best_checkpoints(trainer)
+        return frozenset(p for p in checkpoints if self._moments.saves == "all" or normalized_path(p) in best)
+
+    def renewed(self, path: str) -> None:
+        """Include a checkpoint whose companion file was written when the run resumed."""
+        self._checkpoints.add(normalized_path(path))
 
     def written(self, path: str, best: frozenset[str]) -> list[str]:
         """The checkpoints that lose their companion file now that the one of ``path`` is written.

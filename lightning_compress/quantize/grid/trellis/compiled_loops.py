@@ -2,25 +2,20 @@
 
 Where errors are fed back, what a weight becomes depends on every weight before it, in its row and in the rows above;
 there is nothing that arrays as a whole could do at once. Without feedback they could take all rows, but the loop is
-faster. So this is the one module that is compiled (by numba, when it is first called in an environment; later calls
-find it on disk). All arrays of floating-point numbers that come and go are float32.
+faster. So this is the one module that is compiled (:mod:`compilation`). All arrays of floating-point numbers that come
+and go are float32.
 
 A label is 2 · quantizer + parity of an index, see :mod:`lightning_compress.quantize.grid.trellis.trellis`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, TypeVar
-
-import numba
 import numpy as np
 from numpy import float32, float64, int32, uint8
 from numpy.typing import NDArray
 
+from lightning_compress.quantize.grid.trellis.compilation import compiled
 from lightning_compress.quantize.grid.trellis.trellis import Bytes, Floats, Trellis
-
-F = TypeVar("F", bound=Callable[..., Any])
 
 _BLOCK = 64  # columns after which only the best path of a row goes on
 _GROUP = 8  # columns whose errors reach the rest of the block together
@@ -33,17 +28,6 @@ _LEAST = np.array([0, 2, 0, 1], np.float32)
 
 Flags = NDArray[np.bool_]
 TrellisTables = tuple[NDArray[np.int32], NDArray[np.int32], Floats, Floats, NDArray[np.int32]]
-
-
-def _compiled(function: F) -> F:
-    """Compiled at the first call, for later processes too where there is a folder to keep it in."""
-    options: dict[str, Any] = {"error_model": "numpy", "fastmath": {"contract"}}
-    try:
-        compiled: Any = numba.njit(cache=True, **options)(function)
-    except RuntimeError:  # neither the package's folder nor the user's can be written
-        compiled = numba.njit(**options)(function)
-    done: F = compiled
-    return done
 
 
 def trellis_tables(trellis: Trellis, symbols: int) -> TrellisTables:
@@ -66,7 +50,7 @@ def trellis_tables(trellis: Trellis, symbols: int) -> TrellisTables:
     return before.astype(np.int32), ways.astype(np.int32), _OFFSETS[label], _LEAST[label], starts.astype(np.int32)
 
 
-@_compiled
+@compiled
 def round_with_feedback(
     rest: Floats, upper: Floats, spread: Floats, costs: Floats, symbols: int, sums: Bytes, points: Floats
 ) -> None:
@@ -103,7 +87,7 @@ def round_with_feedback(
         _spread_errors(rest, spread, points, row)
 
 
-@_compiled
+@compiled
 def viterbi_with_feedback(
     rest: Floats,
     upper: Floats,
@@ -187,7 +171,7 @@ def viterbi_with_feedback(
         _spread_errors(rest, spread, points, row)
 
 
-@_compiled
+@compiled
 def viterbi(
     weights: Floats, zeros: Flags, costs: Floats, symbols: int, sums: Bytes, points: Floats, machine: TrellisTables
 ) -> None:
@@ -237,7 +221,7 @@ def viterbi(
             best = origin
 
 
-@_compiled
+@compiled
 def _point(
     magnitude: float, inverse: float, offset: float, least: float, costs: Floats, begin: int, last: int
 ) -> tuple[float, float]:
@@ -256,7 +240,7 @@ def _point(
     return nearest, nearest_cost
 
 
-@_compiled
+@compiled
 def _move(values: Floats, errors: Floats, upper: Floats, top: int, first: int) -> None:
     """Move the weights of the columns from ``first`` on by errors, a multiple of four, of those from ``top`` on."""
     end = first + len(values)
@@ -269,7 +253,7 @@ def _move(values: Floats, errors: Floats, upper: Floats, top: int, first: int) -
             values[k] = values[k] - by_one * one[k] - by_two * two[k] - by_three * three[k] - by_four * four[k]
 
 
-@_compiled
+@compiled
 def _spread_errors(rest: Floats, spread: Floats, points: Floats, row: int) -> None:
     """Turn a row's weights into its errors, and move the rows after it."""
     columns = rest.shape[1]

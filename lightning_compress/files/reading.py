@@ -1,0 +1,75 @@
+"""Reads files, on local disks and on every filesystem that fsspec supports."""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+import stat
+from pathlib import Path
+from typing import BinaryIO
+
+import fsspec
+
+from lightning_compress.files.paths import is_remote, local_path
+
+_TYPES = {
+    stat.S_IFIFO: "a FIFO (named pipe)",
+    stat.S_IFCHR: "a character device",
+    stat.S_IFBLK: "a block device",
+    stat.S_IFSOCK: "a socket",
+}
+
+
+def open_file(path: str) -> BinaryIO:
+    """A file, open for reading: a regular local file, or the downloaded content of a remote one.
+
+    Local files are read, not memory-mapped: if a mapped file is cut short by another process, the next access to it
+    ends this process with SIGBUS, which no code can handle. Content that was read stays as it was. This costs memory of
+    the size of what is read, and about a millisecond per megabyte.
+
+    Raises:
+        OSError: the file cannot be read, or is a directory, FIFO, device or socket.
+    """
+    if is_remote(path):
+        with fsspec.open(path, "rb") as file:
+            return io.BytesIO(file.read())
+    local = local_path(path)
+    _check_regular(local)
+    return local.open("rb")
+
+
+def read_bytes(path: str) -> memoryview:
+    """The content of a file.
+
+    Raises:
+        OSError: as for :func:`open_file`.
+    """
+    with open_file(path) as file:
+        return memoryview(file.read())
+
+
+def read_prefix(path: str, nbytes: int) -> bytes:
+    """The first ``nbytes`` of a file, or all of a shorter file.
+
+    Raises:
+        OSError: as for :func:`open_file`.
+    """
+    if is_remote(path):
+        with fsspec.open(path, "rb") as file:
+            return bytes(file.read(nbytes))
+    with open_file(path) as file:
+        return file.read(nbytes)
+
+
+def _check_regular(path: Path) -> None:
+    """Refuse what is no regular file, before it is opened: opening a FIFO waits for a writer.
+
+    Raises:
+        OSError: there is no file, or it is of another type.
+    """
+    mode = path.stat().st_mode
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    if not stat.S_ISREG(mode):
+        raise OSError(errno.EINVAL, f"expected a regular file, and this is {_TYPES[stat.S_IFMT(mode)]}", str(path))
