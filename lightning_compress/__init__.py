@@ -13,13 +13,13 @@ if TYPE_CHECKING:
     from lightning_compress.callbacks import CompressCheckpoint as CompressCheckpoint
     from lightning_compress.callbacks import LayerSensitivity as LayerSensitivity
     from lightning_compress.callbacks import TranslationQuality as TranslationQuality
+    from lightning_compress.compression import compress as compress
     from lightning_compress.errors import CompressionError as CompressionError
     from lightning_compress.loading import expand as expand
     from lightning_compress.loading import load as load
     from lightning_compress.loading import load_from_checkpoint as load_from_checkpoint
     from lightning_compress.logging import Artifacts as Artifacts
     from lightning_compress.logging import prune_artifacts as prune_artifacts
-    from lightning_compress.pipeline import compress as compress
     from lightning_compress.plan import Plan as Plan
     from lightning_compress.plan import Rule as Rule
     from lightning_compress.prune import Prune as Prune
@@ -62,7 +62,7 @@ _PACKAGE_OF = {
     "TranslationQuality": "callbacks",
     "Weights": "weights",
     "bleu_score": "search",
-    "compress": "pipeline",
+    "compress": "compression",
     "expand": "loading",
     "load": "loading",
     "load_from_checkpoint": "loading",

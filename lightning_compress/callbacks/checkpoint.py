@@ -35,10 +35,10 @@ from lightning_compress.callbacks.hooks.lightning_types import Trainer, callback
 from lightning_compress.callbacks.hooks.model_checkpoints import Mode, best_checkpoints
 from lightning_compress.callbacks.moments import Moments
 from lightning_compress.callbacks.objective import Objective
+from lightning_compress.compression import compress
 from lightning_compress.errors import CallbackError, CompressionError
 from lightning_compress.files import normalized_path
 from lightning_compress.logging import Artifacts, logging_step
-from lightning_compress.pipeline import compress
 from lightning_compress.plan import Plan
 from lightning_compress.runtime import preserved_random_state
 from lightning_compress.search import Calibration

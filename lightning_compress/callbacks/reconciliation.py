@@ -15,9 +15,9 @@ from lightning_compress.callbacks.arguments import check_classes, check_path, ch
 from lightning_compress.callbacks.export import companion_files
 from lightning_compress.callbacks.export.naming import SUFFIX, checkpoints_of, companion_of
 from lightning_compress.callbacks.export.staleness import is_checkpoint, is_current
+from lightning_compress.compression.exactness import with_reasons_of
+from lightning_compress.compression.pipeline import compress
 from lightning_compress.errors import CompressionError
-from lightning_compress.pipeline.compression import compress
-from lightning_compress.pipeline.exactness import with_reasons_of
 from lightning_compress.plan import Plan
 from lightning_compress.weights import Weights
 

@@ -18,7 +18,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from rich.table import Table
 
 from lightning_compress.archive import Archive, ClassReport, Report, TensorReport
-from lightning_compress.pipeline import why_exact
+from lightning_compress.compression import why_exact
 from lightning_compress.weights import dump
 
 ERRORS = Console(stderr=True)

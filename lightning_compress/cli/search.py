@@ -10,8 +10,8 @@ import typer
 from lightning_compress.archive import Archive
 from lightning_compress.cli.imports import import_by_path
 from lightning_compress.cli.output import Checkpoint, File, Json, Key, print_archive, progress, save
+from lightning_compress.compression.pipeline import read_weights
 from lightning_compress.loading import StoredModule, build
-from lightning_compress.pipeline.compression import read_weights
 from lightning_compress.search import retarget as retarget_file
 from lightning_compress.search import smallest
 from lightning_compress.weights import CheckpointRecord, Weights

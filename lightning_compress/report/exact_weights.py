@@ -8,8 +8,8 @@ from pathlib import Path
 from torch import Tensor
 
 from lightning_compress.archive import Manifest
+from lightning_compress.compression import is_made_from
 from lightning_compress.errors import WeightsError
-from lightning_compress.pipeline import is_made_from
 from lightning_compress.weights import Weights
 
 

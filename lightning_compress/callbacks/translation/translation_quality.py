@@ -24,9 +24,9 @@ from lightning_compress.callbacks.objective import Metric, Objective
 from lightning_compress.callbacks.translation.quality import Comparison, Judge, Text, Translations, checked_translations
 from lightning_compress.callbacks.translation.quality_record import record_metric, record_translations
 from lightning_compress.callbacks.translation.translator import Translator
+from lightning_compress.compression import compress
 from lightning_compress.errors import CallbackError
 from lightning_compress.logging import logging_step
-from lightning_compress.pipeline import compress
 from lightning_compress.plan import Plan
 from lightning_compress.runtime import preserved_random_state
 from lightning_compress.runtime.progress import progress_bar

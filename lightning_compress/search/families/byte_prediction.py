@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from torch import Tensor
 
-from lightning_compress.pipeline.compression import compress
+from lightning_compress.compression.pipeline import compress
 from lightning_compress.plan import Plan
 from lightning_compress.weights import Weights
 

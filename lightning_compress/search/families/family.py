@@ -12,8 +12,8 @@ from functools import cached_property
 from typing import Protocol
 
 from lightning_compress.archive import Archive
-from lightning_compress.pipeline.compression import assemble, compress
-from lightning_compress.pipeline.payloads import CodedTensors, payloads_of
+from lightning_compress.compression.payloads import CodedTensors, payloads_of
+from lightning_compress.compression.pipeline import assemble, compress
 from lightning_compress.plan import Plan
 from lightning_compress.quantize import Payload
 from lightning_compress.runtime import one_thread

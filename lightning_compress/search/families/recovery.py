@@ -20,8 +20,8 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
+from lightning_compress.compression.payloads import payloads_of
 from lightning_compress.errors import SearchError
-from lightning_compress.pipeline.payloads import payloads_of
 from lightning_compress.plan import Plan, Rule
 from lightning_compress.quantize import GridPayload, Payload
 from lightning_compress.search.sensitivity.calibration import Distillation, batches_of

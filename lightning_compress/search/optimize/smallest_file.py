@@ -12,8 +12,8 @@ from typing import Any
 from torch import nn
 
 from lightning_compress.archive import Archive
+from lightning_compress.compression.pipeline import compress
 from lightning_compress.errors import SearchError
-from lightning_compress.pipeline.compression import compress
 from lightning_compress.plan import Plan, Rule
 from lightning_compress.quantize import Half, Raw
 from lightning_compress.runtime.progress import Advance, progress_bar

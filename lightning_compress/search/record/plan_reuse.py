@@ -7,7 +7,7 @@ from time import perf_counter
 from torch import nn
 
 from lightning_compress.archive import Archive
-from lightning_compress.pipeline.compression import compress
+from lightning_compress.compression.pipeline import compress
 from lightning_compress.plan import Plan
 from lightning_compress.search.arguments import check_max_drop
 from lightning_compress.search.effort import effort_of

@@ -11,9 +11,9 @@ import torch
 from torch import nn
 
 from lightning_compress.archive import Archive
+from lightning_compress.compression.exactness import with_reasons_of
+from lightning_compress.compression.pipeline import Source, read_weights
 from lightning_compress.errors import SearchError
-from lightning_compress.pipeline.compression import Source, read_weights
-from lightning_compress.pipeline.exactness import with_reasons_of
 from lightning_compress.plan import Plan
 from lightning_compress.quantize import GridGuide
 from lightning_compress.search.arguments import check_max_bytes

@@ -13,9 +13,9 @@ from small_network import Net, expect_same, state_of
 from torch import nn
 
 from lightning_compress import Half, Plan, Rule, Weights
+from lightning_compress.compression.payloads import payloads_of
+from lightning_compress.compression.pipeline import assemble
 from lightning_compress.errors import SearchError
-from lightning_compress.pipeline.compression import assemble
-from lightning_compress.pipeline.payloads import payloads_of
 from lightning_compress.quantize import Grid, GridPayload, HalfPayload
 from lightning_compress.search import evaluating
 from lightning_compress.search.families.recovery import Recovery, divergence

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lightning_compress.pipeline.compression import assemble
-from lightning_compress.pipeline.payloads import payloads_of
+from lightning_compress.compression.payloads import payloads_of
+from lightning_compress.compression.pipeline import assemble
 from lightning_compress.runtime import one_thread
 from lightning_compress.search.sensitivity.layers.strengths import Strength
 from lightning_compress.weights import Weight, Weights

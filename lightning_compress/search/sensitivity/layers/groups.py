@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
+from lightning_compress.compression.fitting import is_lossy
 from lightning_compress.errors import SearchError, did_you_mean
-from lightning_compress.pipeline.fitting import is_lossy
 from lightning_compress.weights import Weight, Weights, matches
 
 GroupBy = Literal["class", "tensor"] | Callable[[Weight], str | None] | Mapping[str, str | Sequence[str]]

@@ -9,7 +9,7 @@ from torch import nn
 
 from lightning_compress import Half, Interval, Plan, Prune, Rule, compress
 from lightning_compress.archive import Archive
-from lightning_compress.pipeline import is_made_from, payloads_of, why_exact, with_reasons_of
+from lightning_compress.compression import is_made_from, payloads_of, why_exact, with_reasons_of
 from lightning_compress.plan import PRESETS
 from lightning_compress.quantize import KMeans, Raw
 from lightning_compress.runtime import log_once as log_once_module

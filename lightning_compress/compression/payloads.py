@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from torch import Tensor
 
 from lightning_compress.archive import Entry, encode_tensor
-from lightning_compress.pipeline.fitting import Fitted, fit, is_lossy, pruned_mask
+from lightning_compress.compression.fitting import Fitted, fit, is_lossy, pruned_mask
 from lightning_compress.plan import Plan, Rule
 from lightning_compress.quantize import (
     FactoredPayload,

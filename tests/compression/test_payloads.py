@@ -7,9 +7,9 @@ import torch
 from torch import nn
 
 from lightning_compress import Grid, Half, Interval, KMeans, Plan, Prune, Raw, Rule, Weights, compress
+from lightning_compress.compression import payloads
+from lightning_compress.compression.payloads import CodedTensors
 from lightning_compress.errors import PlanError
-from lightning_compress.pipeline import payloads
-from lightning_compress.pipeline.payloads import CodedTensors
 from lightning_compress.quantize import GridGuide
 
 

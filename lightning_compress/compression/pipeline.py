@@ -9,9 +9,9 @@ from os import PathLike
 from torch import Tensor, nn
 
 from lightning_compress.archive import Archive, Asset, Entry, Manifest, encode_asset, is_archive
+from lightning_compress.compression.exactness import tell_constants
+from lightning_compress.compression.payloads import CodedTensor, CodedTensors, smallest_coding
 from lightning_compress.errors import PlanError, WeightsError, did_you_mean
-from lightning_compress.pipeline.exactness import tell_constants
-from lightning_compress.pipeline.payloads import CodedTensor, CodedTensors, smallest_coding
 from lightning_compress.plan import Plan
 from lightning_compress.quantize import Payload
 from lightning_compress.runtime import one_thread
