@@ -19,8 +19,8 @@ _DTYPE_NAMES = {dtype: name for name, dtype in DTYPES.items()}
 _WITHOUT_ARITHMETIC = {"float4_e2m1fn_x2", *(f"{sign}int{bits}" for sign in ("", "u") for bits in range(1, 8))}
 
 
-def encode_tensor(name: str, class_name: str, payload: Payload) -> tuple[Entry, bytes]:
-    """Encode one payload.
+def encode_tensor(name: str, class_name: str, payload: Payload, restored: Tensor | None = None) -> tuple[Entry, bytes]:
+    """Encode one payload; ``restored`` is what it restores to, where that is known already.
 
     If the streams would be larger than the raw tensor, the restored values are stored raw instead, so the values that
     are read back do not depend on the coded size.
@@ -28,7 +28,7 @@ def encode_tensor(name: str, class_name: str, payload: Payload) -> tuple[Entry, 
     Returns:
         The entry, and its coded streams, concatenated.
     """
-    restored = payload.restore()
+    restored = payload.restore() if restored is None else restored
     coded = _encode_streams(payload, restored)
     if sum(len(data) for _, data in coded.values()) > restored.numel() * restored.element_size():
         payload = RawPayload(restored)

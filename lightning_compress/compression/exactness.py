@@ -16,6 +16,7 @@ from lightning_compress.runtime.log_once import log_once
 from lightning_compress.weights import BUFFER, Weight, Weights, is_guess
 
 _log = logging.getLogger(__name__)
+OUT_OF_RANGE = "beyond the range of its method"
 _MAX_LISTED = 5  # names in a message
 _LARGE_SHARE, _LARGE_BYTES = 0.1, 1_000_000  # of buffers that a message tells of
 
@@ -56,6 +57,9 @@ def tell_constants(manifest: Manifest) -> None:
     guessed = [f"{name} ({reason})" for name, reason in reasons.items() if is_guess(name, reason)]
     if guessed:
         _tell("kept exactly, as constants rather than weights", guessed)
+    beyond = [name for name, reason in reasons.items() if reason == OUT_OF_RANGE]
+    if beyond:
+        _tell("kept exactly, because their method would make finite weights infinite", beyond)
     buffers = {e.name: e.raw_bytes for e in manifest.entries if e.reason == BUFFER and e.raw_bytes >= _LARGE_BYTES}
     if buffers and sum(buffers.values()) >= _LARGE_SHARE * manifest.raw_bytes:
         _tell("large buffers are kept exactly", list(buffers))
@@ -63,7 +67,7 @@ def tell_constants(manifest: Manifest) -> None:
 
 def _tell(what: str, names: list[str]) -> None:
     listed = ", ".join(names[:_MAX_LISTED]) + (f" and {len(names) - _MAX_LISTED} more" * (len(names) > _MAX_LISTED))
-    log_once(_log, logging.WARNING, f"{what}: {listed}. To compress one all the same, name it in a rule")
+    log_once(_log, logging.WARNING, f"{what}: {listed}. To compress one all the same, give it a rule of its own")
 
 
 def with_reasons_of(weights: Weights, manifest: Manifest) -> Weights:

@@ -14,7 +14,7 @@ from lightning_compress.plan import Rule
 from lightning_compress.quantize import FLOATS, FittedQuantizer
 from lightning_compress.weights import Cut, Weight, Weights, chunks
 
-Group = tuple[Rule, str]
+Group = tuple[Rule, str, torch.dtype]  # a codebook of one type holds values that another does not
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Fitted:
     Attributes:
         cuts: tensor name → the part of its group's cut that applies to the tensor.
         factors: tensor name → its left and right factor.
-        quantizers: rule and group → the quantizer with its parameters.
+        quantizers: rule, group and dtype → the quantizer with its parameters.
     """
 
     cuts: Mapping[str, Cut]
@@ -57,9 +57,9 @@ def fit(weights: Weights, rules: Sequence[Rule | None]) -> Fitted:
         parts = factors.get(weight.name, (weight.tensor,))
         members[_quantizer_group(weight, rule)] += [(part, cuts.get(weight.name)) for part in parts]
     quantizers = {
-        (rule, key): rule.quantizer.fit(_Pruned(parts))
-        for (rule, key), parts in members.items()
-        if rule.quantizer is not None
+        group: group[0].quantizer.fit(_Pruned(parts))
+        for group, parts in members.items()
+        if group[0].quantizer is not None
     }
     return Fitted(cuts, factors, quantizers)
 
@@ -76,13 +76,14 @@ def pruned_mask(tensor: Tensor, cut: Cut) -> Tensor:
 
 
 def _quantizer_group(weight: Weight, rule: Rule) -> Group:
-    """The tensors that share a quantizer's parameters with this one."""
-    return rule, rule.quantizer.group(weight.name, weight.class_name) if rule.quantizer else ""
+    """The tensors that share a quantizer's parameters with this one; all of them have its dtype."""
+    key = rule.quantizer.group(weight.name, weight.class_name) if rule.quantizer else ""
+    return rule, key, weight.tensor.dtype
 
 
 def _cuts(treated: Sequence[tuple[Weight, Rule]]) -> dict[str, Cut]:
     """The part of its group's cut that applies to each tensor; ties at the border are cut in tensor order."""
-    groups: dict[Group, list[Weight]] = defaultdict(list)
+    groups: dict[tuple[Rule, str], list[Weight]] = defaultdict(list)
     for weight, rule in treated:
         if rule.prune is not None:
             groups[rule, rule.prune.group(weight.name, weight.class_name)].append(weight)

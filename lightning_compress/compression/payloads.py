@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 
+import torch
 from torch import Tensor
 
 from lightning_compress.archive import Entry, encode_tensor
+from lightning_compress.compression.exactness import OUT_OF_RANGE
 from lightning_compress.compression.fitting import Fitted, fit, is_lossy, pruned_mask
 from lightning_compress.plan import Plan, Rule
 from lightning_compress.quantize import (
@@ -84,9 +87,27 @@ def _cache_keys(weights: Weights, rules: Sequence[Rule | None]) -> dict[str, _Ca
 
 
 def smallest_coding(weight: Weight, payload: Payload) -> CodedTensor:
-    """A payload coded as it is, or with its zeros apart."""
-    forms = (encode_tensor(weight.name, weight.class_name, form) for form in (payload, *sparse_forms(payload)))
-    return min(forms, key=lambda form: form[0].coded_bytes + len(json.dumps(form[0].payload)))
+    """A payload coded as it is, or with its zeros apart.
+
+    A finite weight never comes back as infinite or NaN: where the payload would restore one so, the tensor is kept
+    exactly, and its entry says why.
+    """
+    restored = payload.restore()
+    reason = OUT_OF_RANGE if _loses_finite(weight.tensor, restored) else None
+    if reason:
+        restored = weight.tensor.detach().cpu()
+        payload = RawPayload(restored)
+    forms = (
+        encode_tensor(weight.name, weight.class_name, form, restored) for form in (payload, *sparse_forms(payload))
+    )
+    entry, data = min(forms, key=lambda form: form[0].coded_bytes + len(json.dumps(form[0].payload)))
+    return replace(entry, reason=reason), data
+
+
+def _loses_finite(tensor: Tensor, restored: Tensor) -> bool:
+    if not restored.dtype.is_floating_point or bool(torch.isfinite(restored).all()):
+        return False
+    return bool((torch.isfinite(tensor.detach().cpu()) & ~torch.isfinite(restored)).any())
 
 
 def _payload(weight: Weight, rule: Rule | None, fitted: Fitted, guide: object) -> Payload:

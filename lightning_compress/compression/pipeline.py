@@ -102,7 +102,7 @@ def _archive(
     streams: dict[str, bytes] = {}
     reasons = plan.overruled(weights)
     for weight, (entry, data) in zip(weights, coded, strict=True):
-        entries.append(replace(entry, reason=reasons.get(weight.name)))
+        entries.append(replace(entry, reason=reasons.get(weight.name, entry.reason)))
         streams[entry.key] = data
         if on_tensor is not None:
             on_tensor(weight)

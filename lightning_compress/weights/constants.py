@@ -215,10 +215,14 @@ def _is_mask(tensor: Tensor) -> bool:
 
 
 def _holds_whole_numbers(tensor: Tensor) -> bool:
-    """Whether all values are whole numbers, and more or larger ones than those of a ternary matrix."""
+    """Whether all values are whole numbers, and more or larger ones than those of a ternary matrix.
+
+    Numbers beyond the precision of the type are always whole, and show nothing.
+    """
     found: set[float] = set()
+    largest = 2 / torch.finfo(tensor.dtype).eps
     for chunk in _growing(tensor):
-        if not bool((chunk == chunk.round()).all()) or not bool(chunk.isfinite().all()):
+        if not bool((chunk == chunk.round()).all()) or not bool((chunk.abs() <= largest).all()):
             return False
         if len(found) <= _FEW:
             found.update(torch.unique(chunk).tolist())

@@ -32,7 +32,7 @@ def standard_deviation(tensors: Sequence[Tensor]) -> float:
 
 def power_of_two_near(largest: float) -> float:
     """The unit in which squares of values up to ``largest``, positive, neither overflow nor underflow; mostly 1."""
-    return 1.0 if _SAFE <= largest <= 1 / _SAFE else 2.0 ** math.floor(math.log2(largest))
+    return 1.0 if _SAFE <= largest <= 1 / _SAFE else math.ldexp(0.5, math.frexp(largest)[1])
 
 
 def _finite(tensors: Sequence[Tensor]) -> Iterator[Tensor]:
