@@ -204,6 +204,7 @@ TABLE = {
             "exclude": (*PATTERNS, ["*.misspelt"]),
             "classes": (*CLASSES, {"a": "*.misspelt"}),
             "hyper_parameters": FREE,
+            "record": (3, "x", {}),
         },
     ),
     "bleu_score": (
@@ -232,7 +233,7 @@ TABLE = {
         package.expand,
         WeightsError,
         {"path": "x"},
-        {"path": FREE, "out": ("a.cpkt", "a", "a.pt"), "on_tensor": FREE},
+        {"path": FREE, "out": ("a.cpkt", "a", "a.pt"), "max_bytes": FREE, "on_tensor": FREE},  # as for load
     ),
     "load": (package.load, FormatError, {"path": "x"}, {"path": FREE, "max_bytes": (True, -1, NAN, "1", [])}),
     "load_from_checkpoint": (package.load_from_checkpoint, CompressionError, {}, None),  # tests/loading

@@ -200,6 +200,8 @@ class Weights:
                 a wrong type.
         """
         check_source(state, module, classes)
+        if record is not None and not isinstance(record, CheckpointRecord):
+            raise WeightsError(f"record is {record!r:.80}, expected a CheckpointRecord")
         module = unwrap(module)
         kept, excluded = select_tensors(state, module, exclude)
         ties = find_ties(kept, module)

@@ -47,7 +47,7 @@ def test_report_of_a_file_in_json(folder, run):
 ERRORS = {
     "nothing there": (["no", "-o", "p.html"], "no: No such file or directory"),
     "no folder": (["run", "-o", "no/p.html"], "the folder no does not exist: create it"),
-    "a folder": (["run/m.safetensors", "-o", "run"], "run: Is a directory"),
+    "a folder": (["run/m.safetensors", "-o", "run"], "run exists and is not a file of this package"),
     "none of ours": (["run/m.ckpt", "-o", "p.html"], "does not begin like a file of this package"),
     "damaged": (["run/n [old].safetensors", "-o", "p.html"], "checksum"),
     "empty folder": (["empty", "-o", "p.html"], "there is no compressed file in empty or below it"),

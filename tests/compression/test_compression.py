@@ -169,7 +169,7 @@ def test_every_source_gives_the_same_file(model, compressed, tmp_path):
         assert archive.manifest.entries == of_module.manifest.entries
         assert archive.manifest.ties == of_module.manifest.ties
         assert archive.manifest.fingerprint == of_module.manifest.fingerprint
-    assert compress(ckpt, "half").manifest.hyper_parameters == {"words": 40, "size": 16, "rates": [0.9, 0.98]}
+    assert compress(ckpt, "half").manifest.hyper_parameters == {"words": 40, "size": 16, "rates": (0.9, 0.98)}
     assert of_module.manifest.class_path == f"{__name__}.Translator"
 
 
@@ -271,7 +271,7 @@ def test_expand_to_a_lightning_checkpoint(compressed, tmp_path):
     content = torch.load(tmp_path / "m.ckpt", weights_only=True)
     expected = load(tmp_path / "m.safetensors")
     expect_equal(content["state_dict"], expected)
-    assert content["hyper_parameters"] == {"words": 40, "size": 16, "rates": [0.9, 0.98]}
+    assert content["hyper_parameters"] == {"words": 40, "size": 16, "rates": (0.9, 0.98)}
     assert len(seen) == len(expected) - 1
     again = Translator.load_from_checkpoint(tmp_path / "m.ckpt", map_location="cpu")
     expect_equal(again.state_dict(), expected)

@@ -80,13 +80,13 @@ def test_finite_weights_come_back_finite() -> None:
 
 
 def test_what_is_out_of_range_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
-    weights = {"weight": _scaled(torch.finfo(torch.float32).max, torch.float32)}
+    weights = {"huge.weight": _scaled(torch.finfo(torch.float16).max, torch.float16)}
     with caplog.at_level(logging.WARNING):
         for _ in range(2):
             archive = compress(weights, Plan(Rule("*", LowRank(2), Half())))
     assert archive.manifest.entries[0].reason == OUT_OF_RANGE
     assert [record.message for record in caplog.records if "finite" in record.message] == [
-        "kept exactly, because their method would make finite weights infinite: weight. To compress one all the same, "
+        "kept exactly, because their method would make finite weights infinite: huge.weight. To compress one all the same, "
         "give it a rule of its own"
     ]
 

@@ -144,7 +144,7 @@ def test_coverage_is_rounded_up_to_whole_weights(coverage):
 
 def test_pruned_weights_count_and_come_back_as_exact_zero():
     weights = torch.arange(1.0, 101)
-    archive = compress({"w": weights}, Plan(Rule("*", Prune(0.5), Interval(2, 0.9))))
+    archive = compress({"w": weights}, Plan(Rule("w", Prune(0.5), Interval(2, 0.9))))
     restored = archive.restore()["w"]
     assert restored[:50].tolist() == [0] * 50
     width, step = 90, 45  # 90 of 100 weights, pruned ones among them, lie within ±90
