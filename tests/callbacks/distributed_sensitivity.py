@@ -1,9 +1,8 @@
-"""Trainings on two processes with and without ``LayerSensitivity``, run as a script: ``… FOLDER``."""
+"""Trainings on two processes with and without ``LayerSensitivity``; ``distributed_training.py`` runs them."""
 
 from __future__ import annotations
 
 import json
-import sys
 from datetime import timedelta
 from pathlib import Path
 
@@ -32,7 +31,9 @@ def _fit(folder, module, *callbacks):
     return run, [*weights, float(torch.rand(()))]
 
 
-def main(folder: Path) -> None:
+def train_and_measure(folder: Path) -> None:
+    """Leave what each rank saw in ``rank-K.json``."""
+    folder.mkdir(exist_ok=True)
     outcome: dict[str, object] = {}
     _, outcome["plain"] = _fit(folder / "plain", WithLoss())
     callback = LayerSensitivity([0.5], groups="tensor", when=("end", 1))
@@ -43,7 +44,3 @@ def main(folder: Path) -> None:
     except CallbackError as error:
         outcome["refused"] = str(error)
     (folder / f"rank-{run.global_rank}.json").write_text(json.dumps(outcome))
-
-
-if __name__ == "__main__":
-    main(Path(sys.argv[1]))

@@ -12,6 +12,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import torch
+from distributed_sensitivity import train_and_measure
 from pytorch_lightning import Trainer
 from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.strategies import DDPStrategy, FSDPStrategy, ModelParallelStrategy
@@ -68,6 +69,7 @@ def main(folder: Path) -> None:
         with _logged(place / f"rank-{rank}.log"), _full_disk() if full and rank == "0" else nullcontext():
             outcome = _train(place / "run", strategy, on_error, full)
         (place / f"rank-{rank}.json").write_text(json.dumps(outcome))
+    train_and_measure(folder / "sensitivity")
 
 
 def _train(folder: Path, strategy: str, on_error: str, full: bool) -> dict[str, object]:

@@ -29,6 +29,7 @@ def scenarios(tmp_path_factory):
     command = [sys.executable, str(SCRIPT), str(folder)]
     result = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
     assert result.returncode == 0, result.stderr
+    (folder / "errors.txt").write_text(result.stderr)
     return folder
 
 
@@ -77,3 +78,13 @@ def test_an_error_of_rank_zero_is_logged_there_and_both_go_on(scenarios):
     assert log.count("epoch=1.safetensors, the training goes on") == 1
     assert other == ""
     assert names(scenarios / "warn" / "run", "") == {"epoch=1.ckpt", "last.ckpt"}
+
+
+def test_sensitivities_are_measured_on_rank_zero_and_neither_rank_trains_otherwise(scenarios):
+    """Rank 0 measures by the loss of batches while the other waits; validation of its own is refused."""
+    for outcome in _outcomes(scenarios / "sensitivity"):
+        assert outcome["measured"] == outcome["plain"]
+        assert "validation cannot run on one of 2 processes alone: give evaluate=" in outcome["refused"]
+    assert [outcome["result"] for outcome in _outcomes(scenarios / "sensitivity")] == ["loss", None]
+    assert (scenarios / "sensitivity" / "measured" / "sensitivity.json").exists()
+    assert "was not measured" not in (scenarios / "errors.txt").read_text()

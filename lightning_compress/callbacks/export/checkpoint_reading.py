@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from torch.distributed.checkpoint.state_dict import StateDictOptions, set_model_state_dict
-
 from lightning_compress.archive import Archive, is_archive
 from lightning_compress.callbacks.export.naming import CHECKPOINT_SUFFIX, SUFFIX, checkpoints_of
 from lightning_compress.callbacks.hooks.collective import full_state_dict, on_rank_zero
@@ -56,6 +54,9 @@ def restore(strategy: Strategy, checkpoint: Mapping[str, Any], strict: bool) -> 
         load_weights(strategy.lightning_module, stored, excluded=excluded, strict=strict, source=source)
         tell_left_out(strategy.lightning_module, excluded, source)
         return True
+    # Imported here, because it takes a second that only sharded models need.
+    from torch.distributed.checkpoint.state_dict import StateDictOptions, set_model_state_dict
+
     whole = full_state_dict(strategy)
 
     def match() -> None:

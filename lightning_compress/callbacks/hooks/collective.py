@@ -7,7 +7,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
 
 from lightning_compress.callbacks.hooks.lightning_types import Strategy, Trainer
 from lightning_compress.errors import CallbackError
@@ -76,6 +75,9 @@ def gather(strategy: Strategy, state: Mapping[str, Any]) -> dict[str, Any]:
 
 def full_state_dict(strategy: Strategy) -> dict[str, Any]:
     """The state dict of a sharded model: complete on rank 0, empty on the others. To be called on every rank."""
+    # Imported here, because it takes a second that only sharded models need.
+    from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
+
     assert strategy.model is not None
     # Offloading tensors that are already in main memory crashes, for example in torch 2.13.
     offload = strategy.root_device.type != "cpu"
