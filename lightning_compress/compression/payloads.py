@@ -15,6 +15,7 @@ from lightning_compress.compression.exactness import OUT_OF_RANGE
 from lightning_compress.compression.fitting import Fitted, fit, is_lossy, pruned_mask
 from lightning_compress.plan import Plan, Rule
 from lightning_compress.quantize import (
+    FLOATS,
     FactoredPayload,
     FittedQuantizer,
     Payload,
@@ -105,7 +106,7 @@ def smallest_coding(weight: Weight, payload: Payload) -> CodedTensor:
 
 
 def _loses_finite(tensor: Tensor, restored: Tensor) -> bool:
-    if not restored.dtype.is_floating_point or bool(torch.isfinite(restored).all()):
+    if restored.dtype not in FLOATS or bool(torch.isfinite(restored).all()):
         return False
     return bool((torch.isfinite(tensor.detach().cpu()) & ~torch.isfinite(restored)).any())
 
