@@ -115,6 +115,10 @@ def print_archive(
             "assets": {asset.name: asset.nbytes for asset in manifest.assets},
             "class_path": manifest.class_path,
             "hyper_parameters": json.loads(dump(dict(manifest.hyper_parameters))),
+            "hyper_parameters_left_out": manifest.hyper_parameters_left_out,
+            "hparams_name": manifest.hparams_name,
+            "checkpoint": json.loads(dump(dict(manifest.checkpoint))),
+            "checkpoint_left_out": manifest.checkpoint_left_out,
             "plan": manifest.plan,
             "metrics": manifest.metrics,
         }
@@ -129,7 +133,12 @@ def print_archive(
         markup=False,
         soft_wrap=True,
     )
-    for title, names in (("left out", manifest.excluded), ("assets", [asset.name for asset in manifest.assets])):
+    for title, names in (
+        ("left out", manifest.excluded),
+        ("hyper-parameters left out", manifest.hyper_parameters_left_out),
+        ("checkpoint values left out", manifest.checkpoint_left_out),
+        ("assets", [asset.name for asset in manifest.assets]),
+    ):
         if names:
             console.print(f"{title}: {printable(', '.join(names))}", highlight=False, markup=False, soft_wrap=True)
 

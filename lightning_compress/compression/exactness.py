@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from torch import Tensor
@@ -65,9 +65,24 @@ def tell_constants(manifest: Manifest) -> None:
         _tell("large buffers are kept exactly", list(buffers))
 
 
-def _tell(what: str, names: list[str]) -> None:
-    listed = ", ".join(names[:_MAX_LISTED]) + (f" and {len(names) - _MAX_LISTED} more" * (len(names) > _MAX_LISTED))
-    log_once(_log, logging.WARNING, f"{what}: {listed}. To compress one all the same, give it a rule of its own")
+def tell_values_left_out(manifest: Manifest) -> None:
+    """Write to the log, once, which hyper-parameters and checkpoint values cannot be stored exactly."""
+    for what, names, advice in (
+        ("hyper-parameters", manifest.hyper_parameters_left_out, "load_from_checkpoint asks for them"),
+        ("values of on_save_checkpoint", manifest.checkpoint_left_out, "on_load_checkpoint does not get them"),
+    ):
+        if names:
+            log_once(_log, logging.WARNING, f"{what} that cannot be stored exactly: {_listed(names)}; {advice}")
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names[:_MAX_LISTED]) + (f" and {len(names) - _MAX_LISTED} more" * (len(names) > _MAX_LISTED))
+
+
+def _tell(what: str, names: Sequence[str]) -> None:
+    log_once(
+        _log, logging.WARNING, f"{what}: {_listed(names)}. To compress one all the same, give it a rule of its own"
+    )
 
 
 def with_reasons_of(weights: Weights, manifest: Manifest) -> Weights:

@@ -9,7 +9,7 @@ from os import PathLike
 from torch import Tensor, nn
 
 from lightning_compress.archive import Archive, Asset, Entry, Manifest, encode_asset, is_archive
-from lightning_compress.compression.exactness import tell_constants
+from lightning_compress.compression.exactness import tell_constants, tell_values_left_out
 from lightning_compress.compression.payloads import CodedTensor, CodedTensors, smallest_coding
 from lightning_compress.errors import PlanError, WeightsError, did_you_mean
 from lightning_compress.plan import Plan
@@ -52,6 +52,7 @@ def compress(
         coded = (CodedTensors() if known is None else known).coded(weights, resolved, guidance or {})
         archive = _archive(weights, resolved, coded, on_tensor)
         tell_constants(archive.manifest)
+        tell_values_left_out(archive.manifest)
         return archive
 
 
