@@ -1,4 +1,4 @@
-"""Hyper-parameters and checkpoint values that cannot be stored exactly are named: once in the log, and by ``inspect``."""
+"""Hyper-parameters and checkpoint values that are left out are named: once in the log, and by ``inspect``."""
 
 from __future__ import annotations
 
