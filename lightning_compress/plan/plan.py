@@ -13,6 +13,7 @@ import yaml
 from lightning_compress.errors import PlanError, did_you_mean
 from lightning_compress.plan.methods import check_keys
 from lightning_compress.plan.patterns import is_covered, selects_all
+from lightning_compress.plan.plan_text import read_yaml
 from lightning_compress.plan.rule import Rule
 from lightning_compress.prune import Prune
 from lightning_compress.quantize import Half, Interval
@@ -104,13 +105,7 @@ class Plan:
 
     @classmethod
     def _from_text(cls, text: str) -> Plan:
-        try:
-            config = yaml.safe_load(text)
-        except yaml.YAMLError as error:
-            raise PlanError(
-                f"the plan is not YAML: {error}. Patterns with a * stand in quotes: tensors: '*.bias'"
-            ) from error
-        return cls.from_config(config)
+        return cls.from_config(read_yaml(text))
 
     def to_yaml(self) -> str:
         """The plan as a YAML document."""
