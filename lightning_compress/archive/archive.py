@@ -19,6 +19,7 @@ from lightning_compress.errors import FormatError, VerificationError
 from lightning_compress.files import open_file, replace_file
 from lightning_compress.quantize import Words
 from lightning_compress.runtime import one_thread
+from lightning_compress.weights import CheckpointRecord
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,6 +121,15 @@ class Archive:
             FormatError, ChecksumError: a stream is damaged.
         """
         return reader.restore_assets(self.manifest, self._views())
+
+    def record(self) -> CheckpointRecord:
+        """What the file holds of the module beside tensors.
+
+        Raises:
+            FormatError, ChecksumError: a stream of an attached file is damaged.
+        """
+        held = {name: getattr(self.manifest, name) for name in vars(CheckpointRecord())}
+        return CheckpointRecord(**(held | {"assets": self.assets()}))
 
     def verify(self, *, on_tensor: Callable[[Entry], None] | None = None) -> None:
         """Decode everything and compare it with its checksums; arguments as for :meth:`restore`.

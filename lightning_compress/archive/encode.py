@@ -66,8 +66,9 @@ def decode_tensor(entry: Entry, body: memoryview) -> Tensor:
         raise FormatError(f"tensor {entry.name!r} has parameters that no {payload.kind} payload has: {entry.payload}")
     if checksum(as_bytes(restored).numpy()) != entry.crc32:
         raise ChecksumError(f"tensor {entry.name!r} does not restore to the values it was made from")
-    if _zeros(restored) != entry.zeros:
-        raise FormatError(f"tensor {entry.name!r} has {_zeros(restored)} zeros, and the manifest says {entry.zeros}")
+    zeros = _zeros(restored)
+    if zeros != entry.zeros:
+        raise FormatError(f"tensor {entry.name!r} has {zeros} zeros, and the manifest says {entry.zeros}")
     return restored
 
 

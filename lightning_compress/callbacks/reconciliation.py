@@ -14,7 +14,7 @@ from lightning_compress.archive import Archive, Manifest, is_archive
 from lightning_compress.callbacks.arguments import check_classes, check_path, check_texts
 from lightning_compress.callbacks.export import companion_files
 from lightning_compress.callbacks.export.naming import SUFFIX, checkpoints_of, companion_of
-from lightning_compress.callbacks.export.staleness import is_checkpoint, is_current
+from lightning_compress.callbacks.export.staleness import is_checkpoint, is_current, linked_companion
 from lightning_compress.compression.exactness import with_reasons_of
 from lightning_compress.compression.pipeline import compress
 from lightning_compress.errors import CompressionError
@@ -101,8 +101,8 @@ def _supply(
     companion = companion_of(checkpoint)
     if is_current(checkpoint):
         return False
-    linked = companion_of(Path(checkpoint).resolve()) if Path(checkpoint).is_symlink() else companion
-    if linked != companion and is_archive(linked):
+    linked = linked_companion(checkpoint)
+    if linked and is_archive(linked):
         companion_files.link(linked, companion)
     else:
         weights = Weights.from_checkpoint(checkpoint, classes=classes, exclude=exclude)

@@ -12,12 +12,11 @@ from lightning_compress.archive import Entry, Manifest
 from lightning_compress.errors import PlanError
 from lightning_compress.plan import Plan, Rule
 from lightning_compress.quantize import FLOATS
-from lightning_compress.runtime.log_once import log_once
+from lightning_compress.runtime.log_once import listed, log_once
 from lightning_compress.weights import BUFFER, Weight, Weights, is_guess
 
 _log = logging.getLogger(__name__)
 OUT_OF_RANGE = "beyond the range of its method"
-_MAX_LISTED = 5  # names in a message
 _LARGE_SHARE, _LARGE_BYTES = 0.1, 1_000_000  # of buffers that a message tells of
 
 
@@ -72,17 +71,11 @@ def tell_values_left_out(manifest: Manifest) -> None:
         ("values of on_save_checkpoint", manifest.checkpoint_left_out, "on_load_checkpoint does not get them"),
     ):
         if names:
-            log_once(_log, logging.WARNING, f"{what} that cannot be stored exactly: {_listed(names)}; {advice}")
-
-
-def _listed(names: Sequence[str]) -> str:
-    return ", ".join(names[:_MAX_LISTED]) + (f" and {len(names) - _MAX_LISTED} more" * (len(names) > _MAX_LISTED))
+            log_once(_log, logging.WARNING, f"{what} that cannot be stored exactly: {listed(names)}; {advice}")
 
 
 def _tell(what: str, names: Sequence[str]) -> None:
-    log_once(
-        _log, logging.WARNING, f"{what}: {_listed(names)}. To compress one all the same, give it a rule of its own"
-    )
+    log_once(_log, logging.WARNING, f"{what}: {listed(names)}. To compress one all the same, give it a rule of its own")
 
 
 def with_reasons_of(weights: Weights, manifest: Manifest) -> Weights:

@@ -117,13 +117,8 @@ def _archive(
         ties=dict(weights.ties),
         excluded=weights.excluded,
         class_path=weights.class_path,
-        hyper_parameters=weights.hyper_parameters,
-        hyper_parameters_left_out=weights.hyper_parameters_left_out,
-        hparams_name=weights.hparams_name,
-        checkpoint=weights.checkpoint,
-        checkpoint_left_out=weights.checkpoint_left_out,
         plan=plan.to_config(),
         fingerprint=weights.fingerprint,
-        assets=tuple(assets),
+        **(vars(weights.record) | {"assets": tuple(assets)}),
     )
     return Archive(manifest, streams)

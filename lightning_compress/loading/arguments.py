@@ -65,15 +65,15 @@ def constructor_values(signature: Signature, stored: StoredModule, overrides: Ma
     Raises:
         MismatchError: an argument is neither in the file nor given, or a keyword is not accepted.
     """
-    loaded: dict[str, Any] = copy.deepcopy(dict(stored.hyper_parameters)) | dict(overrides)
-    together = stored.hparams_name if stored.hparams_name in signature.parameters else None
+    loaded: dict[str, Any] = copy.deepcopy(dict(stored.record.hyper_parameters)) | dict(overrides)
+    together = stored.record.hparams_name if stored.record.hparams_name in signature.parameters else None
     if together is not None:
         loaded = {together: loaded}
     loaded |= overrides
     values = {name: value for name, value in loaded.items() if signature.accepts(name)}
     left_out = [
         name
-        for name in stored.hyper_parameters_left_out
+        for name in stored.record.hyper_parameters_left_out
         if name not in overrides
         and (signature.accepts(name) if together in (None, name) else together not in overrides)
     ]
@@ -98,7 +98,7 @@ def _refusal(signature: Signature, stored: StoredModule, missing: list[str], unk
     ]
     if unknown:
         texts.append(f"it takes no {', '.join(unknown)}: leave them out")
-    held = ", ".join(stored.hyper_parameters) or "none"
+    held = ", ".join(stored.record.hyper_parameters) or "none"
     start = f"{signature.name} cannot be built from {stored.source}"
     return f"{start}: {'; '.join(texts)}. The file's hyper-parameters: {held}."
 

@@ -25,8 +25,8 @@ def class_to_build(kind: type[ModuleT], stored: StoredModule, allow: Sequence[st
     Raises:
         ClassNotAllowedError: it is no subclass of the given class, or it is neither imported nor allowed.
     """
-    path = stored.hyper_parameters.get(CLASS_KEY)
-    if path is None or INSTANTIATOR_KEY not in stored.hyper_parameters:
+    path = stored.record.hyper_parameters.get(CLASS_KEY)
+    if path is None or INSTANTIATOR_KEY not in stored.record.hyper_parameters:
         return kind
     text = str(path)
     found: type | None = resolve_class(text, allow) if matches_any(allow, text) else imported_class(text)
@@ -60,7 +60,7 @@ def instantiate(
         ClassNotAllowedError: the file names another function than Lightning's, or a class that is not permitted.
         MismatchError: the arguments do not fit the constructor.
     """
-    named = stored.hyper_parameters[INSTANTIATOR_KEY]
+    named = stored.record.hyper_parameters[INSTANTIATOR_KEY]
     if named not in _FUNCTIONS:
         raise ClassNotAllowedError(
             f"{stored.source} is to be built by {named!r}, which is not a function of Lightning and is not called"

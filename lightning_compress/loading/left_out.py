@@ -7,10 +7,10 @@ from collections.abc import Iterable
 
 from torch import nn
 
+from lightning_compress.runtime.log_once import listed
 from lightning_compress.weights import strip_wrappers
 
 _log = logging.getLogger(__name__)
-_MAX_LISTED = 5  # names in a message
 
 
 def tell_left_out(module: nn.Module, excluded: Iterable[str], source: str) -> None:
@@ -28,10 +28,8 @@ def tell_left_out(module: nn.Module, excluded: Iterable[str], source: str) -> No
     trained = (name for name, parameter in module.named_parameters() if parameter.requires_grad)
     names = [name for name in trained if strip_wrappers(name) in left_out]
     if names:
-        more = f" and {len(names) - _MAX_LISTED} more" if len(names) > _MAX_LISTED else ""
         _log.warning(
-            "%s leaves out %s%s, which the module trains: they keep the values that its constructor gave them",
+            "%s leaves out %s, which the module trains: they keep the values that its constructor gave them",
             source,
-            ", ".join(names[:_MAX_LISTED]),
-            more,
+            listed(names),
         )

@@ -105,7 +105,7 @@ def _constructed(
     while isinstance(factory, partial) and not factory.args:
         overrides = {**factory.keywords, **overrides}
         factory = factory.func
-    is_cli = INSTANTIATOR_KEY in stored.hyper_parameters
+    is_cli = INSTANTIATOR_KEY in stored.record.hyper_parameters
     if is_cli and isinstance(factory, type):
         factory = class_to_build(factory, stored, allow)
     elif is_cli:
@@ -121,12 +121,11 @@ def _constructed(
 
 def _without_notes(stored: StoredModule) -> StoredModule:
     """A function gets no note of a class in place of the object: each is asked for by name."""
-    notes = [name for name, value in stored.hyper_parameters.items() if holds_note(value)]
-    return replace(
-        stored,
-        hyper_parameters={name: value for name, value in stored.hyper_parameters.items() if name not in notes},
-        hyper_parameters_left_out=(*stored.hyper_parameters_left_out, *notes),
-    )
+    record = stored.record
+    notes = [name for name, value in record.hyper_parameters.items() if holds_note(value)]
+    rest = {name: value for name, value in record.hyper_parameters.items() if name not in notes}
+    left_out = (*record.hyper_parameters_left_out, *notes)
+    return replace(stored, record=replace(record, hyper_parameters=rest, hyper_parameters_left_out=left_out))
 
 
 def _strictness(module: nn.Module, strict: bool | None) -> bool:

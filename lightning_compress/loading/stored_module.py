@@ -4,32 +4,29 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from torch import Tensor
 
 from lightning_compress.archive import Archive, Entry
 from lightning_compress.errors import MismatchError
-from lightning_compress.weights import ASSETS_KEY, LIGHTNINGS_OWN, Weights
+from lightning_compress.weights import ASSETS_KEY, LIGHTNINGS_OWN, CheckpointRecord, Weights
 
 
 @dataclass(frozen=True, eq=False)
 class StoredModule:
-    """Tensors, hyper-parameters and other values of a module in a file; most fields are as in :class:`Weights`.
+    """Tensors, hyper-parameters and other values of a module in a file.
 
     Attributes:
         tensors: name → tensor, tied ones included.
+        record: what the file holds beside them.
+        excluded: names of tensors that were left out.
         source: name of the file, for messages.
     """
 
     tensors: Mapping[str, Tensor]
-    hyper_parameters: Mapping[str, Any] = field(default_factory=dict)
-    hyper_parameters_left_out: tuple[str, ...] = ()
-    hparams_name: str | None = None
-    checkpoint: Mapping[str, Any] = field(default_factory=dict)
-    checkpoint_left_out: tuple[str, ...] = ()
-    assets: Mapping[str, bytes] = field(default_factory=dict)
+    record: CheckpointRecord = field(default_factory=CheckpointRecord)
     excluded: tuple[str, ...] = ()
     source: str = "the file"
 
@@ -42,34 +39,16 @@ class StoredModule:
         Raises:
             FormatError, ChecksumError: the file is damaged.
         """
-        manifest = archive.manifest
-        return cls(
-            tensors=archive.restore(on_tensor=on_tensor),
-            hyper_parameters=manifest.hyper_parameters,
+        tensors, record = archive.restore(on_tensor=on_tensor), archive.record()
+        if archive.manifest.format_version < 3:
             # A file of an earlier version does not hold tuples, for example, and loads as it did.
-            hyper_parameters_left_out=manifest.hyper_parameters_left_out if manifest.format_version > 2 else (),
-            hparams_name=manifest.hparams_name,
-            checkpoint=manifest.checkpoint,
-            checkpoint_left_out=manifest.checkpoint_left_out,
-            assets=archive.assets(),
-            excluded=manifest.excluded,
-            source=source,
-        )
+            record = replace(record, hyper_parameters_left_out=())
+        return cls(tensors, record, archive.manifest.excluded, source)
 
     @classmethod
     def of_weights(cls, weights: Weights, source: str) -> StoredModule:
         """The content of a checkpoint."""
-        return cls(
-            tensors=weights.state_dict(),
-            hyper_parameters=weights.hyper_parameters,
-            hyper_parameters_left_out=weights.hyper_parameters_left_out,
-            hparams_name=weights.hparams_name,
-            checkpoint=weights.checkpoint,
-            checkpoint_left_out=weights.checkpoint_left_out,
-            assets=weights.assets,
-            excluded=weights.excluded,
-            source=source,
-        )
+        return cls(weights.state_dict(), weights.record, weights.excluded, source)
 
     def as_checkpoint(self, version: str) -> dict[str, Any]:
         """A checkpoint dictionary as Lightning writes it, without what only resumes a training.
@@ -80,14 +59,14 @@ class StoredModule:
         Args:
             version: the version of Lightning to name as its writer.
         """
-        values = {name: value for name, value in self.checkpoint.items() if name not in LIGHTNINGS_OWN}
-        name = {} if self.hparams_name is None else {"hparams_name": self.hparams_name}
+        values = {name: value for name, value in self.record.checkpoint.items() if name not in LIGHTNINGS_OWN}
+        name = {} if self.record.hparams_name is None else {"hparams_name": self.record.hparams_name}
         return {
-            **copy.deepcopy({ASSETS_KEY: dict(self.assets)} | values),
+            **copy.deepcopy({ASSETS_KEY: dict(self.record.assets)} | values),
             "pytorch-lightning_version": version,
             "state_dict": dict(self.tensors),
             **name,
-            "hyper_parameters": copy.deepcopy(dict(self.hyper_parameters)),
+            "hyper_parameters": copy.deepcopy(dict(self.record.hyper_parameters)),
         }
 
     def for_hook(self, checkpoint: dict[str, Any]) -> dict[str, Any]:
@@ -96,10 +75,10 @@ class StoredModule:
             name: _NamedDict(checkpoint[name], f"checkpoint[{name!r}]", self.source, left_out)
             for name, left_out in (
                 ("state_dict", self.excluded),
-                ("hyper_parameters", self.hyper_parameters_left_out),
+                ("hyper_parameters", self.record.hyper_parameters_left_out),
             )
         }
-        return _NamedDict({**checkpoint, **inner}, "checkpoint", self.source, self.checkpoint_left_out)
+        return _NamedDict({**checkpoint, **inner}, "checkpoint", self.source, self.record.checkpoint_left_out)
 
 
 class _MissingKeyError(MismatchError, KeyError):

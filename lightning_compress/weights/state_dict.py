@@ -25,10 +25,6 @@ def storable_tensors(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
                 f"the entry {name!r} is of type {type(tensor).__name__}, expected a name and a tensor: give a state "
                 "dict, or the path of a checkpoint that has one under 'state_dict'"
             )
-        try:
-            name.encode()
-        except UnicodeEncodeError as error:
-            raise WeightsError(f"the name {name!r} cannot be written in UTF-8: rename the tensor") from error
         if is_lazy(tensor):
             raise WeightsError(f"{name!r} is not initialized yet and has no values: run the module on one batch first")
         if tensor.device.type == "meta":

@@ -7,10 +7,10 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from forge import Json, canonical, codes_of, forged, keys_of, manifest_of, packed, sound
+from forge import Json, canonical, codes_of, forged, keys_of, manifest_of, open_and_verify, packed, sound
 
 from lightning_compress.archive import reader
-from lightning_compress.errors import FormatError
+from lightning_compress.errors import CompressionError, FormatError
 
 SOUND = sound()
 VERSION_1 = forged(SOUND, lambda manifest: None, 1)
@@ -78,12 +78,22 @@ def chain(manifest: Json) -> None:
 
 def refused(data: bytes, error: type[FormatError], message: str) -> None:
     """Opening raises this error, and allocates little memory."""
+    assert _error_in_little_memory(lambda: reader.parse(memoryview(data), "file"), error, message).startswith("file")
+
+
+def refused_when_read(data: bytes, error: type[CompressionError], message: str) -> None:
+    """Opening or reading raises this error, and allocates little memory."""
+    _error_in_little_memory(lambda: open_and_verify(data), error, message)
+
+
+def _error_in_little_memory(work: Callable[[], object], error: type[CompressionError], message: str) -> str:
+    """The text of the error, which is of exactly this type."""
     tracemalloc.start()
     try:
-        with pytest.raises(FormatError, match=message) as caught:
-            reader.parse(memoryview(data), "file")
+        with pytest.raises(CompressionError, match=message) as caught:
+            work()
         assert tracemalloc.get_traced_memory()[1] < 4 << 20
     finally:
         tracemalloc.stop()
     assert type(caught.value) is error
-    assert str(caught.value).startswith("file")
+    return str(caught.value)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import tracemalloc
 from typing import Any
 
 import pytest
 from forge import Json, by_hand, open_and_verify, stored_words
+from tampering import refused_when_read
 
-from lightning_compress.errors import ChecksumError, CompressionError, FormatError
+from lightning_compress.errors import ChecksumError, FormatError
 
 RAW = {"kind": "raw"}
 Streams = dict[str, bytes]
@@ -124,28 +124,16 @@ def file_of(shape: list[int], payload: Json, streams: Streams) -> bytes:
     return by_hand(shape, "float32", payload, coded, crc32="12345678")
 
 
-def refused(data: bytes, error: type[CompressionError], message: str) -> None:
-    """Reading raises this error, and allocates little memory."""
-    tracemalloc.start()
-    try:
-        with pytest.raises(CompressionError, match=message) as caught:
-            open_and_verify(data)
-        assert tracemalloc.get_traced_memory()[1] < 4 << 20
-    finally:
-        tracemalloc.stop()
-    assert type(caught.value) is error
-
-
 @pytest.mark.parametrize("name", SOUND)
 def test_the_unforged_payloads_are_valid_except_for_their_checksum(name: str) -> None:
-    refused(file_of(*SOUND[name]), ChecksumError, "does not restore to the values it was made from")
+    refused_when_read(file_of(*SOUND[name]), ChecksumError, "does not restore to the values it was made from")
 
 
 @pytest.mark.parametrize("case", CASES)
 def test_a_forged_payload_is_refused(case: str) -> None:
     name, parameters, other, message = CASES[case]
     shape, payload, streams = SOUND[name]
-    refused(file_of(shape, payload | parameters, streams | other), FormatError, message)
+    refused_when_read(file_of(shape, payload | parameters, streams | other), FormatError, message)
 
 
 @pytest.mark.parametrize("name", SOUND)
@@ -173,6 +161,6 @@ def test_another_shape_is_refused(name: str, shape: list[int]) -> None:
 )  # a sparse tensor of few elements can have any shape
 def test_a_large_shape_takes_no_memory(name: str) -> None:
     _, payload, streams = SOUND[name]
-    refused(
+    refused_when_read(
         file_of([1 << 14, 1 << 14], payload, streams), FormatError, "expected|do not fit|bitmap|classes|rows|operations"
     )

@@ -17,7 +17,7 @@ from lightning_compress import CompressCheckpoint, Plan, Raw, Rule, compress, ex
 from lightning_compress.archive import Archive
 from lightning_compress.errors import MismatchError
 from lightning_compress.loading import StoredModule, build
-from lightning_compress.weights import Weights
+from lightning_compress.weights import CheckpointRecord, Weights
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:`isinstance.treespec", "ignore:.*configure_optimizers` returned `None`", "ignore:`training_step` returned"
@@ -359,7 +359,7 @@ def test_arguments_reach_the_constructor_whatever_their_name(path):
     assert load_from_checkpoint(partial(Positional, strict="c"), path, strict=True, name="y").given == (0.25, "y", "c")
     archive = compress({"w": torch.zeros(1)}, EXACT)
     names = ("self", "source", "path", "cls", "factory", "strict", "excluded", "allow", "max_bytes", "overrides")
-    stored = StoredModule({}, hyper_parameters={"this": 0} | dict.fromkeys(names, 1))
+    stored = StoredModule({}, CheckpointRecord(hyper_parameters={"this": 0} | dict.fromkeys(names, 1)))
     assert build(Takes, stored, {"path": 2}).given == dict.fromkeys(names, 1) | {"path": 2}
     with pytest.raises(MismatchError, match="takes no this"):
         build(Takes, stored, {"this": 2})
@@ -412,7 +412,9 @@ def test_the_constructor_may_change_what_it_is_given(path):
         def on_load_checkpoint(self, checkpoint):
             self.found = checkpoint["hyper_parameters"]
 
-    stored = StoredModule({"counts": torch.zeros(2, dtype=torch.uint8)}, hyper_parameters={"options": {"size": 2}})
+    stored = StoredModule(
+        {"counts": torch.zeros(2, dtype=torch.uint8)}, CheckpointRecord(hyper_parameters={"options": {"size": 2}})
+    )
     for _ in range(2):
         assert build(Pops, stored).found == {"options": {"size": 2}}
 

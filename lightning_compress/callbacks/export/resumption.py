@@ -72,12 +72,12 @@ class Resumption:
         expected = cache(partial(_tensor_names, str(trainer.ckpt_path)))
         links = [path for path in checkpoints if linked_companion(path)]
         newest_first = sorted(set(checkpoints) - set(links), key=files.modification_time, reverse=True)
-        own = (path for path in newest_first if _is_of_model(path, expected()))
-        entitled = self._policy.entitled(trainer, newest_first, own)
+        is_own = cache(lambda path: _is_of_model(path, expected()))  # each checkpoint is read once for it
+        entitled = self._policy.entitled(trainer, newest_first, filter(is_own, newest_first))
         for checkpoint in (*newest_first, *links):  # a link needs the file that it leads to
             if time.monotonic() > end:
                 self._done["not looked at"].append(companion_of(checkpoint))
-            elif _may_be_outdated(checkpoint, checkpoint in entitled) and _is_of_model(checkpoint, expected()):
+            elif _may_be_outdated(checkpoint, checkpoint in entitled) and is_own(checkpoint):
                 self._renew(checkpoint, checkpoint in entitled)
 
     def _renew(self, checkpoint: str, is_entitled: bool) -> None:

@@ -106,10 +106,5 @@ def _weights_of(source: Source, found: Archive) -> Weights:
         weights=tuple(replace(weight, class_name=classes[weight.name]) for weight in known),
         excluded=manifest.excluded,
         class_path=manifest.class_path,
-        hyper_parameters=manifest.hyper_parameters,
-        hyper_parameters_left_out=manifest.hyper_parameters_left_out,
-        hparams_name=manifest.hparams_name,
-        checkpoint=manifest.checkpoint,
-        checkpoint_left_out=manifest.checkpoint_left_out,
-        assets=found.assets(),
+        **vars(found.record()),
     )
