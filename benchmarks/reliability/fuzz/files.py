@@ -1,0 +1,187 @@
+"""Whole files of every version: changed manifests, headers and bytes, around them valid checksums."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cache
+from random import Random
+from typing import Any
+
+import zstandard
+
+from benchmarks.reliability.fuzz import independent
+from benchmarks.reliability.fuzz.mutation import changed_bytes, changed_json, changed_text
+from benchmarks.reliability.fuzz.outcome import MAX_BYTES, Target, agree
+from benchmarks.reliability.fuzz.specimens import archive
+from lightning_compress.archive import Archive, reader, version3
+from lightning_compress.archive.envelope import canonical
+from lightning_compress.archive.spec import METADATA_KEY
+from lightning_compress.errors import FormatError
+from lightning_compress.weights import as_bytes
+
+Json = dict[str, Any]
+_FORMS = 40  # how many sound files there are
+_TENSORS = 3  # in each of them
+_PLAIN = ("excluded", "class_path", "hyper_parameters_left_out", "plan", "metrics", "fingerprint")
+
+
+@dataclass(frozen=True, eq=False)
+class Form:
+    """A sound file: its version, its manifest as JSON (of versions 2 and 3 unpacked), and its body."""
+
+    version: int
+    manifest: Json
+    keys: tuple[tuple[str, int], ...]
+    body: bytes
+
+
+def read_file(random: Random) -> None:
+    """A file with a changed manifest, envelope, header or body."""
+    form = random.choice(_forms())
+    manifest, keys, body = form.manifest, [list(key) for key in form.keys], form.body
+    change = random.random()
+    if change < 0.6:
+        manifest = changed_json(random, manifest)
+    elif change < 0.7:
+        manifest, body = _changed_code(random, form)
+    text = _canonical(manifest)
+    if 0.7 < change < 0.75:
+        text = changed_text(random, text)
+    envelope = _envelope(random, text, form.version)
+    if 0.75 < change < 0.8:
+        envelope = changed_text(random, envelope)
+    if 0.8 < change < 0.9:
+        keys = changed_json(random, keys)
+    data = _with_header(envelope, keys, body)
+    if change > 0.9:
+        data = changed_bytes(random, data)
+    _read(data)
+
+
+def _read(data: bytes) -> None:
+    manifest, coded = reader.parse(memoryview(data), "input", MAX_BYTES)
+    opened = Archive(manifest, coded)
+    opened.assets()
+    tensors = {
+        name: (tuple(t.shape), str(t.dtype).removeprefix("torch."), as_bytes(t).numpy().tobytes())
+        for name, t in opened.restore().items()
+    }
+    agree(tensors, lambda: independent.tensors(data))
+
+
+@cache
+def _forms() -> tuple[Form, ...]:
+    random, whole = Random(1), archive()
+    return tuple(_form(random, whole, 1 + number % 3) for number in range(_FORMS))
+
+
+def _form(random: Random, whole: Archive, version: int) -> Form:
+    """A file of some of the tensors, with ties between them and the assets where these are among them."""
+    chosen = {entry.name for entry in random.sample(whole.manifest.entries, _TENSORS)} | {"raw"}
+    entries = tuple(entry for entry in whole.manifest.entries if entry.name in chosen)
+    ties = {name: tie for name, tie in whole.manifest.ties.items() if tie.of in chosen}
+    manifest = replace(whole.manifest, entries=entries, ties=ties)
+    streams = {key: bytes(whole.streams[key]) for key, _ in manifest.parts()}
+    body = b"".join(streams.values())
+    packed = json.loads(canonical(version3.to_json(manifest)))
+    if version == 3:
+        return Form(3, packed, (("#small", len(body)),), body)
+    if version == 2:
+        return Form(2, _version2(packed), (("#small", len(body)),), body)
+    explicit = _version1(manifest, streams)
+    keys = [(f"{e['name']}#{s[0]}", s[2]) for e in explicit["entries"] for s in e["streams"]]
+    keys += [(f"#{a['name']}#{a['stream'][0]}", a["stream"][2]) for a in explicit["assets"]]
+    return Form(1, explicit, tuple(keys), body)
+
+
+def _version2(packed: Json) -> Json:
+    """Without what version 3 has added."""
+    added = ("checkpoint", "checkpoint_left_out", "hparams_name", "hyper_parameters", "reasons")
+    kept = {key: value for key, value in packed.items() if key not in added}
+    return kept | {"entries": [row[:8] for row in packed["entries"]], "hyper_parameters": {"size": 5, "names": ["a"]}}
+
+
+def _version1(manifest: Any, streams: Mapping[str, bytes]) -> Json:
+    """The explicit form, in which each stream has its checksum."""
+
+    def record(name: str, coder: str, code: bytes) -> list[Any]:
+        return [name, coder, len(code), f"{zlib.crc32(code):08x}"]
+
+    entries = []
+    for entry in manifest.entries:
+        start, records = 0, []
+        for stream in entry.streams:
+            records.append(record(stream.name, stream.coder, streams[entry.key][start : start + stream.nbytes]))
+            start += stream.nbytes
+        known = {"name": entry.name, "shape": list(entry.shape), "dtype": entry.dtype, "class": entry.class_name}
+        known |= {"payload": dict(entry.payload), "zeros": entry.zeros, "crc32": entry.crc32}
+        entries.append(known | {"streams": records})
+    assets = [
+        {"name": a.name, "bytes": a.nbytes, "crc32": a.crc32}
+        | {"stream": record("bytes", a.stream.coder, streams[a.key])}
+        for a in manifest.assets
+    ]
+    ties = {name: json.loads(canonical(vars(tie))) for name, tie in manifest.ties.items()}
+    plain = {key: json.loads(canonical(getattr(manifest, key))) for key in _PLAIN}
+    return plain | {
+        "format_version": 1,
+        "entries": entries,
+        "assets": assets,
+        "ties": ties,
+        "hyper_parameters": {"size": 5},
+    }
+
+
+def _changed_code(random: Random, form: Form) -> tuple[Json, bytes]:
+    """Damage in the code of one stream of the first tensor, with its checksum repaired."""
+    manifest = json.loads(json.dumps(form.manifest))
+    if form.version == 1:
+        records = [record for entry in manifest["entries"] for record in entry["streams"]]
+        number = random.randrange(len(records))
+        start = sum(record[2] for record in records[:number])
+        old = form.body[start : start + records[number][2]]
+        new = changed_bytes(random, old)[: len(old)].ljust(len(old), b"\0")
+        records[number][3] = f"{zlib.crc32(new):08x}"
+    else:
+        row = manifest["entries"][0]
+        start, old = 0, form.body[: sum(row[5][1::2])]
+        new = changed_bytes(random, old)[: len(old)].ljust(len(old), b"\0")
+        row[7] = f"{zlib.crc32(new):08x}{row[7][8:]}"
+    return manifest, form.body[:start] + new + form.body[start + len(old) :]
+
+
+def _envelope(random: Random, text: str, version: int) -> str:
+    """The envelope around a manifest; now and then its frame of Zstandard is damaged before the checksum is made."""
+    if version > 1:
+        frame = zstandard.ZstdCompressor(level=1).compress(text.encode("utf-8", "surrogatepass"))
+        if random.random() < 0.03:
+            frame = changed_bytes(random, frame)
+        text = _canonical({"format_version": version, "zstd": base64.b85encode(frame).decode()})
+    digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+    return f'{{"manifest":{text},"sha256":"{digest}"}}'
+
+
+def _with_header(envelope: str, keys: Any, body: bytes) -> bytes:
+    header: Json = {"__metadata__": {METADATA_KEY: envelope}}
+    offset: Any = 0
+    for key in keys if isinstance(keys, list) else []:
+        name, nbytes = key if isinstance(key, list) and len(key) == 2 else (str(key), 0)
+        end = offset + nbytes if isinstance(nbytes, int) else nbytes
+        header[str(name)] = {"dtype": "U8", "shape": [nbytes], "data_offsets": [offset, end]}
+        offset = end if isinstance(end, int) else offset
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode("utf-8", "surrogatepass")
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text + body
+
+
+def _canonical(value: Any) -> str:
+    """JSON with sorted keys, also of values that a writer refuses."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+
+TARGETS = (Target("file", 0.03, (FormatError,), read_file),)

@@ -1,0 +1,70 @@
+"""Plans, patterns, exact values, and checkpoints that other programs wrote."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from functools import cache
+from pathlib import Path
+from random import Random
+
+import yaml
+
+from benchmarks.reliability.fuzz.mutation import changed_bytes, changed_json, changed_text
+from benchmarks.reliability.fuzz.outcome import DisagreementError, Target
+from benchmarks.reliability.fuzz.specimens import as_checkpoint, legacy_checkpoint, pickles, plans, texts, weights
+from lightning_compress import Plan
+from lightning_compress.errors import PlanError, WeightsError
+from lightning_compress.plan.plan_text import read_yaml
+from lightning_compress.weights import NotHeldError, dump, parse
+from lightning_compress.weights.reading.checkpoint import read_checkpoint
+
+
+def read_plan(random: Random) -> None:
+    """The YAML text or the plain data of a plan; one that is accepted is written and read again, and assigned."""
+    text, as_yaml = random.choice(plans()), random.random() < 0.1  # parsing YAML takes most of the time
+    plan = Plan.from_config(read_yaml(changed_text(random, text)) if as_yaml else changed_json(random, yaml_data(text)))
+    if Plan.from_config(read_yaml(plan.to_yaml()) if as_yaml else plan.to_config()) != plan:
+        raise DisagreementError(f"a plan is not what its own data give: {plan!r:.300}")
+    plan.assign(weights())
+
+
+@cache
+def yaml_data(text: str) -> object:
+    """The plain data of a sound plan."""
+    return yaml.safe_load(text)
+
+
+def read_value(random: Random) -> None:
+    """The text of a value, as files hold hyper-parameters; one that is accepted is what a writer makes of it."""
+    text = changed_text(random, random.choice(texts()))
+    if dump(parse(text)) != text:
+        raise DisagreementError(f"a text is not what a writer makes of its value: {text!r:.300}")
+
+
+def read_saved(random: Random) -> None:
+    """A checkpoint of ``torch.save`` with a changed pickle or changed bytes."""
+    pickled = random.choice(pickles())
+    if random.random() < 0.8:
+        pickled = changed_bytes(random, pickled)
+    data = (as_checkpoint if random.random() < 0.8 else legacy_checkpoint)(pickled)
+    if random.random() < 0.2:
+        data = changed_bytes(random, data)
+    path = _place()
+    path.write_bytes(data)
+    read_checkpoint(str(path))
+
+
+@cache
+def _place() -> Path:
+    """A path in memory, where the system has such a folder; one for each process."""
+    shared = Path("/dev/shm")
+    folder = shared if shared.is_dir() else Path(tempfile.gettempdir())
+    return folder / f"lightning-compress-fuzz-{os.getpid()}.ckpt"
+
+
+TARGETS = (
+    Target("plan", 0.05, (PlanError,), read_plan),
+    Target("value", 0.22, (NotHeldError,), read_value),
+    Target("checkpoint", 0.01, (WeightsError,), read_saved),
+)
