@@ -184,4 +184,4 @@ def _canonical(value: Any) -> str:
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
-TARGETS = (Target("file", 0.03, (FormatError,), read_file),)
+TARGETS = (Target("file", 0.015, (FormatError,), read_file),)

@@ -142,6 +142,6 @@ def _able(statistics: Statistics) -> list[str]:
 
 
 TARGETS = (
-    Target("stream", 0.62, (FormatError,), read_stream),
-    Target("tensor", 0.07, (FormatError,), read_tensor),
+    Target("stream", 0.68, (FormatError,), read_stream),
+    Target("tensor", 0.03, (FormatError,), read_tensor),
 )

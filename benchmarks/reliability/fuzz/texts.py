@@ -64,7 +64,7 @@ def _place() -> Path:
 
 
 TARGETS = (
-    Target("plan", 0.05, (PlanError,), read_plan),
-    Target("value", 0.22, (NotHeldError,), read_value),
+    Target("plan", 0.03, (PlanError,), read_plan),
+    Target("value", 0.235, (NotHeldError,), read_value),
     Target("checkpoint", 0.01, (WeightsError,), read_saved),
 )
