@@ -27,7 +27,7 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.replay:
         name, number = arguments.replay.split("/")
-        TARGETS[name].run(random_of(name, int(number)))
+        TARGETS[name].run(random_of(name, int(number)))()
         return
     campaign = Campaign.load(arguments.state) if arguments.state else Campaign()
     campaign.run({name: TARGETS[name] for name in arguments.targets}, arguments.inputs)

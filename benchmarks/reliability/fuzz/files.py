@@ -16,7 +16,7 @@ import zstandard
 
 from benchmarks.reliability.fuzz import independent
 from benchmarks.reliability.fuzz.mutation import changed_bytes, changed_json, changed_text
-from benchmarks.reliability.fuzz.outcome import MAX_BYTES, Target, agree
+from benchmarks.reliability.fuzz.outcome import MAX_BYTES, Comparison, Target, same
 from benchmarks.reliability.fuzz.specimens import archive
 from lightning_compress.archive import Archive, reader, version3
 from lightning_compress.archive.envelope import canonical
@@ -40,7 +40,7 @@ class Form:
     body: bytes
 
 
-def read_file(random: Random) -> None:
+def read_file(random: Random) -> Comparison:
     """A file with a changed manifest, envelope, header or body."""
     form = random.choice(_forms())
     manifest, keys, body = form.manifest, [list(key) for key in form.keys], form.body
@@ -60,10 +60,10 @@ def read_file(random: Random) -> None:
     data = _with_header(envelope, keys, body)
     if change > 0.9:
         data = changed_bytes(random, data)
-    _read(data)
+    return _read(data)
 
 
-def _read(data: bytes) -> None:
+def _read(data: bytes) -> Comparison:
     manifest, coded = reader.parse(memoryview(data), "input", MAX_BYTES)
     opened = Archive(manifest, coded)
     opened.assets()
@@ -71,7 +71,7 @@ def _read(data: bytes) -> None:
         name: (tuple(t.shape), str(t.dtype).removeprefix("torch."), as_bytes(t).numpy().tobytes())
         for name, t in opened.restore().items()
     }
-    agree(tensors, lambda: independent.tensors(data))
+    return same(tensors, lambda: independent.tensors(data))
 
 
 @cache

@@ -13,7 +13,7 @@ import numpy as np
 
 from benchmarks.reliability.fuzz import independent
 from benchmarks.reliability.fuzz.mutation import changed_bytes, changed_json
-from benchmarks.reliability.fuzz.outcome import MAX_BYTES, Target, agree
+from benchmarks.reliability.fuzz.outcome import MAX_BYTES, Comparison, Target, same
 from benchmarks.reliability.fuzz.specimens import Specimen, codes, specimens
 from lightning_compress.archive import Entry, encode, version3
 from lightning_compress.archive.crc import checksum
@@ -29,7 +29,7 @@ Words = np.ndarray[Any, Any]
 Coded = list[tuple[str, bytes]]  # coder and code of each stream
 
 
-def read_stream(random: Random) -> None:
+def read_stream(random: Random) -> Comparison:
     """A coded stream with changed bytes, another coder, another length or other groups."""
     code = random.choice(codes())
     data, coder, count, width, groups = code.data, code.coder, code.count, code.width, code.groups
@@ -46,10 +46,10 @@ def read_stream(random: Random) -> None:
     if groups and random.random() < 0.1:
         groups = tuple(random.sample(groups, len(groups)))
     words = decode(coder, memoryview(data), count, width, groups)
-    agree(words.tobytes(), lambda: independent.words(coder, data, count, width, groups))
+    return same(words.tobytes(), lambda: independent.words(coder, data, count, width, groups))
 
 
-def read_tensor(random: Random) -> None:
+def read_tensor(random: Random) -> Comparison:
     """A tensor with changed parameters, shape, dtype or words; checksums and the number of zeros are repaired."""
     specimen = random.choice(specimens())
     shape, dtype, payload, words = list(specimen.shape), specimen.dtype, dict(specimen.payload), dict(specimen.words)
@@ -63,10 +63,10 @@ def read_tensor(random: Random) -> None:
     if change > 0.45 and words:
         stream = random.choice([*words])
         words[stream] = _other_words(random, words[stream])
-    _read(specimen.name, shape, dtype, payload, _coded(random, specimen, words))
+    return _read(specimen.name, shape, dtype, payload, _coded(random, specimen, words))
 
 
-def _read(name: str, shape: Any, dtype: str, payload: Any, coded: Coded) -> None:
+def _read(name: str, shape: Any, dtype: str, payload: Any, coded: Coded) -> Comparison:
     body = b"".join(code for _, code in coded)
     streams = [value for number, (_, code) in enumerate(coded) for value in (number, len(code))]
     row = [name, shape, 0, 0, payload, streams, 0, checksum(body) + "00000000"]
@@ -79,7 +79,7 @@ def _read(name: str, shape: Any, dtype: str, payload: Any, coded: Coded) -> None
     restored = encode.decode_tensor(_repaired(entry, memoryview(body)), memoryview(body))
     names = [record.name for record in entry.streams]
     streams_by_name = dict(zip(names, coded, strict=True))
-    agree(
+    return same(
         as_bytes(restored).numpy().tobytes(),
         lambda: independent.tensor(dict(entry.payload), shape, dtype, streams_by_name),
     )

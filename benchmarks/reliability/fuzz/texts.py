@@ -11,7 +11,7 @@ from random import Random
 import yaml
 
 from benchmarks.reliability.fuzz.mutation import changed_bytes, changed_json, changed_text
-from benchmarks.reliability.fuzz.outcome import DisagreementError, Target
+from benchmarks.reliability.fuzz.outcome import Comparison, Target, same
 from benchmarks.reliability.fuzz.specimens import as_checkpoint, legacy_checkpoint, pickles, plans, texts, weights
 from lightning_compress import Plan
 from lightning_compress.errors import PlanError, WeightsError
@@ -20,13 +20,12 @@ from lightning_compress.weights import NotHeldError, dump, parse
 from lightning_compress.weights.reading.checkpoint import read_checkpoint
 
 
-def read_plan(random: Random) -> None:
-    """The YAML text or the plain data of a plan; one that is accepted is written and read again, and assigned."""
+def read_plan(random: Random) -> Comparison:
+    """The YAML text or the plain data of a plan; one that is accepted is assigned, written and read again."""
     text, as_yaml = random.choice(plans()), random.random() < 0.1  # parsing YAML takes most of the time
     plan = Plan.from_config(read_yaml(changed_text(random, text)) if as_yaml else changed_json(random, yaml_data(text)))
-    if Plan.from_config(read_yaml(plan.to_yaml()) if as_yaml else plan.to_config()) != plan:
-        raise DisagreementError(f"a plan is not what its own data give: {plan!r:.300}")
     plan.assign(weights())
+    return same(plan, lambda: Plan.from_config(read_yaml(plan.to_yaml()) if as_yaml else plan.to_config()))
 
 
 @cache
@@ -35,14 +34,14 @@ def yaml_data(text: str) -> object:
     return yaml.safe_load(text)
 
 
-def read_value(random: Random) -> None:
+def read_value(random: Random) -> Comparison:
     """The text of a value, as files hold hyper-parameters; one that is accepted is what a writer makes of it."""
     text = changed_text(random, random.choice(texts()))
-    if dump(parse(text)) != text:
-        raise DisagreementError(f"a text is not what a writer makes of its value: {text!r:.300}")
+    value = parse(text)
+    return same(text, lambda: dump(value))
 
 
-def read_saved(random: Random) -> None:
+def read_saved(random: Random) -> Comparison:
     """A checkpoint of ``torch.save`` with a changed pickle or changed bytes."""
     pickled = random.choice(pickles())
     if random.random() < 0.8:
@@ -52,7 +51,8 @@ def read_saved(random: Random) -> None:
         data = changed_bytes(random, data)
     path = _place()
     path.write_bytes(data)
-    read_checkpoint(str(path))
+    read = read_checkpoint(str(path))
+    return same(True, lambda: all(isinstance(name, str) for name in read.state))
 
 
 @cache

@@ -68,9 +68,7 @@ def run_range(target: Target, start: int, stop: int, place: Synchronized[int]) -
     for number in range(start, stop):
         place.value = number
         signal.setitimer(signal.ITIMER_PROF, HANG)
-        began = time.process_time()
-        _run_one(target, number, counts)
-        seconds = time.process_time() - began
+        seconds = _run_one(target, number, counts)
         counts.slowest = max(counts.slowest, seconds)
         if seconds > SLOW:
             counts.findings.append({"number": number, "what": f"{seconds:.1f} s of CPU time", "where": ""})
@@ -79,9 +77,13 @@ def run_range(target: Target, start: int, stop: int, place: Synchronized[int]) -
     return counts
 
 
-def _run_one(target: Target, number: int, counts: Counts) -> None:
+def _run_one(target: Target, number: int, counts: Counts) -> float:
+    """The CPU time that reading an input took, in seconds; its outcome is added to the counts."""
+    began, seconds = time.process_time(), None
     try:
-        target.run(random_of(target.name, number))
+        compare = target.run(random_of(target.name, number))
+        seconds = time.process_time() - began
+        compare()
         counts.outcomes[READ] += 1
     except target.refusals as error:
         counts.outcomes[type(error).__name__] += 1
@@ -90,6 +92,7 @@ def _run_one(target: Target, number: int, counts: Counts) -> None:
         where = f"{Path(frame.filename).name}:{frame.lineno}"
         counts.outcomes["finding"] += 1
         counts.findings.append({"number": number, "what": f"{type(error).__name__}: {error}"[:400], "where": where})
+    return time.process_time() - began if seconds is None else seconds
 
 
 def _limit_memory() -> None:
