@@ -13,9 +13,12 @@ from torch import Tensor
 from lightning_compress.archive import Entry, encode_tensor
 from lightning_compress.compression.exactness import OUT_OF_RANGE
 from lightning_compress.compression.fitting import Fitted, fit, is_lossy, pruned_mask
+from lightning_compress.errors import PlanError
 from lightning_compress.plan import Plan, Rule
 from lightning_compress.quantize import (
     FLOATS,
+    NESTABLE_PAYLOADS,
+    PAYLOADS,
     FactoredPayload,
     FittedQuantizer,
     Payload,
@@ -94,6 +97,11 @@ def smallest_coding(weight: Weight, payload: Payload) -> CodedTensor:
     exactly, and its entry says why.
     """
     restored = payload.restore()
+    if (restored.dtype, restored.shape) != (weight.tensor.dtype, weight.tensor.shape):
+        raise PlanError(
+            f"tensor {weight.name!r}: its method restores {tuple(restored.shape)} {restored.dtype}, expected "
+            f"{tuple(weight.tensor.shape)} {weight.tensor.dtype}; correct the method"
+        )
     reason = OUT_OF_RANGE if _loses_finite(weight.tensor, restored) else None
     if reason:
         restored = weight.tensor.detach().cpu()
@@ -119,9 +127,23 @@ def _payload(weight: Weight, rule: Rule | None, fitted: Fitted, guide: object) -
     quantizer = fitted.quantizer_of(weight, rule)
     if weight.name in fitted.factors:
         left, right = (_store(f, rule.storage, quantizer, None, None) for f in fitted.factors[weight.name])
+        _check_known(weight, rule, left, NESTABLE_PAYLOADS)
+        _check_known(weight, rule, right, NESTABLE_PAYLOADS)
         return FactoredPayload(left, right, fitted.factors[weight.name][0].shape[1], tuple(tensor.shape))
     cut = fitted.cuts.get(weight.name)
-    return _store(tensor, rule.storage, quantizer, None if cut is None else pruned_mask(tensor, cut), guide)
+    payload = _store(tensor, rule.storage, quantizer, None if cut is None else pruned_mask(tensor, cut), guide)
+    _check_known(weight, rule, payload, PAYLOADS)
+    return payload
+
+
+def _check_known(weight: Weight, rule: Rule, payload: Payload, known: Mapping[str, type[Payload]]) -> None:
+    """Raise a PlanError where a method, which may be of another package, makes a payload that no reader knows there."""
+    kind = type(payload)
+    if known.get(getattr(kind, "kind", "")) is not kind:
+        raise PlanError(
+            f"tensor {weight.name!r}: {', '.join(method.id for method in rule.methods)} makes a {kind.__name__}, which "
+            f"files cannot hold there; expected one of {', '.join(each.__name__ for each in known.values())}"
+        )
 
 
 def _store(

@@ -165,6 +165,8 @@ class FittedGrid:
 
     def _place(self, tensor: Tensor, pruned: Tensor | None, guide: GridGuide) -> _Placed | None:
         """The points of a tensor; None where a grid cannot hold it."""
+        if not self.step:  # relative to weights that do not vary, or that pruning has emptied
+            return None
         rows, columns = matrix_shape(tuple(tensor.shape))
         scales = row_scales(self.step, guide.exponents, rows).to(tensor.device)
         zeros = None if pruned is None else pruned.reshape(rows, columns)
