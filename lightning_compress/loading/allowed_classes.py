@@ -22,7 +22,8 @@ def resolve_class(class_path: str, allow: Sequence[str]) -> type[nn.Module]:
     """Import the ``torch.nn.Module`` class that a file names, if the caller allows it.
 
     The path in the file has to be allowed before anything is imported, and then the class that it leads to, by the
-    module and name that it is defined under. No attribute that is a module is followed.
+    module and name that it is defined under, unless the caller wrote out the very path. No attribute that is a module
+    is followed.
 
     Args:
         class_path: import path, as in a manifest: ``package.module.Class``.
@@ -44,7 +45,7 @@ def resolve_class(class_path: str, allow: Sequence[str]) -> type[nn.Module]:
             "or give the class yourself (load_from_checkpoint(YourModule, path))"
         )
     own = _own_path(found)
-    if not is_allowed(own, allow):
+    if class_path not in allow and not is_allowed(own, allow):
         raise ClassNotAllowedError(
             f"the file names the class {class_path!r}, which is {own!r}, and no allowed pattern matches that: "
             f"{list(allow)}. If you trust it, allow it too, with allow=[{class_path!r}, {own!r}]."

@@ -67,7 +67,7 @@ def test_a_class_that_is_defined_elsewhere_is_refused_with_its_own_path() -> Non
         with naming(path):
             with pytest.raises(ClassNotAllowedError, match=re.escape(f"names the class {path!r}, which is {own!r}")):
                 resolve_class(path, ALLOWED)
-            assert resolve_class(path, [*ALLOWED, own]) is not None
+            assert resolve_class(path, [*ALLOWED, own]) is resolve_class(path, [path])
 
 
 def test_wrappers_in_an_import_path_are_names_of_packages() -> None:
