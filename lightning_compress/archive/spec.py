@@ -8,12 +8,12 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Any
 
 import torch
 
 from lightning_compress.quantize import DTYPES, PAYLOADS, StreamSpec
+from lightning_compress.runtime.cached import cached_property
 from lightning_compress.weights import Tie
 
 FORMAT_VERSION = 3
