@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from functools import cached_property
 from os import PathLike, fspath
 from typing import Any
 
@@ -19,6 +18,7 @@ from lightning_compress.errors import FormatError, VerificationError
 from lightning_compress.files import open_file, replace_file
 from lightning_compress.quantize import Words
 from lightning_compress.runtime import one_thread
+from lightning_compress.runtime.cached import cached_property
 from lightning_compress.weights import CheckpointRecord
 
 

@@ -18,6 +18,8 @@ from lightning_compress.errors import ChecksumError, FormatError, VersionError
 _LEVEL = 19
 _LEAST_LIMIT = 1 << 20
 _EXPANSION = 16
+_LEAST_COUNT = 10_000
+_BYTES_OF_RECORD = 4  # packed; the checksums of a tensor alone take eight
 _PACKED: Mapping[int, ModuleType] = MappingProxyType({2: version2, 3: version3})
 
 
@@ -34,6 +36,7 @@ def to_envelope(manifest: Manifest) -> str:
             f"the manifest has {len(plain)} bytes of so much repetition that a reader would take it for an attack: "
             "leave out some hyper-parameters or metrics, or shorten the names of tensors"
         )
+    _check_count(len(manifest.entries) + len(manifest.ties) + len(manifest.assets), packed)
     body = {"format_version": FORMAT_VERSION, "zstd": base64.b85encode(packed).decode()}
     return canonical({"manifest": body, "sha256": _digest(body)})
 
@@ -64,8 +67,10 @@ def from_envelope(text: str) -> Manifest:
         raise FormatError("the metadata is not JSON as a writer makes it: keys sorted, no white space, nothing twice")
     if version == 1:
         return version1.from_json(body)
-    plain = _unpacked(body)
-    manifest: Manifest = _PACKED[version].from_json(_parsed("manifest", plain))
+    packed, plain = _unpacked(body)
+    parsed = _parsed("manifest", plain)
+    _check_count(_count(parsed), packed)
+    manifest: Manifest = _PACKED[version].from_json(parsed)
     if canonical(_PACKED[version].to_json(manifest)) != plain:
         raise FormatError("the packed manifest is not what a writer makes of what it says")
     return manifest
@@ -101,8 +106,28 @@ def _limit(packed: bytes) -> int:
     return min(_LEAST_LIMIT + _EXPANSION * len(packed), MAX_HEADER_BYTES)
 
 
-def _unpacked(body: dict[str, Any]) -> str:
-    """The text of the packed manifest; its size is checked before it is unpacked."""
+def _count(parsed: Any) -> int:
+    """How many tensors, ties and assets a manifest describes, whose records are not checked yet."""
+    given = [parsed.get(key) for key in ("entries", "ties", "assets")] if isinstance(parsed, dict) else []
+    return sum(len(records) for records in given if isinstance(records, (list, dict)))
+
+
+def _check_count(count: int, packed: bytes) -> None:
+    """Bound the records, each of which takes time to check: what is no repetition takes more bytes than this.
+
+    Raises:
+        FormatError: there are more.
+    """
+    most = _LEAST_COUNT + len(packed) // _BYTES_OF_RECORD
+    if count > most:
+        raise FormatError(
+            f"the manifest describes {count} tensors, ties and assets in {len(packed)} packed bytes, expected at most "
+            f"{most}: join tensors that are alike"
+        )
+
+
+def _unpacked(body: dict[str, Any]) -> tuple[bytes, str]:
+    """The packed manifest and its text; its size is checked before it is unpacked."""
     if set(body) != {"format_version", "zstd"} or not isinstance(body["zstd"], str):
         raise FormatError(f"the packed manifest has the keys {sorted(body)}, expected its version and packed text")
     try:
@@ -116,4 +141,4 @@ def _unpacked(body: dict[str, Any]) -> str:
         raise FormatError(f"the packed manifest is damaged: {error}") from error
     if base64.b85encode(packed).decode() != body["zstd"]:
         raise FormatError("the packed manifest is not written as a writer writes it")
-    return text
+    return packed, text

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
+import re
 from typing import Any
 
-from lightning_compress.archive.spec import MAX_ELEMENTS, Entry, Manifest
+from lightning_compress.archive.spec import MAX_DIMENSIONS, MAX_ELEMENTS, Entry, Manifest
 from lightning_compress.coding import CODERS
 from lightning_compress.errors import FormatError, VersionError
 from lightning_compress.quantize import DTYPES, PAYLOADS
 from lightning_compress.weights import Tie
+
+_CRC = re.compile("[0-9a-f]{8}", re.ASCII)
 
 
 def expect(what: str, value: Any, kind: type | tuple[type, ...], keys: set[str] | None = None) -> Any:
@@ -20,7 +23,7 @@ def expect(what: str, value: Any, kind: type | tuple[type, ...], keys: set[str] 
     """
     if not isinstance(value, kind) or (isinstance(value, bool) and kind is int):
         raise FormatError(f"{what} in the manifest is {type(value).__name__}, expected {kind}")
-    given = set(value) if isinstance(value, dict) else set()
+    given: set[str] = set(value) if keys is not None and isinstance(value, dict) else set()
     if keys is not None and given != keys:
         raise FormatError(f"{what} in the manifest has the keys {sorted(given)}, expected {sorted(keys)}")
     return value
@@ -40,15 +43,21 @@ def number(what: str, value: Any) -> int:
 
 def sizes(what: str, value: Any) -> tuple[int, ...]:
     """Check the shape of a tensor: at most 64 dimensions and 2⁴⁸ elements."""
-    result = tuple(number(what, size) for size in expect(what, value, list))
-    if len(result) > 64 or math.prod(max(size, 1) for size in result) > MAX_ELEMENTS:
+    result = tuple(expect(what, value, list))
+    if len(result) > MAX_DIMENSIONS:
+        raise FormatError(f"{what} in the manifest has {len(result)} sizes, larger than any tensor")
+    if not all(type(size) is int for size in result) or (
+        result and not 0 <= min(result) <= max(result) <= MAX_ELEMENTS
+    ):
+        raise FormatError(f"{what} in the manifest is {value!r}, expected whole numbers up to {MAX_ELEMENTS}")
+    if math.prod(filter(None, result)) > MAX_ELEMENTS:
         raise FormatError(f"{what} in the manifest is {value!r}, larger than any tensor")
     return result
 
 
 def crc(value: Any) -> str:
     """Check a CRC-32 of eight hexadecimal digits."""
-    if not isinstance(value, str) or len(value) != 8 or set(value) - set("0123456789abcdef"):
+    if not isinstance(value, str) or _CRC.fullmatch(value) is None:
         raise FormatError(f"a checksum in the manifest is {value!r}, expected eight hexadecimal digits")
     return value
 

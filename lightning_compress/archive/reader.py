@@ -18,6 +18,7 @@ from lightning_compress.archive.spec import MAX_HEADER_BYTES, METADATA_KEY, Entr
 from lightning_compress.archive.writer import header_bytes
 from lightning_compress.errors import ForeignFileError, FormatError, TruncatedError
 from lightning_compress.files import read_prefix
+from lightning_compress.runtime import collection_paused
 
 Coded = Mapping[str, memoryview]
 _START = f'{{"__metadata__":{{"{METADATA_KEY}":'.encode()
@@ -54,16 +55,17 @@ def read(file: BinaryIO, source: str, max_bytes: int | None = None) -> tuple[Man
     file.seek(0)
     text = _header(file, file_bytes, source)
     body_bytes = file_bytes - 8 - len(text)
-    envelope = _envelope(text, source)
-    try:
-        manifest = from_envelope(envelope)
-    except FormatError as error:
-        raise type(error)(f"{source}: {error}") from error
-    _check_sizes(manifest, body_bytes, source)
-    check_limits(manifest, file_bytes, source, max_bytes)
-    old = manifest.format_version == 1
-    if header_bytes(envelope, version1.records(manifest) if old else version2.records(manifest))[8:] != text:
-        raise FormatError(f"{source}: the header does not agree with the manifest in it")
+    with collection_paused():
+        envelope = _envelope(text, source)
+        try:
+            manifest = from_envelope(envelope)
+        except FormatError as error:
+            raise type(error)(f"{source}: {error}") from error
+        _check_sizes(manifest, body_bytes, source)
+        check_limits(manifest, file_bytes, source, max_bytes)
+        old = manifest.format_version == 1
+        if header_bytes(envelope, version1.records(manifest) if old else version2.records(manifest))[8:] != text:
+            raise FormatError(f"{source}: the header does not agree with the manifest in it")
     body = memoryview(_exactly(file, body_bytes, source))
     coded, offset = {}, 0
     for key, nbytes in manifest.parts() if old else version2.order(manifest):

@@ -6,19 +6,21 @@ docs/format.md is the specification; version1.py, version2.py and version3.py co
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 
 from lightning_compress.quantize import DTYPES, PAYLOADS, StreamSpec
+from lightning_compress.runtime.cached import cached_property
 from lightning_compress.weights import Tie
 
 FORMAT_VERSION = 3
 METADATA_KEY = "lightning_compress"
 MAX_HEADER_BYTES = 100_000_000
 MAX_ELEMENTS = 1 << 48
+MAX_DIMENSIONS = 64  # of a tensor of torch
 
 
 @dataclass(frozen=True)
@@ -145,9 +147,11 @@ class Manifest:
         """The names of all tensors that loading returns, tied ones included."""
         return (*(entry.name for entry in self.entries), *self.ties)
 
-    def parts(self) -> Iterator[tuple[str, int]]:
+    def parts(self) -> tuple[tuple[str, int], ...]:
         """Name and size of the coded bytes of each tensor and each asset, in order."""
-        for entry in self.entries:
-            yield entry.key, entry.coded_bytes
-        for asset in self.assets:
-            yield asset.key, asset.stream.nbytes
+        return self._parts
+
+    @cached_property
+    def _parts(self) -> tuple[tuple[str, int], ...]:
+        of_tensors = ((entry.key, entry.coded_bytes) for entry in self.entries)
+        return (*of_tensors, *((asset.key, asset.stream.nbytes) for asset in self.assets))

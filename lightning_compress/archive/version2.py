@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import asdict
 from typing import Any
 
 from lightning_compress.archive import fields
@@ -46,7 +45,7 @@ def to_json(manifest: Manifest) -> dict[str, Any]:
         "hyper_parameters_left_out": list(manifest.hyper_parameters_left_out),
         "metrics": manifest.metrics,
         "plan": manifest.plan,
-        "ties": {name: asdict(tie) for name, tie in manifest.ties.items()},
+        "ties": {name: dict(vars(tie)) for name, tie in manifest.ties.items()},
     }
     kept = {key: value for key, value in optional.items() if value != _OPTIONAL[key]()}
     return kept | lists | {"entries": [_row(entry, numbers) for entry in manifest.entries]}

@@ -56,7 +56,8 @@ def from_json(body: Any) -> Manifest:
     return replace(
         base,
         entries=tuple(
-            replace(entry, reason=_reason(row[_ROW:], reasons)) for entry, row in zip(base.entries, rows, strict=True)
+            entry if len(row) == _ROW else replace(entry, reason=_reason(row[_ROW:], reasons))
+            for entry, row in zip(base.entries, rows, strict=True)
         ),
         checkpoint=_values("checkpoint", full["checkpoint"]),
         checkpoint_left_out=fields.names("checkpoint_left_out", full["checkpoint_left_out"]),

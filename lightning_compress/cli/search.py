@@ -43,7 +43,7 @@ def tune(
     """Search for the smallest file whose score is at most --max-drop below that of the checkpoint, and write it."""
     _check_folder(output)
     factory, score = import_by_path("--module", module), import_by_path("--evaluate", evaluate)
-    data = None if calibration is None else import_by_path("--calibration", calibration)
+    data = None if calibration is None else import_by_path("--calibration", calibration, is_called=False)
     if isinstance(data, type) or (callable(data) and not hasattr(data, "loss")):
         data = data()
     read = read_weights(checkpoint, exclude=exclude or (), key=key)

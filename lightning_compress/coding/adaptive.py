@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from functools import cached_property, lru_cache
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lightning_compress.coding.coder import Words
 from lightning_compress.coding.generalized_gaussian import SCALES, SHAPES, powers, prior, slopes
+from lightning_compress.runtime.cached import cached_property
 
 CHUNK = 1 << 20
 _FIRST_BLOCK = 64

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any, ClassVar, Protocol
 
 import numpy as np
@@ -11,6 +10,7 @@ from numpy.typing import NDArray
 
 from lightning_compress.errors import FormatError
 from lightning_compress.runtime import Work
+from lightning_compress.runtime.cached import cached_property
 
 Words = NDArray[np.unsignedinteger[Any]]
 MAX_ALPHABET = (1 << 16) + 2

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import cached_property
 from typing import ClassVar
 from weakref import WeakKeyDictionary
 
@@ -22,6 +21,7 @@ from lightning_compress.coding.coder import Statistics, Words, dtype_of, read_va
 from lightning_compress.coding.generalized_gaussian import SHAPES
 from lightning_compress.errors import FormatError
 from lightning_compress.runtime import Work
+from lightning_compress.runtime.cached import cached_property
 
 _MAX_SYMBOLS = 1 << 12
 _MAX_GROUPS = 1 << 8

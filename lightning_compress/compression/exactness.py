@@ -17,6 +17,11 @@ from lightning_compress.weights import BUFFER, Weight, Weights, is_guess
 
 _log = logging.getLogger(__name__)
 OUT_OF_RANGE = "beyond the range of its method"
+OUT_OF_BOUND = "beyond the error bound of its method"
+_BY_METHOD = {
+    OUT_OF_RANGE: "make finite weights infinite",
+    OUT_OF_BOUND: "change weights by more than its error bound",
+}
 _LARGE_SHARE, _LARGE_BYTES = 0.1, 1_000_000  # of buffers that a message tells of
 
 
@@ -53,12 +58,14 @@ def _reason(entry: Entry, names: list[str], rules: tuple[Rule, ...] | None) -> s
 def tell_constants(manifest: Manifest) -> None:
     """Write to the log, once, what is kept exactly by its name or values alone, and buffers that take much space."""
     reasons = {entry.name: entry.reason for entry in manifest.entries if entry.reason is not None}
+    for reason, what in _BY_METHOD.items():
+        names = [name for name, found in reasons.items() if found == reason]
+        if names:
+            _tell(f"kept exactly, because their method would {what}", names, "rule with another method")
+            reasons = {name: found for name, found in reasons.items() if found != reason}
     guessed = [f"{name} ({reason})" for name, reason in reasons.items() if is_guess(name, reason)]
     if guessed:
         _tell("kept exactly, as constants rather than weights", guessed)
-    beyond = [name for name, reason in reasons.items() if reason == OUT_OF_RANGE]
-    if beyond:
-        _tell("kept exactly, because their method would make finite weights infinite", beyond)
     buffers = {e.name: e.raw_bytes for e in manifest.entries if e.reason == BUFFER and e.raw_bytes >= _LARGE_BYTES}
     if buffers and sum(buffers.values()) >= _LARGE_SHARE * manifest.raw_bytes:
         _tell("large buffers are kept exactly", list(buffers))
@@ -74,8 +81,8 @@ def tell_values_left_out(manifest: Manifest) -> None:
             log_once(_log, logging.WARNING, f"{what} that cannot be stored exactly: {listed(names)}; {advice}")
 
 
-def _tell(what: str, names: Sequence[str]) -> None:
-    log_once(_log, logging.WARNING, f"{what}: {listed(names)}. To compress one all the same, give it a rule of its own")
+def _tell(what: str, names: Sequence[str], rule: str = "rule of its own") -> None:
+    log_once(_log, logging.WARNING, f"{what}: {listed(names)}. To compress one all the same, give it a {rule}")
 
 
 def with_reasons_of(weights: Weights, manifest: Manifest) -> Weights:

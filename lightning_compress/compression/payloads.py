@@ -11,11 +11,15 @@ import torch
 from torch import Tensor
 
 from lightning_compress.archive import Entry, encode_tensor
-from lightning_compress.compression.exactness import OUT_OF_RANGE
+from lightning_compress.compression.exactness import OUT_OF_BOUND, OUT_OF_RANGE
 from lightning_compress.compression.fitting import Fitted, fit, is_lossy, pruned_mask
+from lightning_compress.compression.source_check import SourceCheck
+from lightning_compress.errors import PlanError
 from lightning_compress.plan import Plan, Rule
 from lightning_compress.quantize import (
     FLOATS,
+    NESTABLE_PAYLOADS,
+    PAYLOADS,
     FactoredPayload,
     FittedQuantizer,
     Payload,
@@ -40,7 +44,7 @@ def payloads_of(weights: Weights, plan: Plan, guidance: Mapping[str, object]) ->
     rules = plan.assign(weights)
     fitted = fit(weights, rules)
     for weight, rule in zip(weights, rules, strict=True):
-        yield _payload(weight, rule, fitted, guidance.get(weight.name))
+        yield _payload(weight, rule, fitted, guidance.get(weight.name))[0]
 
 
 class CodedTensors:
@@ -70,7 +74,7 @@ class CodedTensors:
         for weight, rule, new in zip(weights, rules, is_new, strict=True):
             of_tensor, key = self._cache[weight.name], keys[weight.name]
             if new:
-                of_tensor[key] = smallest_coding(weight, _payload(weight, rule, fitted, guidance.get(weight.name)))
+                of_tensor[key] = smallest_coding(weight, *_payload(weight, rule, fitted, guidance.get(weight.name)))
             of_tensor[key] = of_tensor.pop(key)  # moved to the end: the least recently used is dropped first
             yield of_tensor[key]
             while len(of_tensor) > _CACHED:
@@ -87,14 +91,26 @@ def _cache_keys(weights: Weights, rules: Sequence[Rule | None]) -> dict[str, _Ca
     }
 
 
-def smallest_coding(weight: Weight, payload: Payload) -> CodedTensor:
+def smallest_coding(weight: Weight, payload: Payload, check: SourceCheck | None = None) -> CodedTensor:
     """A payload coded as it is, or with its zeros apart.
 
-    A finite weight never comes back as infinite or NaN: where the payload would restore one so, the tensor is kept
-    exactly, and its entry says why.
+    A finite weight never comes back as infinite or NaN, nor further from its source than its methods state: where the
+    payload would restore one so, the tensor is kept exactly, and its entry says why.
+
+    Args:
+        weight: the tensor.
+        payload: what was made of it.
+        check: the bounds of the methods; None where what is stored was changed after them, as recovery does.
     """
     restored = payload.restore()
+    if (restored.dtype, restored.shape) != (weight.tensor.dtype, weight.tensor.shape):
+        raise PlanError(
+            f"tensor {weight.name!r}: its method restores {tuple(restored.shape)} {restored.dtype}, expected "
+            f"{tuple(weight.tensor.shape)} {weight.tensor.dtype}; correct the method"
+        )
     reason = OUT_OF_RANGE if _loses_finite(weight.tensor, restored) else None
+    if reason is None and check is not None and not check.holds(payload, restored):
+        reason = OUT_OF_BOUND
     if reason:
         restored = weight.tensor.detach().cpu()
         payload = RawPayload(restored)
@@ -111,17 +127,32 @@ def _loses_finite(tensor: Tensor, restored: Tensor) -> bool:
     return bool((torch.isfinite(tensor.detach().cpu()) & ~torch.isfinite(restored)).any())
 
 
-def _payload(weight: Weight, rule: Rule | None, fitted: Fitted, guide: object) -> Payload:
-    """The payload of one tensor."""
+def _payload(weight: Weight, rule: Rule | None, fitted: Fitted, guide: object) -> tuple[Payload, SourceCheck | None]:
+    """The payload of one tensor, and the check of what it restores; None where no bound is known."""
     tensor = weight.tensor.detach().cpu()
     if rule is None or not is_lossy(weight):
-        return RawPayload(tensor)
+        return RawPayload(tensor), None
     quantizer = fitted.quantizer_of(weight, rule)
     if weight.name in fitted.factors:
         left, right = (_store(f, rule.storage, quantizer, None, None) for f in fitted.factors[weight.name])
-        return FactoredPayload(left, right, fitted.factors[weight.name][0].shape[1], tuple(tensor.shape))
+        _check_known(weight, rule, left, NESTABLE_PAYLOADS)
+        _check_known(weight, rule, right, NESTABLE_PAYLOADS)
+        return FactoredPayload(left, right, fitted.factors[weight.name][0].shape[1], tuple(tensor.shape)), None
     cut = fitted.cuts.get(weight.name)
-    return _store(tensor, rule.storage, quantizer, None if cut is None else pruned_mask(tensor, cut), guide)
+    pruned = None if cut is None else pruned_mask(tensor, cut)
+    payload = _store(tensor, rule.storage, quantizer, pruned, guide)
+    _check_known(weight, rule, payload, PAYLOADS)
+    return payload, SourceCheck(tensor, rule.storage, quantizer, pruned, guide)
+
+
+def _check_known(weight: Weight, rule: Rule, payload: Payload, known: Mapping[str, type[Payload]]) -> None:
+    """Raise a PlanError where a method, which may be of another package, makes a payload that no reader knows there."""
+    kind = type(payload)
+    if known.get(getattr(kind, "kind", "")) is not kind:
+        raise PlanError(
+            f"tensor {weight.name!r}: {', '.join(method.id for method in rule.methods)} makes a {kind.__name__}, which "
+            f"files cannot hold there; expected one of {', '.join(each.__name__ for each in known.values())}"
+        )
 
 
 def _store(

@@ -24,7 +24,7 @@ from typing import Any, Literal
 
 from torch import nn, optim
 
-from lightning_compress.weights import matches_any
+from lightning_compress.loading.allowed_classes import is_allowed
 
 _SAFE = (nn.Module, optim.Optimizer, optim.lr_scheduler.LRScheduler)
 _VALUES = (str, int, float, bool, complex, bytes, type(None))
@@ -124,7 +124,7 @@ class _Check:
 
     def permits(self, path: str) -> bool:
         kind = imported_class(path)
-        return matches_any(self.allow, path) or (kind is not None and issubclass(kind, _SAFE))
+        return is_allowed(path, self.allow) or (kind is not None and issubclass(kind, _SAFE))
 
     def is_plain(self, text: str) -> bool:
         """Whether a text at a place where a class or function may stand imports nothing and reads no file."""

@@ -8,10 +8,10 @@ from importlib import import_module
 from typing import Any, TypeVar
 
 from lightning_compress.errors import ClassNotAllowedError, MismatchError
-from lightning_compress.loading.allowed_classes import resolve_class
+from lightning_compress.loading.allowed_classes import is_allowed, resolve_class
 from lightning_compress.loading.class_paths import imported_class, refused_paths
 from lightning_compress.loading.stored_module import StoredModule
-from lightning_compress.weights import lightning_package, matches_any
+from lightning_compress.weights import lightning_package
 
 ModuleT = TypeVar("ModuleT")
 INSTANTIATOR_KEY = "_instantiator"
@@ -29,7 +29,7 @@ def class_to_build(kind: type[ModuleT], stored: StoredModule, allow: Sequence[st
     if path is None or INSTANTIATOR_KEY not in stored.record.hyper_parameters:
         return kind
     text = str(path)
-    found: type | None = resolve_class(text, allow) if matches_any(allow, text) else imported_class(text)
+    found: type | None = resolve_class(text, allow) if is_allowed(text, allow) else imported_class(text)
     if found is not None and issubclass(found, kind):
         return found
     if found is None and text.rpartition(".")[2] == kind.__name__:  # the module that defines it has another name here

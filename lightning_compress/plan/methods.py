@@ -106,7 +106,7 @@ def _imported(name: str) -> type[Method]:
         raise PlanError(f"method {name!r} is registered twice, by the entry points {places}; uninstall one of them")
     try:
         method: type[Method] = found[0].load()
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise PlanError(
             f"method {name!r} cannot be imported from {found[0].value}: {type(error).__name__}: {error}"
         ) from error

@@ -11,6 +11,7 @@ from typing import Any
 import yaml
 
 from lightning_compress.errors import PlanError, did_you_mean
+from lightning_compress.files import read_bytes
 from lightning_compress.plan.methods import check_keys
 from lightning_compress.plan.patterns import is_covered, selects_all
 from lightning_compress.plan.plan_text import read_yaml
@@ -93,7 +94,7 @@ class Plan:
             PlanError: it cannot be read, is not YAML, or is no plan.
         """
         try:
-            text = Path(path).read_text(encoding="utf-8")
+            text = bytes(read_bytes(fspath(path))).decode()
         except OSError as error:
             raise PlanError(f"cannot read the plan {path}: {error.strerror or error}") from error
         except UnicodeDecodeError as error:

@@ -14,7 +14,11 @@ from lightning_compress.quantize.plain.raw import Raw, RawPayload
 
 
 class Storage(Protocol):
-    """A method that keeps values without a codebook: ``Half`` or ``Raw``."""
+    """A method that keeps values without a codebook: ``Half`` or ``Raw``.
+
+    A storage may also have ``error_bound(values) -> Tensor``: ``[n]`` float64 values → ``[n]``, how far from each of
+    them what it keeps may be. What it keeps is compared with its source only if it has.
+    """
 
     def store(self, values: Tensor) -> RawPayload | HalfPayload:
         """The payload of a tensor of any dtype."""
@@ -26,7 +30,13 @@ class Storage(Protocol):
 
 
 class FittedQuantizer(Protocol):
-    """A quantizer whose parameters are known."""
+    """A quantizer whose parameters are known.
+
+    It may also have ``error_bound(tensor, payload, *, guide=None) -> float | Tensor | None``: how far from its source
+    each weight of the tensor may be that is neither pruned nor left to the storage, given the payload that ``store``
+    made; one number, or one for each weight; None where there is no bound. What a payload restores is compared with its
+    source before it is written, and the tensor is kept exactly if a weight is outside. Without this method it is not.
+    """
 
     def store(self, tensor: Tensor, storage: Storage, *, pruned: Tensor | None = None, guide: object = None) -> Payload:
         """The payload of one tensor. Weights that it cannot hold, always NaN and infinity, go through ``storage``.

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from lightning_compress.errors import FormatError
+from lightning_compress.files import read_prefix
 
 MAX_BYTES = 50_000_000
 Table = tuple[tuple[float, ...], ...]
@@ -21,10 +22,11 @@ def read_object(path: Path) -> Mapping[str, Any]:
         FormatError: the file is not a JSON object, or has more than 50 MB.
         OSError: the file cannot be read.
     """
-    if path.stat().st_size > MAX_BYTES:
-        raise FormatError(f"{path} has {path.stat().st_size} bytes, more than the {MAX_BYTES} that are read")
+    text = read_prefix(str(path), MAX_BYTES + 1)
+    if len(text) > MAX_BYTES:
+        raise FormatError(f"{path} has more than the {MAX_BYTES} bytes that are read")
     try:
-        content = json.loads(path.read_bytes())
+        content = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise FormatError(f"{path} is not JSON: {error}") from error
     if not isinstance(content, Mapping):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from lightning_compress.errors import FormatError
+from lightning_compress.files import open_file
 
 NAME = "metrics.csv"
 _MAX_POINTS = 300  # of a curve; more would not be visible
@@ -82,7 +84,7 @@ def _read(path: Path) -> dict[str, Curve]:
     """Name → its points with finite values, in the order of the steps."""
     curves: dict[str, Curve] = {}
     try:
-        with path.open(newline="", encoding="utf-8") as file:
+        with io.TextIOWrapper(open_file(str(path)), newline="", encoding="utf-8") as file:
             reader = csv.DictReader(file)
             if "step" not in (reader.fieldnames or ()):
                 raise FormatError(f"{path} has no column 'step': expected a metrics file of Lightning's CSVLogger")

@@ -1,5 +1,6 @@
 """The running process: random state, threads, module snapshots, memory and time, progress bars (in ``progress``)."""
 
+from lightning_compress.runtime.garbage import collection_paused
 from lightning_compress.runtime.random_state import preserved_random_state, snapshot_random_state
 from lightning_compress.runtime.snapshot import ModuleSnapshot, TensorCopies, preserved_module
 from lightning_compress.runtime.threads import one_thread
@@ -9,6 +10,7 @@ __all__ = [
     "ModuleSnapshot",
     "TensorCopies",
     "Work",
+    "collection_paused",
     "one_thread",
     "preserved_module",
     "preserved_random_state",

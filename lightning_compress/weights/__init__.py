@@ -15,7 +15,7 @@ from lightning_compress.weights.magnitude import Cut, chunks, smallest_magnitude
 from lightning_compress.weights.matching import counterparts, load_into, match_state
 from lightning_compress.weights.module_metadata import is_metric
 from lightning_compress.weights.moments import power_of_two_near, standard_deviation
-from lightning_compress.weights.names import matches, matches_any, strip_wrappers
+from lightning_compress.weights.names import matches, matches_any, matches_as_written, strip_wrappers
 from lightning_compress.weights.ties import Tie
 from lightning_compress.weights.weights import Weight, Weights, as_bytes
 
@@ -47,6 +47,7 @@ __all__ = [
     "match_state",
     "matches",
     "matches_any",
+    "matches_as_written",
     "parameters_of",
     "parse",
     "power_of_two_near",

@@ -95,6 +95,11 @@ def matches(pattern: str, name: str) -> bool:
     return bool(expression.fullmatch(name) or expression.fullmatch(strip_wrappers(name)))
 
 
+def matches_as_written(pattern: str, text: str) -> bool:
+    """Whether a pattern matches a text as it is: for import paths, where prefixes are names of packages."""
+    return _compiled(pattern).fullmatch(text) is not None
+
+
 def matches_any(patterns: Iterable[str], name: str) -> bool:
     """Whether at least one of the patterns matches the name."""
     return any(matches(pattern, name) for pattern in patterns)

@@ -6,7 +6,6 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from os import PathLike, fspath
 from typing import Any
 
@@ -14,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from lightning_compress.errors import WeightsError
+from lightning_compress.runtime.cached import cached_property
 from lightning_compress.weights.arguments import check_module, check_source
 from lightning_compress.weights.checkpoint_record import CheckpointRecord
 from lightning_compress.weights.classes import classify

@@ -87,7 +87,7 @@ def test_what_is_out_of_range_is_said_once(caplog: pytest.LogCaptureFixture) -> 
     assert archive.manifest.entries[0].reason == OUT_OF_RANGE
     assert [record.message for record in caplog.records if "finite" in record.message] == [
         "kept exactly, because their method would make finite weights infinite: huge.weight. To compress one all the "
-        "same, give it a rule of its own"
+        "same, give it a rule with another method"
     ]
 
 

@@ -35,9 +35,9 @@ def coded_names(monkeypatch):
     names: list[str] = []
     original = payloads.smallest_coding
 
-    def smallest_coding(weight, payload):
+    def smallest_coding(weight, payload, *check):
         names.append(weight.name)
-        return original(weight, payload)
+        return original(weight, payload, *check)
 
     monkeypatch.setattr(payloads, "smallest_coding", smallest_coding)
     return names

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 from lightning_compress.callbacks.arguments import check_texts
 from lightning_compress.errors import CallbackError
 from lightning_compress.report.word_differences import word_runs
+from lightning_compress.runtime.cached import cached_property
 from lightning_compress.search import Drop, Score, bleu_score, paired_drop
 
 COLUMNS = ("source", "reference", "exact", "compressed")

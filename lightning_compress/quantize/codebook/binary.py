@@ -34,6 +34,7 @@ class Binary:
     lossy: ClassVar[bool] = True
     holds_zero: ClassVar[bool] = False
     takes_factors: ClassVar[bool] = True
+    border: ClassVar[float] = 0.5
     label: ClassVar[str] = "binary"
     scale_bytes: ClassVar[int] = 2
 

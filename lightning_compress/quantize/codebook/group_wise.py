@@ -38,6 +38,7 @@ class GroupWise:
     lossy: ClassVar[bool] = True
     holds_zero: ClassVar[bool] = True
     takes_factors: ClassVar[bool] = True
+    border: ClassVar[float] = 0.5
     label: ClassVar[str] = "group-wise"
 
     bits: int

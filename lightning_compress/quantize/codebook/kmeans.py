@@ -15,8 +15,9 @@ from torch import Tensor
 from lightning_compress.errors import PlanError
 from lightning_compress.quantize.codebook.lloyd import Start, cluster, points
 from lightning_compress.quantize.codebook.outliers import checked_share, is_inside, largest_inside
-from lightning_compress.quantize.codebook.payload import CodebookPayload
+from lightning_compress.quantize.codebook.payload import CodebookPayload, distance_bound
 from lightning_compress.quantize.codebook.payload_from_codes import OUTSIDE, payload_from_codes
+from lightning_compress.quantize.payload import Payload
 from lightning_compress.quantize.quantizer import Storage, with_outliers
 from lightning_compress.quantize.sharing import Sharing, check_sharing, group_key
 from lightning_compress.weights import chunks, true_positions
@@ -109,6 +110,11 @@ class FittedKMeans:
         is_outlier = ~is_inside(flat, self.bound) | (len(self.centroids) == 0)
         is_zero = flat == 0 if pruned is None else (flat == 0) | pruned
         return with_outliers(nearest, flat, is_outlier, storage).masked_fill_(is_zero, 0).reshape(tensor.shape)
+
+    def error_bound(self, tensor: Tensor, payload: Payload, *, guide: object = None) -> Tensor:
+        """See :class:`FittedQuantizer`: half the largest distance of neighbouring centroids, and 0 for weights of 0."""
+        bound = distance_bound(tensor, self.centroids.to(tensor.dtype), torch.ones((), dtype=torch.float64), 0.5)
+        return bound.masked_fill_(tensor.detach().reshape(-1) == 0, 0)
 
     def _values_and_borders(self, tensor: Tensor) -> tuple[Tensor, Tensor]:
         """``[k + 1]`` centroids and 0, and ``[k − 1]`` middles of neighbours, in the tensor's dtype, on its device."""

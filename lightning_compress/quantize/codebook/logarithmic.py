@@ -45,6 +45,7 @@ class Logarithmic:
     lossy: ClassVar[bool] = True
     holds_zero: ClassVar[bool] = True
     takes_factors: ClassVar[bool] = True
+    border: ClassVar[float] = 0.5
     label: ClassVar[str] = "logarithmic"
     scale_bytes: ClassVar[int] = 2
 

@@ -122,6 +122,12 @@ class CodebookPayload:
                 used += len(places)
         return flat.reshape(self.shape)
 
+    def factors(self) -> Tensor:
+        """``[n]`` or a single number, float64: what the value of each element is multiplied by."""
+        if self.scales is None or not len(self.indices):
+            return torch.ones((), dtype=torch.float64)
+        return torch.cat([self.scales.spread(*part) for part in _pieces(len(self.indices), self.scales)])
+
     def split_zeros(self) -> NonZeros | None:
         """See :class:`Payload`; None with scales, whose groups would be torn, and where not exactly one value is 0."""
         zeros = np.flatnonzero(to_words(self.values) == 0)
@@ -180,6 +186,28 @@ class CodebookPayload:
             scales = Scales(factors, own["unit"], own["row"], own["size"])
         values = from_words(streams.get("codebook", np.empty(0, np.uint8)), dtype)
         return cls(from_words(words, index_dtype(levels)), values, scales, outliers, shape)
+
+
+def distance_bound(tensor: Tensor, values: Tensor, factors: Tensor, border: float) -> Tensor:
+    """How far a weight may be from its value, where one of its two neighbours among all values is taken.
+
+    Args:
+        tensor: the weights, n of them.
+        values: ``[L]``, rising.
+        factors: ``[n]`` or a single number, of at least 0, float64: what the values are multiplied by.
+        border: the largest error between two values, as a share of their distance; a half for the nearest of both.
+
+    Returns:
+        ``[n]``, at least float32.
+    """
+    weights = tensor.detach().reshape(-1).to(torch.promote_types(tensor.dtype, torch.float32))
+    if not len(values):
+        return torch.zeros_like(weights)
+    least, most = values[[0, -1]].tolist()
+    gap = float(values.double().diff(prepend=values[:1].double()).max())
+    between, factors = (border * gap * factors).to(weights.dtype), factors.to(weights.dtype)
+    beyond = torch.maximum(weights - most * factors, least * factors - weights)
+    return beyond.clamp_(min=0).add_(between)
 
 
 def index_dtype(levels: int) -> torch.dtype:

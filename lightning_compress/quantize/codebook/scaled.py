@@ -11,9 +11,9 @@ from torch import Tensor
 
 from lightning_compress.errors import PlanError
 from lightning_compress.quantize.codebook.outliers import is_inside, largest_inside
-from lightning_compress.quantize.codebook.payload import CodebookPayload, Scales
+from lightning_compress.quantize.codebook.payload import CodebookPayload, Scales, distance_bound
 from lightning_compress.quantize.codebook.payload_from_codes import OUTSIDE, payload_from_codes
-from lightning_compress.quantize.payload import WORD_DTYPES
+from lightning_compress.quantize.payload import WORD_DTYPES, Payload
 from lightning_compress.quantize.quantizer import Storage, with_outliers
 
 Granularity = Literal["tensor", "row"]
@@ -26,9 +26,11 @@ class ScaledMethod(Protocol):
 
     Attributes:
         id: its name in plans.
+        border: the largest error of a weight between two values, as a share of their distance.
     """
 
     id: ClassVar[str]
+    border: ClassVar[float]
 
     @property
     def outliers(self) -> float:
@@ -96,6 +98,12 @@ class FittedScaled:
         values = with_outliers(_flat(grouped, coded.row), flat, ~coded.inside, storage)
         return (values if pruned is None else values.masked_fill_(pruned, 0)).reshape(tensor.shape)
 
+    def error_bound(self, tensor: Tensor, payload: Payload, *, guide: object = None) -> Tensor | None:
+        """See :class:`FittedQuantizer`: a share of the distance of the neighbouring values, in scales of the group."""
+        if not isinstance(payload, CodebookPayload):
+            return None
+        return distance_bound(tensor, payload.values, payload.factors(), self.method.border)
+
     def _coded(self, tensor: Tensor, pruned: Tensor | None) -> _Coded:
         """Scales and codes of one tensor, on its device."""
         row = tensor.shape[1:].numel() if tensor.dim() > 1 else tensor.numel()
@@ -156,11 +164,13 @@ def mean_size(groups: Tensor, alive: Tensor) -> Tensor:
 def divided(groups: Tensor, scales: Tensor) -> Tensor:
     """``[groups, size]``: the weights over the scale of their group, 0 where that is 0.
 
-    The inverse of a subnormal scale may be infinite, and so are its weights then, but for those that are 0.
+    The inverse of a subnormal scale may be infinite in the dtype of the weights; they are divided in float64 then.
     """
     inverse = torch.where(scales > 0, 1 / scales, torch.zeros_like(scales)).to(groups.dtype)
-    quotients = groups * inverse[:, None]
-    return quotients.masked_fill_(groups == 0, 0) if bool(inverse.isinf().any()) else quotients
+    if not bool(inverse.isinf().any()):
+        return groups * inverse[:, None]
+    divisors = scales.where(scales > 0, torch.full_like(scales, torch.inf))
+    return (groups.double() / divisors[:, None]).to(groups.dtype)
 
 
 def least_squares(method: ScaledMethod, groups: Tensor, alive: Tensor, scales: Tensor) -> Tensor:

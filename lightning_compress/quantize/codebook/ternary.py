@@ -36,6 +36,7 @@ class Ternary:
     lossy: ClassVar[bool] = True
     holds_zero: ClassVar[bool] = True
     takes_factors: ClassVar[bool] = True
+    border: ClassVar[float] = 1.0
     label: ClassVar[str] = "ternary"
     scale_bytes: ClassVar[int] = 2
 

@@ -18,7 +18,7 @@ from lightning_compress.errors import PlanError
 from lightning_compress.quantize.grid.matrix import LONGEST_PATH, holds, matrix_shape, row_scales
 from lightning_compress.quantize.grid.offsets import Offsets, choose_offsets
 from lightning_compress.quantize.grid.payload import GridPayload
-from lightning_compress.quantize.grid.points import choose_points
+from lightning_compress.quantize.grid.points import choose_points, largest_error
 from lightning_compress.quantize.grid.row_feedback import spread_in_steps
 from lightning_compress.quantize.grid.trellis.trellis import TRELLISES
 from lightning_compress.quantize.interval.indexed_payloads import store_pruned
@@ -163,8 +163,21 @@ class FittedGrid:
             matrix.add_(placed.offsets.values().to(matrix.device))
         return matrix.to(tensor.dtype).reshape(tensor.shape)
 
+    def error_bound(self, tensor: Tensor, payload: Payload, *, guide: object = None) -> Tensor | float | None:
+        """See :class:`FittedQuantizer`: a number of steps of the row, see :func:`largest_error`; none with feedback."""
+        guide = guide if isinstance(guide, GridGuide) else GridGuide()
+        if guide.factor is not None:
+            return None
+        steps = largest_error(bool(self.method.trellis), bool(self.method.rate_weight))
+        if guide.exponents is None:
+            return steps * self.step
+        rows, columns = matrix_shape(tuple(tensor.shape))
+        return (steps * row_scales(self.step, guide.exponents, rows))[:, None].expand(rows, columns)
+
     def _place(self, tensor: Tensor, pruned: Tensor | None, guide: GridGuide) -> _Placed | None:
         """The points of a tensor; None where a grid cannot hold it."""
+        if not self.step:  # relative to weights that do not vary, or that pruning has emptied
+            return None
         rows, columns = matrix_shape(tuple(tensor.shape))
         scales = row_scales(self.step, guide.exponents, rows).to(tensor.device)
         zeros = None if pruned is None else pruned.reshape(rows, columns)

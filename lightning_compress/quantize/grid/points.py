@@ -67,6 +67,15 @@ def choose_points(
     return final(Rates(rates.bits, bit, sums))
 
 
+def largest_error(trellis: bool, rates: bool) -> float:
+    """How far a point may be from its weight, in steps, without feedback of errors.
+
+    Points are 1 apart, or 4 apart in one part of a trellis. With rates the next point towards 0 may be taken.
+    """
+    apart = 4 if trellis else 1
+    return apart * (1.5 if rates else 0.5)
+
+
 def _points(weights: Tensor, states: int, rates: Rates | None, zeros: Tensor | None) -> Tensor:
     if states:
         return trellis_points(weights, TRELLISES[states], rates, zeros=zeros)

@@ -23,6 +23,7 @@ from torch import Tensor
 from lightning_compress.errors import PlanError
 from lightning_compress.quantize.interval.indexed_payloads import payload_from_indices
 from lightning_compress.quantize.interval.payload import Codebook, IndexedPayload
+from lightning_compress.quantize.payload import Payload
 from lightning_compress.quantize.quantizer import Storage, with_outliers
 from lightning_compress.quantize.sharing import Sharing, check_sharing, group_key
 from lightning_compress.weights import smallest_magnitudes, true_positions
@@ -138,6 +139,10 @@ class FittedInterval:
     ) -> IndexedPayload:
         """See :class:`FittedQuantizer`."""
         return payload_from_indices(tensor, self.codebook, self.indices, storage, pruned)
+
+    def error_bound(self, tensor: Tensor, payload: Payload, *, guide: object = None) -> float:
+        """See :class:`FittedQuantizer`: half a piece where the middle is restored, else a piece."""
+        return self.step * (0.5 if self.method.restore == "middle" else 1.0)
 
     def quantize(self, tensor: Tensor, storage: Storage | None = None, *, pruned: Tensor | None = None) -> Tensor:
         """See :class:`FittedQuantizer`."""

@@ -91,6 +91,15 @@ class Half:
         back = self._halves(flat).to(flat.dtype)
         return torch.where(_is_lost(flat, back), flat, back).reshape(values.shape)
 
+    def error_bound(self, values: Tensor) -> Tensor:
+        """See :class:`~lightning_compress.quantize.Storage`: a place of the format, half of one if it rounds.
+
+        Of a float64 the rounding to float32, from which bfloat16 is cut, is a small part of it.
+        """
+        info = torch.finfo(_DTYPES[self.format])
+        share = 1.0 if self.rounding == "truncate" else 0.5
+        return 1.01 * share * info.eps * values.abs().clamp(min=info.smallest_normal)
+
     def _halves(self, flat: Tensor) -> Tensor:
         return flat.to(_DTYPES[self.format]) if self.rounding == "nearest" else _truncate(flat)
 

@@ -32,6 +32,10 @@ class Raw:
         """The payload of a tensor of any dtype."""
         return RawPayload(values.detach())
 
+    def error_bound(self, values: Tensor) -> Tensor:
+        """See :class:`~lightning_compress.quantize.Storage`."""
+        return torch.zeros_like(values)
+
     def quantize(self, values: Tensor) -> Tensor:
         """A copy of the values."""
         return values.detach().clone()

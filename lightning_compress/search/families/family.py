@@ -8,7 +8,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 from typing import Protocol
 
 from lightning_compress.archive import Archive
@@ -17,6 +16,7 @@ from lightning_compress.compression.pipeline import assemble, compress
 from lightning_compress.plan import Plan
 from lightning_compress.quantize import Payload
 from lightning_compress.runtime import one_thread
+from lightning_compress.runtime.cached import cached_property
 from lightning_compress.search.families.byte_prediction import predicted_bytes
 from lightning_compress.weights import Weights
 

@@ -12,11 +12,11 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from itertools import combinations
 
 import torch
 
+from lightning_compress.runtime.cached import cached_property
 from lightning_compress.search.families.family import Family
 from lightning_compress.search.families.target_size import strength_for
 from lightning_compress.search.optimize.surrogate import PRIOR_RATE, TrialData

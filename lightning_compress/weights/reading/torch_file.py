@@ -11,8 +11,9 @@ from typing import Any, BinaryIO, Protocol
 
 import torch
 
+from lightning_compress import files
 from lightning_compress.errors import WeightsError
-from lightning_compress.files import is_remote, local_path, read_bytes
+from lightning_compress.files import is_remote, local_path
 from lightning_compress.weights.reading.file_kinds import ZIP, foreign_zip
 from lightning_compress.weights.reading.inert_pickle import InertUnpickler, StorageRecord
 from lightning_compress.weights.reading.opcodes import checked_pickle
@@ -25,9 +26,9 @@ def open_file(path: str) -> BinaryIO:
     """A local file, or the downloaded content of a remote one.
 
     Raises:
-        OSError: it cannot be read.
+        OSError: it cannot be read, or is a directory, FIFO, device or socket.
     """
-    return io.BytesIO(read_bytes(path)) if is_remote(path) else local_path(path).open("rb")
+    return files.open_file(path)
 
 
 def read_torch_file(path: str, file: BinaryIO) -> tuple[Any, Storages]:

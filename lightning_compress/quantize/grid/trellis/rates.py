@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lightning_compress.quantize.grid.trellis.trellis import Bytes, Floats, Integers
+from lightning_compress.runtime.cached import cached_property
 
 _SYMBOLS = 64
 _UNSEEN = 0.5  # added to every count

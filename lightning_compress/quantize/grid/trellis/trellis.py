@@ -19,11 +19,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from lightning_compress.runtime.cached import cached_property
 
 Integers = NDArray[np.signedinteger[Any]]
 Bytes = NDArray[np.uint8]
