@@ -4,12 +4,12 @@
 
 A trial trains in a new folder and is killed by SIGKILL. Half of the kills come at a step on files (before a file is
 opened for writing, renamed, linked, deleted or locked, and around a write or sync), each step of a whole training with
-the same probability. The others come after the start of a random save, at a uniformly random time from 0 to 1.2
-times its duration in a training that was not killed. In three trials of ten, the training that resumes is killed in the same way. The last training
-resumes from the newest complete checkpoint and ends. The folder is judged after each kill, when the last training has
-put it in order, and at its end. A training with a searched plan only deletes stale files when it resumes; there
-``reconcile`` is called after the end, and the folder is judged once more. The trials take turns through the variants,
-and half of them have their temporary files on another device, where Lightning copies its checkpoints from.
+the same probability. The others come after the start of a random save, at a uniformly random time from 0 to 1.2 times
+its duration in a training that was not killed. In three trials of ten, the training that resumes is killed, too. The
+last training resumes from the newest complete checkpoint and ends. The folder is judged after each kill, when the last
+training has put it in order, and at its end. A training with a searched plan only deletes stale files when it resumes;
+there ``reconcile`` is called after the end, and the folder is judged once more. The trials take turns through the
+variants, and half of them have their temporary files on another device, where Lightning copies its checkpoints from.
 
 What makes a trial fail: see ``FAULTS``. A file that the policy no longer allows may stay until the next save.
 """
