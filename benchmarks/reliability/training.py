@@ -103,12 +103,14 @@ def trainer(variant: Variant, folder: Path, *others: pl.Callback, **settings: An
     return pl.Trainer(default_root_dir=folder, callbacks=callbacks, **(defaults | settings))
 
 
-def fit(variant: Variant, folder: Path, seed: int, *others: pl.Callback, **settings: Any) -> pl.Trainer:
-    """Train, from the checkpoint ``ckpt_path`` if that is given."""
+def fit(
+    variant: Variant, folder: Path, seed: int, *others: pl.Callback, batches: int = 2, **settings: Any
+) -> pl.Trainer:
+    """Train with some batches an epoch, from the checkpoint ``ckpt_path`` if that is given."""
     warnings.simplefilter("ignore")
     start = settings.pop("ckpt_path", None)
     made = trainer(variant, folder, *others, **settings)
-    made.fit(Miniature(seed), DataLoader(TensorDataset(*_data()), batch_size=8), ckpt_path=start)
+    made.fit(Miniature(seed), DataLoader(TensorDataset(*_data(8 * batches)), batch_size=8), ckpt_path=start)
     return made
 
 
@@ -116,6 +118,6 @@ def _rest(save: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in save.items() if name != "dirpath"}
 
 
-def _data() -> tuple[Tensor, Tensor]:
-    x = torch.randn(16, 4, generator=torch.Generator().manual_seed(5))
+def _data(rows: int = 16) -> tuple[Tensor, Tensor]:
+    x = torch.randn(rows, 4, generator=torch.Generator().manual_seed(5))
     return x, x.sum(1, keepdim=True)
