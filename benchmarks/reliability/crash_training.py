@@ -51,7 +51,7 @@ class Moment:
 
 def train(variant: Variant, folder: Path, seed: int, start: Path | None, mark: Mark) -> None:
     """Train in ``folder/saved`` for some epochs more than the checkpoint ``start`` has, and write both moments."""
-    errors = _Errors()
+    errors = Errors()
     logging.getLogger("lightning_compress").addHandler(errors)
     watcher = _Watcher(variant, folder, errors.lines, mark)
     for moment in ("start", "end", "reconciled"):
@@ -68,7 +68,7 @@ def _epochs(start: Path | None) -> int:
     return EPOCHS if content is None else int(content["epoch"]) + 1 + RESUMED_EPOCHS
 
 
-class _Errors(logging.Handler):
+class Errors(logging.Handler):
     """Collects the messages of level ERROR."""
 
     def __init__(self) -> None:

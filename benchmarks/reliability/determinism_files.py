@@ -138,7 +138,8 @@ def main() -> None:
     _shift_clock(float(os.environ.get("CLOCK", "0")))
     parts = [methods, coders, search, training]
     if "RANK" in os.environ:
-        torch.distributed.init_process_group("gloo", init_method=os.environ["MEETING"], world_size=2)
+        place = os.environ["MEETING"]
+        torch.distributed.init_process_group("gloo", init_method=place, rank=int(os.environ["RANK"]), world_size=2)
         parts.remove(training)  # which would be one training of two processes
     made = {name: content for part in parts for name, content in part().items()}
     print(json.dumps({name: hashlib.sha256(content).hexdigest() for name, content in made.items()}))

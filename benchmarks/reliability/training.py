@@ -43,7 +43,7 @@ class Variant:
 
     Attributes:
         callback: arguments of ``CompressCheckpoint``.
-        saves: arguments of each ``ModelCheckpoint``; ``dirpath`` is a folder within that of the training.
+        saves: arguments of each ``ModelCheckpoint``; ``dirpath`` is a folder within that of the training, or a URL.
     """
 
     callback: Mapping[str, Any]
@@ -91,8 +91,12 @@ VARIANTS = {
 def model_checkpoints(variant: Variant, folder: Path) -> list[ModelCheckpoint]:
     """The ``ModelCheckpoint`` callbacks of a training in a folder."""
     return [
-        ModelCheckpoint(**({"dirpath": folder / save.get("dirpath", "run")} | _rest(save))) for save in variant.saves
+        ModelCheckpoint(**{**save, "dirpath": _place(folder, save.get("dirpath", "run"))}) for save in variant.saves
     ]
+
+
+def _place(folder: Path, name: str) -> str:
+    return name if "://" in name else str(folder / name)
 
 
 def trainer(variant: Variant, folder: Path, *others: pl.Callback, **settings: Any) -> pl.Trainer:
@@ -112,10 +116,6 @@ def fit(
     made = trainer(variant, folder, *others, **settings)
     made.fit(Miniature(seed), DataLoader(TensorDataset(*_data(8 * batches)), batch_size=8), ckpt_path=start)
     return made
-
-
-def _rest(save: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in save.items() if name != "dirpath"}
 
 
 def _data(rows: int = 16) -> tuple[Tensor, Tensor]:
