@@ -87,7 +87,7 @@ def _be_child(work: Callable[[Mark], object], log: Path, writer: int) -> None:
         work(lambda text: _report(writer, text))
         code = 0
     except BaseException:
-        traceback.print_exc()
+        os.write(2, traceback.format_exc().encode())  # sys.stderr may lead elsewhere
     finally:
         sys.stdout.flush()
         sys.stderr.flush()
