@@ -6,7 +6,8 @@ writes its own, and the last rename wins.
 
 Left-overs: a writer holds a lock (flock) on its temporary file. A temporary file that nobody locks was left by a
 process that was killed, and is deleted by the next writer of the same target, when a training starts, and by
-``reconcile``. Where a file cannot be locked (a link, Windows, some network filesystems) it is left over after one day.
+``reconcile``. A temporary link cannot be locked: it is deleted in the same way, and a writer that loses its link so
+makes another one. Where files cannot be locked (Windows, some network filesystems) one is left over after one day.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ if sys.platform != "win32":
 _SUFFIX = ".partial"
 _VISIBLE_BYTES = 100  # of the target's name; with the rest it fits every filesystem's limit
 _LEFT_OVER_SECONDS = 24 * 3600.0
+_MOST_LINKS = 5  # that a writer makes for one path
 # The second alternative is how earlier versions named the temporary file of a companion file.
 _NAME = re.compile(r"\..+\.([0-9a-f]{16}|safetensors)\.partial", re.DOTALL)
 _NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0)
@@ -73,14 +75,11 @@ def replace_by_link(path: Path, leads_to: str) -> None:
     Raises:
         OSError: the system does not allow links, or the folder cannot be written to.
     """
-    temporary = path.with_name(_temporary_name(path.name))
-    temporary.symlink_to(leads_to)
-    try:
-        temporary.replace(path)
-    except BaseException:
-        _delete(temporary)
-        raise
-    _sync_folder(path.parent)
+    for _ in range(_MOST_LINKS - 1):
+        with contextlib.suppress(FileNotFoundError):  # another process took the temporary link for a left-over
+            _replace_by_link(path, leads_to)
+            return
+    _replace_by_link(path, leads_to)
 
 
 def is_temporary_name(name: str) -> bool:
@@ -94,6 +93,9 @@ def remove_left_over(path: Path) -> bool:
     Raises:
         OSError: it is left over and cannot be deleted.
     """
+    if path.is_symlink():
+        path.unlink(missing_ok=True)
+        return True
     try:
         descriptor = os.open(path, os.O_RDWR | _NO_FOLLOW | _NO_WAIT)
     except FileNotFoundError:
@@ -107,6 +109,17 @@ def remove_left_over(path: Path) -> bool:
     finally:
         os.close(descriptor)
     return _remove_if_old(path) if locked is None else locked
+
+
+def _replace_by_link(path: Path, leads_to: str) -> None:
+    temporary = path.with_name(_temporary_name(path.name))
+    temporary.symlink_to(leads_to)
+    try:
+        temporary.replace(path)
+    except BaseException:
+        _delete(temporary)
+        raise
+    _sync_folder(path.parent)
 
 
 def _temporary_name(name: str) -> str:

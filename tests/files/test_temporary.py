@@ -79,6 +79,7 @@ def test_a_link_in_the_way_is_not_followed(tmp_path: Path, monkeypatch: pytest.M
     victim.write_text("precious")
     _archive(1.0).save(tmp_path / "source.safetensors")
     monkeypatch.setattr(temporary.secrets, "token_hex", lambda _: "0123456789abcdef")
+    monkeypatch.setattr(temporary, "_remove_left_overs_of", lambda _: None)  # the link is made after that
     for name in ("model.ckpt", "model.safetensors", "record.json"):
         (tmp_path / temporary._temporary_name(name)).symlink_to(victim)
     for write in (
@@ -172,19 +173,47 @@ def test_only_what_no_writer_holds_is_left_over(tmp_path: Path) -> None:
     assert not remove_left_over(other)
 
 
-def test_what_cannot_be_locked_is_left_over_after_a_day(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_that_cannot_be_locked_is_left_over_after_a_day(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(temporary, "_try_lock", lambda _: None)
-    link, file = (tmp_path / f".{name}.0123456789abcdef.partial" for name in ("link", "file"))
-    link.symlink_to("nowhere")
+    file = tmp_path / ".file.0123456789abcdef.partial"
     file.touch()
-    for path in (link, file):
-        assert not remove_left_over(path)
-        if path == file or os.utime in os.supports_follow_symlinks:
-            os.utime(path, (1e9, 1e9), follow_symlinks=path == file)
-            assert remove_left_over(path)
-            assert not path.is_symlink()
+    assert not remove_left_over(file)
+    os.utime(file, (1e9, 1e9))
+    assert remove_left_over(file)
     _archive(1.0).save(tmp_path / "model.safetensors")
     assert _value(tmp_path / "model.safetensors") == 1.0
+
+
+def test_a_temporary_link_is_left_over_at_once_and_its_writer_makes_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    link, path = tmp_path / ".link.0123456789abcdef.partial", tmp_path / "link"
+    link.symlink_to("nowhere")
+    assert remove_left_over(link)
+    assert not remove_left_over(link)
+    assert not link.is_symlink()
+    for times in (3, 100):
+        _delete_temporary_links_before_they_are_renamed(tmp_path, monkeypatch, times)
+        if times == 3:
+            replace_by_link(path, "somewhere")
+        else:
+            with pytest.raises(FileNotFoundError):
+                replace_by_link(path, "elsewhere")
+        assert path.readlink() == Path("somewhere")
+        assert list(tmp_path.iterdir()) == [path]
+
+
+def _delete_temporary_links_before_they_are_renamed(folder: Path, monkeypatch: pytest.MonkeyPatch, times: int) -> None:
+    rename, left = os.replace, [times]
+
+    def replace(path: Path, target: Path) -> Path:
+        if left[0]:
+            left[0] -= 1
+            assert all(remove_left_over(each) for each in _temporary(folder))
+        rename(path, target)
+        return target
+
+    monkeypatch.setattr(Path, "replace", replace)
 
 
 def test_a_file_that_was_taken_for_a_left_over_before_it_was_locked_is_created_again(

@@ -52,6 +52,21 @@ def link(target: str, path: str) -> None:
         Archive.open(target).save(path)
 
 
+def discard_if_dangling(path: str) -> bool:
+    """Delete a link that leads to no file, if it is like those that :func:`link` makes; say whether it was deleted.
+
+    Raises:
+        OSError: it cannot be deleted.
+    """
+    if not (path.endswith(SUFFIX) and _dangles(path)):
+        return False
+    leads_to = local_path(path).readlink()
+    if leads_to.is_absolute() or leads_to.suffix != SUFFIX:
+        return False
+    local_path(path).unlink(missing_ok=True)
+    return True
+
+
 def _discard_links_to(place: Path) -> None:
     for other in place.parent.glob(f"*{SUFFIX}"):
         if other.is_symlink() and str(other.readlink()) == place.name:

@@ -67,8 +67,8 @@ class Policy:
         best = best_checkpoints(trainer)
         return frozenset(p for p in checkpoints if self._moments.saves == "all" or normalized_path(p) in best)
 
-    def renewed(self, path: str) -> None:
-        """Include a checkpoint whose companion file was written when the run resumed."""
+    def include(self, path: str) -> None:
+        """Include a checkpoint that has a companion file when the run resumes."""
         self._checkpoints.add(normalized_path(path))
 
     def written(self, path: str, best: frozenset[str]) -> list[str]:

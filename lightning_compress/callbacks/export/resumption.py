@@ -26,9 +26,10 @@ _log = logging.getLogger(__name__)
 class Resumption:
     """Renews companion files in the folders that the trainer's checkpoint callbacks save in.
 
-    A checkpoint whose companion file is missing or stale gets a new one, if the policy gives it one; otherwise a stale
-    file is deleted. Checkpoints that cannot be read, or that belong to another model (their tensors have other names
-    than those of the checkpoint that the run resumes from), are left alone.
+    A checkpoint whose companion file is missing or stale gets a new one, if the policy gives it one. Otherwise a stale
+    file is deleted now, and a current one after the next save. Checkpoints that cannot be read, or that belong to
+    another model (their tensors have other names than those of the checkpoint that the run resumes from), are left
+    alone.
 
     Args:
         policy: which checkpoints have a companion file.
@@ -64,9 +65,14 @@ class Resumption:
             self.failures[folder] = error
 
     def _delete_left_overs(self, paths: Sequence[str]) -> None:
-        for path in (files.local_path(path) for path in paths if not files.is_remote(path)):
-            if files.is_temporary_name(path.name) and files.remove_left_over(path):
-                self._done["deleted"].append(path.name)
+        """Temporary files, and links whose companion file was deleted when the process was killed."""
+        for path in (path for path in paths if not files.is_remote(path)):
+            local = files.local_path(path)
+            if files.is_temporary_name(local.name):
+                deleted = files.remove_left_over(local)
+            else:
+                deleted = companion_files.discard_if_dangling(path)
+            self._done["deleted"] += [local.name] if deleted else []
 
     def _renew_all(self, trainer: Trainer, checkpoints: Sequence[str], end: float) -> None:
         expected = cache(partial(_tensor_names, str(trainer.ckpt_path)))
@@ -79,6 +85,8 @@ class Resumption:
                 self._done["not looked at"].append(companion_of(checkpoint))
             elif _may_be_outdated(checkpoint, checkpoint in entitled) and is_own(checkpoint):
                 self._renew(checkpoint, checkpoint in entitled)
+            elif _is_surplus(checkpoint, checkpoint in entitled) and is_own(checkpoint):
+                self._policy.include(checkpoint)  # the next save deletes it
 
     def _renew(self, checkpoint: str, is_entitled: bool) -> None:
         try:
@@ -94,7 +102,7 @@ class Resumption:
             companion_files.link(linked, companion)
         elif is_entitled and self._compress is not None:
             self._compress(read_checkpoint(checkpoint)).save(companion)
-            self._policy.renewed(checkpoint)
+            self._policy.include(checkpoint)
         else:
             self._done["deleted"] += [companion] if companion_files.discard(companion) else []
             return
@@ -114,6 +122,11 @@ def _may_be_outdated(checkpoint: str, is_entitled: bool) -> bool:
         return not is_current(checkpoint)
     except (WeightsError, OSError):
         return False  # the checkpoint cannot be read
+
+
+def _is_surplus(checkpoint: str, is_entitled: bool) -> bool:
+    """Whether a checkpoint has a companion file that a killed process did not come to delete."""
+    return not is_entitled and linked_companion(checkpoint) is None and is_archive(companion_of(checkpoint))
 
 
 def _is_of_model(checkpoint: str, expected: frozenset[str]) -> bool:

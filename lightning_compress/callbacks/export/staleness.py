@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from lightning_compress import files
 from lightning_compress.archive import Archive, is_archive
 from lightning_compress.callbacks.export.naming import CHECKPOINT_SUFFIX, companion_of
@@ -20,7 +22,8 @@ def is_current(checkpoint: str) -> bool:
     """Whether the companion file of a checkpoint is there and holds its weights.
 
     It does if it was written after the checkpoint was last changed. If the times say anything else (the checkpoint is
-    newer, both are equal, a clock was set back, the folder was copied), the weights are compared.
+    newer, both are equal, a clock was set back, the folder was copied), the weights are compared. A link is compared by
+    what it leads to: the file of another checkpoint may be newer, too.
 
     Raises:
         WeightsError: the checkpoint cannot be read.
@@ -29,6 +32,9 @@ def is_current(checkpoint: str) -> bool:
     companion = companion_of(checkpoint)
     if not is_archive(companion):
         return False
+    linked = linked_companion(checkpoint)
+    if linked is not None and files.local_path(companion).is_symlink():
+        return files.normalized_path(os.path.realpath(files.local_path(companion))) == files.normalized_path(linked)
     if files.is_written_after(companion, checkpoint):
         return True
     try:
