@@ -20,26 +20,23 @@ from lightning_compress.callbacks.arguments import (
     check_texts,
     checked,
 )
-from lightning_compress.callbacks.export import checkpoint_reading
 from lightning_compress.callbacks.export.auto import Auto
 from lightning_compress.callbacks.export.background.queue import WhenFull
 from lightning_compress.callbacks.export.exporter import Exporter
-from lightning_compress.callbacks.export.exports import Exports, OnError, export_job
-from lightning_compress.callbacks.export.jobs import DeleteJob, FailedJob, Job, LinkJob
-from lightning_compress.callbacks.export.naming import companion_of
+from lightning_compress.callbacks.export.exports import Exports, OnError
+from lightning_compress.callbacks.export.listener import ExportListener, not_of_module
 from lightning_compress.callbacks.export.policy import Policy, When
 from lightning_compress.callbacks.export.publishing import Publishing
 from lightning_compress.callbacks.export.resumption import Resumption
 from lightning_compress.callbacks.hooks import checkpoint_hooks
 from lightning_compress.callbacks.hooks.base import callback_class
-from lightning_compress.callbacks.hooks.collective import gather, raise_on_every_rank, shape_only
+from lightning_compress.callbacks.hooks.collective import raise_on_every_rank, shape_only
 from lightning_compress.callbacks.hooks.lightning_types import Trainer, callbacks_of
 from lightning_compress.callbacks.hooks.model_checkpoints import Mode
 from lightning_compress.callbacks.moments import Moments
 from lightning_compress.callbacks.objective import Objective
 from lightning_compress.compression import compress
 from lightning_compress.errors import CallbackError, CompressionError
-from lightning_compress.files import normalized_path
 from lightning_compress.logging import Artifacts
 from lightning_compress.plan import Plan
 from lightning_compress.runtime import preserved_random_state
@@ -58,7 +55,7 @@ EFFORT: Literal["default"] = "default"
 _log = logging.getLogger(__name__)
 
 
-class CompressCheckpoint(_Callback):
+class CompressCheckpoint(ExportListener, _Callback):
     """Write a compressed, verified file beside every checkpoint, and let it follow that checkpoint.
 
     ``epoch=3.ckpt`` gets the companion file ``epoch=3.safetensors`` in the same folder. When Lightning overwrites,
@@ -150,13 +147,9 @@ class CompressCheckpoint(_Callback):
             )
         if evaluate is not None and monitor is not None:
             raise CallbackError(f"evaluate=… takes the place of monitor={monitor!r}: leave one of the two out")
-        self.when = when
-        self.on_error = on_error
-        self.classes = classes
-        self.exclude = tuple(exclude)
-        self._policy = Policy(Moments.policy(when))
-        self.background = background
-        self._publishing = Publishing(artifacts, pictures)
+        self.when, self.on_error, self.background = when, on_error, background
+        self.classes, self.exclude = classes, tuple(exclude)
+        self._policy, self._publishing = Policy(Moments.policy(when)), Publishing(artifacts, pictures)
         measure = self._auto.measure if self._auto else None
         self._exports = Exports(Exporter(self._compress, self._policy), self._publishing, on_error, measure)
         self._is_in_order = False  # whether the folders of this run were put in order when it started
@@ -209,7 +202,7 @@ class CompressCheckpoint(_Callback):
         self._is_in_order = True
 
         def compressed(checkpoint: Checkpoint) -> Archive:
-            record = CheckpointRecord.of_checkpoint(checkpoint.entries, ignore=_not_of_module(trainer))
+            record = CheckpointRecord.of_checkpoint(checkpoint.entries, ignore=not_of_module(trainer))
             return self._compress(self.weights_of(module, checkpoint.state, record))
 
         resumption = Resumption(self._policy, compressed if self.plan else None)
@@ -256,21 +249,6 @@ class CompressCheckpoint(_Callback):
 
     # For callbacks that evaluate companion files
 
-    def weights_of(
-        self, module: nn.Module, state: Mapping[str, Any], record: CheckpointRecord | None = None
-    ) -> Weights:
-        """The weights of a state dict as this callback compresses them.
-
-        Args:
-            module: the module they belong to.
-            state: the state dict.
-            record: what its checkpoint holds beside it.
-
-        Raises:
-            WeightsError: the state dict cannot be stored.
-        """
-        return Weights.from_state_dict(state, module=module, exclude=self.exclude, classes=self.classes, record=record)
-
     def archive_of(self, weights: Weights) -> Archive | None:
         """The companion file written last, if it holds these weights; else the result of the given plan.
 
@@ -280,54 +258,8 @@ class CompressCheckpoint(_Callback):
         known = self._exports.latest_archive(weights)
         return compress(weights, self.plan) if known is None and self.plan else known
 
-    # Listener of the trainer's checkpoints: each event becomes a job
-
-    def before_save(self, trainer: Trainer, checkpoint: Mapping[str, Any], path: str) -> Job | None:
-        """The job of a checkpoint that is about to be written, on rank 0; its tensors are gathered on every rank."""
-        target = companion_of(path)
-        if not self._policy.includes(trainer, path):
-            return DeleteJob(target)  # a file of an earlier save with this name would hold other weights
-        try:
-            state = gather(trainer.strategy, checkpoint["state_dict"])
-            if not trainer.is_global_zero:
-                return None
-            with preserved_random_state(), torch.no_grad():
-                record = CheckpointRecord.of_checkpoint(checkpoint, ignore=_not_of_module(trainer))
-                weights = self.weights_of(trainer.lightning_module, state, record)
-            return export_job(trainer, weights, path, shows_progress=self.plan is not None)
-        except Exception as error:
-            return FailedJob(target, error)
-
-    def after_save(self, trainer: Trainer, job: Job | None) -> None:
-        """Submit the job, now that the checkpoint is written."""
-        self._exports.submit(trainer, job)
-
-    def after_link(self, trainer: Trainer, target: str, link: str) -> None:
-        """Link the companion file in the same way."""
-        source, companion = companion_of(target), companion_of(link)
-        if normalized_path(source) != normalized_path(companion):
-            self._exports.submit(trainer, LinkJob(companion, source))
-
-    def after_remove(self, trainer: Trainer, path: str) -> None:
-        """Delete the companion file."""
-        self._policy.removed(path)
-        self._exports.delete(trainer, path)
-
-    def load(self, trainer: Trainer, path: str) -> dict[str, Any] | None:
-        """Read a compressed file that is given as a checkpoint."""
-        return checkpoint_reading.read(trainer, path)
-
-    def restore(self, trainer: Trainer, checkpoint: Mapping[str, Any], strict: bool) -> bool:
-        """Load the weights of a compressed file into the module."""
-        return checkpoint_reading.restore(trainer.strategy, checkpoint, strict)
-
     def _compress(self, weights: Weights) -> Archive:
         if self.plan:
             return compress(weights, self.plan)
         assert self._auto is not None
         return self._auto.compress(weights)
-
-
-def _not_of_module(trainer: Trainer) -> list[str]:
-    """Keys of a checkpoint under which other parts of the trainer store their state."""
-    return [type(part).__qualname__ for part in (trainer.precision_plugin, getattr(trainer, "datamodule", None))]

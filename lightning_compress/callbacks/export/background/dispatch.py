@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import pickle
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 from lightning_compress.callbacks.export.background.messages import (
@@ -149,9 +149,9 @@ class Dispatcher:
 
     def _started(self) -> Worker:
         self._has_started = False
-        path = tuple(os.path.abspath(entry) for entry in sys.path)
+        path = tuple(str(Path(entry).absolute()) for entry in sys.path)
         try:
-            return self._start(Setup(path, os.getcwd(), pickle.dumps(self._plan)))
+            return self._start(Setup(path, str(Path.cwd()), pickle.dumps(self._plan)))
         except Exception as error:
             raise NoWorkerError(f"{type(error).__name__}: {error}") from error
 

@@ -10,6 +10,7 @@ import os
 import signal
 import socket
 import sys
+from contextlib import suppress
 
 NICENESS = 10  # the training and its data loaders come first
 
@@ -22,10 +23,8 @@ def main(descriptor: int) -> None:
     # Imported at low priority, because importing torch takes more than a second.
     from lightning_compress.callbacks.export.background.serving import Server
 
-    try:
+    with suppress(EOFError):  # the training process has ended
         Server(socket.socket(fileno=descriptor)).run()
-    except EOFError:
-        pass  # the training process has ended
 
 
 if __name__ == "__main__":

@@ -39,7 +39,7 @@ class WorkerProcess:
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
-                # The first place where -m looks for modules. The working directory may hold a file with the name of one.
+                # -m looks for modules here first; a script in the working directory may have the name of one.
                 cwd=Path(lightning_compress.__file__).parents[1],
                 env=_environment(setup),
                 start_new_session=True,
