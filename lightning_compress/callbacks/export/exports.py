@@ -109,7 +109,10 @@ class Exports:
         return self._exporter.writer.latest_archive(weights.fingerprint)
 
     def _finish(self, trainer: Trainer, seconds: float, on_error: OnError) -> None:
-        queue, self._queue = self._queue, InlineQueue(self._exporter.run)
+        queue = self._queue
+        if not isinstance(queue, BackgroundQueue):
+            return
+        self._queue = InlineQueue(self._exporter.run)
         try:
             queue.finish(seconds)
         finally:

@@ -118,12 +118,15 @@ class Dispatcher:
             LostWorkerError: the worker has ended.
             NoWorkerError: it has ended when it started, or cannot import a class of the plan.
         """
+        worker = self._worker
+        if worker is None:
+            raise LostWorkerError("an interrupt has ended the worker process")
         try:
             with self._ended_by_interrupt():
-                message = self._received(seconds)
+                message = worker.receive(seconds)
                 if isinstance(message, Verified) and not pending.is_cancelled:
-                    self._send(Commit(pending.number))
-                    message = self._received(_COMMIT_SECONDS)
+                    worker.send(Commit(pending.number))
+                    message = worker.receive(_COMMIT_SECONDS)
                     if message is None:
                         raise EOFError
         except EOFError:
@@ -139,13 +142,14 @@ class Dispatcher:
     def cancel(self, pending: PendingExport) -> None:
         """Let the worker stop; its result still comes, and is no new file."""
         pending.is_cancelled = True
-        with suppress(EOFError), self._ended_by_interrupt():
-            self._send(Cancel(pending.number))
+        if self._worker is not None:
+            with suppress(EOFError), self._ended_by_interrupt():
+                self._worker.send(Cancel(pending.number))
 
     def end(self, *, kill: bool = False) -> str:
         """Let the worker end, or kill it; returns how it ended."""
         worker, self._worker = self._worker, None
-        return worker.end(kill=kill) if worker else "interrupted"
+        return worker.end(kill=kill) if worker else "not started"
 
     def _started(self) -> Worker:
         self._has_started = False
@@ -154,16 +158,6 @@ class Dispatcher:
             return self._start(Setup(path, str(Path.cwd()), pickle.dumps(self._plan)))
         except Exception as error:
             raise NoWorkerError(f"{type(error).__name__}: {error}") from error
-
-    def _send(self, message: Message) -> None:
-        if self._worker is None:
-            raise EOFError
-        self._worker.send(message)
-
-    def _received(self, seconds: float) -> Message | None:
-        if self._worker is None:
-            raise EOFError
-        return self._worker.receive(seconds)
 
     @contextmanager
     def _ended_by_interrupt(self) -> Iterator[None]:
