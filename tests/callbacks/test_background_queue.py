@@ -131,9 +131,7 @@ def test_a_deletion_cancels_the_export_that_waits_or_is_in_work(tmp_path):
     queue.submit(export(tmp_path, "c"))
     queue.finish(10)
     assert files(tmp_path) == {"c"}
-    assert [outcome.job.target for outcome in queue.completed() if outcome.export] == [
-        str(tmp_path / "c.safetensors")
-    ]
+    assert [outcome.job.target for outcome in queue.completed() if outcome.export] == [str(tmp_path / "c.safetensors")]
 
 
 def test_the_file_of_an_earlier_save_never_gets_the_name_of_a_checkpoint_that_was_saved_again(tmp_path):

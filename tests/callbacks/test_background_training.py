@@ -1,14 +1,9 @@
-"""Trainings that export in the background, with a worker that answers late, and one whole training with a process."""
+"""Trainings that export in the background, with a worker that answers late."""
 
 from __future__ import annotations
 
-import os
 import signal
-import subprocess
-import sys
-import time
 from contextlib import suppress
-from pathlib import Path
 
 import pytest
 import test_callback_contract as contract
@@ -17,11 +12,11 @@ from pytorch_lightning.callbacks import Callback, ModelCheckpoint, WeightAveragi
 from small_trainings import Small, expect_partners, trainer
 from torch.optim.swa_utils import get_ema_avg_fn
 
-from lightning_compress import Archive, CompressCheckpoint, Half, Plan, Rule
+from lightning_compress import CompressCheckpoint
 from lightning_compress.callbacks.export import exports
 from lightning_compress.callbacks.export.background.messages import Failed
 from lightning_compress.callbacks.export.background.queue import BackgroundQueue
-from lightning_compress.errors import CallbackError, PlanError
+from lightning_compress.errors import CallbackError
 from tests.each_case import naming
 
 SCENARIOS = (
@@ -124,43 +119,3 @@ def test_a_failure_is_logged_once_with_its_path_or_raised_at_a_later_hook(tmp_pa
 def test_a_search_is_refused():
     with pytest.raises(CallbackError, match="background='wait' does not work with plan='auto'"):
         CompressCheckpoint("auto", background="wait")
-
-
-METHOD = """
-import json, os, sys, time
-from dataclasses import dataclass
-from pathlib import Path
-import torch
-from lightning_compress import Half
-from lightning_compress.plan import register
-
-@register
-@dataclass(frozen=True)
-class Recorded(Half):
-    id = "recorded"
-    folder: str = ""
-    seconds: float = 0.0
-
-    def store(self, *args, **kwargs):
-        folder = Path(self.folder)
-        if folder.joinpath("kill").exists() and os.getpid() != int(folder.joinpath("kill").read_text()):
-            folder.joinpath("kill").unlink()
-            os.kill(os.getpid(), 9)
-        loaded = sorted({name.partition(".")[0] for name in sys.modules} & {"pytorch_lightning", "lightning", "wandb"})
-        state = {"pid": os.getpid(), "nice": os.nice(0), "threads": torch.get_num_threads(), "loaded": loaded}
-        folder.joinpath("new").write_text(json.dumps(state))
-        folder.joinpath("new").replace(folder / "worker.json")
-        time.sleep(self.seconds)
-        return super().store(*args, **kwargs)
-"""
-
-
-@pytest.fixture
-def recorded(tmp_path, monkeypatch):
-    """The class of a method in a module of the user, which writes down in which process it is called."""
-    (tmp_path / "module").mkdir()
-    (tmp_path / "module" / "recorded_method.py").write_text(METHOD, encoding="utf-8")
-    monkeypatch.syspath_prepend(tmp_path / "module")
-    from recorded_method import Recorded
-
-    return Recorded

@@ -153,6 +153,7 @@ class Dispatcher:
 
     def _started(self) -> Worker:
         self._has_started = False
+        _refuse_classes_of_script(self._plan)
         path = tuple(str(Path(entry).absolute()) for entry in sys.path)
         try:
             return self._start(Setup(path, str(Path.cwd()), pickle.dumps(self._plan)))
@@ -168,3 +169,11 @@ class Dispatcher:
         except BaseException:
             self.end(kill=True)
             raise
+
+
+def _refuse_classes_of_script(plan: Plan) -> None:
+    """Raise a NoWorkerError for a method whose class is in the user's script, which the worker does not run."""
+    for method in (method for rule in plan.rules for method in rule.methods):
+        if type(method).__module__ == "__main__":
+            name = type(method).__name__
+            raise NoWorkerError(f"the class {name} is in the script itself: move it to a module that can be imported")

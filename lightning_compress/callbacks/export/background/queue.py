@@ -119,6 +119,7 @@ class BackgroundQueue:
         is_working = self._running is not None
         self._fail_exports("the training has ended")
         self._dispatcher.end(kill=is_working)
+        self._pool = MemoryPool()
 
     # Submitting
 
@@ -247,7 +248,8 @@ class BackgroundQueue:
         elif pending.losses >= _MAX_LOSSES:
             self._conclude(pending, failed(pending.job, CallbackError(f"writing {pending.target} failed: {error}")))
         else:
-            _log.warning("%s is written again by a new worker process: %s", pending.target, error)
+            # As text: a record may be kept, and the traceback of the error refers to the weights.
+            _log.warning("%s is written again by a new worker process: %s", pending.target, str(error))
             self._begin(pending)
 
     def _do_without_worker(self, pending: PendingExport, error: NoWorkerError) -> None:
