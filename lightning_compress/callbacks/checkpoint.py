@@ -225,11 +225,11 @@ class CompressCheckpoint(ExportListener, _Callback):
 
     def on_validation_end(self, trainer: Trainer, pl_module: nn.Module) -> None:
         """Likewise; if ``on_error`` says so, raise on every rank the error of an export."""
-        self._exports.conclude(trainer)
+        self._exports.synchronize(trainer)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: nn.Module) -> None:
         """Likewise."""
-        self._exports.conclude(trainer)
+        self._exports.synchronize(trainer)
 
     def on_exception(self, trainer: Trainer, pl_module: nn.Module, exception: BaseException) -> None:
         """Wait for a limited time for exports in the background, after an error, an interrupt or SIGTERM."""

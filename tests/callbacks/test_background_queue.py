@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -301,3 +302,14 @@ def test_an_interrupt_while_the_worker_is_asked_loses_no_export(tmp_path, monkey
     assert [outcome.error for outcome in queue.completed()] == [None]
     assert files(tmp_path) == {"a"}
     assert workers.started[1].ended == "ended"
+
+
+def test_a_remote_file_is_written_here_in_its_turn(tmp_path, caplog):
+    queue = a_queue(Workers(polls=1))
+    queue.submit(export(tmp_path, "a"))
+    job = export(tmp_path, "b")
+    queue.submit(dataclasses.replace(job, target="memory://background/b.safetensors"))
+    assert Archive.open("memory://background/b.safetensors").manifest.fingerprint == job.weights.fingerprint
+    assert [outcome.error for outcome in queue.completed()] == [None, None]
+    (line,) = lines(caplog)
+    assert "remote" in line

@@ -43,11 +43,13 @@ class Exports:
     ) -> None:
         self._exporter, self._publishing, self._on_error, self._measure = exporter, publishing, on_error, measure
         self._queue: JobQueue = InlineQueue(exporter.run)
+        self._in_background = False  # on every rank
         self._failure: Exception | None = None  # the last one that was not raised yet
 
     def start_background(self, trainer: Trainer, plan: Plan, when_full: WhenFull) -> None:
         """Export in a worker process until :meth:`finish`."""
         self._queue.close()
+        self._in_background = True
         if trainer.is_global_zero:
             self._queue = BackgroundQueue(self._exporter, plan, when_full)
 
@@ -83,11 +85,20 @@ class Exports:
             raise_on_every_rank(trainer.strategy, failure)
 
     def poll(self, trainer: Trainer) -> None:
-        """Like :meth:`conclude`, but ranks do not wait for each other, and of several none raises."""
-        if trainer.world_size == 1:
-            self.conclude(trainer)
-        elif trainer.is_global_zero:
+        """Conclude what was completed in the background, at a hook of a batch.
+
+        Raises:
+            CompressionError: as for :meth:`conclude`, but only with one process: ranks do not wait for each other here.
+        """
+        if self._in_background and trainer.is_global_zero:
             self._conclude_completed(trainer)
+            if self._failure is not None and trainer.world_size == 1:
+                self.conclude(trainer)
+
+    def synchronize(self, trainer: Trainer) -> None:
+        """Like :meth:`conclude`; does nothing if exports are not carried out in the background."""
+        if self._in_background:
+            self.conclude(trainer)
 
     def finish(self, trainer: Trainer) -> None:
         """Wait until all exports are completed, and export inline from now on. To be called on every rank.
@@ -100,6 +111,8 @@ class Exports:
 
     def finish_after_exception(self, trainer: Trainer) -> None:
         """Like :meth:`finish`, but wait less, and log failures: another error is raised already."""
+        if self._failure is not None:  # was to be raised at the next hook of every rank
+            _log.error("an export has failed, too: %s", str(self._failure))
         self._finish(trainer, EXCEPTION_SECONDS, "warn")
         self._failure = None
 
@@ -109,7 +122,7 @@ class Exports:
         return self._exporter.writer.latest_archive(weights.fingerprint)
 
     def _finish(self, trainer: Trainer, seconds: float, on_error: OnError) -> None:
-        queue = self._queue
+        queue, self._in_background = self._queue, False
         if not isinstance(queue, BackgroundQueue):
             return
         self._queue = InlineQueue(self._exporter.run)
@@ -130,7 +143,7 @@ class Exports:
         if outcome.error is not None:
             self._failure = outcome.error
             if on_error == "warn":
-                _log.error("no compressed file at %s, the training goes on: %s", job.target, outcome.error)
+                _log.error("no compressed file at %s, the training goes on: %s", job.target, str(outcome.error))
         if isinstance(job, ExportJob) and export is not None:
             with preserved_random_state(), torch.no_grad():
                 if export.is_new:

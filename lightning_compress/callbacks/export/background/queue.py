@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from itertools import count
 from time import monotonic, perf_counter
@@ -23,15 +23,15 @@ from lightning_compress.callbacks.export.background.dispatch import (
     Result,
     Worker,
 )
-from lightning_compress.callbacks.export.background.messages import Committed, Failed, LogRecord, Refused, Setup
-from lightning_compress.callbacks.export.background.shared_weights import MemoryPool, SharedMemory, SharedWeights
+from lightning_compress.callbacks.export.background.messages import Committed, Failed, Refused, Setup
+from lightning_compress.callbacks.export.background.notices import relay, tell, tell_inline
+from lightning_compress.callbacks.export.background.shared_weights import MemoryPool, SharedWeights
 from lightning_compress.callbacks.export.background.worker_process import WorkerProcess
 from lightning_compress.callbacks.export.exporter import Exporter, discard, failed, withdraw
 from lightning_compress.callbacks.export.jobs import ExportJob, Job, LinkJob, Outcome
 from lightning_compress.errors import CallbackError
 from lightning_compress.files import is_remote, local_path, normalized_path, remove_left_overs_of
 from lightning_compress.plan import Plan
-from lightning_compress.runtime.log_once import log_once
 
 WhenFull = Literal["wait", "skip", "latest"]
 MAX_WAITING = 1  # exports, beside the one in work; each holds a copy of the weights
@@ -66,8 +66,6 @@ class BackgroundQueue:
         self._waiting: deque[PendingExport | LinkJob] = deque()
         self._outcomes: list[Outcome] = []
         self._pool = MemoryPool()
-        self._held: list[SharedMemory] = []  # the memory of those outcomes
-        self._lent: list[SharedMemory] = []  # the memory of the outcomes returned last
         self._numbers = count(1)
 
     @property
@@ -82,7 +80,7 @@ class BackgroundQueue:
         while self._when_full == "wait" and self._is_full:
             self._step(_STEP_SECONDS)
             if monotonic() > quiet_until:
-                _tell("the training waits, because exports take longer than the time between two saves")
+                tell("the training waits, because exports take longer than the time between two saves")
 
     def submit(self, job: Job) -> None:
         """See :class:`JobQueue`."""
@@ -97,11 +95,11 @@ class BackgroundQueue:
 
     def completed(self) -> list[Outcome]:
         """See :class:`JobQueue`. It does not wait."""
-        self._take_back_memory()
+        self._pool.outcomes_concluded()
         while self._step(0):
             pass
         outcomes, self._outcomes = self._outcomes, []
-        self._lent, self._held = self._held, []
+        self._pool.outcomes_returned()
         return outcomes
 
     def finish(self, seconds: float) -> None:
@@ -125,11 +123,11 @@ class BackgroundQueue:
 
     def _submit_export(self, job: ExportJob) -> None:
         began = perf_counter()
-        self._take_back_memory()
+        self._pool.outcomes_concluded()
         withdraw(job.target)  # it holds the weights of an earlier save
         self.wait_for_room()
         if is_remote(job.target):
-            _tell_inline("a file of a remote filesystem gets its name before it is verified")
+            tell_inline("a remote filesystem gives a file its name before it is verified")
             self._run_inline(job)
         elif not self._has_worker:
             self._run_inline(job)
@@ -161,7 +159,7 @@ class BackgroundQueue:
         except OSError as error:
             self._outcomes.append(failed(job, error))
         except Exception as error:
-            _tell_inline(f"{type(error).__name__}: {error}")
+            tell_inline(f"{type(error).__name__}: {error}")
             self._run_inline(job)
         else:
             job = replace(job, weights=copy.weights)
@@ -228,14 +226,14 @@ class BackgroundQueue:
         if pending.is_cancelled:
             return None
         if isinstance(result, Refused):
-            _tell_inline(result.problem)
+            tell_inline(result.problem)
             return self._exporter.run(pending.job)
         if isinstance(result, Committed):
-            _relay(result.log)
+            relay(result.log)
             seconds = perf_counter() - pending.began
             return self._exporter.adopt(pending.job, result.fingerprint, result.is_new, seconds)
         assert isinstance(result, Failed)
-        _relay(result.log)
+        relay(result.log)
         result.error.__cause__ = result.cause
         return failed(pending.job, result.error)
 
@@ -253,13 +251,13 @@ class BackgroundQueue:
             self._begin(pending)
 
     def _do_without_worker(self, pending: PendingExport, error: NoWorkerError) -> None:
-        _tell_inline(str(error))
+        tell_inline(str(error))
         self._has_worker = False
         self._conclude(pending, None if pending.is_cancelled else self._exporter.run(pending.job))
 
     def _conclude(self, pending: PendingExport, outcome: Outcome | None) -> None:
         self._running = None
-        self._held.append(pending.copy.memory)
+        self._pool.keep(pending.copy.memory)
         if outcome is not None:
             self._outcomes.append(outcome)
 
@@ -274,26 +272,6 @@ class BackgroundQueue:
             job = self._waiting.popleft()
             self._outcomes.append(_given_up(job, reason) if isinstance(job, PendingExport) else self._exporter.run(job))
 
-    def _take_back_memory(self) -> None:
-        """Use the memory of the outcomes returned last again."""
-        for memory in self._lent:
-            self._pool.give_back(memory)
-        self._lent.clear()
-
 
 def _given_up(pending: PendingExport, reason: str) -> Outcome:
     return failed(pending.job, CallbackError(f"writing {pending.target} was given up: {reason}"))
-
-
-def _relay(log: Sequence[LogRecord]) -> None:
-    """Write the messages of the worker to the log of this process."""
-    for record in log:
-        log_once(logging.getLogger(record.logger), record.level, record.text)
-
-
-def _tell_inline(reason: str) -> None:
-    _tell(f"companion files are written in the training process, which waits for them: {reason}")
-
-
-def _tell(message: str) -> None:
-    log_once(_log, logging.WARNING, message)

@@ -49,11 +49,12 @@ class Server:
 
     Args:
         end: of the socket pair.
+        parent: number of the training process.
     """
 
-    def __init__(self, end: socket.socket) -> None:
+    def __init__(self, end: socket.socket, parent: int) -> None:
         self._connection = Connection(end)
-        self._parent = os.getppid()
+        self._parent = parent
         self._log = _CollectedLog()
         self._task = 0  # number of the task in work
 

@@ -67,6 +67,8 @@ class MemoryPool:
 
     def __init__(self) -> None:
         self._unused: list[SharedMemory] = []
+        self._of_outcomes: list[SharedMemory] = []
+        self._of_returned_outcomes: list[SharedMemory] = []
 
     def take(self, nbytes: int) -> SharedMemory:
         """Memory of at least this size. Smaller memory is freed.
@@ -83,6 +85,20 @@ class MemoryPool:
     def give_back(self, memory: SharedMemory) -> None:
         """Let the next copy overwrite the memory."""
         self._unused.append(memory)
+
+    def keep(self, memory: SharedMemory) -> None:
+        """Keep memory for an outcome until it was returned and concluded."""
+        self._of_outcomes.append(memory)
+
+    def outcomes_returned(self) -> None:
+        """The outcomes so far are returned to be concluded."""
+        self._of_returned_outcomes += self._of_outcomes
+        self._of_outcomes = []
+
+    def outcomes_concluded(self) -> None:
+        """The returned outcomes are concluded, so their memory is unused."""
+        self._unused += self._of_returned_outcomes
+        self._of_returned_outcomes = []
 
 
 @dataclass(frozen=True, eq=False)

@@ -17,6 +17,7 @@ NICENESS = 10  # the training and its data loaders come first
 
 def main(descriptor: int) -> None:
     """Serve the training process at the other end of a socket until it closes the connection or ends."""
+    parent = os.getppid()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     os.nice(NICENESS)
@@ -24,7 +25,7 @@ def main(descriptor: int) -> None:
     from lightning_compress.callbacks.export.background.serving import Server
 
     with suppress(EOFError):  # the training process has ended
-        Server(socket.socket(fileno=descriptor)).run()
+        Server(socket.socket(fileno=descriptor), parent).run()
 
 
 if __name__ == "__main__":

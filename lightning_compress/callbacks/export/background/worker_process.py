@@ -9,10 +9,10 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
-import lightning_compress
 from lightning_compress.callbacks.export.background.messages import Connection, Message, Setup
 
 _PROGRAM = "lightning_compress.callbacks.export.background.worker"
+_PACKAGE_ROOT = Path(__file__).parents[4]
 _END_SECONDS = 5.0  # a worker that has not ended by then is killed
 _THREAD_VARIABLES = ("OMP", "OPENBLAS", "MKL", "NUMBA")
 
@@ -40,7 +40,7 @@ class WorkerProcess:
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 # -m looks for modules here first; a script in the working directory may have the name of one.
-                cwd=Path(lightning_compress.__file__).parents[1],
+                cwd=_PACKAGE_ROOT,
                 env=_environment(setup),
                 start_new_session=True,
             )
