@@ -26,11 +26,12 @@ class Workers:
         polls: how often an answer is asked for in vain before a task is verified; None for ever.
         answer: what a task is answered with, in place of a file.
         ends: how many of the first workers end at their first task.
+        commits: numbers of the tasks whose files got their names.
     """
 
     def __init__(self, *, polls=0, answer=None, ends=0) -> None:
         self.polls, self.answer, self.ends = polls, answer, ends
-        self.started = []
+        self.started, self.commits = [], []
 
     def start(self, setup):
         self.started.append(FakeWorker(self, pickle.loads(setup.plan), len(self.started) < self.ends))
@@ -52,6 +53,7 @@ class FakeWorker:
             self.task, self.waited, self.is_verified = message, 0, False
             self.weights = read_shared(descriptor, message.contents_at, message.nbytes)
         elif isinstance(message, Commit):
+            self.workers.commits.append(message.number)
             compress(self.weights, self.plan).save(self.task.target)
             self._answer(Committed(message.number, self.weights.fingerprint, is_new=True))
         elif isinstance(message, Cancel) and self.task and message.number == self.task.number:

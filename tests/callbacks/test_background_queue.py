@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -17,8 +18,10 @@ from lightning_compress.callbacks.export.background.messages import Failed, Refu
 from lightning_compress.callbacks.export.background.queue import BackgroundQueue
 from lightning_compress.callbacks.export.background.shared_weights import MemoryPool, SharedWeights, read_shared
 from lightning_compress.callbacks.export.exporter import Exporter
+from lightning_compress.callbacks.export.exports import Exports
 from lightning_compress.callbacks.export.jobs import DeleteJob, ExportJob, LinkJob
 from lightning_compress.callbacks.export.policy import Policy
+from lightning_compress.callbacks.export.publishing import Publishing
 from lightning_compress.callbacks.moments import Moments
 from lightning_compress.errors import CallbackError, PlanError
 from lightning_compress.runtime.log_once import log_once
@@ -87,7 +90,7 @@ def test_memory_is_used_again_and_outcomes_keep_theirs_until_the_next_call(tmp_p
     memories = set()
     for name in "abcd":
         job = export(tmp_path, name)
-        queue.wait_for_room()
+        queue.prepare(job.target)
         for outcome in queue.completed():
             assert outcome.job.weights.state_dict()["net.0.bias"].equal(job.weights.state_dict()["net.0.bias"])
             memories.add(outcome.job.weights.weights[0].tensor.data_ptr())
@@ -147,6 +150,21 @@ def test_the_file_of_an_earlier_save_never_gets_the_name_of_a_checkpoint_that_wa
             queue.finish(10)
             assert width_in(tmp_path, "a") == 6
             assert len([outcome for outcome in queue.completed() if outcome.export]) in (1, 2)
+
+
+def test_a_verified_file_of_an_earlier_save_is_not_committed_while_the_next_save_is_submitted(tmp_path):
+    workers = Workers(polls=None)
+    queue = a_queue(workers)
+    trainer, loggers = SimpleNamespace(is_global_zero=True), Publishing(artifacts=False, pictures=False)
+    exports = Exports(queue._exporter, loggers, "warn", None)
+    exports._queue = queue
+    exports._publishing.new_file = lambda *_: None
+    exports.submit(trainer, export(tmp_path, "a", width=8))
+    workers.polls = 0  # the file is verified now, and waits for its name
+    exports.submit(trainer, export(tmp_path, "a", width=6))
+    queue.finish(10)
+    assert workers.commits == [2]
+    assert width_in(tmp_path, "a") == 6
 
 
 def test_a_link_follows_its_export_and_leads_to_no_earlier_file_meanwhile(tmp_path):

@@ -61,7 +61,7 @@ class Exports:
         """
         if trainer.is_global_zero and job is not None:
             if isinstance(job, ExportJob):
-                self._queue.wait_for_room()
+                self._queue.prepare(job.target)
                 self._conclude_completed(trainer)
             self._queue.submit(job)
         self.conclude(trainer)

@@ -108,8 +108,11 @@ class JobQueue(Protocol):
     The weights of a job that :meth:`completed` returns are valid until the next call of the queue.
     """
 
-    def wait_for_room(self) -> None:
-        """Wait until the queue takes another export, if it is one that lets the training wait for that."""
+    def prepare(self, target: str) -> None:
+        """Expect an export to this file: cancel its pending jobs, and wait for room if the queue lets exports wait.
+
+        To be called before :meth:`completed`, which may give the file of an earlier save its name.
+        """
 
     def submit(self, job: Job) -> None:
         """Add a job."""
@@ -135,8 +138,8 @@ class InlineQueue:
         self._run = run
         self._outcomes: list[Outcome] = []
 
-    def wait_for_room(self) -> None:
-        """There is always room."""
+    def prepare(self, target: str) -> None:
+        """No job is pending, and there is always room."""
 
     def submit(self, job: Job) -> None:
         """Carry out a job."""

@@ -74,8 +74,12 @@ class BackgroundQueue:
         running = [self._running] if self._running and not self._running.is_cancelled else []
         return [job.target for job in (*running, *self._waiting)]
 
-    def wait_for_room(self) -> None:
+    def prepare(self, target: str) -> None:
         """See :class:`JobQueue`."""
+        self._drop_jobs_of(target)
+        self._wait_for_room()
+
+    def _wait_for_room(self) -> None:
         quiet_until = monotonic() + _QUIET_SECONDS
         while self._when_full == "wait" and self._is_full:
             self._step(_STEP_SECONDS)
@@ -125,7 +129,7 @@ class BackgroundQueue:
         began = perf_counter()
         self._pool.outcomes_concluded()
         withdraw(job.target)  # it holds the weights of an earlier save
-        self.wait_for_room()
+        self._wait_for_room()
         if is_remote(job.target):
             tell_inline("a remote filesystem gives a file its name before it is verified")
             self._run_inline(job)
