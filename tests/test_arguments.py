@@ -94,6 +94,7 @@ TABLE = {
             "effort": CHOICE,
             "artifacts": (None, 1, "yes", [], THING),
             "pictures": FLAG,
+            "background": tuple(value for value in CHOICE if value is not None),
         },
     ),
     "Grid": (

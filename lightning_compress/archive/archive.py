@@ -62,12 +62,20 @@ class Archive:
             return self.opened_bytes
         return sum(memoryview(part).nbytes for part in writer.file_parts(self.manifest, self.streams))
 
-    def save(self, path: str | PathLike[str], *, on_tensor: Callable[[Entry], None] | None = None) -> int:
+    def save(
+        self,
+        path: str | PathLike[str],
+        *,
+        on_tensor: Callable[[Entry], None] | None = None,
+        on_verified: Callable[[], None] | None = None,
+    ) -> int:
         """Write the file, and give it its name only after everything in it was read back, decoded and compared.
 
         Args:
             path: local path, or a URL that fsspec opens; an existing file is replaced if this package wrote it.
             on_tensor: called after each tensor was read back, for progress.
+            on_verified: called when everything was read back, before the file gets its name; if it raises, the file is
+                deleted.
 
         Returns:
             Bytes on disk.
@@ -86,6 +94,8 @@ class Archive:
                 again.verify(on_tensor=on_tensor)
             except FormatError as error:
                 raise VerificationError(f"{path} did not read back as it was written: {error}") from error
+            if on_verified is not None:
+                on_verified()
 
         parts = list(writer.file_parts(self.manifest, self.streams))
         replace_file(fspath(path), parts, check, reader.is_archive)

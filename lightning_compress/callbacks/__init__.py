@@ -1,9 +1,41 @@
-"""Lightning callbacks: a compressed file beside every checkpoint, its quality, and the sensitivity of each layer."""
+"""Lightning callbacks: a compressed file beside every checkpoint, its quality, and the sensitivity of each layer.
 
-from lightning_compress.callbacks.checkpoint import CompressCheckpoint
-from lightning_compress.callbacks.hooks.batch_losses import mean_loss
-from lightning_compress.callbacks.reconciliation import Reconciled, reconcile
-from lightning_compress.callbacks.sensitivity import LayerSensitivity
-from lightning_compress.callbacks.translation import TranslationQuality
+Public names are imported on first use, so the process that writes companion files in the background imports no
+Lightning.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from lightning_compress.callbacks.checkpoint import CompressCheckpoint as CompressCheckpoint
+    from lightning_compress.callbacks.hooks.batch_losses import mean_loss as mean_loss
+    from lightning_compress.callbacks.reconciliation import Reconciled as Reconciled
+    from lightning_compress.callbacks.reconciliation import reconcile as reconcile
+    from lightning_compress.callbacks.sensitivity import LayerSensitivity as LayerSensitivity
+    from lightning_compress.callbacks.translation import TranslationQuality as TranslationQuality
+
+_MODULE_OF = {
+    "CompressCheckpoint": "checkpoint",
+    "LayerSensitivity": "sensitivity",
+    "Reconciled": "reconciliation",
+    "TranslationQuality": "translation",
+    "mean_loss": "hooks.batch_losses",
+    "reconcile": "reconciliation",
+}
 
 __all__ = ["CompressCheckpoint", "LayerSensitivity", "Reconciled", "TranslationQuality", "mean_loss", "reconcile"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULE_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}; it offers {', '.join(__all__)}")
+    value = getattr(import_module(f"{__name__}.{_MODULE_OF[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__

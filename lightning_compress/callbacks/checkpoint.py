@@ -20,25 +20,24 @@ from lightning_compress.callbacks.arguments import (
     check_texts,
     checked,
 )
-from lightning_compress.callbacks.export import checkpoint_reading
 from lightning_compress.callbacks.export.auto import Auto
+from lightning_compress.callbacks.export.background.queue import WhenFull
 from lightning_compress.callbacks.export.exporter import Exporter
-from lightning_compress.callbacks.export.jobs import DeleteJob, ExportJob, FailedJob, InlineQueue, Job, LinkJob, Outcome
-from lightning_compress.callbacks.export.naming import companion_of
+from lightning_compress.callbacks.export.exports import Exports, OnError
+from lightning_compress.callbacks.export.listener import ExportListener, not_of_module
 from lightning_compress.callbacks.export.policy import Policy, When
 from lightning_compress.callbacks.export.publishing import Publishing
 from lightning_compress.callbacks.export.resumption import Resumption
 from lightning_compress.callbacks.hooks import checkpoint_hooks
 from lightning_compress.callbacks.hooks.base import callback_class
-from lightning_compress.callbacks.hooks.collective import gather, raise_on_every_rank, shape_only
+from lightning_compress.callbacks.hooks.collective import raise_on_every_rank, shape_only
 from lightning_compress.callbacks.hooks.lightning_types import Trainer, callbacks_of
-from lightning_compress.callbacks.hooks.model_checkpoints import Mode, best_checkpoints
+from lightning_compress.callbacks.hooks.model_checkpoints import Mode
 from lightning_compress.callbacks.moments import Moments
 from lightning_compress.callbacks.objective import Objective
 from lightning_compress.compression import compress
 from lightning_compress.errors import CallbackError, CompressionError
-from lightning_compress.files import normalized_path
-from lightning_compress.logging import Artifacts, logging_step
+from lightning_compress.logging import Artifacts
 from lightning_compress.plan import Plan
 from lightning_compress.runtime import preserved_random_state
 from lightning_compress.search import Calibration
@@ -51,13 +50,12 @@ if TYPE_CHECKING:
 else:
     _Callback = callback_class()
 
-OnError = Literal["warn", "raise"]
 MAX_DROP = 0.3
 EFFORT: Literal["default"] = "default"
 _log = logging.getLogger(__name__)
 
 
-class CompressCheckpoint(_Callback):
+class CompressCheckpoint(ExportListener, _Callback):
     """Write a compressed, verified file beside every checkpoint, and let it follow that checkpoint.
 
     ``epoch=3.ckpt`` gets the companion file ``epoch=3.safetensors`` in the same folder. When Lightning overwrites,
@@ -89,6 +87,11 @@ class CompressCheckpoint(_Callback):
         artifacts: whether each file becomes a version of an artifact of Weights & Biases: False, True, or
             :class:`~lightning_compress.Artifacts` to say which versions stay.
         pictures: whether charts are drawn for the loggers that hold pictures; needs matplotlib.
+        background: None: the training waits for each export. Otherwise it waits only while its weights are copied in
+            main memory, and a worker process writes the file. At most one export waits beside the one in work, so main
+            memory holds up to two copies of the weights. What happens when more are to wait: ``"wait"``, the training
+            waits; ``"skip"``, the new checkpoint has no companion file; ``"latest"``, the one that waits has none. The
+            end of ``fit`` waits for all exports. Not with ``"auto"``, whose search evaluates the module itself.
 
     Raises:
         PlanError: the plan is invalid; or, when ``fit`` starts, it does not fit the model. This is raised whatever
@@ -113,12 +116,14 @@ class CompressCheckpoint(_Callback):
         effort: Literal["quick", "default", "thorough"] = EFFORT,
         artifacts: Artifacts | bool = False,
         pictures: bool = True,
+        background: Literal["wait", "skip", "latest"] | None = None,
     ) -> None:
         super().__init__()
         check_choice("on_error", on_error, get_args(OnError))
         check_classes(classes)
         check_texts("exclude", exclude, "patterns of tensor names such as ['teacher.*']")
         check_flag("pictures", pictures)
+        check_choice("background", background, get_args(WhenFull), optional=True)
         if not isinstance(artifacts, (bool, Artifacts)):
             raise CallbackError(f"artifacts is {artifacts!r}, expected True, False or Artifacts(…)")
         check_number("max_drop", max_drop)
@@ -135,16 +140,18 @@ class CompressCheckpoint(_Callback):
                 "evaluate, monitor, mode, calibration, max_drop and effort are for plan='auto', and the plan is "
                 f"{plan!r}: leave them out"
             )
+        if self._auto and background is not None:
+            raise CallbackError(
+                f"background={background!r} does not work with plan='auto', whose search evaluates the module of the "
+                "training: leave background out, or train with a given plan and search afterwards"
+            )
         if evaluate is not None and monitor is not None:
             raise CallbackError(f"evaluate=… takes the place of monitor={monitor!r}: leave one of the two out")
-        self.when = when
-        self.on_error = on_error
-        self.classes = classes
-        self.exclude = tuple(exclude)
-        self._policy = Policy(Moments.policy(when))
-        self._exporter = Exporter(self._compress, self._policy)
-        self._queue = InlineQueue(self._exporter.run)
-        self._publishing = Publishing(artifacts, pictures)
+        self.when, self.on_error, self.background = when, on_error, background
+        self.classes, self.exclude = classes, tuple(exclude)
+        self._policy, self._publishing = Policy(Moments.policy(when)), Publishing(artifacts, pictures)
+        measure = self._auto.measure if self._auto else None
+        self._exports = Exports(Exporter(self._compress, self._policy), self._publishing, on_error, measure)
         self._is_in_order = False  # whether the folders of this run were put in order when it started
 
     # Lightning's hooks
@@ -184,6 +191,8 @@ class CompressCheckpoint(_Callback):
         """Include the files of the run that is resumed; Lightning has now read which they are."""
         self._policy.start(trainer)
         self._resume(trainer, pl_module)
+        if self.plan and self.background:
+            self._exports.start_background(trainer, self.plan, self.background)
         if self._auto and trainer.is_global_zero:
             self._auto.resume(str(trainer.ckpt_path or ""))
         self._publishing.start(trainer, self.plan.to_config() if self.plan else {"search": "auto"})
@@ -193,7 +202,7 @@ class CompressCheckpoint(_Callback):
         self._is_in_order = True
 
         def compressed(checkpoint: Checkpoint) -> Archive:
-            record = CheckpointRecord.of_checkpoint(checkpoint.entries, ignore=_not_of_module(trainer))
+            record = CheckpointRecord.of_checkpoint(checkpoint.entries, ignore=not_of_module(trainer))
             return self._compress(self.weights_of(module, checkpoint.state, record))
 
         resumption = Resumption(self._policy, compressed if self.plan else None)
@@ -206,130 +215,51 @@ class CompressCheckpoint(_Callback):
         if self.on_error == "raise":
             raise_on_every_rank(trainer.strategy, next(iter(resumption.failures.values()), None))
 
+    def on_train_batch_end(self, trainer: Trainer, *_: Any) -> None:
+        """Log and upload the files that were completed in the background."""
+        self._exports.poll(trainer)
+
+    def on_validation_batch_end(self, trainer: Trainer, *_: Any) -> None:
+        """Likewise."""
+        self._exports.poll(trainer)
+
+    def on_validation_end(self, trainer: Trainer, pl_module: nn.Module) -> None:
+        """Likewise; if ``on_error`` says so, raise on every rank the error of an export."""
+        self._exports.synchronize(trainer)
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: nn.Module) -> None:
+        """Likewise."""
+        self._exports.synchronize(trainer)
+
+    def on_exception(self, trainer: Trainer, pl_module: nn.Module, exception: BaseException) -> None:
+        """Wait for a limited time for exports in the background, after an error, an interrupt or SIGTERM."""
+        self._exports.finish_after_exception(trainer)
+
+    def teardown(self, trainer: Trainer, pl_module: nn.Module, stage: str) -> None:
+        """Likewise, after a run that ended early without an exception."""
+        self._exports.finish_after_exception(trainer)
+
     def on_fit_end(self, trainer: Trainer, pl_module: nn.Module) -> None:
-        """Wait for a limited time until uploads are complete."""
+        """Wait for a limited time until exports and uploads are complete."""
         if not self._is_in_order:  # the run resumed at its end, so no training has started
             self._resume(trainer, pl_module)
         self._is_in_order = False
+        self._exports.finish(trainer)
         self._publishing.finish()
 
     # For callbacks that evaluate companion files
 
-    def weights_of(
-        self, module: nn.Module, state: Mapping[str, Any], record: CheckpointRecord | None = None
-    ) -> Weights:
-        """The weights of a state dict as this callback compresses them.
-
-        Args:
-            module: the module they belong to.
-            state: the state dict.
-            record: what its checkpoint holds beside it.
-
-        Raises:
-            WeightsError: the state dict cannot be stored.
-        """
-        return Weights.from_state_dict(state, module=module, exclude=self.exclude, classes=self.classes, record=record)
-
     def archive_of(self, weights: Weights) -> Archive | None:
         """The companion file written last, if it holds these weights; else the result of the given plan.
 
-        None with a searched plan whose last file holds other weights: only a search can make one.
+        Pending exports are waited for. None with a searched plan whose last file holds other weights: only a search can
+        make one.
         """
-        known = self._exporter.latest_archive(weights.fingerprint)
+        known = self._exports.latest_archive(weights)
         return compress(weights, self.plan) if known is None and self.plan else known
-
-    # Listener of the trainer's checkpoints: each event becomes a job
-
-    def before_save(self, trainer: Trainer, checkpoint: Mapping[str, Any], path: str) -> Job | None:
-        """The job of a checkpoint that is about to be written, on rank 0; its tensors are gathered on every rank."""
-        target = companion_of(path)
-        if not self._policy.includes(trainer, path):
-            return DeleteJob(target)  # a file of an earlier save with this name would hold other weights
-        try:
-            state = gather(trainer.strategy, checkpoint["state_dict"])
-            return self._export_job(trainer, state, checkpoint, path) if trainer.is_global_zero else None
-        except Exception as error:
-            return FailedJob(target, error)
-
-    def after_save(self, trainer: Trainer, job: Job | None) -> None:
-        """Submit the job, now that the checkpoint is written."""
-        self._submit(trainer, job)
-
-    def after_link(self, trainer: Trainer, target: str, link: str) -> None:
-        """Link the companion file in the same way."""
-        source, companion = companion_of(target), companion_of(link)
-        if normalized_path(source) != normalized_path(companion):
-            self._submit(trainer, LinkJob(companion, source))
-
-    def after_remove(self, trainer: Trainer, path: str) -> None:
-        """Delete the companion file."""
-        self._policy.removed(path)
-        if trainer.is_global_zero:
-            self._carry_out(trainer, DeleteJob(companion_of(path)))
-
-    def load(self, trainer: Trainer, path: str) -> dict[str, Any] | None:
-        """Read a compressed file that is given as a checkpoint."""
-        return checkpoint_reading.read(trainer, path)
-
-    def restore(self, trainer: Trainer, checkpoint: Mapping[str, Any], strict: bool) -> bool:
-        """Load the weights of a compressed file into the module."""
-        return checkpoint_reading.restore(trainer.strategy, checkpoint, strict)
-
-    # Jobs, on rank 0
-
-    def _export_job(
-        self, trainer: Trainer, state: Mapping[str, Any], checkpoint: Mapping[str, Any], path: str
-    ) -> ExportJob:
-        with preserved_random_state(), torch.no_grad():
-            record = CheckpointRecord.of_checkpoint(checkpoint, ignore=_not_of_module(trainer))
-            weights = self.weights_of(trainer.lightning_module, state, record)
-        return ExportJob(
-            target=companion_of(path),
-            checkpoint=path,
-            weights=weights,
-            step=logging_step(trainer),
-            epoch=trainer.current_epoch,
-            metrics={name: float(value) for name, value in trainer.callback_metrics.items() if value.numel() == 1},
-            best=best_checkpoints(trainer),
-            shows_progress=trainer.progress_bar_callback is not None and self.plan is not None,
-        )
 
     def _compress(self, weights: Weights) -> Archive:
         if self.plan:
             return compress(weights, self.plan)
         assert self._auto is not None
         return self._auto.compress(weights)
-
-    def _submit(self, trainer: Trainer, job: Job | None) -> None:
-        """Carry out a job on rank 0. To be called on every rank: a failure may have to be raised on all of them."""
-        failure = self._carry_out(trainer, job) if trainer.is_global_zero and job is not None else None
-        if self.on_error == "raise":
-            raise_on_every_rank(trainer.strategy, failure)
-
-    def _carry_out(self, trainer: Trainer, job: Job) -> Exception | None:
-        """Submit a job and conclude what is completed; the last failure among that."""
-        failure: Exception | None = None
-        self._queue.submit(job)
-        for outcome in self._queue.completed():
-            failure = self._conclude(trainer, outcome) or failure
-        return failure
-
-    def _conclude(self, trainer: Trainer, outcome: Outcome) -> Exception | None:
-        """Log and upload the file of a job; return the error of one that failed."""
-        job, export = outcome.job, outcome.export
-        if outcome.error is not None:
-            if self.on_error == "warn":
-                _log.error("no compressed file at %s, the training goes on: %s", job.target, outcome.error)
-            return outcome.error
-        if isinstance(job, ExportJob) and export is not None:
-            with preserved_random_state(), torch.no_grad():
-                if export.is_new:
-                    measure = self._auto.measure(trainer) if self._auto else ""
-                    self._publishing.new_file(trainer, export.archive, job.weights, job.step, export.seconds, measure)
-                self._publishing.upload(trainer, export.archive, job)
-        return None
-
-
-def _not_of_module(trainer: Trainer) -> list[str]:
-    """Keys of a checkpoint under which other parts of the trainer store their state."""
-    return [type(part).__qualname__ for part in (trainer.precision_plugin, getattr(trainer, "datamodule", None))]

@@ -18,6 +18,7 @@ from lightning_compress.files.temporary import (
     flush_to_disk,
     is_temporary_name,
     remove_left_over,
+    remove_left_overs_of,
     replace_by_link,
     replacement,
 )
@@ -39,6 +40,7 @@ __all__ = [
     "read_bytes",
     "read_prefix",
     "remove_left_over",
+    "remove_left_overs_of",
     "replace_by_link",
     "replace_file",
     "replacement",

@@ -49,7 +49,7 @@ def replacement(target: Path) -> Iterator[tuple[Path, BinaryIO]]:
     Raises:
         OSError: the folder cannot be written to.
     """
-    _remove_left_overs_of(target)
+    remove_left_overs_of(target)
     path, descriptor = _create(target)
     try:
         with os.fdopen(descriptor, "wb") as file:
@@ -169,7 +169,7 @@ def _remove_if_old(path: Path) -> bool:
     return False
 
 
-def _remove_left_overs_of(target: Path) -> None:
+def remove_left_overs_of(target: Path) -> None:
     """Delete what killed writers of the same target left. A failure is ignored: it affects no new file."""
     start, earlier = f".{_visible(target.name)}.", f".{target.name}{_SUFFIX}"
     with contextlib.suppress(OSError):

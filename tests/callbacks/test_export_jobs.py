@@ -95,7 +95,7 @@ def test_a_training_submits_its_saves_links_and_deletions_in_order(tmp_path):
             submitted.append((type(job).__name__, job.target.rpartition("/")[2]))
             super().submit(job)
 
-    callback._queue = Recording(callback._exporter.run)
+    callback._exports._queue = Recording(callback._exports._exporter.run)
     saves = ModelCheckpoint(tmp_path, filename="{epoch}", save_last="link")
     trainer(tmp_path, callback, saves, max_epochs=2).fit(Small())
     assert submitted == [
@@ -115,7 +115,7 @@ def test_a_metric_that_is_no_number_does_not_fail_the_export(tmp_path, monkeypat
             jobs.append(job)
             super().submit(job)
 
-    callback._queue = Recording(callback._exporter.run)
+    callback._exports._queue = Recording(callback._exports._exporter.run)
     run = trainer(tmp_path, callback, enable_checkpointing=False, max_epochs=1)
     run.fit(Small())
     metrics = {"per_class": torch.ones(2), "val_loss": torch.tensor(0.5)}
@@ -132,4 +132,4 @@ def test_a_deletion_leaves_no_outcome_behind(tmp_path):
     run.save_checkpoint(tmp_path / "a.ckpt")
     run.strategy.remove_checkpoint(tmp_path / "a.ckpt")
     assert not (tmp_path / "a.safetensors").exists()
-    assert callback._queue.completed() == []
+    assert callback._exports._queue.completed() == []

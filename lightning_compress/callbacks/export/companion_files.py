@@ -22,6 +22,14 @@ def discard(path: str) -> bool:
     Raises:
         OSError: it is there and cannot be deleted.
     """
+    was_there = withdraw(path)
+    if not is_remote(path) and not exists(path):
+        _discard_links_to(local_path(path))
+    return was_there
+
+
+def withdraw(path: str) -> bool:
+    """Like :func:`discard`, but the links stay: they lead to the file again when it is written anew."""
     if not (is_archive(path) or _dangles(path)):
         return False
     if is_remote(path):
@@ -29,7 +37,6 @@ def discard(path: str) -> bool:
         system.rm_file(inner)
     else:
         local_path(path).unlink()
-        _discard_links_to(local_path(path))
     return True
 
 

@@ -1,8 +1,8 @@
 """Jobs: what a save, a link or a deletion of a checkpoint hands over, and the queue that carries jobs out in order.
 
-A job is complete: it refers to no trainer, so a queue may carry it out later or elsewhere. The order of jobs is the
-order in which Lightning saved, linked and deleted. Results come back through :meth:`JobQueue.completed`, in the same
-order, to the thread that submits.
+A job is complete: it refers to no trainer, so a queue may carry it out later or elsewhere. Jobs are submitted in the
+order in which Lightning saved, linked and deleted. Results come back through :meth:`JobQueue.completed`, to the thread
+that submits.
 """
 
 from __future__ import annotations
@@ -103,13 +103,28 @@ class Outcome:
 
 
 class JobQueue(Protocol):
-    """Carries out jobs in the order in which they are submitted. Nothing here raises."""
+    """Carries out jobs; exports and links in the order in which they are submitted. Nothing here raises.
+
+    The weights of a job that :meth:`completed` returns are valid until the next call of the queue.
+    """
+
+    def prepare(self, target: str) -> None:
+        """Expect an export to this file: cancel its pending jobs, and wait for room if the queue lets exports wait.
+
+        To be called before :meth:`completed`, which may give the file of an earlier save its name.
+        """
 
     def submit(self, job: Job) -> None:
         """Add a job."""
 
     def completed(self) -> list[Outcome]:
-        """The outcomes since the last call, in the order of the jobs."""
+        """The outcomes since the last call, in the order in which the jobs were completed."""
+
+    def finish(self, seconds: float) -> None:
+        """Wait until all jobs are completed; exports that are not completed in this time fail."""
+
+    def close(self) -> None:
+        """End what the queue has started. No job may be submitted after that."""
 
 
 class InlineQueue:
@@ -123,6 +138,9 @@ class InlineQueue:
         self._run = run
         self._outcomes: list[Outcome] = []
 
+    def prepare(self, target: str) -> None:
+        """No job is pending, and there is always room."""
+
     def submit(self, job: Job) -> None:
         """Carry out a job."""
         self._outcomes.append(self._run(job))
@@ -131,3 +149,9 @@ class InlineQueue:
         """See :class:`JobQueue`."""
         outcomes, self._outcomes = self._outcomes, []
         return outcomes
+
+    def finish(self, seconds: float) -> None:
+        """Every job is completed already."""
+
+    def close(self) -> None:
+        """Nothing was started."""

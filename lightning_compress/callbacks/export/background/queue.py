@@ -1,0 +1,281 @@
+"""The queue of jobs whose exports a worker process carries out.
+
+All of it runs in the training's own thread, a step at a time: when a job is submitted, and when outcomes are asked for.
+Which file stands under a name is decided here alone: once a checkpoint was saved again or deleted, the export of its
+earlier weights is cancelled, so the late file of an earlier save never gets the name.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Callable
+from dataclasses import replace
+from itertools import count
+from time import monotonic, perf_counter
+from typing import Literal
+
+from lightning_compress.callbacks.export.background.dispatch import (
+    Dispatcher,
+    LostWorkerError,
+    NoWorkerError,
+    PendingExport,
+    Result,
+    Worker,
+)
+from lightning_compress.callbacks.export.background.messages import Committed, Failed, Refused, Setup
+from lightning_compress.callbacks.export.background.notices import relay, tell, tell_inline
+from lightning_compress.callbacks.export.background.shared_weights import MemoryPool, SharedWeights
+from lightning_compress.callbacks.export.background.worker_process import WorkerProcess
+from lightning_compress.callbacks.export.exporter import Exporter, discard, failed, withdraw
+from lightning_compress.callbacks.export.jobs import ExportJob, Job, LinkJob, Outcome
+from lightning_compress.errors import CallbackError
+from lightning_compress.files import is_remote, local_path, normalized_path, remove_left_overs_of
+from lightning_compress.plan import Plan
+
+WhenFull = Literal["wait", "skip", "latest"]
+MAX_WAITING = 1  # exports, beside the one in work; each holds a copy of the weights
+_MAX_LOSSES = 2  # workers that may end during one export
+_QUIET_SECONDS = 5.0  # after which the log says what is waited for
+_STEP_SECONDS = 1.0
+_log = logging.getLogger(__name__)
+
+
+class BackgroundQueue:
+    """Exports in a worker process, in the order in which they are submitted.
+
+    Links follow the exports that were submitted before them. A deletion is carried out at once, and cancels the pending
+    export of its file. An export that the worker cannot carry out is carried out in this process, and the log says why:
+    its file is remote, or the plan has a class that the worker cannot import, such as one of the user's script.
+
+    Args:
+        exporter: carries out the other jobs, and follows up the exports.
+        plan: of the exports.
+        when_full: what happens to an export while :data:`MAX_WAITING` others wait: ``"wait"``, the training waits;
+            ``"skip"``, it is dropped; ``"latest"``, the oldest that waits is dropped.
+        start: starts a worker.
+    """
+
+    def __init__(
+        self, exporter: Exporter, plan: Plan, when_full: WhenFull, start: Callable[[Setup], Worker] = WorkerProcess
+    ) -> None:
+        self._exporter, self._when_full = exporter, when_full
+        self._dispatcher = Dispatcher(plan, start)
+        self._has_worker = True  # False once it is known that no worker can carry out the exports
+        self._running: PendingExport | None = None
+        self._waiting: deque[PendingExport | LinkJob] = deque()
+        self._outcomes: list[Outcome] = []
+        self._pool = MemoryPool()
+        self._numbers = count(1)
+
+    @property
+    def pending(self) -> list[str]:
+        """The companion files that are to be written, in order."""
+        running = [self._running] if self._running and not self._running.is_cancelled else []
+        return [job.target for job in (*running, *self._waiting)]
+
+    def prepare(self, target: str) -> None:
+        """See :class:`JobQueue`."""
+        self._drop_jobs_of(target)
+        self._wait_for_room()
+
+    def _wait_for_room(self) -> None:
+        quiet_until = monotonic() + _QUIET_SECONDS
+        while self._when_full == "wait" and self._is_full:
+            self._step(_STEP_SECONDS)
+            if monotonic() > quiet_until:
+                tell("the training waits, because exports take longer than the time between two saves")
+
+    def submit(self, job: Job) -> None:
+        """See :class:`JobQueue`."""
+        self._drop_jobs_of(job.target)
+        if isinstance(job, ExportJob):
+            self._submit_export(job)
+        elif isinstance(job, LinkJob) and (self._running or self._waiting):
+            discard(job.target)  # it leads to an earlier checkpoint's file
+            self._waiting.append(job)
+        else:
+            self._outcomes.append(self._exporter.run(job))
+
+    def completed(self) -> list[Outcome]:
+        """See :class:`JobQueue`. It does not wait."""
+        self._pool.outcomes_concluded()
+        while self._step(0):
+            pass
+        outcomes, self._outcomes = self._outcomes, []
+        self._pool.outcomes_returned()
+        return outcomes
+
+    def finish(self, seconds: float) -> None:
+        """See :class:`JobQueue`."""
+        began, is_told = monotonic(), False
+        while (self._running or self._waiting) and (waited := monotonic() - began) < seconds:
+            if waited > _QUIET_SECONDS and not is_told:
+                _log.warning("waiting for %d companion files: %s", len(self.pending), ", ".join(self.pending))
+                is_told = True
+            self._step(min(_STEP_SECONDS, seconds - waited))
+        self._fail_exports(f"it was not finished in the {seconds:g} seconds that the end of a training waits for it")
+
+    def close(self) -> None:
+        """See :class:`JobQueue`."""
+        is_working = self._running is not None
+        self._fail_exports("the training has ended")
+        self._dispatcher.end(kill=is_working)
+        self._pool = MemoryPool()
+
+    # Submitting
+
+    def _submit_export(self, job: ExportJob) -> None:
+        began = perf_counter()
+        self._pool.outcomes_concluded()
+        withdraw(job.target)  # it holds the weights of an earlier save
+        self._wait_for_room()
+        if is_remote(job.target):
+            tell_inline("a remote filesystem gives a file its name before it is verified")
+            self._run_inline(job)
+        elif not self._has_worker:
+            self._run_inline(job)
+        elif self._makes_room(job):
+            self._copy(job, began)
+            self._step(0)
+
+    @property
+    def _is_full(self) -> bool:
+        waiting = sum(isinstance(job, PendingExport) for job in self._waiting)
+        return waiting >= MAX_WAITING + (self._running is None)
+
+    def _makes_room(self, job: ExportJob) -> bool:
+        """Drop an export if the queue is full; whether it is another one than this."""
+        if self._is_full and self._when_full == "skip":
+            discard(job.target)
+            _log.warning("no compressed file at %s: exports are still pending (background='skip')", job.target)
+            return False
+        if self._is_full:
+            oldest = next(job.target for job in self._waiting if isinstance(job, PendingExport))
+            self._drop_jobs_of(oldest)
+            discard(oldest)
+            _log.warning("no compressed file at %s: a newer checkpoint comes first (background='latest')", oldest)
+        return True
+
+    def _copy(self, job: ExportJob, began: float) -> None:
+        try:
+            copy = SharedWeights.copy_of(job.weights, self._pool)
+        except OSError as error:
+            self._outcomes.append(failed(job, error))
+        except Exception as error:
+            tell_inline(f"{type(error).__name__}: {error}")
+            self._run_inline(job)
+        else:
+            job = replace(job, weights=copy.weights)
+            self._waiting.append(PendingExport(job, copy, began, next(self._numbers)))
+
+    def _run_inline(self, job: ExportJob) -> None:
+        while self._running or self._waiting:
+            self._step(_STEP_SECONDS)
+        self._outcomes.append(self._exporter.run(job))
+
+    def _drop_jobs_of(self, target: str) -> None:
+        """Cancel the pending jobs of a companion file."""
+        name = normalized_path(target)
+        for job in [job for job in self._waiting if normalized_path(job.target) == name]:
+            self._waiting.remove(job)
+            if isinstance(job, PendingExport):
+                self._pool.give_back(job.copy.memory)
+        running = self._running
+        if running and not running.is_cancelled and normalized_path(running.target) == name:
+            self._dispatcher.cancel(running)
+
+    # Carrying out
+
+    def _step(self, seconds: float) -> bool:
+        """Take a result of the worker, or begin the next job; whether there was one."""
+        if self._running:
+            return self._take_result(self._running, seconds)
+        if not self._waiting:
+            return False
+        job = self._waiting[0]
+        if isinstance(job, PendingExport):
+            self._running = job
+            self._waiting.popleft()
+            self._begin(job)
+        else:
+            self._outcomes.append(self._exporter.run(job))
+            self._waiting.popleft()
+        return True
+
+    def _begin(self, pending: PendingExport) -> None:
+        if not self._has_worker:
+            self._conclude(pending, self._exporter.run(pending.job))
+            return
+        try:
+            self._dispatcher.begin(pending)
+        except NoWorkerError as error:
+            self._do_without_worker(pending, error)
+
+    def _take_result(self, pending: PendingExport, seconds: float) -> bool:
+        try:
+            result = self._dispatcher.result(pending, seconds)
+        except LostWorkerError as error:
+            self._begin_again(pending, error)
+        except NoWorkerError as error:
+            self._do_without_worker(pending, error)
+        else:
+            if result is None:
+                return False
+            self._conclude(pending, self._outcome(pending, result))
+        return True
+
+    def _outcome(self, pending: PendingExport, result: Result) -> Outcome | None:
+        """What became of an export that a worker has ended; None if it was cancelled."""
+        if pending.is_cancelled:
+            return None
+        if isinstance(result, Refused):
+            tell_inline(result.problem)
+            return self._exporter.run(pending.job)
+        if isinstance(result, Committed):
+            relay(result.log)
+            seconds = perf_counter() - pending.began
+            return self._exporter.adopt(pending.job, result.fingerprint, result.is_new, seconds)
+        assert isinstance(result, Failed)
+        relay(result.log)
+        result.error.__cause__ = result.cause
+        return failed(pending.job, result.error)
+
+    def _begin_again(self, pending: PendingExport, error: LostWorkerError) -> None:
+        """Begin an export once more whose worker has ended; the second time it fails."""
+        remove_left_overs_of(local_path(pending.target))
+        pending.losses += 1
+        if pending.is_cancelled:
+            self._conclude(pending, None)
+        elif pending.losses >= _MAX_LOSSES:
+            self._conclude(pending, failed(pending.job, CallbackError(f"writing {pending.target} failed: {error}")))
+        else:
+            # As text: a record may be kept, and the traceback of the error refers to the weights.
+            _log.warning("%s is written again by a new worker process: %s", pending.target, str(error))
+            self._begin(pending)
+
+    def _do_without_worker(self, pending: PendingExport, error: NoWorkerError) -> None:
+        tell_inline(str(error))
+        self._has_worker = False
+        self._conclude(pending, None if pending.is_cancelled else self._exporter.run(pending.job))
+
+    def _conclude(self, pending: PendingExport, outcome: Outcome | None) -> None:
+        self._running = None
+        self._pool.keep(pending.copy.memory)
+        if outcome is not None:
+            self._outcomes.append(outcome)
+
+    def _fail_exports(self, reason: str) -> None:
+        """End what is pending: exports fail, links find no file."""
+        if self._running:
+            pending = self._running
+            self._dispatcher.end(kill=True)
+            remove_left_overs_of(local_path(pending.target))
+            self._conclude(pending, None if pending.is_cancelled else _given_up(pending, reason))
+        while self._waiting:
+            job = self._waiting.popleft()
+            self._outcomes.append(_given_up(job, reason) if isinstance(job, PendingExport) else self._exporter.run(job))
+
+
+def _given_up(pending: PendingExport, reason: str) -> Outcome:
+    return failed(pending.job, CallbackError(f"writing {pending.target} was given up: {reason}"))
