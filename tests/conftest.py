@@ -45,3 +45,11 @@ def run(monkeypatch, capsys):
         return status, captured.out, captured.err
 
     return run
+
+
+@pytest.fixture
+def quick_predictions(monkeypatch):
+    """A search predicts bytes by a formula; its files, evaluations and decisions are those of every search."""
+    from quick_predictions import bytes_by_formula
+
+    monkeypatch.setattr("lightning_compress.search.families.family.predicted_bytes", bytes_by_formula)
