@@ -10,7 +10,7 @@ import torch
 
 from lightning_compress import Archive
 
-pytestmark = pytest.mark.usefixtures("quick_predictions")
+pytestmark = pytest.mark.usefixtures("quick_coding", "quick_predictions")
 
 PROJECT = """
 import torch

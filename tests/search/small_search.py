@@ -67,7 +67,6 @@ class Rounded:
             if weight.tensor.ndim < 2:
                 return weight
             step = weight.tensor.std() * 2.0 ** (strength + self.offsets.get(weight.class_name, 0.0))
-            step = step.bfloat16().float()  # so that most multiples end in zero bits, which are coded at once
             return replace(weight, tensor=(weight.tensor / step).round() * step)
 
         return _compressed(replace(self.weights, weights=tuple(map(rounded, self.weights))))
