@@ -1,4 +1,4 @@
-"""Predictions of bytes by a formula, for tests of everything around a search: compressing samples takes most of its time."""
+"""Predictions of bytes by a formula, for tests around a search: compressing samples takes most of its time."""
 
 from __future__ import annotations
 
