@@ -45,3 +45,23 @@ def run(monkeypatch, capsys):
         return status, captured.out, captured.err
 
     return run
+
+
+@pytest.fixture
+def quick_predictions(monkeypatch):
+    """A search predicts bytes by a formula; its files, evaluations and decisions are those of every search."""
+    from quick_predictions import bytes_by_formula
+
+    monkeypatch.setattr("lightning_compress.search.families.family.predicted_bytes", bytes_by_formula)
+
+
+@pytest.fixture(scope="module")
+def quick_coding():
+    """Leave out the two coders that take most of the time: files are as sound, and a few percent larger."""
+    from lightning_compress.coding.contexts import Contexts
+    from lightning_compress.coding.zstandard import Zstandard
+
+    with pytest.MonkeyPatch.context() as patch:
+        for coder in (Contexts, Zstandard):
+            patch.setattr(coder, "lower_bound", lambda self, statistics: None)
+        yield

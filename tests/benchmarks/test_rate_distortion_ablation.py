@@ -12,6 +12,8 @@ from benchmarks.rate_distortion.source import Source
 from lightning_compress import Grid
 from lightning_compress.quantize import GridGuide
 
+pytestmark = pytest.mark.usefixtures("quick_coding")
+
 
 @pytest.mark.parametrize("start", [-4.0, ablation.START, 0.5])
 @pytest.mark.parametrize("nats", [0.02, 0.001])

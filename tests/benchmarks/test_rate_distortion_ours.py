@@ -16,6 +16,8 @@ from benchmarks.rate_distortion.source import Source
 from lightning_compress import load
 from lightning_compress.search.effort import EFFORTS
 
+pytestmark = pytest.mark.usefixtures("quick_coding", "quick_predictions")
+
 METHODS = {method.name: method for method in ours.METHODS}
 FEW = (-2.0, -1.0, 0.0)
 

@@ -19,6 +19,8 @@ from lightning_compress.callbacks.export.auto import Auto
 from lightning_compress.callbacks.objective import Objective
 from lightning_compress.errors import CallbackError, CompressionError, SearchError
 
+pytestmark = pytest.mark.usefixtures("quick_coding", "quick_predictions")
+
 
 class Wide(Small):
     """Wide enough to be worth a search."""

@@ -12,6 +12,8 @@ from small_trainings import Small, expect_partners, trainer
 
 from lightning_compress.callbacks import CompressCheckpoint
 
+pytestmark = pytest.mark.usefixtures("quick_coding")
+
 
 class StopError(Exception):
     """Raised by the training itself."""

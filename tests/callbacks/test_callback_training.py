@@ -37,6 +37,8 @@ from lightning_compress.archive import Archive
 from lightning_compress.callbacks import CompressCheckpoint
 from lightning_compress.runtime import progress
 
+pytestmark = pytest.mark.usefixtures("quick_coding")
+
 
 def _each_epoch(folder, **options):
     return ModelCheckpoint(folder, filename="{epoch}", save_top_k=-1, **options)

@@ -19,6 +19,8 @@ from lightning_compress import Archive, CompressCheckpoint, Plan, Rule, Score, T
 from lightning_compress.errors import CallbackError, PlanError
 from lightning_compress.quantize import Binary, Raw
 
+pytestmark = pytest.mark.usefixtures("quick_coding", "quick_predictions")
+
 WORDS = ("red", "bus", "dog", "small", "here", "runs", "two", "men")
 SOURCES = [f"{WORDS[k % 8]} {WORDS[k % 5]} {k}" for k in range(12)]
 REFERENCES = [" ".join(WORDS[(k + j) % 8] for j in range(6)) for k in range(12)]

@@ -10,6 +10,8 @@ import torch
 
 from lightning_compress import Archive
 
+pytestmark = pytest.mark.usefixtures("quick_coding", "quick_predictions")
+
 PROJECT = """
 import torch
 from torch import nn

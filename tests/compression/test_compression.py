@@ -30,7 +30,7 @@ class Translator(pl.LightningModule):
         self.source_embedding = nn.Embedding(words, size)
         self.target_embedding = nn.Embedding(words, size)
         self.encoder = nn.TransformerEncoder(nn.TransformerEncoderLayer(size, 2, 32), 2, enable_nested_tensor=False)
-        self.decoder = nn.TransformerDecoder(nn.TransformerDecoderLayer(size, 2, 32), 2)
+        self.decoder = nn.TransformerDecoder(nn.TransformerDecoderLayer(size, 2, 32), 1)
         self.softmax = nn.Linear(size, words)
         self.softmax.weight = self.target_embedding.weight
         self.register_buffer("steps", torch.tensor(12))
@@ -52,6 +52,11 @@ def compressed():
         return compress(Translator(), preset)
 
     return archive
+
+
+def first_layer_and_rest(model):
+    """The state without the deeper layers, which are like the first, and without the decoder."""
+    return {n: t for n, t in model.state_dict().items() if not n.startswith(("encoder.layers.1", "decoder"))}
 
 
 def streams(archive):
@@ -209,8 +214,8 @@ def test_compressing_leaves_the_source_as_it_was(model):
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
 @pytest.mark.parametrize("preset", ["half", "paper-transformer", "paper-rnn"])
-def test_other_float_types_are_treated_by_value(model, compressed, dtype, preset):
-    state = {n: t.to(dtype) if t.is_floating_point() else t for n, t in model.state_dict().items()}
+def test_other_float_types_are_treated_by_value(model, dtype, preset):
+    state = {n: t.to(dtype) if t.is_floating_point() else t for n, t in first_layer_and_rest(model).items()}
     archive = compress(state, preset)
     single = compress({n: t.float() if t.is_floating_point() else t for n, t in state.items()}, preset).restore()
     for name, restored in archive.restore().items():

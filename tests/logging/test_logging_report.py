@@ -7,7 +7,6 @@ import csv
 import pytest
 import pytorch_lightning as pl
 import torch
-import wandb
 from fake_loggers import ScalarLogger, TableLogger
 from fake_wandb import FakeRun
 from pytorch_lightning.callbacks import ModelCheckpoint
@@ -168,6 +167,8 @@ def test_a_training_survives_a_logger_that_fails(tmp_path, caplog):
 
 
 def test_weights_and_biases_gets_scalars_and_a_table(tmp_path):
+    import wandb  # here, since importing it takes long
+
     fake = FakeRun()
     _fit(tmp_path, WandbLogger(experiment=fake, save_dir=str(tmp_path)))
     exports = [values for values in fake.logged if "compression/bytes" in values]

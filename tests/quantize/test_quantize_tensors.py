@@ -10,6 +10,8 @@ from quantizer_contract import raw_bits
 from lightning_compress import Binary, Grid, GroupWise, Half, Interval, KMeans, Logarithmic, Raw, Ternary
 from lightning_compress.plan import METHODS
 
+pytestmark = pytest.mark.usefixtures("quick_coding")
+
 # Of each quantizer, instances whose parameters take different ways through the code.
 QUANTIZERS = [
     Interval(4),

@@ -28,6 +28,8 @@ from lightning_compress.errors import FormatError
 from lightning_compress.plan import METHODS as REGISTERED
 from lightning_compress.quantize import PAYLOADS, FactoredPayload, SparsePayload, sparse_forms
 
+pytestmark = pytest.mark.usefixtures("quick_coding")
+
 METHODS = {
     "raw": (Raw(),),
     "half": (Half(),),

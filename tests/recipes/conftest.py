@@ -26,6 +26,11 @@ def pytest_collection_modifyitems(items):
                 item.add_marker(pytest.mark.filterwarnings(advice))
 
 
+@pytest.fixture(autouse=True, scope="module")
+def quickly_coded(quick_coding):
+    pass
+
+
 @pytest.fixture
 def make_transformer():
     """Builds small Transformers in evaluation mode: 11 source words and 9 target words unless told otherwise."""

@@ -16,7 +16,7 @@ from recipes.search.lines import translate_lines
 from tests.each_case import naming
 
 BOM = "\ufeff"
-SPACES = [chr(k) for k in range(sys.maxunicode + 1) if chr(k).isspace()]
+SPACES = [character for character in map(chr, range(sys.maxunicode + 1)) if character.isspace()]
 NOT_SPACES = ["\u200b", "\u200d", "\u2060", "\ufeff", "\u00ad", "\ufffd"]
 LINES = {
     "a\nb\n": ["a", "b"],

@@ -56,12 +56,6 @@ def checkpoint(text, tmp_path_factory):
 
 
 @pytest.fixture(autouse=True)
-def quick_coding(monkeypatch):
-    """Leave out the one coder that takes long for many short streams: files are as sound, and sizes no concern here."""
-    monkeypatch.setattr(Contexts, "lower_bound", lambda self, statistics: None)
-
-
-@pytest.fixture(autouse=True)
 def unpublished(monkeypatch):
     """Results are neither drawn nor logged."""
     monkeypatch.setattr("recipes.paper.execution.runner.publish", lambda out, name, logger: None)

@@ -22,6 +22,8 @@ from lightning_compress.search.families.target_size import fit_bytes
 from lightning_compress.search.optimize.bayesian_optimization import minimize_bytes
 from lightning_compress.search.optimize.trials import FewestBytes, Trials
 
+pytestmark = pytest.mark.usefixtures("quick_predictions")
+
 MATRICES = {"embedding.weight", "head.weight"}
 
 

@@ -20,7 +20,7 @@ from lightning_compress.search.optimize.surrogate import TrialData
 SMALLEST, LARGEST, ALLOWED, TOLERANCE = 10.0, 14.0, 0.3, 0.01
 
 
-def proposal(points, allowed=ALLOWED, deviation=0.1, min_improvement=0.25, sizes_tried=200):
+def proposal(points, allowed=ALLOWED, deviation=0.1, min_improvement=0.25, sizes_tried=100):
     """The size to evaluate next, of a model without parts; None where too little improvement is expected."""
     sizes, drops = torch.tensor(points, dtype=torch.float64).T
     incumbent = min((size for size, drop in points if drop <= allowed), default=LARGEST + MAX_STEP)
@@ -98,7 +98,7 @@ def test_expected_improvement_is_none_where_infeasible_and_all_where_feasible():
     assert 0.095 < feasible <= 0.1
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(
     st.floats(10.2, 13.8),
     st.floats(0.7, 9.0),
@@ -115,7 +115,7 @@ def test_evaluations_stay_in_the_range_and_apart_with_any_noise(crossing, rate, 
         20,
         allowed=allowed,
         deviation=deviation,
-        sizes_tried=100,
+        sizes_tried=50,
     )
     assert all(SMALLEST <= size <= LARGEST for size, _ in points)
     assert all(b - a > 0.99 * TOLERANCE for a, b in pairwise(sorted(size for size, _ in points)))
