@@ -342,6 +342,7 @@ def test_bombs_are_refused(tmp_path):
         "memo index": (b"Nr\xff\xff\xff\x7f", "stores object 2147483647 after"),
         "extension": (b"\x82\x01", "extension registry"),
         "long text": (b"\x8d" + struct.pack("<Q", 1 << 50) + b"x", "damaged, or of another kind"),
+        "long name": (b"ctorch\n" + b"x" * 30_000 + b"\n0N", "names a class in 30006 characters"),
         "many names": (b"".join(b"cm\nn%d\n0" % i for i in range(10_001)) + b"N", "names more than 10000 classes"),
         "empty stack": (b"000000000000", "takes objects from an empty stack|damaged"),
         "storage": (b"(X\x04\x00\x00\x00whatX\x01\x00\x00\x000NNK\x01tQ", "something else than storages"),

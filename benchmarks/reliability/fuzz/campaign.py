@@ -66,12 +66,25 @@ class Campaign:
         }
         return cls(path, targets, content["findings"], Counter(content["commits"]))
 
-    def run(self, targets: Mapping[str, Target], inputs: int, report: Callable[[str], None] = print) -> None:
+    def run(
+        self,
+        targets: Mapping[str, Target],
+        inputs: int,
+        report: Callable[[str], None] = print,
+        *,
+        prepared: bool = True,
+    ) -> None:
         """Run until ``inputs`` inputs of all targets together were run since the campaign began.
 
         After each chunk the file is written, so that an interrupted campaign loses at most one chunk.
+
+        Args:
+            targets: by name.
+            inputs: of all targets together.
+            report: takes a line about each chunk and each finding.
+            prepared: whether this process runs a few inputs first, so that its children do not load what it has loaded.
         """
-        for target in targets.values():
+        for target in targets.values() if prepared else ():
             prepare(target)
         commit = _commit()
         goals = {name: round(inputs * target.share) for name, target in targets.items()}

@@ -1,7 +1,8 @@
 """Checks the opcodes of a pickle before it is unpickled.
 
-Two things can exhaust or crash a process although no code of the file is run: a memo index far beyond the number of
-objects makes the unpickler allocate that many slots, and the hash of a deeply nested tuple overflows the C stack.
+Three things can exhaust or crash a process although no code of the file is run: a memo index far beyond the number of
+objects makes the unpickler allocate that many slots, the hash of a deeply nested tuple overflows the C stack, and torch
+matches the names that it refuses with patterns that take quadratic time.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ from lightning_compress.errors import WeightsError
 
 _MAX_DEPTH = 1000  # levels of nested objects; pickle.dump itself reaches Python's recursion limit of 1000 earlier
 _MAX_MEMO_GAP = 1000  # pickletools.optimize leaves gaps between the indices
+_MAX_NAME = 1000  # characters of the path of a class
+_NAMES = frozenset({"GLOBAL", "INST"})
 _PUTS = frozenset({"PUT", "BINPUT", "LONG_BINPUT"})
 _GETS = frozenset({"GET", "BINGET", "LONG_BINGET"})
 _FILLS = frozenset({"APPEND", "APPENDS", "SETITEM", "SETITEMS", "ADDITEMS", "BUILD"})
@@ -23,12 +26,15 @@ def checked_pickle(file: BinaryIO) -> bytes:
     """The bytes of the pickle that begins at the position of a file; the position moves behind it.
 
     Raises:
-        WeightsError: the pickle nests too deeply, uses a memo index that cannot occur, or names a registered extension.
+        WeightsError: the pickle nests too deeply, uses a memo index or a name that cannot occur, or names a registered
+            extension.
     """
     start, stack = file.tell(), _Stack()
     for count, (opcode, argument, _) in enumerate(pickletools.genops(file)):
         if opcode.name in _EXTENSIONS:
             raise WeightsError("has a pickle that uses the extension registry of copyreg, which checkpoints never do")
+        if opcode.name in _NAMES and len(str(argument)) > _MAX_NAME:
+            raise WeightsError(f"has a pickle that names a class in {len(str(argument))} characters: it is damaged")
         if opcode.name in _PUTS and int(argument or 0) > _MAX_MEMO_GAP + 10 * count:
             raise WeightsError(f"has a pickle that stores object {argument} after {count} operations: it is damaged")
         stack.apply(opcode, argument)
