@@ -30,6 +30,7 @@ VARIANTS = {
     "all": Variant({"plan": "half"}, [SAVES]),
     "best": Variant({"plan": "half", "when": "best"}, [SAVES]),
     "last": Variant({"plan": "half", "when": "last"}, [SAVES]),
+    "background": Variant({"plan": "half", "background": "wait"}, [SAVES]),
 }
 # What may be more at the end than after 10 % of the saves: pages that the allocator has not given back.
 SLACK = {"memory": 8 << 20, "objects": 100}

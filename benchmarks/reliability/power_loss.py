@@ -152,7 +152,11 @@ CASES: dict[str, Callable[[Path], None]] = {
     "save and overwrite": _saves,
     "link and link again": _links,
     "file in place of a link": _file_in_place_of_link,
-    **{name: _training(variant) for name, variant in VARIANTS.items() if not variant.is_searched},
+    **{
+        name: _training(variant)
+        for name, variant in VARIANTS.items()
+        if not (variant.is_searched or variant.is_background)
+    },
     "last, every step": _training(Variant(LAST, [TOP | LINK | {"every_n_train_steps": 1}])),
 }
 

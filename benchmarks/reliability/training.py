@@ -55,6 +55,11 @@ class Variant:
         return str(self.callback.get("when", "all"))
 
     @property
+    def is_background(self) -> bool:
+        """Whether a worker process writes the files."""
+        return "background" in self.callback
+
+    @property
     def is_searched(self) -> bool:
         """Whether the plan is searched in the training."""
         return self.callback["plan"] == "auto"
@@ -85,6 +90,11 @@ VARIANTS = {
     "last, linked": Variant(LAST, [{"save_top_k": -1} | LINK]),
     "last, two folders": Variant(LAST, [TOP | {"dirpath": "best"}, {"dirpath": "newest"} | COPY]),
     "auto": Variant(AUTO, [TOP | COPY]),
+    "all, background": Variant({"plan": "half", "background": "wait"}, [TOP | COPY]),
+    "last, background": Variant(LAST | {"background": "latest"}, [TOP | COPY]),
+    "all, overwritten, background": Variant(
+        {"plan": "half", "background": "skip"}, [{"filename": "model", "every_n_train_steps": 1}]
+    ),
 }
 
 

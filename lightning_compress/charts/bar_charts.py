@@ -14,6 +14,7 @@ from lightning_compress.charts.style import (
     QUIET,
     ROW,
     chart_style,
+    drawable,
     empty_figure,
     freeze_layout,
     label_rows,
@@ -53,7 +54,7 @@ def ranked_bars(
         raise ChartError(f"{len(names)} names and values of shape {list(given.shape)}: give one value for each name")
     order = np.argsort(np.where(np.isfinite(given), -given, np.inf), kind="stable")
     ordered = given[order]
-    lengths = np.where(np.isfinite(ordered), ordered, 0.0)
+    lengths = drawable(np.where(np.isfinite(ordered), ordered, 0.0))
     figure = new_figure(0.9 + ROW * 1.15 * len(names))
     axes = figure.subplots()
     bars = axes.barh(
@@ -61,7 +62,7 @@ def ranked_bars(
         lengths,
         height=0.7,
         color=MAIN,
-        xerr=None if spread is None else np.nan_to_num(spread[:, order]),
+        xerr=None if spread is None else drawable(np.nan_to_num(spread[:, order])),
         error_kw={"ecolor": QUIET, "elinewidth": 1, "capsize": 2},
     )
     axes.bar_label(bars, [_text(value) for value in ordered], padding=4, fontsize=8.5)

@@ -13,6 +13,7 @@ from lightning_compress.charts.style import (
     LONGEST_TITLE,
     ROW,
     chart_style,
+    drawable,
     empty_figure,
     freeze_layout,
     label_rows,
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 _COLOURS = "cividis"  # perceptually uniform, also with red-green colour blindness
 _MISSING = "#ECEFF1"
+_LONG, _MAX_DECIMALS = 1e7, 6  # longer numbers are written with an exponent
 _MAX_ANNOTATED_COLUMNS = 8  # in more columns, numbers would not fit
 
 
@@ -53,6 +55,7 @@ def heat_map(rows: Sequence[str], columns: Sequence[str], values: ArrayLike, tit
         )
     figure = new_figure(1.5 + ROW * 1.1 * len(rows))
     axes = figure.subplots()
+    table = np.where(np.isfinite(table), drawable(table), np.nan)
     known = np.ma.masked_invalid(table)
     axes.set_facecolor(_MISSING)
     picture = axes.imshow(known, cmap=_COLOURS, aspect="auto", interpolation="nearest")
@@ -69,10 +72,16 @@ def heat_map(rows: Sequence[str], columns: Sequence[str], values: ArrayLike, tit
     if len(columns) <= _MAX_ANNOTATED_COLUMNS:
         bright, decimals = _share(table) > 0.55, _decimals(table)
         for (row, column), value in np.ndenumerate(table):
-            text = f"{round(value, decimals) + 0.0:.{decimals}f}" if np.isfinite(value) else "–"
+            text = _text(value, decimals) if np.isfinite(value) else "–"
             dark = bright[row, column] or not np.isfinite(value)
             axes.text(column, row, text, ha="center", va="center", color="black" if dark else "white", fontsize=8)
     return freeze_layout(figure)
+
+
+def _text(value: float, decimals: int) -> str:
+    if abs(value) >= _LONG or decimals > _MAX_DECIMALS:
+        return f"{value:.2g}"
+    return f"{round(value, decimals) + 0.0:.{decimals}f}"
 
 
 def _share(table: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from lightning_compress.charts.style import drawable
 from lightning_compress.errors import ChartError
 
 BINS = 121  # odd, so that one bin is centred on 0
@@ -92,9 +93,10 @@ def central_range(tensors: Iterable[Tensor], share: float = 0.998) -> tuple[floa
 
 
 def _finite(tensor: Tensor) -> NDArray[np.floating]:
-    """The finite values, flat, as float32 or float64."""
+    """The finite values, flat, as float32 or float64; float64 values beyond what charts draw as its limits."""
     flat = tensor.detach().cpu().reshape(-1)
     wide = flat if flat.dtype == torch.float64 else flat.float()
     array: NDArray[np.floating] = wide.numpy()
     kept = np.isfinite(array)
-    return array if kept.all() else array[kept]
+    finite = array if kept.all() else array[kept]
+    return drawable(finite) if flat.dtype == torch.float64 else finite

@@ -12,6 +12,7 @@ from lightning_compress.charts.style import (
     QUIET,
     ROW,
     chart_style,
+    drawable,
     empty_figure,
     format_large_numbers,
     freeze_layout,
@@ -55,14 +56,14 @@ def lines(
     figure = new_figure(3.0 + ROW * (len(series) // 3))
     axes = figure.subplots()
     for (name, points), colour, marker in zip(series.items(), cycle(COLOURS), cycle(_MARKERS), strict=False):
-        xs, ys = [x for x, _ in points], [y for _, y in points]
+        xs, ys = drawable([x for x, _ in points]), drawable([y for _, y in points])
         if intervals and name in intervals:
-            low, high = ([pair[side] for pair in intervals[name]] for side in (0, 1))
+            low, high = (drawable([pair[side] for pair in intervals[name]]) for side in (0, 1))
             axes.fill_between(xs, low, high, color=colour, alpha=0.15, linewidth=0)
         marked = marker if len(points) <= _MAX_MARKERS else ""
         axes.plot(xs, ys, color=colour, marker=marked, markersize=4, linewidth=1.5, label=shortened(name, 20))
     if baseline is not None:
-        axes.axhline(baseline, color=QUIET, linewidth=1, linestyle="--", label="exact weights")
+        axes.axhline(float(drawable(baseline)), color=QUIET, linewidth=1, linestyle="--", label="exact weights")
     axes.set_title(shortened(title, LONGEST_TITLE))
     axes.set_xlabel(shortened(x_label, LONGEST_TITLE))
     axes.set_ylabel(shortened(y_label, LONGEST_TITLE))

@@ -12,6 +12,7 @@ from lightning_compress.charts.style import (
     QUIET,
     chart_style,
     count_text,
+    drawable,
     empty_figure,
     freeze_layout,
     new_figure,
@@ -37,14 +38,15 @@ def frontier(points: Sequence[Point], baseline: float | None = None) -> Figure:
     Raises:
         ChartError: matplotlib is not installed.
     """
-    shown = sorted((p for p in points if math.isfinite(p[2]) and p[1] > 0), key=lambda p: (p[1], -p[2]))
+    finite = [(label, nbytes, float(drawable(score))) for label, nbytes, score in points if math.isfinite(score)]
+    shown = sorted((p for p in finite if p[1] > 0), key=lambda p: (p[1], -p[2]))
     if not shown:
         return empty_figure("no measured files")
     best = _pareto_optimal(shown)
     figure = new_figure(3.4)
     axes = figure.subplots()
     if baseline is not None and math.isfinite(baseline):
-        axes.axhline(baseline, color=QUIET, linewidth=1, linestyle="--", label="exact weights")
+        axes.axhline(float(drawable(baseline)), color=QUIET, linewidth=1, linestyle="--", label="exact weights")
     axes.plot([p[1] for p in shown], [p[2] for p in shown], linestyle="", marker="o", markersize=4, color=PALE)
     axes.plot([p[1] for p in best], [p[2] for p in best], marker="o", markersize=5, color=MAIN, label="unbeaten files")
     axes.set_title("Score against bytes")

@@ -7,6 +7,9 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
 from lightning_compress.errors import ChartError
 
 if TYPE_CHECKING:
@@ -24,6 +27,7 @@ ROW = 0.27  # inches per row of text
 LONGEST = 26  # characters of a label
 LONGEST_TITLE = 60  # characters of a title, or of the name of an axis
 _LARGE = 20_000
+_LARGEST, _SMALLEST = 1e100, 1e-100  # matplotlib computes with sums, squares and ratios of what it draws
 
 _SETTINGS: dict[str, Any] = {
     "axes.axisbelow": True,
@@ -105,6 +109,12 @@ def format_large_numbers(axis: Axis, values: Iterable[float]) -> None:
     """Format large numbers at an axis as ``7.5M`` instead of multiples of a separate power of ten."""
     if max((abs(value) for value in values), default=0.0) >= _LARGE:
         axis.set_major_formatter(lambda value, _: count_text(value))
+
+
+def drawable(values: ArrayLike) -> NDArray[np.float64]:
+    """Values for matplotlib: those beyond ±1e100 as ±1e100, those within ±1e-100 as 0, NaN as it is."""
+    given = np.asarray(values, np.float64)
+    return np.where(np.abs(given) < _SMALLEST, 0.0, np.clip(given, -_LARGEST, _LARGEST))
 
 
 def shortened(name: str, longest: int = LONGEST) -> str:

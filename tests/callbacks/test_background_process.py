@@ -15,9 +15,9 @@ from pytorch_lightning.callbacks import ModelCheckpoint
 from small_trainings import Small, names, trainer
 
 from lightning_compress import CompressCheckpoint, Plan, Rule
+from lightning_compress.plan import METHODS
 
 pytestmark = pytest.mark.skipif(not Path("/proc").is_dir(), reason="looks at processes in /proc")
-
 METHOD = """
 import json, os, sys, time
 from dataclasses import dataclass
@@ -53,6 +53,8 @@ def recorded(tmp_path, monkeypatch):
     (tmp_path / "module").mkdir()
     (tmp_path / "module" / "recorded_method.py").write_text(METHOD, encoding="utf-8")
     monkeypatch.syspath_prepend(tmp_path / "module")
+    monkeypatch.setattr(METHODS, "_registered", dict(METHODS._registered))
+    monkeypatch.delitem(sys.modules, "recorded_method", raising=False)
     from recorded_method import Recorded
 
     return Recorded

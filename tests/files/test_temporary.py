@@ -79,7 +79,7 @@ def test_a_link_in_the_way_is_not_followed(tmp_path: Path, monkeypatch: pytest.M
     victim.write_text("precious")
     _archive(1.0).save(tmp_path / "source.safetensors")
     monkeypatch.setattr(temporary.secrets, "token_hex", lambda _: "0123456789abcdef")
-    monkeypatch.setattr(temporary, "_remove_left_overs_of", lambda _: None)  # the link is made after that
+    monkeypatch.setattr(temporary, "remove_left_overs_of", lambda _: None)  # the link is made after that
     for name in ("model.ckpt", "model.safetensors", "record.json"):
         (tmp_path / temporary._temporary_name(name)).symlink_to(victim)
     for write in (

@@ -1,4 +1,4 @@
-"""Some dozens of saves in one training, and what counts as growth."""
+"""Forty saves in one training, and what counts as growth."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the process is 
 
 
 def test_saves_leave_no_files_threads_or_processes(tmp_path: Path) -> None:
-    early, late = run("all", 20, tmp_path)
+    early, late = run("all", 40, tmp_path)
     assert not grown(early, late).keys() - {"memory", "objects"}  # which grow while the first saves warm up
     assert late.files == 9  # the folder, three checkpoints, a link, and their companion files
     for name in asdict(late):
