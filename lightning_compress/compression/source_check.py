@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lightning_compress.errors import PlanError
 from lightning_compress.quantize import FLOATS, FittedQuantizer, Payload, Storage
 from lightning_compress.weights import true_positions
 
@@ -43,6 +44,9 @@ class SourceCheck:
 
         NaN and infinity have to be kept. Methods that state no bound, and types that lossy methods do not take, are not
         checked.
+
+        Raises:
+            PlanError: a method states a bound of another length than the tensor's.
         """
         if restored.dtype not in FLOATS or not restored.numel():
             return True
@@ -50,6 +54,12 @@ class SourceCheck:
         if bound is None:
             return True
         source, found = self.tensor.detach().reshape(-1), restored.reshape(-1)
+        if bound.numel() not in (1, len(source)):
+            owner, shape = type(self.quantizer or self.storage).__name__, list(bound.shape)
+            raise PlanError(
+                f"the error bound of {owner} has the shape {shape}, expected one number, or one for each of the "
+                f"{len(source)} weights"
+            )
         wide = torch.promote_types(source.dtype, torch.float32)
         bound = bound.to(wide).clamp(max=torch.finfo(wide).max)  # NaN and infinity are within no bound
         spread = bound.reshape(-1) if bound.numel() > 1 else bound.reshape(1).expand(len(source))

@@ -33,6 +33,7 @@ from lightning_compress.compression import payloads
 from lightning_compress.compression.exactness import OUT_OF_BOUND, OUT_OF_RANGE
 from lightning_compress.compression.fitting import fit
 from lightning_compress.compression.source_check import SourceCheck
+from lightning_compress.errors import PlanError
 from lightning_compress.plan import METHODS, Method
 from lightning_compress.quantize import GridGuide, RawPayload, feedback_factor
 from lightning_compress.weights import Weight
@@ -170,6 +171,13 @@ def test_a_method_that_states_no_bound_is_not_checked(monkeypatch: pytest.Monkey
     monkeypatch.delattr(fitted, "error_bound")
     (entry,) = compress({"w": NORMAL}, Plan(Rule("*", Interval(4)))).manifest.entries
     assert entry.reason is None
+
+
+def test_a_bound_of_another_length_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    fitted = type(Interval(4).fit([NORMAL]))
+    monkeypatch.setattr(fitted, "error_bound", lambda *_, **__: torch.ones(7))
+    with pytest.raises(PlanError, match=r"of \w+ has the shape \[7\], expected one number, or .* the 3000 weights"):
+        compress({"w": NORMAL}, Plan(Rule("*", Interval(4))))
 
 
 def test_bounds_of_huge_weights_do_not_overflow() -> None:
