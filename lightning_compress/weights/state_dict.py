@@ -29,6 +29,11 @@ def storable_tensors(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
             raise WeightsError(f"{name!r} is not initialized yet and has no values: run the module on one batch first")
         if tensor.device.type == "meta":
             raise WeightsError(f"{name!r} is on the meta device and has no values: materialize it first")
+        if str(tensor.dtype).startswith("torch.bits"):
+            raise WeightsError(
+                f"{name!r} has dtype {tensor.dtype}, which files cannot hold: give it as integers, such as "
+                f".view(torch.uint8), or leave it out with compression_exclude()"
+            )
         if tensor.layout is not torch.strided or tensor.is_quantized or tensor.is_nested:
             raise WeightsError(
                 f"{name!r} has layout {tensor.layout} and dtype {tensor.dtype}, expected a dense tensor: convert it "
