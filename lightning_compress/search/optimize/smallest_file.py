@@ -69,9 +69,10 @@ def smallest(
     has the weights in half precision or losslessly, and both the log and the file say so.
 
     The file's metrics hold under ``search``: ``score_before``, ``score_after``, ``drop``, its 95 % ``interval`` where
-    the score has statistics, ``noise`` between two evaluations of the same weights, ``evaluations``, ``seconds``,
-    ``observed`` where statistics of the evaluation guided the grids, ``recovered`` where recovery tuned the file, and
-    the ``frontier`` of ``[strength, bytes, score]`` that :func:`retarget` makes other sizes from.
+    the score has statistics, ``noise`` between two evaluations of the same weights, ``evaluations``, ``observed``
+    where statistics of the evaluation guided the grids, ``recovered`` where recovery tuned the file, and the
+    ``frontier`` of ``[strength, bytes, score]`` that :func:`retarget` makes other sizes from. How long the search took
+    is in the log.
 
     Args:
         module: a module with the exact weights loaded.
@@ -230,8 +231,9 @@ class _Search:
         return trials
 
     def _metrics(self, trials: Trials, trial: Trial, noise: float) -> dict[str, Any]:
-        seconds = perf_counter() - self.began
-        metrics = search_metrics(trials.before, trial.score, trial.drop, noise, self.evaluator.count, seconds)
+        # The time goes to the log alone: the same search gives the same file.
+        _log.info("the search took %d evaluations in %.1f s", self.evaluator.count, perf_counter() - self.began)
+        metrics = search_metrics(trials.before, trial.score, trial.drop, noise, self.evaluator.count)
         if name := _plain_name(trials):
             metrics["fallback"] = name
         if isinstance(trial.family, PlanFamily) and trial.family.recover is not None:

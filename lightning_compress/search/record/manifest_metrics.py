@@ -19,17 +19,9 @@ def rounded(values: Mapping[str, float]) -> dict[str, float]:
     return {name: round(value, _DECIMALS) for name, value in values.items() if math.isfinite(value)}
 
 
-def search_metrics(
-    before: Score, after: Score, drop: Drop, noise: float, evaluations: int, seconds: float
-) -> dict[str, Any]:
-    """Scores, drop and cost of a search, by the keys that docs/search.md lists."""
-    numbers = {
-        "score_before": before.value,
-        "score_after": after.value,
-        "drop": drop.value,
-        "noise": noise,
-        "seconds": seconds,
-    }
+def search_metrics(before: Score, after: Score, drop: Drop, noise: float, evaluations: int) -> dict[str, Any]:
+    """Scores, drop and evaluations of a search, by the keys that docs/search.md lists; nothing that a clock says."""
+    numbers = {"score_before": before.value, "score_after": after.value, "drop": drop.value, "noise": noise}
     metrics: dict[str, Any] = {**rounded(numbers), "evaluations": evaluations}
     if after.statistics is not None:
         metrics["interval"] = [*rounded({"low": drop.low, "high": drop.high}).values()]
@@ -56,7 +48,7 @@ def reserved_bytes(score: float, points: int) -> int:
     largest = 10 * abs(score) + 10
     numbers = [round(-largest * (0.5 + 0.5 * math.sin(k)), _DECIMALS) for k in range(3 * points + 12)]
     frontier = [[numbers[3 * k], 10**9 + 7919 * k * k, numbers[3 * k + 1]] for k in range(points)]
-    names = ("score_before", "score_after", "drop", "noise", "evaluations", "seconds", "factor", "expected_score")
+    names = ("score_before", "score_after", "drop", "noise", "evaluations", "factor", "expected_score")
     metrics = dict(zip(names, reversed(numbers), strict=False))
     flags = {"fallback": "lossless", "recovered": True, "retargeted": {}}
     empty = Archive(Manifest(()), {})

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from time import perf_counter
-
 from torch import nn
 
 from lightning_compress.archive import Archive
@@ -56,7 +54,7 @@ def reuse(
         PlanError: the plan does not fit these weights.
     """
     check_max_drop(max_drop)
-    began, batches = perf_counter(), effort_of(effort).recovery if recovered else 0
+    batches = effort_of(effort).recovery if recovered else 0
     with evaluating(module, evaluate, weights) as evaluator:
         if calibration is not None:
             with evaluator.exact_weights():
@@ -74,7 +72,7 @@ def reuse(
         drop = paired_drop(before, score)
         if drop.value > max_drop - noise:
             return None
-        metrics = search_metrics(before, score, drop, noise, evaluator.count, perf_counter() - began)
+        metrics = search_metrics(before, score, drop, noise, evaluator.count)
         if batches and isinstance(calibration, Distillation):
             metrics["recovered"] = True
         if guides:

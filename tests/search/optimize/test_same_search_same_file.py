@@ -1,0 +1,26 @@
+"""The same search gives the same file, whatever the clock says."""
+
+import logging
+import time
+from pathlib import Path
+
+from small_network import Net
+from small_search import Agreement
+
+from lightning_compress import smallest
+
+
+def _found(path: Path) -> bytes:
+    net = Net()
+    smallest(net, Agreement(net), 3.0, effort="quick", progress=False).save(path)
+    return path.read_bytes()
+
+
+def test_a_slower_search_gives_the_same_file_and_says_in_the_log_how_long_it_took(tmp_path, monkeypatch, caplog):
+    caplog.set_level(logging.INFO, logger="lightning_compress")
+    first = _found(tmp_path / "first.safetensors")
+    clock = time.perf_counter
+    monkeypatch.setattr("lightning_compress.search.optimize.smallest_file.perf_counter", lambda: 7 * clock())
+    assert _found(tmp_path / "second.safetensors") == first
+    told = [record.getMessage() for record in caplog.records if "the search took" in record.getMessage()]
+    assert len(told) == 2
