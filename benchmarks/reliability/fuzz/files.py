@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import base64
-import hashlib
 import json
 import zlib
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 from random import Random
@@ -15,6 +13,7 @@ from typing import Any
 import zstandard
 
 from benchmarks.reliability.fuzz import independent
+from benchmarks.reliability.fuzz.independent import forge
 from benchmarks.reliability.fuzz.mutation import changed_bytes, changed_json, changed_text
 from benchmarks.reliability.fuzz.outcome import MAX_BYTES, Comparison, Target, same
 from benchmarks.reliability.fuzz.specimens import archive
@@ -27,7 +26,6 @@ from lightning_compress.weights import as_bytes
 Json = dict[str, Any]
 _FORMS = 40  # how many sound files there are
 _TENSORS = 3  # in each of them
-_PLAIN = ("excluded", "class_path", "hyper_parameters_left_out", "plan", "metrics", "fingerprint")
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,7 +47,7 @@ def read_file(random: Random) -> Comparison:
         manifest = changed_json(random, manifest)
     elif change < 0.7:
         manifest, body = _changed_code(random, form)
-    text = _canonical(manifest)
+    text = forge.canonical(manifest)
     if 0.7 < change < 0.75:
         text = changed_text(random, text)
     envelope = _envelope(random, text, form.version)
@@ -93,7 +91,8 @@ def _form(random: Random, whole: Archive, version: int) -> Form:
         return Form(3, packed, (("#small", len(body)),), body)
     if version == 2:
         return Form(2, _version2(packed), (("#small", len(body)),), body)
-    explicit = _version1(manifest, streams)
+    # The first version holds JSON values alone.
+    explicit = forge.manifest_of(Archive(replace(manifest, hyper_parameters={"size": 5}), streams))
     keys = [(f"{e['name']}#{s[0]}", s[2]) for e in explicit["entries"] for s in e["streams"]]
     keys += [(f"#{a['name']}#{a['stream'][0]}", a["stream"][2]) for a in explicit["assets"]]
     return Form(1, explicit, tuple(keys), body)
@@ -104,37 +103,6 @@ def _version2(packed: Json) -> Json:
     added = ("checkpoint", "checkpoint_left_out", "hparams_name", "hyper_parameters", "reasons")
     kept = {key: value for key, value in packed.items() if key not in added}
     return kept | {"entries": [row[:8] for row in packed["entries"]], "hyper_parameters": {"size": 5, "names": ["a"]}}
-
-
-def _version1(manifest: Any, streams: Mapping[str, bytes]) -> Json:
-    """The explicit form, in which each stream has its checksum."""
-
-    def record(name: str, coder: str, code: bytes) -> list[Any]:
-        return [name, coder, len(code), f"{zlib.crc32(code):08x}"]
-
-    entries = []
-    for entry in manifest.entries:
-        start, records = 0, []
-        for stream in entry.streams:
-            records.append(record(stream.name, stream.coder, streams[entry.key][start : start + stream.nbytes]))
-            start += stream.nbytes
-        known = {"name": entry.name, "shape": list(entry.shape), "dtype": entry.dtype, "class": entry.class_name}
-        known |= {"payload": dict(entry.payload), "zeros": entry.zeros, "crc32": entry.crc32}
-        entries.append(known | {"streams": records})
-    assets = [
-        {"name": a.name, "bytes": a.nbytes, "crc32": a.crc32}
-        | {"stream": record("bytes", a.stream.coder, streams[a.key])}
-        for a in manifest.assets
-    ]
-    ties = {name: json.loads(canonical(vars(tie))) for name, tie in manifest.ties.items()}
-    plain = {key: json.loads(canonical(getattr(manifest, key))) for key in _PLAIN}
-    return plain | {
-        "format_version": 1,
-        "entries": entries,
-        "assets": assets,
-        "ties": ties,
-        "hyper_parameters": {"size": 5},
-    }
 
 
 def _changed_code(random: Random, form: Form) -> tuple[Json, bytes]:
@@ -161,9 +129,8 @@ def _envelope(random: Random, text: str, version: int) -> str:
         frame = zstandard.ZstdCompressor(level=1).compress(text.encode("utf-8", "surrogatepass"))
         if random.random() < 0.03:
             frame = changed_bytes(random, frame)
-        text = _canonical({"format_version": version, "zstd": base64.b85encode(frame).decode()})
-    digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
-    return f'{{"manifest":{text},"sha256":"{digest}"}}'
+        text = forge.canonical({"format_version": version, "zstd": base64.b85encode(frame).decode()})
+    return forge.envelope_of(text)
 
 
 def _with_header(envelope: str, keys: Any, body: bytes) -> bytes:
@@ -177,11 +144,6 @@ def _with_header(envelope: str, keys: Any, body: bytes) -> bytes:
     text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode("utf-8", "surrogatepass")
     text += b" " * (-len(text) % 8)
     return len(text).to_bytes(8, "little") + text + body
-
-
-def _canonical(value: Any) -> str:
-    """JSON with sorted keys, also of values that a writer refuses."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
 TARGETS = (Target("file", 0.015, (FormatError,), read_file),)

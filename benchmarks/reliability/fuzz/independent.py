@@ -1,4 +1,4 @@
-"""The independent reader of tests/archive, which shares no code with the package."""
+"""The independent reader of tests/archive, which shares no code with the package, and the forge of tests/hostile."""
 
 from __future__ import annotations
 
@@ -7,9 +7,12 @@ from pathlib import Path
 from typing import Any
 
 TESTS = Path(__file__).parents[3] / "tests"
-sys.path.append(str(TESTS / "archive"))
+sys.path += [str(TESTS / "archive"), str(TESTS / "hostile")]
 
+import forge  # noqa: E402
 import reference_reader  # noqa: E402
+
+__all__ = ["forge", "tensor", "tensors", "words"]
 
 Streams = dict[str, tuple[str, bytes]]
 
