@@ -2,9 +2,9 @@
 
 from lightning_compress.archive.archive import Archive
 from lightning_compress.archive.encode import encode_asset, encode_tensor
+from lightning_compress.archive.manifest.spec import Asset, Entry, Manifest
 from lightning_compress.archive.reader import is_archive
 from lightning_compress.archive.report import ClassReport, Report, TensorReport
-from lightning_compress.archive.spec import Asset, Entry, Manifest
 
 __all__ = [
     "Archive",

@@ -11,9 +11,9 @@ from torch import Tensor
 
 from lightning_compress.archive import reader, writer
 from lightning_compress.archive.encode import decode_streams
-from lightning_compress.archive.envelope import canonical, to_envelope
+from lightning_compress.archive.manifest.envelope import canonical, to_envelope
+from lightning_compress.archive.manifest.spec import Entry, Manifest
 from lightning_compress.archive.report import Report, report
-from lightning_compress.archive.spec import Entry, Manifest
 from lightning_compress.errors import FormatError, VerificationError
 from lightning_compress.files import open_file, replace_file
 from lightning_compress.quantize import Words

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lightning_compress.archive.spec import Asset, Entry, Manifest
+from lightning_compress.archive.manifest.spec import Asset, Entry, Manifest
 from lightning_compress.coding import CODERS
 from lightning_compress.errors import FormatError
 from lightning_compress.quantize import PAYLOADS

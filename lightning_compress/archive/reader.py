@@ -10,11 +10,11 @@ from typing import BinaryIO
 
 from torch import Tensor
 
-from lightning_compress.archive import version1, version2
 from lightning_compress.archive.encode import decode_asset, decode_tensor
-from lightning_compress.archive.envelope import from_envelope
 from lightning_compress.archive.limits import check_limits
-from lightning_compress.archive.spec import MAX_HEADER_BYTES, METADATA_KEY, Entry, Manifest
+from lightning_compress.archive.manifest import version1, version2
+from lightning_compress.archive.manifest.envelope import from_envelope
+from lightning_compress.archive.manifest.spec import MAX_HEADER_BYTES, METADATA_KEY, Entry, Manifest
 from lightning_compress.archive.writer import header_bytes
 from lightning_compress.errors import ForeignFileError, FormatError, TruncatedError
 from lightning_compress.files import read_prefix

@@ -6,9 +6,9 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from lightning_compress.archive import version2
-from lightning_compress.archive.envelope import to_envelope
-from lightning_compress.archive.spec import METADATA_KEY, Manifest
+from lightning_compress.archive.manifest import version2
+from lightning_compress.archive.manifest.envelope import to_envelope
+from lightning_compress.archive.manifest.spec import METADATA_KEY, Manifest
 
 
 def header_bytes(envelope: str, records: Sequence[tuple[str, int]]) -> bytes:

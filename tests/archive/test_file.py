@@ -19,7 +19,7 @@ from torch import nn
 
 from lightning_compress import Half, Plan, Raw, Rule, Weights, compress, load
 from lightning_compress.archive import Archive, is_archive
-from lightning_compress.archive.envelope import from_envelope, to_envelope
+from lightning_compress.archive.manifest.envelope import from_envelope, to_envelope
 from lightning_compress.errors import ForeignFileError, FormatError
 from lightning_compress.weights import Weight
 

@@ -18,7 +18,7 @@ from golden_models import FILES, FOLDER, MODELS
 from torch import Tensor
 
 from lightning_compress.archive import Archive, Entry
-from lightning_compress.archive.spec import FORMAT_VERSION
+from lightning_compress.archive.manifest.spec import FORMAT_VERSION
 from lightning_compress.quantize import PAYLOADS
 from lightning_compress.quantize.grid.trellis.trellis import TRELLISES
 from lightning_compress.weights import as_bytes

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from lightning_compress.archive import fields
+from lightning_compress.archive.manifest import fields
 from lightning_compress.coding import CODERS, choose, decode
 from lightning_compress.errors import FormatError, VersionError
 from lightning_compress.quantize import NESTABLE_PAYLOADS, PAYLOADS

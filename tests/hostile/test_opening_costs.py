@@ -14,8 +14,8 @@ from forge import canonical, packed_envelope, with_header
 from test_limits import measured
 
 from lightning_compress.archive import Entry, Manifest, reader
-from lightning_compress.archive.envelope import from_envelope, to_envelope
-from lightning_compress.archive.spec import StreamRecord
+from lightning_compress.archive.manifest.envelope import from_envelope, to_envelope
+from lightning_compress.archive.manifest.spec import StreamRecord
 from lightning_compress.errors import FormatError
 from lightning_compress.runtime import collection_paused
 

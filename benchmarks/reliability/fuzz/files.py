@@ -18,8 +18,8 @@ from benchmarks.reliability.fuzz.mutation import changed_bytes, changed_json, ch
 from benchmarks.reliability.fuzz.outcome import MAX_BYTES, Comparison, Target, same
 from benchmarks.reliability.fuzz.specimens import archive
 from lightning_compress.archive import Archive, reader, version3
-from lightning_compress.archive.envelope import canonical
-from lightning_compress.archive.spec import METADATA_KEY
+from lightning_compress.archive.manifest.envelope import canonical
+from lightning_compress.archive.manifest.spec import METADATA_KEY
 from lightning_compress.errors import FormatError
 from lightning_compress.weights import as_bytes
 

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from lightning_compress.archive import fields, version2
-from lightning_compress.archive.spec import Manifest
+from lightning_compress.archive.manifest import fields, version2
+from lightning_compress.archive.manifest.spec import Manifest
 from lightning_compress.errors import FormatError
 from lightning_compress.weights import NotHeldError, dump, parse
 

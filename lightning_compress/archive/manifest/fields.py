@@ -6,7 +6,7 @@ import math
 import re
 from typing import Any
 
-from lightning_compress.archive.spec import MAX_DIMENSIONS, MAX_ELEMENTS, Entry, Manifest
+from lightning_compress.archive.manifest.spec import MAX_DIMENSIONS, MAX_ELEMENTS, Entry, Manifest
 from lightning_compress.coding import CODERS
 from lightning_compress.errors import FormatError, VersionError
 from lightning_compress.quantize import DTYPES, PAYLOADS

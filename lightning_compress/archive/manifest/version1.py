@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from lightning_compress.archive import fields
 from lightning_compress.archive.crc import joined
-from lightning_compress.archive.spec import Asset, Entry, Manifest, StreamRecord
+from lightning_compress.archive.manifest import fields
+from lightning_compress.archive.manifest.spec import Asset, Entry, Manifest, StreamRecord
 from lightning_compress.errors import FormatError
 
 _KEYS = {"entries", "ties", "excluded", "class_path", "hyper_parameters", "hyper_parameters_left_out", "plan"}

@@ -11,8 +11,8 @@ from typing import Any
 
 import zstandard
 
-from lightning_compress.archive import version1, version2, version3
-from lightning_compress.archive.spec import FORMAT_VERSION, MAX_HEADER_BYTES, Manifest
+from lightning_compress.archive.manifest import version1, version2, version3
+from lightning_compress.archive.manifest.spec import FORMAT_VERSION, MAX_HEADER_BYTES, Manifest
 from lightning_compress.errors import ChecksumError, FormatError, VersionError
 
 _LEVEL = 19

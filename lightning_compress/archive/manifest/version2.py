@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from lightning_compress.archive import fields
-from lightning_compress.archive.spec import Asset, Entry, Manifest, StreamRecord
+from lightning_compress.archive.manifest import fields
+from lightning_compress.archive.manifest.spec import Asset, Entry, Manifest, StreamRecord
 from lightning_compress.errors import FormatError
 
 SMALL = "#small"
