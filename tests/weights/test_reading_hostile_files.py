@@ -136,9 +136,13 @@ def test_safetensors_files_that_the_library_refuses_are_refused(tmp_path):
         "unknown dtype": {"a": entry(0, 16, [4], "F33")},
         "wrong bytes": {"a": entry(0, 16, [3])},
         "text": {"a": entry("0", "16", [4])},
+        "no list": {"a": whole, "b": {"dtype": "F32", "shape": "", "data_offsets": [0, 4]}},
         "a fraction": {"a": entry(0.0, 16.0, [4])},
         "no offsets": {"a": {"dtype": "F32", "shape": [4]}},
         "a name twice": json.dumps({"a": whole}).encode()[:-1] + b"," + json.dumps({"a": whole}).encode()[1:],
+        "half of a surrogate pair": {"\ud800": whole},
+        "no JSON": b'{"a":{"dtype":"F32","shape":[4],"data_offsets":[0,16],"b":NaN}}',
+        "metadata that are no text": {"a": whole, "__metadata__": {"x": 1}},
         "deep": b'{"a":' + b"[" * 100_000,
     }
     for case, header in cases.items():

@@ -80,7 +80,13 @@ def _header(file: BinaryIO) -> dict[str, Any]:
     header = file.read(min(nbytes, _MAX_HEADER_BYTES))
     if len(header) != nbytes:
         raise ValueError(f"its header has {len(header):,} bytes, expected {nbytes:,}")
-    return dict(json.loads(header, object_pairs_hook=_without_repetition))
+    entries = dict(json.loads(header, object_pairs_hook=_without_repetition, parse_constant=_no_json))
+    json.dumps(entries, ensure_ascii=False).encode()  # raises a ValueError for halves of surrogate pairs
+    return entries
+
+
+def _no_json(constant: str) -> None:
+    raise ValueError(f"its header holds {constant}, which is not JSON")
 
 
 def _metadata(header: Mapping[str, Any]) -> dict[str, str]:
@@ -115,8 +121,10 @@ def _places(header: Mapping[str, Any], first: int, end: int) -> dict[str, _Place
 
 
 def _place(name: str, entry: Mapping[str, Any], first: int) -> _Place:
-    dtype, shape = _DTYPES.get(str(entry["dtype"])), tuple(entry["shape"])
-    begin, end = entry["data_offsets"]
+    dtype, shape, offsets = _DTYPES.get(str(entry["dtype"])), entry["shape"], entry["data_offsets"]
+    if type(shape) is not list or type(offsets) is not list:
+        raise ValueError(f"{shown(name)} has no shape or place")
+    begin, end = offsets
     if dtype is None:
         raise ValueError(f"{shown(name)} is of the unknown dtype {shown(entry['dtype'])}")
     if not all(type(size) is int and 0 <= size < 1 << 62 for size in (begin, end, *shape)):
@@ -124,7 +132,7 @@ def _place(name: str, entry: Mapping[str, Any], first: int) -> _Place:
     nbytes = math.prod(shape) * dtype.itemsize
     if end - begin != nbytes:
         raise ValueError(f"{shown(name)} has {end - begin:,} bytes, expected {nbytes:,}")
-    return _Place(dtype, shape, first + begin, nbytes)
+    return _Place(dtype, tuple(shape), first + begin, nbytes)
 
 
 def _read(file: BinaryIO, name: str, place: _Place) -> Tensor:
