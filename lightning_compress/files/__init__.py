@@ -11,7 +11,7 @@ from lightning_compress.files.paths import (
     modification_time,
     normalized_path,
 )
-from lightning_compress.files.reading import open_file, read_bytes, read_prefix
+from lightning_compress.files.reading import open_file, read_bytes, read_into, read_prefix
 from lightning_compress.files.records import write_record
 from lightning_compress.files.storage import check_replaceable, replace_file
 from lightning_compress.files.temporary import (
@@ -38,6 +38,7 @@ __all__ = [
     "normalized_path",
     "open_file",
     "read_bytes",
+    "read_into",
     "read_prefix",
     "remove_left_over",
     "remove_left_overs_of",

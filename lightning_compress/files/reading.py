@@ -13,6 +13,7 @@ import fsspec
 
 from lightning_compress.files.paths import is_remote, local_path
 
+_PIECE_BYTES = 1 << 20
 _TYPES = {
     stat.S_IFIFO: "a FIFO (named pipe)",
     stat.S_IFCHR: "a character device",
@@ -47,6 +48,18 @@ def read_bytes(path: str) -> memoryview:
     """
     with open_file(path) as file:
         return memoryview(file.read())
+
+
+def read_into(file: BinaryIO, start: int, target: memoryview) -> bool:
+    """Fill a buffer of bytes with those of a file from a position on; False if the file ends before."""
+    file.seek(start)
+    while len(target):
+        piece = file.read(min(len(target), _PIECE_BYTES))
+        if not piece:
+            return False
+        target[: len(piece)] = piece
+        target = target[len(piece) :]
+    return True
 
 
 def read_prefix(path: str, nbytes: int) -> bytes:

@@ -26,21 +26,23 @@ class Workers:
         polls: how often an answer is asked for in vain before a task is verified; None for ever.
         answer: what a task is answered with, in place of a file.
         ends: how many of the first workers end at their first task.
+        hangs: how many of the first workers never answer.
         commits: numbers of the tasks whose files got their names.
     """
 
-    def __init__(self, *, polls=0, answer=None, ends=0) -> None:
-        self.polls, self.answer, self.ends = polls, answer, ends
+    def __init__(self, *, polls=0, answer=None, ends=0, hangs=0) -> None:
+        self.polls, self.answer, self.ends, self.hangs = polls, answer, ends, hangs
         self.started, self.commits = [], []
 
     def start(self, setup):
-        self.started.append(FakeWorker(self, pickle.loads(setup.plan), len(self.started) < self.ends))
+        number = len(self.started)
+        self.started.append(FakeWorker(self, pickle.loads(setup.plan), number < self.ends, number < self.hangs))
         return self.started[-1]
 
 
 class FakeWorker:
-    def __init__(self, workers, plan, ends) -> None:
-        self.workers, self.plan, self.ends = workers, plan, ends
+    def __init__(self, workers, plan, ends, hangs) -> None:
+        self.workers, self.plan, self.ends, self.hangs = workers, plan, ends, hangs
         self.answers = deque([Started()])
         self.task = self.weights = None
         self.waited, self.is_verified = 0, False
@@ -72,6 +74,8 @@ class FakeWorker:
     def _work(self):
         if self.ends:
             raise EOFError
+        if self.hangs:
+            return
         if self.workers.polls is None or self.waited < self.workers.polls:
             self.waited += 1
         elif self.workers.answer:

@@ -13,6 +13,7 @@ from small_trainings import Small
 from torch import nn
 
 from lightning_compress import Archive, Half, Plan, Rule, Weights, compress
+from lightning_compress.callbacks.export.background import dispatch
 from lightning_compress.callbacks.export.background import queue as queue_module
 from lightning_compress.callbacks.export.background.messages import Failed, Refused, Started
 from lightning_compress.callbacks.export.background.queue import BackgroundQueue
@@ -227,6 +228,34 @@ def test_a_worker_that_ends_is_replaced_once_for_each_export(tmp_path, caplog):
                 assert isinstance(outcomes[0].error, CallbackError)
                 assert str(folder / "a.safetensors") in str(outcomes[0].error)
                 assert "killed by signal 9" in str(outcomes[0].error)
+
+
+def test_a_worker_that_is_silent_for_long_is_killed_and_replaced(tmp_path, caplog, monkeypatch):
+    now = [0.0]
+
+    def later():
+        now[0] += 200.0  # at each look
+        return now[0]
+
+    monkeypatch.setattr(dispatch, "monotonic", later)
+    for hangs in (1, 2):
+        with naming(hangs):
+            caplog.clear()
+            workers = Workers(hangs=hangs)
+            queue = a_queue(workers)
+            folder = tmp_path / str(hangs)
+            folder.mkdir()
+            for name in "abcd":
+                queue.submit(export(folder, name))  # which waits for the first file
+            queue.finish(10)
+            outcomes = {Path(outcome.job.target).stem: outcome.error for outcome in queue.completed()}
+            assert [worker.ended for worker in workers.started] == ["killed"] * hangs + [None]
+            assert files(folder) == (set("abcd") if hangs == 1 else set("bcd"))
+            assert [name for name, error in outcomes.items() if error] == ([] if hangs == 1 else ["a"])
+            if hangs == 2:
+                assert "not answered" in str(outcomes["a"])
+            (told,) = [line for line in lines(caplog) if "written again" in line]
+            assert "was killed, because it had not answered for" in told
 
 
 def test_without_a_usable_worker_files_are_written_here_and_one_line_says_why(tmp_path, caplog):

@@ -9,6 +9,7 @@ import pytest
 import test_callback_contract as contract
 from fake_worker import Workers
 from pytorch_lightning.callbacks import Callback, ModelCheckpoint, WeightAveraging
+from pytorch_lightning.utilities.exceptions import SIGTERMException
 from small_trainings import Small, expect_partners, trainer
 from torch.optim.swa_utils import get_ema_avg_fn
 
@@ -73,23 +74,25 @@ def test_averaged_weights_are_those_of_the_checkpoint(tmp_path, workers):
     assert expect_partners(tmp_path) == {"epoch=0.ckpt", "epoch=1.ckpt"}
 
 
-def test_the_end_of_a_training_by_an_exception_or_an_interrupt_finishes_what_is_pending(tmp_path, workers):
+def test_the_end_of_a_training_by_an_exception_an_interrupt_or_a_signal_finishes_what_is_pending(tmp_path, workers):
     class Stop(Callback):
         def __init__(self, error) -> None:
             self.error = error
 
         def on_train_epoch_start(self, trainer, pl_module):
-            if trainer.current_epoch == 1:
+            if trainer.current_epoch == 1 and self.error is SIGTERMException:
+                signal.raise_signal(signal.SIGTERM)  # Lightning raises the exception before the next batch
+            elif trainer.current_epoch == 1:
                 raise self.error
 
     handler = signal.getsignal(signal.SIGINT)
-    for error in (ValueError(), KeyboardInterrupt()):
-        with naming(type(error)):
-            folder = tmp_path / type(error).__name__
+    for error in (ValueError, KeyboardInterrupt, SIGTERMException):
+        with naming(error):
+            folder = tmp_path / error.__name__
             workers.polls = 100
             each = ModelCheckpoint(folder, filename="{epoch}", save_top_k=-1)
             run = trainer(folder, CompressCheckpoint("half", background="wait"), each, Stop(error))
-            with suppress(ValueError, SystemExit):
+            with suppress(ValueError, SystemExit, SIGTERMException):
                 run.fit(Small())
             assert expect_partners(folder) == {"epoch=0.ckpt"}
             assert workers.started[-1].ended == "ended"

@@ -14,17 +14,23 @@ from lightning_compress.files import is_remote, local_path, read_prefix
 from lightning_compress.weights.reading.file_kinds import PREFIX_BYTES, foreign_file
 from lightning_compress.weights.reading.hyper_parameters import readable_entries
 from lightning_compress.weights.reading.inert_pickle import path_of
+from lightning_compress.weights.reading.safetensors_file import is_safetensors, read_safetensors
 from lightning_compress.weights.reading.shards import (
     INDEX_SUFFIX,
     file_in_folder,
-    is_safetensors,
-    read_safetensors,
     read_shards,
 )
-from lightning_compress.weights.reading.state_dicts import find_state_dict, is_module, mapping_in, whole_module
+from lightning_compress.weights.reading.state_dicts import (
+    find_state_dict,
+    is_extra_state,
+    is_module,
+    mapping_in,
+    whole_module,
+)
 from lightning_compress.weights.reading.tensor_records import (
     Storages,
     build_tensor,
+    check_expansion,
     looks_like_tensor,
 )
 from lightning_compress.weights.reading.torch_file import open_file, read_torch_file
@@ -45,7 +51,7 @@ class Checkpoint:
 
 
 def read_checkpoint(path: str, key: str | None = None) -> Checkpoint:
-    """The state dict and the hyper-parameters of a checkpoint; tensors are memory-mapped if the file allows it.
+    """The state dict and the hyper-parameters of a checkpoint; only the tensors of the state dict are read.
 
     Takes files of ``torch.save`` (a checkpoint of Lightning or of another training, or a state dict), safetensors
     files, and the index of a sharded model or the folder that holds it. What is not taken as it is, is logged.
@@ -104,7 +110,7 @@ def _without_key(state: Mapping[str, Any], key: str | None, path: str) -> Mappin
 def _read_saved(path: str, key: str | None) -> Checkpoint:
     with open_file(path) as file:
         try:
-            content, storages = read_torch_file(path, file)
+            content, storages = read_torch_file(file)
         except WeightsError as error:
             raise WeightsError(f"{path} {error}") from error
         mapping = mapping_in(content)
@@ -112,25 +118,31 @@ def _read_saved(path: str, key: str | None) -> Checkpoint:
             raise WeightsError(whole_module(path, content) if is_module(content) else _not_a_mapping(path, content))
         state = find_state_dict(mapping, key, path)
         built = {name: _built(name, value, storages, path) for name, value in state.items()}
+        _check_expansion(built, path)
     others = {} if state is mapping else {name: value for name, value in mapping.items() if value is not state}
     return Checkpoint(built, readable_entries(others, path))
 
 
 def _not_a_mapping(path: str, content: Any) -> str:
-    return (
-        f"{path} holds one {path_of(content) or type(content).__name__}, expected a checkpoint or a state dict: "
-        "save model.state_dict()"
-    )
+    kind = "tensor" if looks_like_tensor(content) else path_of(content) or type(content).__name__
+    return f"{path} holds one {kind}, expected a checkpoint or a state dict: save model.state_dict()"
 
 
 def _built(name: str, value: Any, storages: Storages, path: str) -> Any:
     """The tensor of an entry of the state dict; plain values are returned, and refused later."""
-    if str(name).endswith("_extra_state") and not looks_like_tensor(value):
+    if is_extra_state(name) and not looks_like_tensor(value):
         return None
-    if path_of(value) is None and not isinstance(value, Tensor):
+    if path_of(value) is None:
         return value
     check_not_converted(name)
     try:
         return build_tensor(value, storages)
     except WeightsError as error:
         raise WeightsError(f"{path}: {name!r} is {error}") from error
+
+
+def _check_expansion(state: Mapping[str, Any], path: str) -> None:
+    try:
+        check_expansion({name: value for name, value in state.items() if isinstance(value, Tensor)})
+    except WeightsError as error:
+        raise WeightsError(f"{path} {error}") from error

@@ -7,8 +7,6 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Any
 
-from torch import Tensor
-
 from lightning_compress.weights.reading.inert_pickle import Ordered, Placeholder, path_of
 from lightning_compress.weights.reading.state_dicts import mapping_in, shown
 from lightning_compress.weights.reading.tensor_records import DTYPES, looks_like_tensor
@@ -81,7 +79,7 @@ class _Copy:
         path = path_of(value)
         if path in DTYPES and isinstance(value, type):
             return DTYPES[path]
-        if path is not None or isinstance(value, Tensor):
+        if path is not None:
             raise _UnreadableError("torch.Tensor" if looks_like_tensor(value) else path)
         self._bytes_left -= _BYTES_PER_ITEM + (len(value) if isinstance(value, (str, bytes, bytearray)) else 0)
         if self._bytes_left < 0 or depth > _MAX_DEPTH:

@@ -68,6 +68,17 @@ class Ordered(dict[Any, Any]):
 
     __slots__ = ()
 
+    def __init__(self, pairs: Any = ()) -> None:
+        """Take the pairs that Python 2 gives to the class; later versions set items.
+
+        Raises:
+            WeightsError: a key is a tuple, whose hash can take any time.
+        """
+        pairs = [tuple(pair) for pair in pairs]
+        if any(isinstance(part, tuple) for pair in pairs for part in pair[:1]):
+            raise WeightsError("has a pickle with an OrderedDict made of pairs whose keys are tuples")
+        super().__init__(pairs)
+
     def __setstate__(self, state: Any) -> None: ...
 
 

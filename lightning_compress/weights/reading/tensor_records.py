@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import torch
@@ -14,7 +14,7 @@ from lightning_compress.weights.reading.inert_pickle import Placeholder, Storage
 
 Storages = Callable[[StorageRecord], torch.UntypedStorage]
 
-_MAX_EXPANSION = 1 << 30  # bytes by which a tensor may exceed its storage, as an expanded one does
+_MAX_EXPANSION = 1 << 30  # bytes by which the tensors of a file may exceed their storages, as expanded ones do
 DTYPES = {str(value): value for value in vars(torch).values() if isinstance(value, torch.dtype)}
 _STORAGE_DTYPES = {
     "DoubleStorage": torch.float64,
@@ -71,10 +71,10 @@ class TensorRecord(NamedTuple):
 
 
 def looks_like_tensor(value: Any) -> bool:
-    """Whether the value is a tensor, or a record that torch rebuilds to one of any type."""
+    """Whether torch would rebuild the value to a tensor of any type."""
     path = path_of(value)
-    return isinstance(value, Tensor) or (
-        isinstance(value, Placeholder) and (path in _DENSE or path in _PARAMETERS or path in (_TYPED, *_OTHER_TENSORS))
+    return isinstance(value, Placeholder) and (
+        path in _DENSE or path in _PARAMETERS or path in (_TYPED, *_OTHER_TENSORS)
     )
 
 
@@ -121,28 +121,38 @@ def _dtype_of(storage: Any) -> torch.dtype | None:
 
 
 def build_tensor(value: Any, storages: Storages) -> Tensor:
-    """The tensor of a record; tensors of one storage share its memory. A tensor is returned as it is.
+    """The tensor of a record; tensors of one storage share its memory.
 
     Raises:
-        WeightsError: as for :func:`tensor_record`, or the tensor exceeds its storage, or expands it by more than 1 GiB.
+        WeightsError: as for :func:`tensor_record`, or the tensor exceeds its storage.
     """
-    if isinstance(value, Tensor):
-        if type(value) in (Tensor, torch.nn.Parameter) and value.layout is torch.strided and not value.is_nested:
-            _check_expansion(value.nbytes, value.untyped_storage().nbytes())
-        return value
     record = tensor_record(value)
     storage = storages(record.storage)
     last = record.offset + sum((size - 1) * step for size, step in zip(record.shape, record.stride, strict=True))
     if record.nbytes and (last + 1) * record.dtype.itemsize > storage.nbytes():
         raise WeightsError("larger than its storage: the file is damaged")
-    _check_expansion(record.nbytes, storage.nbytes())
     return torch.empty(0, dtype=record.dtype).set_(storage, record.offset, record.shape, record.stride)
 
 
-def _check_expansion(nbytes: int, storage_nbytes: int) -> None:
-    """Refuse a tensor whose values take far more bytes than its storage holds."""
-    if nbytes > storage_nbytes + _MAX_EXPANSION:
-        raise WeightsError(f"{storage_nbytes:,} bytes that are expanded to {nbytes:,}: save the tensor unexpanded")
+def check_expansion(tensors: Mapping[str, Tensor]) -> None:
+    """Refuse tensors that hold the same few bytes over and over. Tensors that are the same view count once.
+
+    Raises:
+        WeightsError: they have over 1 GiB more bytes than their storages; the message has no subject.
+    """
+    views, storages = {}, {}
+    for tensor in tensors.values():
+        storage = tensor.untyped_storage()
+        storages[storage.data_ptr()] = storage.nbytes()
+        view = (storage.data_ptr(), tensor.dtype, tensor.storage_offset(), tensor.shape, tensor.stride())
+        views[view] = tensor.nbytes
+    stored, expanded = sum(storages.values()), sum(views.values())
+    if expanded > stored + _MAX_EXPANSION:
+        largest = max(tensors, key=lambda name: tensors[name].nbytes)
+        raise WeightsError(
+            f"holds tensors of {stored:,} bytes that are expanded to {expanded:,}, {largest!r} the most: save them "
+            "unexpanded, by clone()"
+        )
 
 
 def itemsize_of(record: StorageRecord) -> int:
