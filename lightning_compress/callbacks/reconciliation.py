@@ -12,9 +12,9 @@ from pathlib import Path
 from lightning_compress import files
 from lightning_compress.archive import Archive, Manifest, is_archive
 from lightning_compress.callbacks.arguments import check_classes, check_path, check_texts
-from lightning_compress.callbacks.export import companion_files
-from lightning_compress.callbacks.export.naming import SUFFIX, checkpoints_of, companion_of
-from lightning_compress.callbacks.export.staleness import is_checkpoint, is_current, linked_companion
+from lightning_compress.callbacks.export.companions import companion_files
+from lightning_compress.callbacks.export.companions.naming import SUFFIX, checkpoints_of, companion_of
+from lightning_compress.callbacks.export.companions.staleness import is_checkpoint, is_current, linked_companion
 from lightning_compress.compression.exactness import with_reasons_of
 from lightning_compress.compression.pipeline import compress
 from lightning_compress.errors import CompressionError

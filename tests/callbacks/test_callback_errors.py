@@ -139,7 +139,7 @@ def test_a_file_that_cannot_be_deleted_is_logged_and_never_raised(tmp_path, capl
     def refuse(path):
         raise PermissionError(errno.EACCES, "Permission denied", path)
 
-    monkeypatch.setattr("lightning_compress.callbacks.export.companion_files.discard", refuse)
+    monkeypatch.setattr("lightning_compress.callbacks.export.companions.companion_files.discard", refuse)
     run.fit(Small())
     assert names(tmp_path, ".safetensors") == {"epoch=0.safetensors", "epoch=1.safetensors"}
     (record,) = _logged(caplog)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from lightning_compress.callbacks.export.naming import checkpoints_of, companion_of
+from lightning_compress.callbacks.export.companions.naming import checkpoints_of, companion_of
 from lightning_compress.callbacks.hooks.model_checkpoints import is_temporary
 
 CASES = {

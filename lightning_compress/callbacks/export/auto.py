@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from lightning_compress.archive import Archive, Manifest, is_archive
-from lightning_compress.callbacks.export.naming import companion_of
+from lightning_compress.callbacks.export.companions.naming import companion_of
 from lightning_compress.callbacks.hooks.collective import is_sharded
 from lightning_compress.callbacks.hooks.lightning_types import Trainer
 from lightning_compress.callbacks.objective import Objective

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from lightning_compress.archive import Archive, is_archive
-from lightning_compress.callbacks.export.naming import CHECKPOINT_SUFFIX, SUFFIX, checkpoints_of
+from lightning_compress.callbacks.export.companions.naming import CHECKPOINT_SUFFIX, SUFFIX, checkpoints_of
 from lightning_compress.callbacks.hooks.collective import full_state_dict, on_rank_zero
 from lightning_compress.callbacks.hooks.lightning_types import Strategy, Trainer
 from lightning_compress.errors import CallbackError

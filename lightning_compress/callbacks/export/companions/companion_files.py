@@ -8,7 +8,7 @@ from pathlib import Path
 import fsspec
 
 from lightning_compress.archive import Archive, is_archive
-from lightning_compress.callbacks.export.naming import SUFFIX
+from lightning_compress.callbacks.export.companions.naming import SUFFIX
 from lightning_compress.errors import ForeignFileError
 from lightning_compress.files import exists, is_remote, local_path, replace_by_link
 
