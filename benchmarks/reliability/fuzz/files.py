@@ -17,7 +17,8 @@ from benchmarks.reliability.fuzz.independent import forge
 from benchmarks.reliability.fuzz.mutation import changed_bytes, changed_json, changed_text
 from benchmarks.reliability.fuzz.outcome import MAX_BYTES, Comparison, Target, same
 from benchmarks.reliability.fuzz.specimens import archive
-from lightning_compress.archive import Archive, reader, version3
+from lightning_compress.archive import Archive, reader
+from lightning_compress.archive.manifest import version3
 from lightning_compress.archive.manifest.envelope import canonical
 from lightning_compress.archive.manifest.spec import METADATA_KEY
 from lightning_compress.errors import FormatError
