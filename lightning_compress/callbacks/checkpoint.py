@@ -20,7 +20,7 @@ from lightning_compress.callbacks.arguments import (
     check_texts,
     checked,
 )
-from lightning_compress.callbacks.export.auto import Auto
+from lightning_compress.callbacks.export.auto import EFFORT, MAX_DROP, Auto, check_inline, check_no_search
 from lightning_compress.callbacks.export.background.queue import WhenFull
 from lightning_compress.callbacks.export.exporter import Exporter
 from lightning_compress.callbacks.export.exports import Exports, OnError
@@ -50,8 +50,6 @@ if TYPE_CHECKING:
 else:
     _Callback = callback_class()
 
-MAX_DROP = 0.3
-EFFORT: Literal["default"] = "default"
 _log = logging.getLogger(__name__)
 
 
@@ -132,19 +130,10 @@ class CompressCheckpoint(ExportListener, _Callback):
         checked(effort_of, effort)
         self._auto = Auto(objective, calibration, effort) if isinstance(plan, str) and plan == "auto" else None
         self.plan = None if self._auto else Plan.resolve(plan)
-        if self.plan and (
-            any(value is not None for value in (evaluate, monitor, mode, calibration))
-            or (max_drop, effort) != (MAX_DROP, EFFORT)
-        ):
-            raise CallbackError(
-                "evaluate, monitor, mode, calibration, max_drop and effort are for plan='auto', and the plan is "
-                f"{plan!r}: leave them out"
-            )
-        if self._auto and background is not None:
-            raise CallbackError(
-                f"background={background!r} does not work with plan='auto', whose search evaluates the module of the "
-                "training: leave background out, or train with a given plan and search afterwards"
-            )
+        if self._auto:
+            check_inline(background)
+        else:
+            check_no_search(plan, (evaluate, monitor, mode, calibration), max_drop, effort)
         if evaluate is not None and monitor is not None:
             raise CallbackError(f"evaluate=… takes the place of monitor={monitor!r}: leave one of the two out")
         self.when, self.on_error, self.background = when, on_error, background

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from lightning_compress.archive import Archive, Manifest, is_archive
 from lightning_compress.callbacks.export.companions.naming import companion_of
@@ -13,6 +15,41 @@ from lightning_compress.errors import CallbackError
 from lightning_compress.plan import Plan
 from lightning_compress.search import Calibration, reuse, smallest
 from lightning_compress.weights import Weights
+
+MAX_DROP = 0.3
+EFFORT: Literal["default"] = "default"
+
+
+def check_no_search(plan: object, optional: Sequence[object], max_drop: float, effort: str) -> None:
+    """Refuse arguments of a search beside a given plan.
+
+    Args:
+        plan: as the user gave it.
+        optional: the values of the arguments whose default is None.
+        max_drop: as the user gave it.
+        effort: likewise.
+
+    Raises:
+        CallbackError: one of them is not its default.
+    """
+    if any(value is not None for value in optional) or (max_drop, effort) != (MAX_DROP, EFFORT):
+        raise CallbackError(
+            "evaluate, monitor, mode, calibration, max_drop and effort are for plan='auto', and the plan is "
+            f"{plan!r}: leave them out"
+        )
+
+
+def check_inline(background: str | None) -> None:
+    """Refuse exports in the background beside a searched plan.
+
+    Raises:
+        CallbackError: ``background`` is not None.
+    """
+    if background is not None:
+        raise CallbackError(
+            f"background={background!r} does not work with plan='auto', whose search evaluates the module of the "
+            "training: leave background out, or train with a given plan and search afterwards"
+        )
 
 
 @dataclass(frozen=True)
