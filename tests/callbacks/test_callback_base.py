@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import subprocess
 import sys
 from contextlib import suppress
 from types import ModuleType
@@ -35,16 +34,6 @@ def test_neither_is_said_with_what_to_install(monkeypatch):
     monkeypatch.setattr(base, "find_spec", lambda name: None)
     with pytest.raises(ModuleNotFoundError, match="pip install"):
         base.lightning_name()
-
-
-def test_loading_imports_no_lightning_and_the_callback_one_lightning_without_wandb():
-    script = (
-        "import sys; found = lambda: sorted({'pytorch_lightning', 'lightning', 'wandb'} & set(sys.modules));"
-        "import lightning_compress.loading.modules; print(*found());"
-        "from lightning_compress import CompressCheckpoint; print(*found())"
-    )
-    result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    assert result.stdout.splitlines() == ["", "pytorch_lightning"]
 
 
 def test_random_numbers_go_on_as_if_nothing_had_been_drawn():

@@ -308,16 +308,6 @@ def test_settings_of_the_user_are_neither_used_nor_changed():
         assert dict(matplotlib.rcParams) == settings
 
 
-def test_pyplot_is_not_loaded():
-    import subprocess
-
-    code = (
-        "import sys; from lightning_compress.charts import ranked_bars, to_png; assert 'matplotlib' not in sys.modules;"
-        "to_png(ranked_bars(['a'], [1.0])); assert 'matplotlib.pyplot' not in sys.modules"
-    )
-    subprocess.run([sys.executable, "-c", code], check=True, timeout=300)
-
-
 @pytest.mark.parametrize("make", named("a").values(), ids=named("a"))
 def test_a_missing_matplotlib_says_what_to_install(make, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.style", None)
