@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache
 from types import ModuleType
 
 import numpy as np
@@ -12,10 +11,11 @@ from numpy.typing import NDArray
 from lightning_compress.coding.lanes import array_loops
 from lightning_compress.coding.lanes.types import Code, Counts, States, Symbols
 from lightning_compress.errors import FormatError
+from lightning_compress.runtime.compiler import has_compiler
 
 MAX_LANES = 32
 PRECISIONS = range(12, 16)
-_BYTES_PER_LANE = 12_288  # of code; a lane costs three
+_BYTES_PER_LANE = 6144  # of code; a lane costs three
 _TRIED = 2  # the largest precisions
 _ROUNDING = 0.0037 / 4.0**16  # bits that a word takes more because states are whole numbers, measured: · 4^precision
 _WORD = 16
@@ -104,10 +104,10 @@ def decode(
     Raises:
         FormatError: the data are no code of so many symbols.
     """
-    code = np.frombuffer(bytes(data) + bytes(len(data) % 2), "<u2")
-    if len(code) and not code[-1]:
+    code = np.frombuffer(bytes(data) + bytes(len(data) % 2 or 2 * (not data)), "<u2")
+    if len(data) and not code[-1]:
         raise FormatError("a stream of lanes ends in a zero word, which no encoder writes")
-    states, left = _first_states(code, layout.lanes)
+    states, left = _first_states(code[: -(-len(data) // 2)], layout.lanes)
     adaptive = mirrors is not None
     own = np.arange(weights.shape[1]) if mirrors is None else mirrors
     left = _loops().decode(code, left, states, layout.precision, weights, own, adaptive, lengths, symbols)
@@ -129,11 +129,10 @@ def _first_states(code: Code, lanes: int) -> tuple[States, int]:
     return states, left
 
 
-@cache
 def _loops() -> ModuleType:
-    """The compiled loops; those of arrays where numba is not installed, or cannot be loaded for want of memory."""
-    try:
-        from lightning_compress.coding.lanes import compiled_loops
-    except (ImportError, OSError, MemoryError):
+    """The compiled loops, or those of arrays."""
+    if not has_compiler():
         return array_loops
+    from lightning_compress.coding.lanes import compiled_loops
+
     return compiled_loops

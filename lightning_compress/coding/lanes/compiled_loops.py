@@ -14,7 +14,7 @@ from lightning_compress.coding.lanes.array_loops import LEAST_STATE, MOST_WEIGHT
 from lightning_compress.coding.lanes.types import Code, Counts, Slots, States, Symbols
 from lightning_compress.runtime.compilation import compiled_exactly
 
-_LEAST, _WORD = uint32(LEAST_STATE), uint32(16)
+_LEAST, _WORD, _LOW = uint32(LEAST_STATE), uint32(16), uint32(LEAST_STATE - 1)
 
 
 @compiled_exactly
@@ -66,7 +66,7 @@ def decode(
     """Decode groups of symbols, block by block; the inverse of :func:`encode` with the models that blocks have.
 
     Args:
-        code: ``[words]``, read from the end.
+        code: ``[words]``, at least one, read from the end.
         left: how many of its words are left; states have taken the others.
         states: ``[lanes]``; they are changed.
         precision: as for :func:`encode`.
@@ -79,10 +79,9 @@ def decode(
     Returns:
         How many words of the code are left.
     """
-    lane_bits, bits, slot_bits = uint32(len(states) - 1), uint32(precision), uint32((1 << precision) - 1)
     alphabet = weights.shape[1]
     first, counts = np.empty(alphabet + 1, uint16), np.empty(alphabet, int64)
-    learned = np.empty(alphabet, int64)
+    learned, slots = np.empty(alphabet, int64), np.empty(alphabet, uint32)
     table = np.empty(1 << precision, symbols.dtype)
     begin = int64(0)
     for group in range(len(lengths)):
@@ -95,24 +94,60 @@ def decode(
             divide_slots(learned, precision, first)
             for symbol in range(alphabet):
                 table[first[symbol] : first[symbol + 1]] = symbol
+                slots[symbol] = uint32(first[symbol + 1] - first[symbol]) << _WORD | uint32(first[symbol])
             size = min(length - done, max(done, int64(FIRST_BLOCK))) if adaptive else length
-            for place in range(begin + done, begin + done + size):
-                lane = uint32(place) & lane_bits
-                state = states[lane]
-                slot = state & slot_bits
-                symbol = table[slot]
-                start = uint32(first[symbol])
-                state = (uint32(first[int64(symbol) + 1]) - start) * (state >> bits) + slot - start
-                if state < _LEAST and left:
-                    left -= 1
-                    state = (state << _WORD) | uint32(code[left])
-                states[lane] = state
-                symbols[place] = symbol
-            if done + size < length:
-                for place in range(begin + done, begin + done + size):
-                    counts[symbols[place]] += 1
+            part = symbols[begin + done : begin + done + size]
+            at = int64(0)
+            while at < size:
+                # A symbol takes a word at most, so this many need no check of whether one is left.
+                end = min(at + left, size) if left else size
+                least = _LEAST if left else uint32(0)
+                left = _decode_some(code, left, least, states, precision, table, slots, begin + done + at, part[at:end])
+                at = end
             done += size
+            if done < length:
+                for symbol in part:
+                    counts[symbol] += 1
         begin += length
+    return left
+
+
+@compiled_exactly
+def _decode_some(
+    code: Code,
+    left: int,
+    least: int,
+    states: States,
+    precision: int,
+    table: Symbols,
+    slots: States,
+    begin: int,
+    symbols: Symbols,
+) -> int:
+    """Decode symbols of one block.
+
+    Args:
+        least: a state below it takes a word.
+        table: ``[2^precision]``: the symbol of each slot.
+        slots: ``[symbols]``: the number of slots of each symbol, times 2^16, plus the first of them.
+        begin: place of the first of them in the stream.
+        symbols: the result.
+    """
+    bits, slot_bits, last_lane = uint32(precision), uint32((1 << precision) - 1), uint32(len(states) - 1)
+    own = states.copy()  # an array that, as the compiler sees, no other one overlaps
+    for place in range(len(symbols)):
+        lane = uint32(begin + place) & last_lane
+        slot = own[lane] & slot_bits
+        symbol = table[slot]
+        share = slots[symbol]
+        state = uint32((share >> _WORD) * (own[lane] >> bits) + slot - (share & _LOW))
+        # Without a branch: whether a word is needed cannot be predicted.
+        refilled = uint32(state << _WORD) | uint32(code[max(left - 1, 0)])
+        needs_word = state < least
+        own[lane] = refilled if needs_word else state
+        left -= int64(needs_word)
+        symbols[place] = symbol
+    states[:] = own
     return left
 
 
