@@ -11,6 +11,7 @@ from torch import Tensor
 
 from lightning_compress.archive import reader, writer
 from lightning_compress.archive.encode import decode_streams
+from lightning_compress.archive.limits import workers_within
 from lightning_compress.archive.manifest.envelope import canonical, to_envelope
 from lightning_compress.archive.manifest.spec import Entry, Manifest
 from lightning_compress.archive.report import Report, report
@@ -111,7 +112,7 @@ class Archive:
             FormatError, ChecksumError: a stream is damaged.
         """
         with one_thread():
-            tensors = dict(reader.restore(self.manifest, self._views(), on_tensor))
+            tensors = dict(reader.restore(self.manifest, self._views(), on_tensor, workers_within(self.manifest)))
         return tensors | {name: tie.view(tensors[tie.of]) for name, tie in self.manifest.ties.items()}
 
     def streams_named(self, name: str) -> dict[str, Words]:
@@ -148,7 +149,7 @@ class Archive:
             FormatError, ChecksumError: a stream or value is damaged; the first one is reported.
         """
         with one_thread():
-            reader.verify(self.manifest, self._views(), on_tensor)
+            reader.verify(self.manifest, self._views(), on_tensor, workers_within(self.manifest))
 
     def report(self) -> Report:
         """Sizes of each tensor, of each class and of the whole file."""

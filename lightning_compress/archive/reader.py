@@ -18,7 +18,7 @@ from lightning_compress.archive.manifest.spec import MAX_HEADER_BYTES, METADATA_
 from lightning_compress.archive.writer import header_bytes
 from lightning_compress.errors import ForeignFileError, FormatError, TruncatedError
 from lightning_compress.files import read_prefix
-from lightning_compress.runtime import collection_paused
+from lightning_compress.runtime import collection_paused, in_order
 
 Coded = Mapping[str, memoryview]
 _START = f'{{"__metadata__":{{"{METADATA_KEY}":'.encode()
@@ -75,15 +75,22 @@ def read(file: BinaryIO, source: str, max_bytes: int | None = None) -> tuple[Man
 
 
 def restore(
-    manifest: Manifest, coded: Coded, on_tensor: Callable[[Entry], None] | None = None
+    manifest: Manifest, coded: Coded, on_tensor: Callable[[Entry], None] | None = None, workers: int = 1
 ) -> Iterator[tuple[str, Tensor]]:
-    """Name and tensor of each entry, in order, decoded one at a time; ``on_tensor`` is called after each.
+    """Name and tensor of each entry, in order; ``on_tensor`` is called after each.
+
+    Args:
+        manifest: of the file.
+        coded: key → coded bytes.
+        on_tensor: called in the calling thread.
+        workers: number of threads that decode.
 
     Raises:
         FormatError, ChecksumError: a damaged stream.
     """
-    for entry in manifest.entries:
-        yield entry.name, decode_tensor(entry, coded[entry.key])
+    decoded = in_order(lambda entry: decode_tensor(entry, coded[entry.key]), manifest.entries, workers)
+    for entry, tensor in zip(manifest.entries, decoded, strict=True):
+        yield entry.name, tensor
         if on_tensor is not None:
             on_tensor(entry)
 
@@ -97,13 +104,15 @@ def restore_assets(manifest: Manifest, coded: Coded) -> dict[str, bytes]:
     return {a.name: decode_asset(a, coded[a.key]) for a in manifest.assets}
 
 
-def verify(manifest: Manifest, coded: Coded, on_tensor: Callable[[Entry], None] | None = None) -> None:
-    """Decode everything once and compare it with its checksums; the tensors are discarded.
+def verify(
+    manifest: Manifest, coded: Coded, on_tensor: Callable[[Entry], None] | None = None, workers: int = 1
+) -> None:
+    """Decode everything once and compare it with its checksums; the tensors are discarded. Arguments as above.
 
     Raises:
         FormatError, ChecksumError: a stream or value is damaged; the first one is reported.
     """
-    for _ in restore(manifest, coded, on_tensor):
+    for _ in restore(manifest, coded, on_tensor, workers):
         pass
     restore_assets(manifest, coded)
 
