@@ -47,6 +47,18 @@ def payloads_of(weights: Weights, plan: Plan, guidance: Mapping[str, object]) ->
         yield _payload(weight, rule, fitted, guidance.get(weight.name))[0]
 
 
+def coded_tensors(weights: Weights, plan: Plan, guidance: Mapping[str, object]) -> Iterator[CodedTensor]:
+    """Each tensor in order, coded in the fewest bytes, one at a time.
+
+    Raises:
+        PlanError: the plan does not fit the model.
+    """
+    rules = plan.assign(weights)
+    fitted = fit(weights, rules)
+    for weight, rule in zip(weights, rules, strict=True):
+        yield smallest_coding(weight, *_payload(weight, rule, fitted, guidance.get(weight.name)))
+
+
 class CodedTensors:
     """A cache of the coded tensors of one model: for each tensor the codings that were used last.
 
