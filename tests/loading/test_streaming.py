@@ -128,16 +128,16 @@ def memory(field):
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="needs the peak of memory of Linux")
 def test_memory_is_bounded_by_the_largest_tensor(tmp_path, monkeypatch):
     monkeypatch.setattr(streams, "_IN_MEMORY", 1000)
-    large = {f"{number}.weight": torch.full((1 << 20,), number / 7) for number in range(16)}  # 4 MiB each
+    large = {f"{number}.weight": torch.full((1 << 20,), number / 7) for number in range(24)}  # 4 MiB each
     torch.save(large, tmp_path / "m.ckpt")
     del large
     plan, small = Plan(Rule("*", Half())), tmp_path / "m.safetensors"
     load(compress_tiny(tmp_path))  # what is imported and cached at the first call
-    assert peak(lambda: compress(tmp_path / "m.ckpt", plan).save(small)) < 40 << 20
+    assert peak(lambda: compress(tmp_path / "m.ckpt", plan).save(small)) < 64 << 20
     assert peak(lambda: expand(small, tmp_path / "out.ckpt")) < 32 << 20
     assert peak(lambda: expand(small, tmp_path / "out.safetensors")) < 32 << 20
     assert peak(lambda: load(small, names=["3.weight"])) < 32 << 20
-    assert peak(lambda: Archive.open(small).restore()) > 60 << 20
+    assert peak(lambda: Archive.open(small).restore()) > 90 << 20
 
 
 def compress_tiny(folder):
