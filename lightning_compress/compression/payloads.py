@@ -28,8 +28,8 @@ from lightning_compress.quantize import (
     sparse_forms,
     store_pruned,
 )
-from lightning_compress.runtime import in_order, worker_count
-from lightning_compress.weights import Weight, Weights
+from lightning_compress.runtime import in_order, worker_count, workers_in_little_memory
+from lightning_compress.weights import DeferredTensor, Weight, Weights
 
 CodedTensor = tuple[Entry, bytes]
 _CacheKey = tuple[Rule, frozenset[str]]  # the rule, and all tensors under it: its methods are fitted to them together
@@ -47,6 +47,22 @@ def payloads_of(weights: Weights, plan: Plan, guidance: Mapping[str, object]) ->
     fitted = fit(weights, rules)
     for weight, rule in zip(weights, rules, strict=True):
         yield _payload(weight, rule, fitted, guidance.get(weight.name))[0]
+
+
+def coded_tensors(weights: Weights, plan: Plan, guidance: Mapping[str, object]) -> Iterator[CodedTensor]:
+    """Each tensor in order, coded in the fewest bytes.
+
+    Raises:
+        PlanError: the plan does not fit the model.
+    """
+    rules = plan.assign(weights)
+    fitted = fit(weights, rules)
+
+    def code(of: tuple[Weight, Rule | None]) -> CodedTensor:
+        weight, rule = of
+        return smallest_coding(weight, *_payload(weight, rule, fitted, guidance.get(weight.name)))
+
+    return in_order(code, zip(weights, rules, strict=True), _workers(weights))
 
 
 class CodedTensors:
@@ -93,7 +109,10 @@ class CodedTensors:
 def _workers(weights: Weights) -> int:
     """How many threads code tensors: few for a small model, which takes no longer than starting them pays for."""
     elements = sum(weight.tensor.numel() for weight in weights)
-    return max(1, min(worker_count(), elements // _WEIGHTS_PER_WORKER))
+    workers = min(worker_count(), elements // _WEIGHTS_PER_WORKER)
+    if any(isinstance(weight.tensor, DeferredTensor) for weight in weights):  # the model may exceed the memory
+        workers = min(workers, workers_in_little_memory(weight.tensor.nbytes for weight in weights))
+    return max(1, workers)
 
 
 def _cache_keys(weights: Weights, rules: Sequence[Rule | None]) -> dict[str, _CacheKey | None]:

@@ -12,12 +12,15 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from itertools import accumulate
 from typing import TypeVar
 
 from lightning_compress.runtime.threads import one_thread
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+_LITTLE_BYTES = 1 << 27
+_AHEAD = 2  # items that are begun beside one for each worker
 _MOST = 16  # more gain little: tensors differ in size, and share one memory
 
 
@@ -36,6 +39,18 @@ def worker_count() -> int:
         return _limit.number
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return min(cores or 1, _MOST)
+
+
+def workers_in_little_memory(nbytes: Iterable[int]) -> int:
+    """How many threads keep the items that :func:`in_order` has begun within twice the largest one and 128 MiB.
+
+    Args:
+        nbytes: size of each item.
+    """
+    largest = sorted(nbytes, reverse=True)
+    allowed = 2 * sum(largest[:1]) + _LITTLE_BYTES
+    begun = sum(total <= allowed for total in accumulate(largest[: worker_count() + _AHEAD]))
+    return max(1, min(worker_count(), begun - _AHEAD)) if begun < len(largest) else worker_count()
 
 
 @contextmanager
