@@ -28,6 +28,12 @@ def header_bytes(envelope: str, records: Sequence[tuple[str, int]]) -> bytes:
     return len(text).to_bytes(8, "little") + text
 
 
+def file_bytes(manifest: Manifest) -> int:
+    """Size of the file that :func:`file_parts` makes."""
+    records = version2.records(manifest)
+    return len(header_bytes(to_envelope(manifest), records)) + sum(nbytes for _, nbytes in records)
+
+
 def file_parts(manifest: Manifest, coded: Mapping[str, bytes | memoryview]) -> Iterator[bytes | memoryview]:
     """The bytes of a file of the newest version, in parts; ``coded`` is :attr:`Archive.streams`."""
     yield header_bytes(to_envelope(manifest), version2.records(manifest))

@@ -79,7 +79,7 @@ CASES: dict[str, tuple[tuple[str, str], str, bytes, str]] = {
     "ans of more words": (INDICES, "ans", _ans([0, 1, 2, 1] * 20), "holds more than its symbols"),
     "ans of a million words": (INDICES, "ans", _ans([0, 1, 2, 3] * 250_000), "holds more than its symbols"),
     "ans of one symbol": (INDICES, "ans", b"\x00\x01\x01\x01", "at least two"),
-    "planes in planes": (HALVES, "planes", _planes((6, b"\0"), (0, bytes(40))), "no coder that this version knows"),
+    "planes in planes": (HALVES, "planes", _planes((7, b"\0"), (0, bytes(40))), "no coder that this version knows"),
     "planes too few": (HALVES, "planes", _planes((0, bytes(40))), "plane 1"),
     "planes too many": (HALVES, "planes", _planes(*[(0, bytes(40))] * 3), "follow the last byte plane"),
     "planes turned twice": (HALVES, "planes", b"\x02" + _planes(*[(0, bytes(40))] * 2)[1:], "rotation"),

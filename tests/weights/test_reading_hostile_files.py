@@ -163,7 +163,7 @@ def test_safetensors_files_that_the_library_refuses_are_refused(tmp_path):
 
 def test_every_dtype_of_the_library_is_read(tmp_path):
     path = tmp_path / "m.safetensors"
-    for name, dtype in safetensors_file._DTYPES.items():
+    for name, dtype in safetensors_file.SAFETENSORS_DTYPES.items():
         values = torch.arange(16, dtype=torch.uint8).remainder(2).view(dtype)
         path.write_bytes(safetensors.torch.save({"a": values}))
         with naming(name):

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn.parameter import is_lazy
 
 from lightning_compress.errors import WeightsError
+from lightning_compress.weights.deferred import DeferredTensor
 
 
 def storable_tensors(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -41,7 +42,7 @@ def storable_tensors(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
             )
         if hasattr(tensor, "full_tensor"):
             raise WeightsError(f"{name!r} is one shard of a distributed tensor: gather it with full_tensor() first")
-        result[name] = tensor.detach().resolve_neg()
+        result[name] = tensor if isinstance(tensor, DeferredTensor) else tensor.detach().resolve_neg()
     return result
 
 
@@ -75,5 +76,14 @@ def merge_pruning(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         if base == name:
             result[name] = tensor
         elif name == f"{base}_orig":
-            result[base] = tensor * state[f"{base}_mask"].to(tensor.dtype)
+            result[base] = _pruned(tensor, state[f"{base}_mask"])
     return result
+
+
+def _pruned(tensor: Tensor, mask: Tensor) -> Tensor:
+    def product() -> Tensor:
+        return tensor * mask.to(tensor.dtype)
+
+    if isinstance(tensor, DeferredTensor):
+        return DeferredTensor(product, tensor.dtype, tensor.shape, tensor.stride())
+    return product()

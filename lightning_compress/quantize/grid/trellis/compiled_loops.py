@@ -14,8 +14,8 @@ import numpy as np
 from numpy import float32, float64, int32, uint8
 from numpy.typing import NDArray
 
-from lightning_compress.quantize.grid.trellis.compilation import compiled
 from lightning_compress.quantize.grid.trellis.trellis import Bytes, Floats, Trellis
+from lightning_compress.runtime.compilation import compiled
 
 _BLOCK = 64  # columns after which only the best path of a row goes on
 _GROUP = 8  # columns whose errors reach the rest of the block together

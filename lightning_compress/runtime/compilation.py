@@ -14,19 +14,31 @@ from typing import Any, TypeVar
 import numba
 
 F = TypeVar("F", bound=Callable[..., Any])
-_OPTIONS: dict[str, Any] = {"error_model": "numpy", "fastmath": {"contract"}}
+_OPTIONS: dict[str, Any] = {"error_model": "numpy", "nogil": True}
 _log = logging.getLogger(__name__)
 _told: list[Exception] = []
 
 
 def compiled(function: F) -> F:
-    """A function that is compiled at its first call, or loaded if an earlier process has compiled it."""
+    """A function that is compiled at its first call, or loaded if an earlier process has compiled it.
+
+    It runs without the interpreter's lock. Products and sums may be fused, so last bits depend on the machine.
+    """
+    return _compiled(function, {**_OPTIONS, "fastmath": {"contract"}})
+
+
+def compiled_exactly(function: F) -> F:
+    """The same with every operation rounded as IEEE 754 says: equal bits on every machine, for what files depend on."""
+    return _compiled(function, _OPTIONS)
+
+
+def _compiled(function: F, options: dict[str, Any]) -> F:
     try:
-        dispatcher: Any = numba.njit(cache=True, **_OPTIONS)(function)
+        dispatcher: Any = numba.njit(cache=True, **options)(function)
         dispatcher._cache = _TolerantCache(dispatcher._cache)
     except Exception as error:  # neither the package's folder nor the user's can be written
         _tell(error)
-        dispatcher = numba.njit(**_OPTIONS)(function)
+        dispatcher = numba.njit(**options)(function)
     done: F = dispatcher
     return done
 

@@ -14,8 +14,8 @@ import pytest
 from each_case import naming
 from numba.core import caching
 
-from lightning_compress.quantize.grid.trellis import compilation
-from lightning_compress.quantize.grid.trellis.compilation import compiled
+from lightning_compress.runtime import compilation
+from lightning_compress.runtime.compilation import compiled
 
 
 def _inner(x: float) -> float:
