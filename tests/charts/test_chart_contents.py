@@ -68,7 +68,7 @@ def test_histograms_without_the_exact_weights():
     assert legend(weight_histograms({}, {"a": histogram(1, 2, 3)})) == ["after"]
 
 
-def test_frontier_joins_what_nothing_beats():
+def test_the_frontier_connects_the_nondominated_files():
     points = [("big", 9e6, 37.0), ("beaten", 6e6, 30.0), ("small", 2e6, 35.0), ("lost", 3e6, math.nan)]
     figure = frontier(points, 37.5)
     axes = figure.axes[0]
@@ -119,7 +119,7 @@ def test_heat_map_numbers_have_the_digits_that_their_span_asks_for(values, shown
     assert texts(heat_map(["a"], list("xyz")[: len(values)], [values]).axes[0]) == shown
 
 
-def test_heat_map_numbers_stand_out_from_their_field():
+def test_heat_map_numbers_contrast_with_their_field():
     colours = [text.get_color() for text in heat_map(["a"], ["x", "y", "z"], [[0, 10, math.nan]]).axes[0].texts]
     assert colours == ["white", "black", "black"]
 

@@ -34,7 +34,7 @@ EMPTY = {
 
 
 @pytest.mark.parametrize("make", EMPTY.values(), ids=EMPTY)
-def test_nothing_to_show_says_so(make):
+def test_a_chart_without_values_has_a_text(make):
     figure = make()
     assert not figure.axes
     assert figure.texts[0].get_text().startswith("no")

@@ -229,7 +229,7 @@ def test_other_float_types_are_treated_by_value(model, dtype, preset):
     assert sum(row.bytes for row in archive.report().rows) < archive.report().raw_bytes
 
 
-def test_progress_is_told_for_every_stored_tensor(model):
+def test_progress_is_reported_for_every_stored_tensor(model):
     seen = []
     archive = compress(model, "half", on_tensor=seen.append)
     assert [weight.name for weight in seen] == [entry.name for entry in archive.manifest.entries]

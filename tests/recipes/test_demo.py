@@ -9,7 +9,7 @@ from recipes.demo import __main__ as demo
 from recipes.demo.run import run
 
 
-def test_the_table_has_the_files_as_they_lie_on_the_disk(tmp_path, monkeypatch, capsys):
+def test_the_table_has_the_sizes_of_the_files_on_disk(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("WANDB_MODE", "disabled")
     rows = run(tmp_path, pairs=100, held_out=4, seed=1)
     out = capsys.readouterr().out

@@ -1,4 +1,4 @@
-"""Strengths: what a wish means, how it is called, and that JSON gives it back."""
+"""Strengths: what a given means, how it is called, and that JSON gives it back."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ WISHES = [
 ]
 
 
-@pytest.mark.parametrize(("wish", "label", "ratio"), WISHES, ids=[label for _, label, _ in WISHES])
-def test_a_wish_becomes_a_strength_that_json_gives_back(wish, label, ratio):
-    strength = Strength.of(wish)
+@pytest.mark.parametrize(("given", "label", "ratio"), WISHES, ids=[label for _, label, _ in WISHES])
+def test_a_given_strength_round_trips_through_json(given, label, ratio):
+    strength = Strength.of(given)
     assert (strength.label, strength.ratio) == (label, ratio)
     assert Strength.from_config(json.loads(json.dumps(strength.to_config()))) == strength
     assert strength.plan == Plan(Rule("*", *strength.methods))
