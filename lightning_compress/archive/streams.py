@@ -92,6 +92,10 @@ class SpooledStreams(Mapping[str, bytes]):
             raise OSError(f"the temporary file of coded tensors lost bytes: it ends before {start + nbytes}")
         return bytes(data)
 
+    def __del__(self) -> None:
+        if self._file is not None:
+            self._file.close()
+
     def __iter__(self) -> Iterator[str]:
         yield from self._in_memory
         yield from self._places
