@@ -48,6 +48,21 @@ def run(monkeypatch, capsys):
 
 
 @pytest.fixture
+def layout_while_drawing(monkeypatch):
+    """Charts get their layout once, when they are drawn to a file, and no layout if a test looks at their contents."""
+    from matplotlib.figure import Figure
+
+    usual = Figure.set_layout_engine
+
+    def set_layout_engine(figure, layout=None, **settings):
+        if layout != "none":
+            usual(figure, layout, **settings)
+
+    monkeypatch.setattr(Figure, "draw_without_rendering", lambda figure: None)
+    monkeypatch.setattr(Figure, "set_layout_engine", set_layout_engine)
+
+
+@pytest.fixture
 def quick_predictions(monkeypatch):
     """A search predicts bytes by a formula; its files, evaluations and decisions are those of every search."""
     from quick_predictions import bytes_by_formula

@@ -35,7 +35,7 @@ def test_every_exported_name_exists_and_has_a_docstring():
         assert inspect.getdoc(getattr(lightning_compress, name)), name
 
 
-def test_an_unknown_name_is_told_what_there_is():
+def test_the_error_about_an_unknown_name_lists_the_known_ones():
     with pytest.raises(AttributeError, match=r"no attribute 'squeeze'; it offers .*compress, expand"):
         _ = lightning_compress.squeeze
 

@@ -1,4 +1,4 @@
-"""Two processes with gloo: one file, written by rank 0, and an error that every rank hears of."""
+"""Two processes with gloo: one file, written by rank 0, and an error that is raised on every rank."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_an_error_of_rank_zero_is_raised_on_every_rank(scenarios):
     assert names(scenarios / "raise" / "run", "") == {"epoch=0.ckpt"}
 
 
-def test_an_error_of_rank_zero_is_logged_there_and_both_go_on(scenarios):
+def test_an_error_of_rank_zero_is_logged_there_and_both_ranks_continue(scenarios):
     outcomes = _outcomes(scenarios / "warn")
     assert [outcome["steps"] for outcome in outcomes] == [8, 8]
     assert all("error" not in outcome for outcome in outcomes)

@@ -53,7 +53,7 @@ DAMAGES = {
 }
 
 
-def test_a_damaged_cache_is_told_once_and_replaced(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_damaged_cache_is_logged_once_and_replaced(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
     assert _result_and_loaded() == (2.0, False)
     assert _result_and_loaded() == (2.0, True)
     for suffix, names in (("nbi", list(DAMAGES)), ("nbc", ["empty", "cut short", "missing"])):

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from lightning_compress.errors import WeightsError
+from lightning_compress.runtime.name_lists import first_names
 from lightning_compress.weights.reading.inert_pickle import Placeholder, path_of
 from lightning_compress.weights.reading.tensor_records import looks_like_tensor, tensor_record
 
@@ -181,7 +182,8 @@ def shown(name: Any) -> str:
 
 
 def _listed(found: Mapping[str, Mapping[Any, Any]]) -> str:
-    return "; ".join(f"{shown(name)} ({_size(state)})" for name, state in list(found.items())[:_MAX_LISTED])
+    names = [f"{shown(name)} ({_size(state)})" for name, state in list(found.items())[:_MAX_LISTED]]
+    return first_names(names, _MAX_LISTED, "; ", total=len(found))
 
 
 def _size(state: Mapping[Any, Any]) -> str:
@@ -198,7 +200,7 @@ def _nbytes(tensor: Any) -> int:
 
 def _entries(content: Mapping[Any, Any]) -> str:
     names = [f"{shown(name)} ({_kind_of(value)})" for name, value in list(content.items())[:_MAX_LISTED]]
-    return ", ".join(names) or "nothing"
+    return first_names(names, _MAX_LISTED, total=len(content)) or "nothing"
 
 
 def _kind_of(value: Any) -> str:

@@ -330,19 +330,19 @@ UNUSABLE = [
 
 
 @pytest.mark.parametrize(("arguments", "kind", "message"), UNUSABLE)
-def test_what_fails_is_told_and_the_training_goes_on(arguments, kind, message, tmp_path, caplog):
+def test_a_failure_is_logged_and_the_training_continues(arguments, kind, message, tmp_path, caplog):
     logger, _ = _fit(tmp_path, TranslationQuality(plan="half", **arguments), module=kind(), max_epochs=1)
     assert logger.measured() == []
     assert message in _errors(caplog)[0]
 
 
-def test_no_validation_is_told_at_the_start(tmp_path, caplog):
+def test_a_missing_validation_is_logged_at_the_start(tmp_path, caplog):
     _fit(tmp_path, TranslationQuality(metric="val_loss"), module=Small(), max_epochs=1, limit_val_batches=0)
     (message,) = _errors(caplog)
     assert "a score needs a validation: give the trainer validation data, or metric=…, a function" in message
 
 
-def test_sacrebleu_that_is_missing_is_told(tmp_path, monkeypatch, caplog):
+def test_a_missing_sacrebleu_is_logged(tmp_path, monkeypatch, caplog):
     for name in ("sacrebleu", "sacrebleu.metrics", "sacrebleu.metrics.bleu"):
         monkeypatch.setitem(__import__("sys").modules, name, None)
     _fit(tmp_path, TranslationQuality(), max_epochs=1)
@@ -358,7 +358,7 @@ def test_a_file_of_another_program_is_left_alone(tmp_path, caplog):
     assert "translations.json" in _errors(caplog)[0]
 
 
-def test_a_sharded_module_is_told_at_the_start(tmp_path, monkeypatch, caplog):
+def test_a_sharded_module_is_logged_at_the_start(tmp_path, monkeypatch, caplog):
     monkeypatch.setattr("lightning_compress.callbacks.translation.translation_quality.is_sharded", lambda _: True)
     logger, _ = _fit(tmp_path, TranslationQuality(), max_epochs=1)
     assert logger.measured() == []

@@ -1,38 +1,17 @@
-"""Every chart: what is drawn is what was given; NaN, nothing, one point, and names that no chart has room for."""
+"""Every chart: what is drawn is what was given; NaN, nothing, one point."""
 
 from __future__ import annotations
 
 import math
-import sys
 
 import numpy as np
 import pytest
+from chart_data import histogram, rows
 
-from lightning_compress.archive import ClassReport
-from lightning_compress.charts import (
-    Histogram,
-    bytes_by_class,
-    frontier,
-    heat_map,
-    lines,
-    ranked_bars,
-    to_png,
-    to_svg,
-    weight_histograms,
-)
-from lightning_compress.errors import ChartError, CompressionError
+from lightning_compress.charts import bytes_by_class, frontier, heat_map, lines, ranked_bars, weight_histograms
+from lightning_compress.errors import ChartError
 
-LONG = "a very long name of a class " * 20
-HOSTILE = "$x_{$ <script>alert('&')</script>\x00\ud800 字"
-
-
-def rows(*sizes):
-    """Class reports of ``(name, raw bytes, bytes)``."""
-    return [ClassReport(name, 1, raw // 4, raw, nbytes, 0.0) for name, raw, nbytes in sizes]
-
-
-def histogram(*counts):
-    return Histogram(np.linspace(-1, 1, len(counts) + 1), np.array(counts, np.int64))
+pytestmark = pytest.mark.usefixtures("layout_while_drawing")
 
 
 def labels(axis):
@@ -89,7 +68,7 @@ def test_histograms_without_the_exact_weights():
     assert legend(weight_histograms({}, {"a": histogram(1, 2, 3)})) == ["after"]
 
 
-def test_frontier_joins_what_nothing_beats():
+def test_the_frontier_connects_the_nondominated_files():
     points = [("big", 9e6, 37.0), ("beaten", 6e6, 30.0), ("small", 2e6, 35.0), ("lost", 3e6, math.nan)]
     figure = frontier(points, 37.5)
     axes = figure.axes[0]
@@ -140,7 +119,7 @@ def test_heat_map_numbers_have_the_digits_that_their_span_asks_for(values, shown
     assert texts(heat_map(["a"], list("xyz")[: len(values)], [values]).axes[0]) == shown
 
 
-def test_heat_map_numbers_stand_out_from_their_field():
+def test_heat_map_numbers_contrast_with_their_field():
     colours = [text.get_color() for text in heat_map(["a"], ["x", "y", "z"], [[0, 10, math.nan]]).axes[0].texts]
     assert colours == ["white", "black", "black"]
 
@@ -231,87 +210,3 @@ def test_lines_with_a_gap():
 def test_lines_with_intervals_that_do_not_fit(intervals, sentence):
     with pytest.raises(ChartError, match=sentence):
         lines({"a": [(0, 1.0)]}, "x", "y", intervals=intervals)
-
-
-EMPTY = {
-    "bytes": lambda: bytes_by_class([]),
-    "histograms": lambda: weight_histograms({}, {}),
-    "frontier": lambda: frontier([("a", 1e3, math.nan)], 1.0),
-    "heat map": lambda: heat_map([], ["x"], []),
-    "bars": lambda: ranked_bars([], []),
-    "lines": lambda: lines({"a": []}, "x", "y"),
-}
-
-
-@pytest.mark.parametrize("make", EMPTY.values(), ids=EMPTY)
-def test_nothing_to_show_says_so(make):
-    figure = make()
-    assert not figure.axes
-    assert figure.texts[0].get_text().startswith("no")
-    assert to_svg(figure)
-
-
-def named(name):
-    """Every chart with one thing of this name."""
-    return {
-        "bytes": lambda: bytes_by_class(rows((name, 8_000, 1_000))),
-        "histograms": lambda: weight_histograms({name: histogram(1, 5, 2)}, {name: histogram(0, 8, 0)}),
-        "frontier": lambda: frontier([(name, 2e6, 30.0)], 31.0),
-        "heat map": lambda: heat_map([name], [name], [[1.0]], "title", "unit"),
-        "bars": lambda: ranked_bars([name], [1.0]),
-        "lines": lambda: lines({name: [(1, 2.0)]}, "x", "y"),
-    }
-
-
-@pytest.mark.parametrize("make", named(LONG).values(), ids=named(LONG))
-def test_long_names_are_cut_and_stay_inside(make):
-    figure = make()
-    document = to_svg(figure)
-    assert LONG not in document
-    assert "a very lo" in document
-    box = figure.get_tightbbox()
-    assert box.x0 >= -0.05
-    assert box.x1 <= figure.get_figwidth() + 0.05
-
-
-@pytest.mark.parametrize("make", named(HOSTILE).values(), ids=named(HOSTILE))
-def test_names_are_neither_mathematics_nor_markup(make):
-    figure = make()
-    document = to_svg(figure)
-    assert "<script" not in document
-    assert "$x_{$" in document
-    document.encode()
-    assert to_png(figure).startswith(b"\x89PNG")
-
-
-@pytest.mark.parametrize("name", named("a"))
-def test_equal_figures_give_equal_bytes(name):
-    first, second = named("a")[name](), named("a")[name]()
-    assert to_svg(first) == to_svg(first) == to_svg(second)
-    assert to_png(first) == to_png(second)
-
-
-def test_svg_has_text_and_neither_date_nor_program():
-    document = to_svg(bytes_by_class(rows(("softmax", 8_000, 1_000))))
-    assert "softmax</text>" in document
-    assert "metadata" not in document
-    assert "matplotlib" not in document.lower().replace("matplotlib.axis", "")
-
-
-def test_settings_of_the_user_are_neither_used_nor_changed():
-    import matplotlib
-
-    expected = to_svg(named("a")["bars"]())
-    with matplotlib.rc_context({"axes.facecolor": "black", "font.size": 30, "svg.fonttype": "path"}):
-        settings = dict(matplotlib.rcParams)
-        assert to_svg(named("a")["bars"]()) == expected
-        assert dict(matplotlib.rcParams) == settings
-
-
-@pytest.mark.parametrize("make", named("a").values(), ids=named("a"))
-def test_a_missing_matplotlib_says_what_to_install(make, monkeypatch):
-    monkeypatch.setitem(sys.modules, "matplotlib.style", None)
-    monkeypatch.setitem(sys.modules, "matplotlib", None)
-    with pytest.raises(ChartError, match=r"pip install lightning-compress\[charts\]"):
-        make()
-    assert issubclass(ChartError, CompressionError)

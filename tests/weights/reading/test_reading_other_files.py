@@ -94,7 +94,7 @@ def test_other_files_get_one_sentence(tmp_path, recwarn):
             assert [str(warning.message) for warning in recwarn] == []
 
 
-def test_the_command_line_says_it_in_one_line(tmp_path, run):
+def test_the_command_line_prints_one_line(tmp_path, run):
     script(tmp_path / "m.pt")
     status, out, err = run("compress", tmp_path / "m.pt", tmp_path / "o.safetensors")
     assert (status, out, err.count("\n")) == (1, "", 1)

@@ -331,7 +331,7 @@ def test_without_a_score_it_is_refused_before_the_first_step(tmp_path, options, 
     assert run.global_step == 0
 
 
-def test_a_metric_that_is_not_logged_is_told_with_those_that_are(tmp_path, caplog):
+def test_the_error_about_an_unknown_metric_names_the_logged_ones(tmp_path, caplog):
     compress = CompressCheckpoint("auto", monitor="bleu", mode="max")
     trainer(tmp_path, compress, ModelCheckpoint(tmp_path), max_epochs=1).fit(Wide())
     assert "validation does not log 'bleu', it logs score, val_loss" in caplog.text

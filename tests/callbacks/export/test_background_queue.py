@@ -258,7 +258,7 @@ def test_a_worker_that_is_silent_for_long_is_killed_and_replaced(tmp_path, caplo
             assert "was killed, because it had not answered for" in told
 
 
-def test_without_a_usable_worker_files_are_written_here_and_one_line_says_why(tmp_path, caplog):
+def test_without_a_usable_worker_files_are_written_inline_and_the_reason_is_logged_once(tmp_path, caplog):
     def refuse(_):
         raise OSError("no more processes")
 
@@ -316,7 +316,7 @@ def test_an_error_in_the_worker_comes_back_with_its_class_its_text_and_its_cause
     assert files(tmp_path) == set()
 
 
-def test_the_end_waits_a_limited_time_and_says_for_what(tmp_path, caplog, monkeypatch):
+def test_the_end_waits_a_limited_time_and_logs_for_what(tmp_path, caplog, monkeypatch):
     monkeypatch.setattr(queue_module, "_QUIET_SECONDS", 0.0)
     workers = Workers(polls=None)
     queue = a_queue(workers)

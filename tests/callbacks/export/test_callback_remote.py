@@ -76,7 +76,7 @@ def test_a_failing_store_is_logged_and_nothing_partial_stays(bucket, tmp_path, c
     assert any("connection lost" in record.getMessage() for record in caplog.records)
 
 
-def test_a_remote_folder_is_put_right(bucket, tmp_path):
+def test_a_remote_folder_is_put_in_order(bucket, tmp_path):
     trainer(tmp_path, CompressCheckpoint("half"), _scored(bucket, save_top_k=-1), max_epochs=2).fit(Small())
     system, inner = fsspec.core.url_to_fs(bucket)
     system.rm_file(f"{inner}/epoch=0.safetensors")

@@ -157,7 +157,7 @@ def test_observers_take_the_shapes_of_the_file_and_weights_do_not():
         load_into(module, state | {"0.weight": torch.zeros(2, 8)})
 
 
-def test_observer_state_is_told_by_name():
+def test_observer_state_is_recognized_by_name():
     source = observed()
     source(BATCH)
     state = source.state_dict()

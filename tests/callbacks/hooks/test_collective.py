@@ -38,14 +38,14 @@ def test_only_rank_zero_works_and_all_meet():
     assert zero.sent == one.sent == [None]
 
 
-def test_rank_zero_tells_before_it_raises_its_own_error():
+def test_rank_zero_sends_its_error_before_it_raises_it():
     zero = Rank(0)
     with pytest.raises(PlanError, match="wrong"):
         on_rank_zero(zero, _fail)
     assert zero.sent == ["PlanError: wrong"]
 
 
-def test_the_others_raise_what_they_are_told():
+def test_the_other_ranks_raise_the_error_that_they_receive():
     with pytest.raises(CallbackError, match=r"rank 0 failed.*PlanError: wrong"):
         on_rank_zero(Rank(1, "PlanError: wrong"), _fail)
 

@@ -61,7 +61,7 @@ def _lines(caplog):
     return [record.getMessage() for record in caplog.records if record.name == resumption.__name__]
 
 
-def test_gaps_stale_files_and_left_overs_are_put_right_and_told_in_one_line(folder, caplog):
+def test_missing_stale_and_temporary_files_are_put_in_order_and_logged_in_one_line(folder, caplog):
     (folder / "epoch=0.safetensors").unlink()
     _change(folder / "epoch=1.ckpt")
     (folder / LEFT_OVER).write_bytes(b"half a fi")
@@ -97,7 +97,7 @@ def test_without_resuming_only_left_overs_go(folder):
     assert names(folder, "") == before - {LEFT_OVER} | new
 
 
-def test_times_that_say_nothing_are_no_proof(folder):
+def test_modification_times_do_not_prove_that_a_file_is_current(folder):
     """Equal times, a clock that was set back, a checkpoint copied from elsewhere with its old time."""
     companion, checkpoint = folder / "epoch=0.safetensors", folder / "epoch=0.ckpt"
     now = time.time()
