@@ -114,9 +114,7 @@ def table_of_contexts() -> None:
         "8000 row exponents": (random.normal(30, 8, 8000).clip(0, 80).astype("<u1"), ()),
         "256 classes": (random.choice(4, 256, p=[0.1, 0.4, 0.35, 0.15]).astype("<u1"), ()),
     }
-    print(
-        "\n| stream | groups | entropy, bytes | lanes | contexts | ans | others, best | encode M/s | decode M/s |"
-    )
+    print("\n| stream | groups | entropy, bytes | lanes | contexts | ans | others, best | encode M/s | decode M/s |")
     print("|---|---|---|---|---|---|---|---|---|")
     for name, (words, groups) in found.items():
         known, own = Statistics(words, groups), CODERS["lanes"]

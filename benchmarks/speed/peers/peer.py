@@ -65,7 +65,7 @@ def peers(environments: Path) -> list[Peer]:
     of_zipnn = f"python -m venv {zipnn} && {zipnn}/bin/pip install -r {WORKER.parent / 'zipnn.txt'}"
     of_nncodec = f"python -m benchmarks.rate_distortion makes it, with --environment {nncodec}"
     return [
-        Peer("ZipNN 0.5.3", "zipnn", zipnn / "bin" / "python", of_zipnn),
+        Peer("ZipNN 0.5.4", "zipnn", zipnn / "bin" / "python", of_zipnn),
         Peer("NNCodec 2.1.3, trellis", "nncodec-trellis", nncodec / "bin" / "python", of_nncodec),
         Peer("NNCodec 2.1.3", "nncodec", nncodec / "bin" / "python", of_nncodec),
     ]
