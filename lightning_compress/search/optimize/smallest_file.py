@@ -14,8 +14,6 @@ from torch import Tensor, nn
 from lightning_compress.archive import Archive
 from lightning_compress.compression.pipeline import compress
 from lightning_compress.errors import SearchError
-from lightning_compress.plan import Plan, Rule
-from lightning_compress.quantize import Half, Raw
 from lightning_compress.runtime.progress import Advance, progress_bar
 from lightning_compress.search.arguments import (
     check_assured,
@@ -37,6 +35,7 @@ from lightning_compress.search.families.target_size import fit_bytes, unreachabl
 from lightning_compress.search.optimize.bayesian_optimization import minimize_bytes
 from lightning_compress.search.optimize.coordinate_search import maximize_score
 from lightning_compress.search.optimize.held_out import Parts, Promise, expected_metrics
+from lightning_compress.search.optimize.plain_storage import PLAIN, plain_name
 from lightning_compress.search.optimize.promise import ASSURED, FewestBytes
 from lightning_compress.search.optimize.trials import BestScore, Trial, Trials
 from lightning_compress.search.record.frontier import Frontier
@@ -50,11 +49,6 @@ _RESERVED = 3  # evaluations at most that a family leaves to each one after it
 _FINAL_MIN_IMPROVEMENT = 0.1  # fraction of the tolerance, when no other family waits for evaluations
 _FRONTIER_POINTS = 8  # for which a given size reserves bytes
 _PLAIN_RATIO = 4  # plain storage is tried in sizes from a fourth of the raw bytes on
-_PLAIN = {
-    "half": Plan(Rule("*", Half(rounding="nearest"), optional=True)),
-    "lossless": Plan(Rule("*", Raw(), optional=True)),
-}
-
 Families = Callable[[Weights], Sequence[Family]]
 
 
@@ -258,19 +252,19 @@ class _Search:
     def _store_plainly(self, trials: Trials) -> None:
         """Half precision if it is feasible; else losslessly, which needs no evaluation."""
         if trials.remaining:
-            trials.evaluate(compress(self.evaluator.weights, _PLAIN["half"]))
+            trials.evaluate(compress(self.evaluator.weights, PLAIN["half"]))
         if trials.incumbent is None:
             self._store_exactly(trials)
         _log.warning(
             "no quantized file loses at most %s of the score %s: the weights are stored %s",
             self.max_drop,
             trials.before.value,
-            {"half": "in half precision", "lossless": "exactly"}[_plain_name(trials) or "lossless"],
+            {"half": "in half precision", "lossless": "exactly"}[plain_name(trials) or "lossless"],
         )
 
     def _store_exactly(self, trials: Trials) -> None:
         """Losslessly: the score is that of the exact weights, so nothing is evaluated."""
-        trials.keep_exact(compress(self.evaluator.weights, _PLAIN["lossless"]))
+        trials.keep_exact(compress(self.evaluator.weights, PLAIN["lossless"]))
 
     def _best_score(self, families: Sequence[Family], before: Score, max_bytes: int) -> Trials:
         reserve = reserved_bytes(before.value, _FRONTIER_POINTS)
@@ -278,7 +272,7 @@ class _Search:
         trials = Trials(self.evaluator, before, objective, self.effort.evaluations, self.advance)
         raw = sum(weight.tensor.numel() * weight.tensor.element_size() for weight in self.evaluator.weights)
         if max_bytes * _PLAIN_RATIO >= raw:
-            for plan in (_PLAIN["lossless"], _PLAIN["half"]):
+            for plan in (PLAIN["lossless"], PLAIN["half"]):
                 archive = compress(self.evaluator.weights, plan)
                 if archive.nbytes <= objective.max_bytes:
                     trials.evaluate(archive)
@@ -298,7 +292,7 @@ class _Search:
         # The time goes to the log alone: the same search gives the same file.
         _log.info("the search took %d evaluations in %.1f s", self.evaluator.count, perf_counter() - self.began)
         metrics = search_metrics(trials.before, trial.score, trial.drop, noise, self.evaluator.count) | dict(extra)
-        if name := _plain_name(trials):
+        if name := plain_name(trials):
             metrics["fallback"] = name
         if isinstance(trial.family, PlanFamily) and trial.family.recover is not None:
             metrics["recovered"] = True
@@ -306,11 +300,3 @@ class _Search:
             metrics["observed"] = True
         points = ((t.strength, t.nbytes, t.score.value) for t in trials.all if t.family is not None)
         return metrics | {"frontier": Frontier.of(points).to_json()}
-
-
-def _plain_name(trials: Trials) -> str | None:
-    """The name of the plain plan of the incumbent; None where it is an archive of a family."""
-    if trials.incumbent is None or trials.incumbent[0].family is not None:
-        return None
-    plan = trials.incumbent[1].manifest.plan
-    return next(name for name, plain in _PLAIN.items() if plain.to_config() == plan)
