@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from benchmarks.promise import measured, replay
+from benchmarks.promise import measured, replay, simulate
 
 LEVELS = (0.5, 0.6, 0.75, 0.9)
 
@@ -22,11 +22,17 @@ def main() -> None:
     two = commands.add_parser("replay", help="search among the measured files, and judge on the other half")
     two.add_argument("--out", type=Path, required=True, help="folder of the measurements")
     two.add_argument("--assured", type=float, action="append", help="default: 0.5, 0.6, 0.75 and 0.9")
+    commands.add_parser("simulate", help="choices among files whose true drops are known")
     options = parser.parse_args()
     if options.command == "measure":
         measured.main(options.models, options.text, options.out, options.model, options.data)
         return
-    for line in replay.table(measured.cases(options.out), options.assured or LEVELS):
+    lines = (
+        simulate.table()
+        if options.command == "simulate"
+        else replay.table(measured.cases(options.out), options.assured or LEVELS)
+    )
+    for line in lines:
         print(line, flush=True)
 
 

@@ -40,7 +40,8 @@ from lightning_compress.errors import CallbackError, CompressionError
 from lightning_compress.logging import Artifacts
 from lightning_compress.plan import Plan
 from lightning_compress.runtime import preserved_random_state
-from lightning_compress.search import Calibration
+from lightning_compress.search import ASSURED, Calibration
+from lightning_compress.search.arguments import check_assured
 from lightning_compress.search.effort import effort_of
 from lightning_compress.weights import CheckpointRecord, Weights
 from lightning_compress.weights.reading.checkpoint import Checkpoint
@@ -83,6 +84,8 @@ class CompressCheckpoint(ExportListener, _Callback):
         max_drop: with ``"auto"``, the largest drop of the score that is allowed, in its own unit.
         calibration: with ``"auto"``, batches and their loss, as for :func:`~lightning_compress.smallest`: the search
             uses them, and each later file is guided by what they measure of its weights.
+        assured: with ``"auto"``, the probability, 0.5 to below 1, that a file loses at most ``max_drop`` on other text
+            like that of the score.
         effort: with ``"auto"``, ``"quick"``, ``"default"`` or ``"thorough"``.
         artifacts: whether each file becomes a version of an artifact of Weights & Biases: False, True, or
             :class:`~lightning_compress.Artifacts` to say which versions stay.
@@ -114,6 +117,7 @@ class CompressCheckpoint(ExportListener, _Callback):
         max_drop: float = MAX_DROP,
         calibration: Calibration | None = None,
         effort: Literal["quick", "default", "thorough"] = EFFORT,
+        assured: float = ASSURED,
         artifacts: Artifacts | bool = False,
         pictures: bool = True,
         background: Literal["wait", "skip", "latest"] | None = None,
@@ -130,15 +134,16 @@ class CompressCheckpoint(ExportListener, _Callback):
         objective = Objective(monitor, mode, evaluate, max_drop)
         check_calibration(calibration)
         checked(effort_of, effort)
-        self._auto = Auto(objective, calibration, effort) if isinstance(plan, str) and plan == "auto" else None
+        checked(check_assured, assured)
+        self._auto = Auto(objective, calibration, effort, assured) if isinstance(plan, str) and plan == "auto" else None
         self.plan = None if self._auto else Plan.resolve(plan)
         if self.plan and (
             any(value is not None for value in (evaluate, monitor, mode, calibration))
-            or (max_drop, effort) != (MAX_DROP, EFFORT)
+            or (max_drop, effort, assured) != (MAX_DROP, EFFORT, ASSURED)
         ):
             raise CallbackError(
-                "evaluate, monitor, mode, calibration, max_drop and effort are for plan='auto', and the plan is "
-                f"{plan!r}: leave them out"
+                "evaluate, monitor, mode, calibration, max_drop, effort and assured are for plan='auto', and the plan "
+                f"is {plan!r}: leave them out"
             )
         if self._auto and background is not None:
             raise CallbackError(

@@ -11,7 +11,7 @@ from lightning_compress.callbacks.hooks.lightning_types import Trainer
 from lightning_compress.callbacks.objective import Objective
 from lightning_compress.errors import CallbackError
 from lightning_compress.plan import Plan
-from lightning_compress.search import Calibration, reuse, smallest
+from lightning_compress.search import ASSURED, Calibration, reuse, smallest
 from lightning_compress.weights import Weights
 
 
@@ -39,13 +39,16 @@ class Auto:
         objective: what is measured, and the largest drop that is allowed.
         calibration: batches and their loss, for the search and for each later file of its plan.
         effort: as for :func:`~lightning_compress.smallest`.
+        assured: likewise.
     """
 
-    def __init__(self, objective: Objective, calibration: Calibration | None, effort: str) -> None:
+    def __init__(
+        self, objective: Objective, calibration: Calibration | None, effort: str, assured: float = ASSURED
+    ) -> None:
         assert objective.max_drop is not None
         self._objective, self._max_drop = objective, objective.max_drop
         self._calibration = calibration
-        self._effort = effort
+        self._effort, self._assured = effort, assured
         self._found: _FoundPlan | None = None
         self._trainer: Trainer | None = None
 
@@ -96,6 +99,7 @@ class Auto:
                 recovered=self._found.recovered,
                 observed=self._found.observed,
                 effort=self._effort,
+                assured=self._assured,
             )
             if archive is not None:
                 return archive
@@ -105,6 +109,7 @@ class Auto:
             self._max_drop,
             calibration=self._calibration,
             effort=self._effort,
+            assured=self._assured,
             progress=trainer.progress_bar_callback is not None,
             weights=weights,
         )

@@ -193,12 +193,20 @@ class _Search:
                 "evaluate is not repeatable: %.4g apart for the same weights; the allowed drop is reduced by this",
                 noise,
             )
+        _log.info(
+            "the search takes at most %d evaluations, about %.0f minutes; making the files comes on top",
+            self.effort.evaluations,
+            self.effort.evaluations * self._seconds_of_an_evaluation() / 60,
+        )
         if self.min_score is not None and before.value < self.min_score:
             raise SearchError(
                 f"the exact weights score {before.value}, which is below min_score={self.min_score} already: train "
                 "further, or ask for less"
             )
         return before, noise
+
+    def _seconds_of_an_evaluation(self) -> float:
+        return (perf_counter() - self.began) / max(self.evaluator.count, 1)
 
     def _fewest_bytes(self, families: Sequence[Family], parts: Parts, noise: float) -> tuple[Trials, dict[str, Any]]:
         before = parts.searched(parts.before)
