@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from lightning_compress.archive import Archive as Archive
     from lightning_compress.callbacks import CompressCheckpoint as CompressCheckpoint
     from lightning_compress.callbacks import LayerSensitivity as LayerSensitivity
+    from lightning_compress.callbacks import QuantizeDuringTraining as QuantizeDuringTraining
     from lightning_compress.callbacks import TranslationQuality as TranslationQuality
     from lightning_compress.compression import compress as compress
     from lightning_compress.errors import CompressionError as CompressionError
@@ -55,6 +56,7 @@ _PACKAGE_OF = {
     "LowRank": "quantize",
     "Plan": "plan",
     "Prune": "prune",
+    "QuantizeDuringTraining": "callbacks",
     "Raw": "quantize",
     "Rule": "plan",
     "Ternary": "quantize",
