@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from lightning_compress.archive import Archive as Archive
     from lightning_compress.callbacks import CompressCheckpoint as CompressCheckpoint
+    from lightning_compress.callbacks import Distill as Distill
     from lightning_compress.callbacks import LayerSensitivity as LayerSensitivity
     from lightning_compress.callbacks import QuantizeDuringTraining as QuantizeDuringTraining
     from lightning_compress.callbacks import TranslationQuality as TranslationQuality
@@ -46,6 +47,7 @@ _PACKAGE_OF = {
     "Binary": "quantize",
     "CompressCheckpoint": "callbacks",
     "CompressionError": "errors",
+    "Distill": "callbacks",
     "Grid": "quantize",
     "GroupWise": "quantize",
     "Half": "quantize",

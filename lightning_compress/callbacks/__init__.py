@@ -15,11 +15,13 @@ if TYPE_CHECKING:
     from lightning_compress.callbacks.reconciliation import Reconciled as Reconciled
     from lightning_compress.callbacks.reconciliation import reconcile as reconcile
     from lightning_compress.callbacks.sensitivity import LayerSensitivity as LayerSensitivity
+    from lightning_compress.callbacks.training.distill import Distill as Distill
     from lightning_compress.callbacks.training.quantize import QuantizeDuringTraining as QuantizeDuringTraining
     from lightning_compress.callbacks.translation import TranslationQuality as TranslationQuality
 
 _MODULE_OF = {
     "CompressCheckpoint": "checkpoint",
+    "Distill": "training.distill",
     "LayerSensitivity": "sensitivity",
     "QuantizeDuringTraining": "training.quantize",
     "Reconciled": "reconciliation",
