@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from lightning_compress.callbacks import CompressCheckpoint as CompressCheckpoint
     from lightning_compress.callbacks import Distill as Distill
     from lightning_compress.callbacks import LayerSensitivity as LayerSensitivity
+    from lightning_compress.callbacks import PruneDuringTraining as PruneDuringTraining
     from lightning_compress.callbacks import QuantizeDuringTraining as QuantizeDuringTraining
     from lightning_compress.callbacks import TranslationQuality as TranslationQuality
     from lightning_compress.compression import compress as compress
@@ -58,6 +59,7 @@ _PACKAGE_OF = {
     "LowRank": "quantize",
     "Plan": "plan",
     "Prune": "prune",
+    "PruneDuringTraining": "callbacks",
     "QuantizeDuringTraining": "callbacks",
     "Raw": "quantize",
     "Rule": "plan",

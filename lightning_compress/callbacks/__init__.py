@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from lightning_compress.callbacks.reconciliation import reconcile as reconcile
     from lightning_compress.callbacks.sensitivity import LayerSensitivity as LayerSensitivity
     from lightning_compress.callbacks.training.distill import Distill as Distill
+    from lightning_compress.callbacks.training.prune import PruneDuringTraining as PruneDuringTraining
     from lightning_compress.callbacks.training.quantize import QuantizeDuringTraining as QuantizeDuringTraining
     from lightning_compress.callbacks.translation import TranslationQuality as TranslationQuality
 
@@ -23,6 +24,7 @@ _MODULE_OF = {
     "CompressCheckpoint": "checkpoint",
     "Distill": "training.distill",
     "LayerSensitivity": "sensitivity",
+    "PruneDuringTraining": "training.prune",
     "QuantizeDuringTraining": "training.quantize",
     "Reconciled": "reconciliation",
     "TranslationQuality": "translation",

@@ -5,15 +5,24 @@ Plain torch, for one process's module: a training loop calls these parts, or Lig
 """
 
 from lightning_compress.training.distillation import Outputs, hidden_state_loss, output_tensor, soft_target_loss
+from lightning_compress.training.groups import Granularity, Grouping
 from lightning_compress.training.latent import LatentWeights
+from lightning_compress.training.masks import Criterion, Masks
 from lightning_compress.training.rate.dial import Dial
 from lightning_compress.training.rate.penalty import RatePenalty, check_rate_plan
+from lightning_compress.training.schedule import Schedule, Shape
 
 __all__ = [
+    "Criterion",
     "Dial",
+    "Granularity",
+    "Grouping",
     "LatentWeights",
+    "Masks",
     "Outputs",
     "RatePenalty",
+    "Schedule",
+    "Shape",
     "check_rate_plan",
     "hidden_state_loss",
     "output_tensor",
