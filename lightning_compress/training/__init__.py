@@ -10,6 +10,7 @@ from lightning_compress.training.latent import LatentWeights
 from lightning_compress.training.masks import Criterion, Masks
 from lightning_compress.training.rate.dial import Dial
 from lightning_compress.training.rate.penalty import RatePenalty, check_rate_plan
+from lightning_compress.training.rate.starting_plan import starting_plan
 from lightning_compress.training.schedule import Schedule, Shape
 
 __all__ = [
@@ -27,4 +28,5 @@ __all__ = [
     "hidden_state_loss",
     "output_tensor",
     "soft_target_loss",
+    "starting_plan",
 ]
