@@ -4,7 +4,7 @@
     python -m benchmarks.training prune --models DIR --kind rnn --amount 0.8 --steps 400 --output FILE
     python -m benchmarks.training score --models DIR --kind rnn --file FILE --split test
 
-DIR holds ``yardstick.py`` as for ``benchmarks/yardstick.py``; its class also has ``model``, ``batches(sentences, size)``
+DIR holds ``yardstick.py`` as for ``benchmarks/yardstick.py``; its class has ``model``, ``batches(sentences, size)``
 of training text, and ``loss``. BLEU is that of the file read back. ``score`` compares it with the exact weights by a
 paired bootstrap over sentences (P. Koehn 2004).
 """
