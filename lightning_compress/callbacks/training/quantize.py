@@ -166,10 +166,6 @@ class QuantizeDuringTraining(_Callback):
             with preserved_random_state():
                 self._latent_weights.substitute_to_evaluate(is_first=is_first)
 
-    def _end_evaluation_batch(self) -> None:
-        if self._latent is not None:
-            self._latent.restore()
-
     def on_validation_batch_start(
         self, trainer: Trainer, pl_module: nn.Module, batch: Any, batch_idx: int, dataloader_idx: int = 0
     ) -> None:
@@ -186,7 +182,8 @@ class QuantizeDuringTraining(_Callback):
         dataloader_idx: int = 0,
     ) -> None:
         """Load the latent weights."""
-        self._end_evaluation_batch()
+        if self._latent is not None:
+            self._latent.restore()
 
     def on_validation_end(self, trainer: Trainer, pl_module: nn.Module) -> None:
         """Free the quantized weights."""
@@ -224,7 +221,7 @@ class QuantizeDuringTraining(_Callback):
         return self._latent
 
     def _is_active(self, trainer: Trainer) -> bool:
-        return bool(trainer.global_step >= self.start)
+        return trainer.global_step >= self.start
 
     def _take(self, trainer: Trainer, module: nn.Module) -> None:
         if is_sharded(trainer):
