@@ -30,7 +30,7 @@ class Wide(Small):
 
 
 def searched(folder, name):
-    archive = Archive.open(folder / f"{name}.safetensors")
+    archive = Archive.open(folder / f"{name}.compressed.safetensors")
     return archive, archive.manifest.metrics["search"]
 
 
@@ -74,7 +74,7 @@ def test_the_score_in_the_file_is_that_of_its_weights(tmp_path):
     trainer(tmp_path, CompressCheckpoint("auto", max_drop=0.5), by_loss(tmp_path), max_epochs=1).fit(Wide())
     module = Wide()
     (measured,) = trainer(tmp_path, CompressCheckpoint("half"), enable_checkpointing=False).validate(
-        module, ckpt_path=tmp_path / "epoch=0.safetensors", verbose=False
+        module, ckpt_path=tmp_path / "epoch=0.compressed.safetensors", verbose=False
     )
     assert searched(tmp_path, "epoch=0")[1]["score_after"] == pytest.approx(-measured["val_loss"], abs=1e-5)
 
@@ -155,7 +155,9 @@ def test_the_training_is_the_same_as_without_it(tmp_path, module, average):
     plain, alone, state, rng = _run(tmp_path / "plain", module, monitor, *extra[0])
     compress = CompressCheckpoint("auto", max_drop=0.5, effort="quick", on_error="raise")
     run, made, after, rng_after = _run(tmp_path / "auto", module, monitor, *extra[1], compress)
-    assert names(tmp_path / "auto", ".safetensors") == {f"epoch={k}.safetensors" for k in range(3)}
+    assert names(tmp_path / "auto", ".compressed.safetensors") == {
+        f"epoch={k}.compressed.safetensors" for k in range(3)
+    }
     assert all(torch.equal(tensor, after[name]) for name, tensor in state.items())
     assert torch.equal(rng, rng_after)
     assert run.global_step == plain.global_step
@@ -220,7 +222,7 @@ def test_a_search_that_fails_is_logged_and_the_training_goes_on(tmp_path, caplog
     run = trainer(tmp_path, CompressCheckpoint("auto", evaluate=evaluate), saving, max_epochs=2)
     run.fit(Wide())
     assert run.global_step == 8
-    assert names(tmp_path, ".safetensors") == set()
+    assert names(tmp_path, ".compressed.safetensors") == set()
     errors = [r for r in caplog.records if r.name.startswith("lightning_compress") and r.levelno == logging.ERROR]
     assert len(errors) == 2
     assert "evaluate failed on the exact weights with RuntimeError: no references" in errors[0].getMessage()

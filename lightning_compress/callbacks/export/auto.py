@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from lightning_compress.archive import Archive, Manifest, is_archive
-from lightning_compress.callbacks.export.naming import companion_of
+from lightning_compress.files.companion_names import companion_of
+from lightning_compress.callbacks.export.companion_files import find
 from lightning_compress.callbacks.hooks.collective import is_sharded
 from lightning_compress.callbacks.hooks.lightning_types import Trainer
 from lightning_compress.callbacks.objective import Objective
@@ -73,8 +74,9 @@ class Auto:
 
     def resume(self, path: str) -> None:
         """Use the plan in the companion file of the checkpoint that a run resumes from."""
-        if path and is_archive(companion_of(path)):
-            self._found = _FoundPlan.of(Archive.open(companion_of(path)).manifest)
+        companion = find(companion_of(path))
+        if path and is_archive(companion):
+            self._found = _FoundPlan.of(Archive.open(companion).manifest)
 
     def compress(self, weights: Weights) -> Archive:
         """The archive of these weights, by the plan found before if its file is still feasible, else by a new search.

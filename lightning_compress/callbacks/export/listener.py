@@ -11,7 +11,7 @@ from torch import nn
 from lightning_compress.callbacks.export import checkpoint_reading
 from lightning_compress.callbacks.export.exports import Exports, export_job
 from lightning_compress.callbacks.export.jobs import DeleteJob, FailedJob, Job, LinkJob
-from lightning_compress.callbacks.export.naming import companion_of
+from lightning_compress.files.companion_names import companion_of
 from lightning_compress.callbacks.export.policy import Policy
 from lightning_compress.callbacks.hooks.collective import gather
 from lightning_compress.callbacks.hooks.lightning_types import Trainer
