@@ -58,10 +58,10 @@ _log = logging.getLogger(__name__)
 class CompressCheckpoint(ExportListener, _Callback):
     """Write a compressed, verified file beside every checkpoint, and let it follow that checkpoint.
 
-    ``epoch=3.ckpt`` gets the companion file ``epoch=3.compressed.safetensors`` in the same folder. When Lightning overwrites,
-    links or deletes the checkpoint, the callback does the same to the companion file. The training itself does not
-    change: weights, optimizer, random numbers, metrics and steps are those of a run without the callback. A file of
-    another program is neither overwritten nor deleted.
+    ``epoch=3.ckpt`` gets the companion file ``epoch=3.compressed.safetensors`` in the same folder. When Lightning
+    overwrites, links or deletes the checkpoint, the callback does the same to the companion file. The training itself
+    does not change: weights, optimizer, random numbers, metrics and steps are those of a run without the callback. A
+    file of another program is neither overwritten nor deleted.
 
     Args:
         plan: how to compress: a :class:`~lightning_compress.Plan`, the name of a preset or the path of a YAML

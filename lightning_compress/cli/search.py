@@ -2,26 +2,32 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from lightning_compress.archive import Archive
 from lightning_compress.cli.imports import import_by_path
-from lightning_compress.cli.output import Checkpoint, File, Json, Key, print_archive, progress, save
+from lightning_compress.cli.output import (
+    Checkpoint,
+    File,
+    Json,
+    Key,
+    Output,
+    output_path,
+    print_archive,
+    progress,
+    save,
+)
 from lightning_compress.compression.pipeline import read_weights
 from lightning_compress.loading import StoredModule, build
 from lightning_compress.search import retarget as retarget_file
 from lightning_compress.search import smallest
 from lightning_compress.weights import CheckpointRecord, Weights
 
-Output = Annotated[Path, typer.Option("--output", "-o", help="The file to write (.safetensors).", show_default=False)]
-
 
 def tune(
     checkpoint: Checkpoint,
-    output: Output,
     module: Annotated[
         str, typer.Option(help="package.module:name of the module's class, or of a function that creates the module.")
     ],
@@ -35,13 +41,14 @@ def tune(
         str | None,
         typer.Option(help="package.module:name of an object with batches and loss(module, batch).", show_default=False),
     ] = None,
+    output: Output = None,
     effort: Annotated[str, typer.Option(help="quick, default or thorough.")] = "default",
     exclude: Annotated[list[str] | None, typer.Option(help="Pattern of tensors to leave out; repeatable.")] = None,
     key: Key = None,
     as_json: Json = False,
 ) -> None:
     """Search for the smallest file whose score is at most --max-drop below that of the checkpoint, and write it."""
-    _check_folder(output)
+    out = output_path(checkpoint, output)
     factory, score = import_by_path("--module", module), import_by_path("--evaluate", evaluate)
     data = None if calibration is None else import_by_path("--calibration", calibration, is_called=False)
     if isinstance(data, type) or (callable(data) and not hasattr(data, "loss")):
@@ -61,29 +68,24 @@ def tune(
         progress=not as_json,
         weights=weights,
     )
-    save(archive, output, as_json)
-    print_archive(output, archive, as_json, rows=archive.report().by_class())
+    save(archive, out, as_json)
+    print_archive(out, archive, as_json, rows=archive.report().by_class())
 
 
 def retarget(
     checkpoint: Checkpoint,
     file: File,
-    output: Output,
     max_bytes: Annotated[int, typer.Option(help="Largest size of the new file.", show_default=False)],
+    output: Output = None,
     key: Key = None,
     as_json: Json = False,
 ) -> None:
     """Create another size of a tuned file by making its plan coarser or finer, without data or a search."""
-    _check_folder(output)
+    out = output_path(checkpoint, output)
     found = Archive.open(file)
     left_out = [name for name in found.manifest.excluded if not name.endswith("_extra_state")]
     weights = read_weights(checkpoint, exclude=left_out, key=key)
     with progress("searching the steps", None, as_json):
         archive = retarget_file(weights, found, max_bytes)
-    save(archive, output, as_json)
-    print_archive(output, archive, as_json, rows=archive.report().by_class())
-
-
-def _check_folder(output: Path) -> None:
-    if not output.parent.is_dir():
-        raise FileNotFoundError(f"the folder {output.parent} does not exist: create it, or write elsewhere")
+    save(archive, out, as_json)
+    print_archive(out, archive, as_json, rows=archive.report().by_class())

@@ -95,7 +95,7 @@ def test_the_hub_mixin_fails_instead_of_random_weights(tmp_path: Path) -> None:
     Mixed().save_pretrained(tmp_path)
     (tmp_path / "model.safetensors").unlink()
     compress(Mixed(), "half").save(tmp_path / "model.safetensors")
-    with pytest.raises(Exception, match="F6_E2M3|size mismatch"):
+    with pytest.raises(Exception, match=r"F6_E2M3|size mismatch"):
         Mixed.from_pretrained(tmp_path)
 
 
@@ -107,5 +107,5 @@ def test_transformers_fails_instead_of_random_weights(tmp_path: Path) -> None:
     (tmp_path / "model.safetensors").unlink()
     compress(module, "half").save(tmp_path / "model.safetensors")
     for options in ({}, {"ignore_mismatched_sizes": True}):
-        with naming(options), pytest.raises(Exception, match="F6_E2M3|mismatch"):
+        with naming(options), pytest.raises(Exception, match=r"F6_E2M3|mismatch"):
             transformers.BertModel.from_pretrained(tmp_path, **options)

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from lightning_compress.files.companion_names import checkpoints_of, companion_of
 from lightning_compress.callbacks.hooks.model_checkpoints import is_temporary
+from lightning_compress.files.companion_names import checkpoints_of, companion_of
 
 CASES = {
     "run/epoch=3-step=40.ckpt": "run/epoch=3-step=40.compressed.safetensors",

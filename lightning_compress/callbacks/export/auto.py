@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from lightning_compress.archive import Archive, Manifest, is_archive
-from lightning_compress.files.companion_names import companion_of
 from lightning_compress.callbacks.export.companion_files import find
 from lightning_compress.callbacks.hooks.collective import is_sharded
 from lightning_compress.callbacks.hooks.lightning_types import Trainer
 from lightning_compress.callbacks.objective import Objective
 from lightning_compress.errors import CallbackError
+from lightning_compress.files.companion_names import companion_of
 from lightning_compress.plan import Plan
 from lightning_compress.search import Calibration, reuse, smallest
 from lightning_compress.weights import Weights

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from lightning_compress.archive import Archive, is_archive
-from lightning_compress.files.companion_names import CHECKPOINT_SUFFIX, checkpoints_of, is_companion_name
 from lightning_compress.callbacks.hooks.collective import full_state_dict, on_rank_zero
 from lightning_compress.callbacks.hooks.lightning_types import Strategy, Trainer
 from lightning_compress.errors import CallbackError
 from lightning_compress.files import exists
+from lightning_compress.files.companion_names import CHECKPOINT_SUFFIX, checkpoints_of, is_companion_name
 from lightning_compress.loading import StoredModule, lightning_version, load_weights, tell_left_out
 from lightning_compress.weights import match_state
 

@@ -12,9 +12,9 @@ from pathlib import Path
 import fsspec
 
 from lightning_compress.archive import Archive, is_archive
-from lightning_compress.files.companion_names import EARLIER_SUFFIX, earlier_name, is_companion_name
 from lightning_compress.errors import ForeignFileError
 from lightning_compress.files import exists, is_remote, local_path, replace_by_link
+from lightning_compress.files.companion_names import EARLIER_SUFFIX, earlier_name, is_companion_name
 
 
 def find(path: str) -> str:

@@ -11,10 +11,10 @@ import torch
 from lightning_compress.archive import Archive, is_archive
 from lightning_compress.callbacks.export import companion_files
 from lightning_compress.callbacks.export.jobs import DeleteJob, Export, ExportJob, Job, LinkJob, Outcome
-from lightning_compress.files.companion_names import companion_of
 from lightning_compress.callbacks.export.policy import Policy
 from lightning_compress.callbacks.export.writing import CompanionWriter
 from lightning_compress.errors import CallbackError, CompressionError
+from lightning_compress.files.companion_names import companion_of
 from lightning_compress.runtime import preserved_random_state
 from lightning_compress.weights import Weights
 

@@ -12,11 +12,11 @@ from lightning_compress.archive import Archive
 from lightning_compress.callbacks.export.background.queue import BackgroundQueue, WhenFull
 from lightning_compress.callbacks.export.exporter import Exporter
 from lightning_compress.callbacks.export.jobs import DeleteJob, ExportJob, InlineQueue, Job, JobQueue, Outcome
-from lightning_compress.files.companion_names import companion_of
 from lightning_compress.callbacks.export.publishing import Publishing
 from lightning_compress.callbacks.hooks.collective import raise_on_every_rank
 from lightning_compress.callbacks.hooks.lightning_types import Trainer
 from lightning_compress.callbacks.hooks.model_checkpoints import best_checkpoints
+from lightning_compress.files.companion_names import companion_of
 from lightning_compress.logging import logging_step
 from lightning_compress.plan import Plan
 from lightning_compress.runtime import preserved_random_state

@@ -6,11 +6,11 @@ import os
 
 from lightning_compress import files
 from lightning_compress.archive import Archive, is_archive
-from lightning_compress.files.companion_names import CHECKPOINT_SUFFIX, companion_of
 from lightning_compress.callbacks.export.companion_files import find
 from lightning_compress.callbacks.hooks.model_checkpoints import is_temporary
 from lightning_compress.compression.exactness import is_made_from
 from lightning_compress.errors import FormatError
+from lightning_compress.files.companion_names import CHECKPOINT_SUFFIX, companion_of
 from lightning_compress.weights import Weights
 
 
