@@ -16,11 +16,10 @@ from lightning_compress.callbacks.arguments import (
     check_choice,
     check_classes,
     check_flag,
-    check_number,
     check_texts,
     checked,
 )
-from lightning_compress.callbacks.export.auto import Auto
+from lightning_compress.callbacks.export.auto import EFFORT, Auto, check_inline, check_no_search
 from lightning_compress.callbacks.export.background.queue import WhenFull
 from lightning_compress.callbacks.export.exporter import Exporter
 from lightning_compress.callbacks.export.exports import Exports, OnError
@@ -38,10 +37,11 @@ from lightning_compress.callbacks.objective import Objective
 from lightning_compress.compression import compress
 from lightning_compress.errors import CallbackError, CompressionError
 from lightning_compress.logging import Artifacts
-from lightning_compress.plan import Plan
+from lightning_compress.plan import DEFAULT_PLAN, Plan
 from lightning_compress.runtime import preserved_random_state
 from lightning_compress.search import Calibration
 from lightning_compress.search.effort import effort_of
+from lightning_compress.search.max_drop import MaxDrop
 from lightning_compress.weights import CheckpointRecord, Weights
 from lightning_compress.weights.reading.checkpoint import Checkpoint
 
@@ -50,8 +50,6 @@ if TYPE_CHECKING:
 else:
     _Callback = callback_class()
 
-MAX_DROP = 0.3
-EFFORT: Literal["default"] = "default"
 _log = logging.getLogger(__name__)
 
 
@@ -64,9 +62,10 @@ class CompressCheckpoint(ExportListener, _Callback):
     file of another program is neither overwritten nor deleted.
 
     Args:
-        plan: how to compress: a :class:`~lightning_compress.Plan`, the name of a preset or the path of a YAML
-            file; or ``"auto"``: the smallest file that loses at most ``max_drop`` of a score is searched at the first
-            checkpoint, and again when a later checkpoint loses more with the plan found.
+        plan: how to compress: a :class:`~lightning_compress.Plan`, the name of a preset (``"safe"`` keeps 16 bits of
+            each weight) or the path of a YAML file; or ``"auto"``: the smallest file that loses at most ``max_drop``
+            of a score is searched at the first checkpoint, and again when a later checkpoint loses more with the plan
+            found.
         when: which checkpoints have a companion file: ``"all"``; ``"best"``, those that Lightning calls best;
             ``"last"``, the newest.
         on_error: what happens when an export fails: ``"warn"`` logs one line with the path, and the training continues;
@@ -80,7 +79,9 @@ class CompressCheckpoint(ExportListener, _Callback):
             default.
         mode: with ``"auto"``, ``"max"`` if higher is better, ``"min"`` if lower is; by default that of the
             ``ModelCheckpoint`` that monitors the metric.
-        max_drop: with ``"auto"``, the largest drop of the score that is allowed, in its own unit.
+        max_drop: with ``"auto"``, the largest drop of the score that is allowed: a number in the unit of the score, or
+            a share of the score of the exact weights such as ``"1%"``. Required, unless the metric has BLEU in its
+            name: then it is ``"1%"``.
         calibration: with ``"auto"``, batches and their loss, as for :func:`~lightning_compress.smallest`: the search
             uses them, and each later file is guided by what they measure of its weights.
         effort: with ``"auto"``, ``"quick"``, ``"default"`` or ``"thorough"``.
@@ -102,7 +103,7 @@ class CompressCheckpoint(ExportListener, _Callback):
 
     def __init__(
         self,
-        plan: Plan | str | PathLike[str] = "paper-transformer",
+        plan: Plan | str | PathLike[str] = DEFAULT_PLAN,
         *,
         when: When = "all",
         on_error: OnError = "warn",
@@ -111,7 +112,7 @@ class CompressCheckpoint(ExportListener, _Callback):
         evaluate: Callable[[Any], Any] | None = None,
         monitor: str | None = None,
         mode: Mode | None = None,
-        max_drop: float = MAX_DROP,
+        max_drop: float | str | None = None,
         calibration: Calibration | None = None,
         effort: Literal["quick", "default", "thorough"] = EFFORT,
         artifacts: Artifacts | bool = False,
@@ -126,25 +127,17 @@ class CompressCheckpoint(ExportListener, _Callback):
         check_choice("background", background, get_args(WhenFull), optional=True)
         if not isinstance(artifacts, (bool, Artifacts)):
             raise CallbackError(f"artifacts is {artifacts!r}, expected True, False or Artifacts(…)")
-        check_number("max_drop", max_drop)
-        objective = Objective(monitor, mode, evaluate, max_drop)
+        allowed = None if max_drop is None else checked(MaxDrop.parse, max_drop)
+        objective = Objective(monitor, mode, evaluate)
         check_calibration(calibration)
         checked(effort_of, effort)
-        self._auto = Auto(objective, calibration, effort) if isinstance(plan, str) and plan == "auto" else None
+        is_auto = isinstance(plan, str) and plan == "auto"
+        self._auto = Auto(objective, allowed, calibration, effort) if is_auto else None
         self.plan = None if self._auto else Plan.resolve(plan)
-        if self.plan and (
-            any(value is not None for value in (evaluate, monitor, mode, calibration))
-            or (max_drop, effort) != (MAX_DROP, EFFORT)
-        ):
-            raise CallbackError(
-                "evaluate, monitor, mode, calibration, max_drop and effort are for plan='auto', and the plan is "
-                f"{plan!r}: leave them out"
-            )
-        if self._auto and background is not None:
-            raise CallbackError(
-                f"background={background!r} does not work with plan='auto', whose search evaluates the module of the "
-                "training: leave background out, or train with a given plan and search afterwards"
-            )
+        if self._auto:
+            check_inline(background)
+        else:
+            check_no_search(plan, (evaluate, monitor, mode, calibration, max_drop), effort)
         if evaluate is not None and monitor is not None:
             raise CallbackError(f"evaluate=… takes the place of monitor={monitor!r}: leave one of the two out")
         self.when, self.on_error, self.background = when, on_error, background

@@ -12,13 +12,13 @@ from pathlib import Path
 from lightning_compress import files
 from lightning_compress.archive import Archive, Manifest, is_archive
 from lightning_compress.callbacks.arguments import check_classes, check_path, check_texts
-from lightning_compress.callbacks.export import companion_files
-from lightning_compress.callbacks.export.staleness import is_checkpoint, is_current, linked_companion
+from lightning_compress.callbacks.export.companions import companion_files
+from lightning_compress.callbacks.export.companions.staleness import is_checkpoint, is_current, linked_companion
 from lightning_compress.compression.exactness import with_reasons_of
 from lightning_compress.compression.pipeline import compress
 from lightning_compress.errors import CompressionError
 from lightning_compress.files.companion_names import SUFFIX, checkpoints_of, companion_of, is_companion_name
-from lightning_compress.plan import Plan
+from lightning_compress.plan import DEFAULT_PLAN, Plan
 from lightning_compress.weights import Weights
 
 
@@ -39,7 +39,7 @@ class Reconciled:
 
 def reconcile(
     folder: str | PathLike[str],
-    plan: Plan | str | PathLike[str] = "paper-transformer",
+    plan: Plan | str | PathLike[str] = DEFAULT_PLAN,
     *,
     classes: Mapping[str, str | Sequence[str]] | None = None,
     exclude: Sequence[str] = (),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated
 
 import typer
@@ -23,6 +24,7 @@ from lightning_compress.compression.pipeline import read_weights
 from lightning_compress.loading import StoredModule, build
 from lightning_compress.search import retarget as retarget_file
 from lightning_compress.search import smallest
+from lightning_compress.search.max_drop import MaxDrop
 from lightning_compress.weights import CheckpointRecord, Weights
 
 
@@ -32,7 +34,14 @@ def tune(
         str, typer.Option(help="package.module:name of the module's class, or of a function that creates the module.")
     ],
     evaluate: Annotated[str, typer.Option(help="package.module:name of a function: module → score, higher is better.")],
-    max_drop: Annotated[float, typer.Option(help="The largest allowed drop of the score.")] = 0.3,
+    max_drop: Annotated[
+        str | None,
+        typer.Option(
+            help="The largest allowed drop of the score: a number in its unit, or a share such as 1%. Required, unless "
+            "--max-bytes is given or the function has BLEU in its name (then 1%).",
+            show_default=False,
+        ),
+    ] = None,
     max_bytes: Annotated[
         int | None,
         typer.Option(help="A size limit instead: the best score in a file of at most these bytes.", show_default=False),
@@ -49,6 +58,7 @@ def tune(
 ) -> None:
     """Search for the smallest file whose score is at most --max-drop below that of the checkpoint, and write it."""
     out = output_path(checkpoint, output)
+    allowed = _allowed_drop(max_drop, evaluate, max_bytes)
     factory, score = import_by_path("--module", module), import_by_path("--evaluate", evaluate)
     data = None if calibration is None else import_by_path("--calibration", calibration, is_called=False)
     if isinstance(data, type) or (callable(data) and not hasattr(data, "loss")):
@@ -61,15 +71,24 @@ def tune(
     archive = smallest(
         built,
         score,
-        max_drop,
+        allowed.measured(built, score, weights),
         max_bytes=max_bytes,
         calibration=data,
         effort=effort,
         progress=not as_json,
         weights=weights,
     )
+    if max_bytes is None:
+        allowed.warn_if_large(float(archive.manifest.metrics["search"]["score_before"]))
     save(archive, out, as_json)
     print_archive(out, archive, as_json, rows=archive.report().by_class())
+
+
+def _allowed_drop(max_drop: str | None, evaluate: str, max_bytes: int | None) -> MaxDrop:
+    """The drop that is given, else that of the metric; with a size limit, it is without effect."""
+    if max_drop is not None:
+        return MaxDrop.parse(max_drop)
+    return MaxDrop(math.inf) if max_bytes is not None else MaxDrop.of_metric(evaluate.rpartition(":")[2])
 
 
 def retarget(

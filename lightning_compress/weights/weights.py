@@ -15,13 +15,13 @@ from torch import Tensor, nn
 from lightning_compress.errors import WeightsError
 from lightning_compress.runtime.cached import cached_property
 from lightning_compress.weights.arguments import check_module, check_source
-from lightning_compress.weights.checkpoint_record import CheckpointRecord
 from lightning_compress.weights.classes import classify
 from lightning_compress.weights.constants import exact_reasons
-from lightning_compress.weights.module_metadata import assets_of, unwrap
+from lightning_compress.weights.metadata.checkpoint_record import CheckpointRecord
+from lightning_compress.weights.metadata.module_metadata import assets_of, unwrap
 from lightning_compress.weights.reading import read_checkpoint
-from lightning_compress.weights.selection import select_tensors
-from lightning_compress.weights.stored_names import check_stored_names
+from lightning_compress.weights.storable.selection import select_tensors
+from lightning_compress.weights.storable.stored_names import check_stored_names
 from lightning_compress.weights.ties import Tie, find_ties
 
 

@@ -144,7 +144,7 @@ def test_a_file_that_cannot_be_deleted_is_logged_and_never_raised(tmp_path, capl
     def refuse(path):
         raise PermissionError(errno.EACCES, "Permission denied", path)
 
-    monkeypatch.setattr("lightning_compress.callbacks.export.companion_files.discard", refuse)
+    monkeypatch.setattr("lightning_compress.callbacks.export.companions.companion_files.discard", refuse)
     run.fit(Small())
     assert names(tmp_path, ".compressed.safetensors") == {
         "epoch=0.compressed.safetensors",

@@ -15,8 +15,8 @@ from small_trainings import Small, trainer
 
 from lightning_compress.archive import Archive
 from lightning_compress.callbacks import CompressCheckpoint, reconcile
-from lightning_compress.callbacks.export import companion_files
 from lightning_compress.callbacks.export.auto import Auto
+from lightning_compress.callbacks.export.companions import companion_files
 from lightning_compress.callbacks.objective import Objective
 
 NEW, OLD = ".compressed.safetensors", ".safetensors"

@@ -15,7 +15,8 @@ from small_trainings import Small, expect_partners, expect_same_weights, names, 
 
 from lightning_compress.archive import Archive
 from lightning_compress.callbacks import CompressCheckpoint, reconcile
-from lightning_compress.callbacks.export import resumption, staleness
+from lightning_compress.callbacks.export import resumption
+from lightning_compress.callbacks.export.companions import staleness
 from lightning_compress.errors import ForeignFileError
 
 LEFT_OVER = ".epoch=1.compressed.safetensors.0123456789abcdef.partial"

@@ -9,7 +9,7 @@ from pytorch_lightning.callbacks import ModelCheckpoint
 from small_trainings import Small, names, trainer
 
 from lightning_compress.callbacks import CompressCheckpoint
-from lightning_compress.callbacks.export import staleness
+from lightning_compress.callbacks.export.companions import staleness
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,7 @@ from short_training import ADVICE, fit
 
 from lightning_compress import Artifacts, CompressionError, compress, prune_artifacts
 from lightning_compress.logging import Uploads, describe_runs, runs_of
-from lightning_compress.logging.artifacts import superseded
+from lightning_compress.logging.wandb_runs.artifacts import superseded
 
 pytestmark = [pytest.mark.filterwarnings(advice) for advice in ADVICE]
 

@@ -9,10 +9,10 @@ from time import perf_counter
 import torch
 
 from lightning_compress.archive import Archive, is_archive
-from lightning_compress.callbacks.export import companion_files
+from lightning_compress.callbacks.export.companions import companion_files
+from lightning_compress.callbacks.export.companions.writing import CompanionWriter
 from lightning_compress.callbacks.export.jobs import DeleteJob, Export, ExportJob, Job, LinkJob, Outcome
 from lightning_compress.callbacks.export.policy import Policy
-from lightning_compress.callbacks.export.writing import CompanionWriter
 from lightning_compress.errors import CallbackError, CompressionError
 from lightning_compress.files.companion_names import companion_of
 from lightning_compress.runtime import preserved_random_state

@@ -9,10 +9,10 @@ from functools import cache, partial
 
 from lightning_compress import files
 from lightning_compress.archive import Archive, is_archive
-from lightning_compress.callbacks.export import companion_files
+from lightning_compress.callbacks.export.companions import companion_files
+from lightning_compress.callbacks.export.companions.staleness import is_checkpoint, is_current, linked_companion
 from lightning_compress.callbacks.export.exporter import discard, export_error
 from lightning_compress.callbacks.export.policy import Policy
-from lightning_compress.callbacks.export.staleness import is_checkpoint, is_current, linked_companion
 from lightning_compress.callbacks.hooks.lightning_types import Trainer
 from lightning_compress.callbacks.hooks.model_checkpoints import checkpoint_folders
 from lightning_compress.errors import WeightsError

@@ -34,7 +34,7 @@ from lightning_compress.weights.reading.tensor_records import (
     looks_like_tensor,
 )
 from lightning_compress.weights.reading.torch_file import open_file, read_torch_file
-from lightning_compress.weights.state_dict import check_not_converted
+from lightning_compress.weights.storable.state_dict import check_not_converted
 
 
 @dataclass(frozen=True)

@@ -29,8 +29,8 @@ from lightning_compress.callbacks.export.background.messages import (
     Working,
 )
 from lightning_compress.callbacks.export.background.shared_weights import read_shared
+from lightning_compress.callbacks.export.companions.writing import CompanionWriter
 from lightning_compress.callbacks.export.exporter import export_error
-from lightning_compress.callbacks.export.writing import CompanionWriter
 from lightning_compress.compression import compress
 from lightning_compress.errors import CallbackError, CompressionError
 from lightning_compress.plan import Plan

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from lightning_compress.report.json_values import Table, items, mapping, number, read_object, table, text
+from lightning_compress.report.records.json_values import Table, items, mapping, number, read_object, table, text
 
 
 @dataclass(frozen=True)

@@ -1,11 +1,11 @@
-"""Where each logger stores scalars, tables, figures and a run's configuration."""
+"""Where the loggers that this package knows store tables, figures and a run's configuration."""
 
 from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import fsspec
 import numpy as np
@@ -16,80 +16,21 @@ from lightning_compress.logging.logger_types import (
     Image,
     ImageLogger,
     LightningLogger,
-    MetricsFile,
     MLflowClient,
     MLflowLogger,
     Rows,
     SummaryWriter,
     TableLogger,
     WandbRun,
-    experiment_of,
-    is_placeholder,
     wandb_run_of,
 )
+from lightning_compress.logging.sinks.sink import ScalarSink
 from lightning_compress.logging.step import step_metric_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 STEPPED = ("compression/*", "quality/*")  # metrics of a wandb run that are plotted against the logger's step
-
-
-class Sink(Protocol):
-    """Writes to one logger. What the logger cannot store is dropped.
-
-    Attributes:
-        has_tables: whether the logger has a table type of its own; otherwise a table becomes a text or a file.
-        shows_figures: whether the logger displays figures.
-    """
-
-    has_tables: bool
-    shows_figures: bool
-
-    def scalars(self, values: Mapping[str, float], step: int) -> None:
-        """Log numbers by their keys."""
-
-    def table(self, key: str, columns: Sequence[str], rows: Rows, step: int) -> None:
-        """Log a table."""
-
-    def figure(self, key: str, figure: Figure, step: int) -> None:
-        """Log a figure."""
-
-    def wandb_run(self) -> WandbRun | None:
-        """The wandb run that the logger writes to, if any."""
-
-    def configure(self, values: Mapping[str, Any]) -> None:
-        """Write plain data into the run's configuration."""
-
-
-SinkFactory = Callable[[LightningLogger], Sink | None]
-
-
-class ScalarSink:
-    """Any logger: it stores scalars only."""
-
-    has_tables = False
-    shows_figures = False
-
-    def __init__(self, logger: LightningLogger) -> None:
-        self._logger = logger
-
-    def scalars(self, values: Mapping[str, float], step: int) -> None:
-        """Log numbers by their keys."""
-        self._logger.log_metrics(dict(values), step=step)
-
-    def table(self, key: str, columns: Sequence[str], rows: Rows, step: int) -> None:
-        """Tables are dropped."""
-
-    def figure(self, key: str, figure: Figure, step: int) -> None:
-        """Figures are dropped."""
-
-    def wandb_run(self) -> WandbRun | None:
-        """There is none."""
-        return None
-
-    def configure(self, values: Mapping[str, Any]) -> None:
-        """The configuration is dropped."""
 
 
 class TableSink(ScalarSink):
@@ -190,48 +131,6 @@ class FolderSink(ScalarSink):
         path = f"{folder}/{name}"
         system.makedirs(path.rpartition("/")[0], exist_ok=True)
         system.pipe_file(path, content)
-
-
-def sink_of(logger: LightningLogger) -> Sink | None:
-    """The sink of a logger; None for Lightning's ``DummyLogger``, which must not be given anything.
-
-    Factories given to :func:`register_sink` are asked first, the newest first.
-
-    Raises:
-        Exception: whatever the logger raises when it cannot start its run.
-    """
-    if is_placeholder(logger):
-        return None
-    made = (factory(logger) for factory in _factories)
-    return next((sink for sink in made if sink is not None), None)
-
-
-def register_sink(factory: SinkFactory) -> SinkFactory:
-    """Support the loggers of another package; also a decorator.
-
-    Args:
-        factory: the sink of a logger, or None for a logger that it does not know.
-    """
-    _factories.insert(0, factory)
-    return factory
-
-
-def _table_sink(logger: LightningLogger) -> Sink | None:
-    return TableSink(logger) if isinstance(logger, TableLogger) else None
-
-
-def _experiment_sink(logger: LightningLogger) -> Sink | None:
-    experiment = experiment_of(logger)
-    if isinstance(experiment, SummaryWriter):
-        return TensorBoardSink(logger, experiment)
-    if isinstance(experiment, MLflowClient) and isinstance(logger, MLflowLogger):
-        return MLflowSink(logger, experiment)
-    if isinstance(experiment, MetricsFile) and isinstance(logger, FolderLogger):
-        return FolderSink(logger)
-    return None
-
-
-_factories: list[SinkFactory] = [_table_sink, _experiment_sink, ScalarSink]
 
 
 def _pixels(figure: Figure) -> Image:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lightning_compress.report.json_values import items, mapping, number, read_object, text
-from lightning_compress.report.word_differences import WordRun, word_runs
+from lightning_compress.report.records.json_values import items, mapping, number, read_object, text
+from lightning_compress.report.records.word_differences import WordRun, word_runs
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,9 @@ from time import monotonic
 from typing import Any
 
 from lightning_compress.files import read_bytes
-from lightning_compress.logging.artifacts import FILE, TYPE, Artifacts, prune_artifacts
 from lightning_compress.logging.failures import log_failure
 from lightning_compress.logging.logger_types import LoggedArtifact, WandbRun
+from lightning_compress.logging.wandb_runs.artifacts import FILE, TYPE, Artifacts, prune_artifacts
 
 
 class Uploads:

@@ -11,7 +11,7 @@ from typing import Any
 from torch import nn
 
 from lightning_compress.runtime import preserved_random_state
-from lightning_compress.weights.hyper_parameters import HyperParameters, exact_copy, is_omegaconf, printable
+from lightning_compress.weights.metadata.hyper_parameters import HyperParameters, exact_copy, is_omegaconf, printable
 
 VERSION_KEY = "pytorch-lightning_version"
 ASSETS_KEY = "assets"  # of the checkpoints that a compressed file is expanded to: its attached files

@@ -6,7 +6,7 @@ import os
 
 from lightning_compress import files
 from lightning_compress.archive import Archive, is_archive
-from lightning_compress.callbacks.export.companion_files import find
+from lightning_compress.callbacks.export.companions.companion_files import find
 from lightning_compress.callbacks.hooks.model_checkpoints import is_temporary
 from lightning_compress.compression.exactness import is_made_from
 from lightning_compress.errors import FormatError

@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 from lightning_compress.runtime.log_once import log_once
 from lightning_compress.weights.arguments import check_patterns_match
-from lightning_compress.weights.module_metadata import checked_patterns, exclude_patterns_of, metric_state
+from lightning_compress.weights.metadata.module_metadata import checked_patterns, exclude_patterns_of, metric_state
 from lightning_compress.weights.names import matches_any
-from lightning_compress.weights.state_dict import merge_pruning, merged_name, storable_tensors
+from lightning_compress.weights.storable.state_dict import merge_pruning, merged_name, storable_tensors
 
 _log = logging.getLogger(__name__)
 _MAX_LISTED = 5  # names in a message

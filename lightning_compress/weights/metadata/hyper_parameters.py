@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from lightning_compress.weights.exact_json import NotHeldError, dump, parse
+from lightning_compress.weights.metadata.exact_json import NotHeldError, dump, parse
 
 _SEPARATE = (None, "kwargs")  # what Lightning notes if each hyper-parameter is an argument of its own
 

@@ -6,10 +6,10 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from lightning_compress.logging.broadcast import for_each_sink
-from lightning_compress.logging.environment import environment
 from lightning_compress.logging.failures import log_failure
 from lightning_compress.logging.logger_types import LightningLogger, WandbRun
 from lightning_compress.logging.sinks import Sink
+from lightning_compress.logging.wandb_runs.environment import environment
 
 CONFIG = "compression"
 
