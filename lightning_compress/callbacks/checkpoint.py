@@ -30,6 +30,7 @@ from lightning_compress.callbacks.export.resumption import Resumption
 from lightning_compress.callbacks.hooks import checkpoint_hooks
 from lightning_compress.callbacks.hooks.base import callback_class
 from lightning_compress.callbacks.hooks.collective import raise_on_every_rank, shape_only
+from lightning_compress.callbacks.hooks.console import announce
 from lightning_compress.callbacks.hooks.lightning_types import Trainer, callbacks_of
 from lightning_compress.callbacks.hooks.model_checkpoints import Mode
 from lightning_compress.callbacks.moments import Moments
@@ -147,6 +148,24 @@ class CompressCheckpoint(ExportListener, _Callback):
         self._exports = Exports(Exporter(self._compress, self._policy), self._publishing, on_error, measure)
         self._is_in_order = False  # whether the folders of this run were put in order when it started
 
+    @property
+    def files(self) -> tuple[str, ...]:
+        """Paths of the companion files that this callback has written and that are there, the newest last; on rank 0.
+
+        With ``background``, a file counts when it is complete.
+        """
+        return self._exports.written.paths
+
+    @property
+    def best_path(self) -> str:
+        """The companion file of the checkpoint that a ``ModelCheckpoint`` calls best; empty if there is none."""
+        return self._exports.written.best
+
+    @property
+    def last_path(self) -> str:
+        """The companion file that was written last; empty if there is none."""
+        return self._exports.written.last
+
     # Lightning's hooks
 
     def setup(self, trainer: Trainer, pl_module: nn.Module, stage: str) -> None:
@@ -164,6 +183,13 @@ class CompressCheckpoint(ExportListener, _Callback):
     def on_fit_start(self, trainer: Trainer, pl_module: nn.Module) -> None:
         """Raise errors that are known before the first step."""
         self._policy.check(trainer)
+        if trainer.fast_dev_run:
+            announce("fast_dev_run saves no checkpoints, so no compressed file is written; the plan is checked")
+        elif not trainer.checkpoint_callbacks:
+            announce(
+                "The trainer has no callback that saves checkpoints (enable_checkpointing=False), so a compressed file "
+                "is written only at trainer.save_checkpoint(…)"
+            )
         if self._auto:
             self._auto.check(trainer)
         shapes = shape_only(pl_module)

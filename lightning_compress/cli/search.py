@@ -58,8 +58,8 @@ def tune(
 ) -> None:
     """Search for the smallest file whose score is at most --max-drop below that of the checkpoint, and write it."""
     out = output_path(checkpoint, output)
-    allowed = _allowed_drop(max_drop, evaluate, max_bytes)
     factory, score = import_by_path("--module", module), import_by_path("--evaluate", evaluate)
+    allowed = _allowed_drop(max_drop, evaluate, max_bytes)
     data = None if calibration is None else import_by_path("--calibration", calibration, is_called=False)
     if isinstance(data, type) or (callable(data) and not hasattr(data, "loss")):
         data = data()
@@ -87,7 +87,7 @@ def tune(
 def _allowed_drop(max_drop: str | None, evaluate: str, max_bytes: int | None) -> MaxDrop:
     """The drop that is given, else that of the metric; with a size limit, it is without effect."""
     if max_drop is not None:
-        return MaxDrop.parse(max_drop)
+        return MaxDrop.from_text(max_drop)
     return MaxDrop(math.inf) if max_bytes is not None else MaxDrop.of_metric(evaluate.rpartition(":")[2])
 
 

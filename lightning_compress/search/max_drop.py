@@ -33,7 +33,7 @@ class MaxDrop:
 
     @classmethod
     def parse(cls, value: object) -> MaxDrop:
-        """A number from 0, or a percentage of the score such as ``"1%"``; on the command line, each is text.
+        """A number from 0 in the unit of the score, or a percentage of the score such as ``"1%"``.
 
         Raises:
             SearchError: another value.
@@ -41,13 +41,19 @@ class MaxDrop:
         if isinstance(value, MaxDrop):
             return value
         is_share = isinstance(value, str) and value.rstrip().endswith("%")
-        amount = _number(str(value).rstrip()[:-1] if is_share else value)
+        amount = _number_in(str(value).rstrip()[:-1]) if is_share else _number(value)
         if amount is None or amount < 0 or (is_share and not amount < 100):
             raise SearchError(
                 f"max_drop is {value!r:.80}, expected a finite number from 0 in the unit of the score, such as 0.3, or "
                 "a share of the score below 100 %, such as '1%'"
             )
         return cls(amount / 100 if is_share else amount, is_share)
+
+    @classmethod
+    def from_text(cls, text: str) -> MaxDrop:
+        """Either, as it is written on a command line; errors as for :meth:`parse`."""
+        number = _number_in(text)
+        return cls.parse(text if number is None else number)
 
     @classmethod
     def of_metric(cls, name: str) -> MaxDrop:
@@ -92,11 +98,14 @@ class MaxDrop:
 
 
 def _number(value: object) -> float | None:
-    """A finite number; None for anything else."""
-    if isinstance(value, bool) or not isinstance(value, (Real, str)):
+    """A finite number; None for anything else, a bool included."""
+    if isinstance(value, bool) or not isinstance(value, Real) or not math.isfinite(value):
         return None
+    return float(value)
+
+
+def _number_in(text: str) -> float | None:
     try:
-        number = float(value)
+        return _number(float(text))
     except ValueError:
         return None
-    return number if math.isfinite(number) else None

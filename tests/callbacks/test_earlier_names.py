@@ -116,6 +116,6 @@ def test_they_are_read_as_checkpoints_and_for_their_plan(folder: Path) -> None:
     assert run.test(Small(), ckpt_path=path, verbose=False) is not None
     archive = Archive.open(path).with_metrics({"search": {"score": 1.0}})
     archive.save(path)
-    auto = Auto(Objective(evaluate=float, max_drop=0.0), None, "quick")
+    auto = Auto(Objective(evaluate=float), None, None, "quick")
     auto.resume(str(folder / "epoch=1.ckpt"))
     assert auto._found is not None

@@ -16,15 +16,33 @@ from lightning_compress.weights import Weights
 
 
 def test_numbers_and_shares_are_read() -> None:
-    cases = {0: (0, False), 0.3: (0.3, False), "0.3": (0.3, False), "1%": (0.01, True), " 2.5 % ": (0.025, True)}
+    cases = {0: (0, False), 0.3: (0.3, False), "1%": (0.01, True), " 2.5 % ": (0.025, True)}
     for given, (amount, is_share) in cases.items():
         with naming(given):
             found = MaxDrop.parse(given)
             assert (found.amount, found.is_share) == (pytest.approx(amount), is_share)
+            assert MaxDrop.from_text(str(given)) == found
 
 
 def test_everything_else_is_refused_with_what_to_write() -> None:
-    cases = [-1, "-1%", "100%", "%", "", "a", "nan", "inf%", math.nan, math.inf, True, None, [0.3], "1%%", torch.ones(1)]
+    cases = [
+        -1,
+        "0.3",
+        "-1%",
+        "100%",
+        "%",
+        "",
+        "a",
+        "nan",
+        "inf%",
+        math.nan,
+        math.inf,
+        True,
+        None,
+        [0.3],
+        "1%%",
+        torch.ones(1),
+    ]
     for given in cases:
         with naming(given), pytest.raises(SearchError, match=r"expected a finite number .* such as '1%'"):
             MaxDrop.parse(given)
@@ -43,7 +61,7 @@ def test_only_a_share_is_measured_and_of_the_weights_given() -> None:
         calls.append(given)
         return float(given.weight.sum())
 
-    weights = Weights.from_module(module)
+    weights = Weights.from_state_dict({name: tensor.clone() for name, tensor in module.state_dict().items()})
     with torch.no_grad():
         expected = 0.01 * abs(float(module.weight.sum()))
         module.weight.add_(1)  # as with averaged weights: those of the module are others

@@ -10,12 +10,14 @@ from lightning_compress.archive import Archive, Manifest, is_archive
 from lightning_compress.callbacks.arguments import checked
 from lightning_compress.callbacks.export.companions.companion_files import find
 from lightning_compress.callbacks.hooks.collective import is_sharded
+from lightning_compress.callbacks.hooks.console import announce
 from lightning_compress.callbacks.hooks.lightning_types import Trainer
 from lightning_compress.callbacks.objective import Objective
 from lightning_compress.errors import CallbackError
 from lightning_compress.files.companion_names import companion_of
 from lightning_compress.plan import Plan
 from lightning_compress.search import Calibration, reuse, smallest
+from lightning_compress.search.effort import effort_of
 from lightning_compress.search.max_drop import MaxDrop
 from lightning_compress.weights import Weights
 
@@ -111,6 +113,11 @@ class Auto:
         evaluate = self._objective.evaluate
         name = metric.name if evaluate is None else getattr(evaluate, "__name__", metric.name)
         self._max_drop = self._max_drop or checked(MaxDrop.of_metric, name)
+        what = "validations" if evaluate is None else "evaluations"
+        announce(
+            f"CompressCheckpoint('auto') searches at the first checkpoint, with up to "
+            f"{effort_of(self._effort).evaluations} {what} of {name!r}; each later checkpoint takes 3"
+        )
 
     def measure(self, trainer: Trainer) -> str:
         """The name of the score; empty if the user's own ``evaluate`` gives it."""
