@@ -183,7 +183,7 @@ class CompressCheckpoint(ExportListener, _Callback):
     def on_fit_start(self, trainer: Trainer, pl_module: nn.Module) -> None:
         """Raise errors that are known before the first step."""
         self._policy.check(trainer)
-        if trainer.fast_dev_run:
+        if getattr(trainer, "fast_dev_run", False):  # Lightning sets it from outside of its class
             announce("fast_dev_run saves no checkpoints, so no compressed file is written; the plan is checked")
         elif not trainer.checkpoint_callbacks:
             announce(

@@ -148,9 +148,6 @@ class Trainer(Protocol):
         """Its module."""
 
     @property
-    def fast_dev_run(self) -> bool | int: ...
-
-    @property
     def checkpoint_callbacks(self) -> Sequence[object]:
         """Those of its callbacks that save checkpoints."""
 
