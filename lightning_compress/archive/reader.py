@@ -12,8 +12,8 @@ from torch import Tensor
 
 from lightning_compress.archive.encode import decode_asset, decode_tensor
 from lightning_compress.archive.limits import check_limits
-from lightning_compress.archive.manifest import version1, version2
-from lightning_compress.archive.manifest.envelope import from_envelope
+from lightning_compress.archive.manifest import version2
+from lightning_compress.archive.manifest.envelope import from_envelope, records_of
 from lightning_compress.archive.manifest.spec import MAX_HEADER_BYTES, METADATA_KEY, Entry, Manifest
 from lightning_compress.archive.writer import header_bytes
 from lightning_compress.errors import ForeignFileError, FormatError, TruncatedError
@@ -71,10 +71,10 @@ def read_manifest(
             raise type(error)(f"{source}: {error}") from error
         _check_sizes(manifest, file_bytes - 8 - len(text), source)
         check_limits(manifest, file_bytes, source, max_bytes)
-        old = manifest.format_version == 1
-        if header_bytes(envelope, version1.records(manifest) if old else version2.records(manifest))[8:] != text:
+        if header_bytes(envelope, records_of(manifest))[8:] != text:
             raise FormatError(f"{source}: the header does not agree with the manifest in it")
-    return manifest, list(manifest.parts()) if old else version2.order(manifest), 8 + len(text)
+    parts = manifest.parts() if manifest.format_version == 1 else version2.order(manifest)
+    return manifest, list(parts), 8 + len(text)
 
 
 def restore(

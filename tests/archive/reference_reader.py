@@ -52,13 +52,17 @@ def read(path: Path) -> File:
     text, checksum = envelope.removeprefix('{"manifest":').removesuffix('"}').split(',"sha256":"')
     assert hashlib.sha256(text.encode()).hexdigest() == checksum
     manifest = json.loads(text)
-    assert manifest["format_version"] in (1, 2, 3)
+    assert manifest["format_version"] in (1, 2, 3, 4)
 
+    lock = header.pop(next(iter(header))) if manifest["format_version"] == 4 else None
+    assert lock in (None, {"dtype": "F6_E2M3", "shape": [0], "data_offsets": [0, 0]})
     end = 0
     parts = {}
     for name, part in header.items():
         start, stop = part["data_offsets"]
-        assert (start, stop - start, part["dtype"]) == (end, *part["shape"], "U8")
+        *ones, size = part["shape"]
+        assert (start, stop - start, part["dtype"]) == (end, size, "U8")
+        assert ones in ([1], [1, 1]) if manifest["format_version"] == 4 and _is_of_tensor(name) else not ones
         parts[name] = body[start:stop]
         end = stop
     assert end == len(body)
@@ -66,7 +70,7 @@ def read(path: Path) -> File:
     if manifest["format_version"] > 1:
         frame = _base85(manifest["zstd"])
         packed = json.loads(zstandard.ZstdDecompressor().decompress(frame))
-        manifest = _explicit(_without_texts(packed) if manifest["format_version"] == 3 else packed)
+        manifest = _explicit(_without_texts(packed) if manifest["format_version"] > 2 else packed)
         coded = _large_and_small(manifest, parts)
     else:
         coded = _each_stream(manifest, parts)
@@ -93,6 +97,10 @@ def read(path: Path) -> File:
         assert f"{zlib.crc32(content):08x}" == asset["crc32"]
         assets[asset["name"]] = content
     return File(manifest, tensors, assets)
+
+
+def _is_of_tensor(name: str) -> bool:
+    return name != "#small" and not name.startswith("#asset#")
 
 
 def _base85(text: str) -> bytes:

@@ -97,7 +97,7 @@ def _train(folder: Path, strategy: str, on_error: str, full: bool) -> dict[str, 
     try:
         run.fit(Sharded())
         if not full:
-            outcome |= _test_and_resume(run, folder / "epoch=1.safetensors")
+            outcome |= _test_and_resume(run, folder / "epoch=1.compressed.safetensors")
     except Exception as error:
         outcome["error"] = f"{type(error).__name__}: {error}"
     return outcome | {"steps": run.global_step}

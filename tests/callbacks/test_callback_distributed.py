@@ -30,8 +30,8 @@ def _outcomes(folder):
 @pytest.mark.parametrize("strategy", ["ddp", "full", "sharded", "flat"])
 def test_the_whole_model_is_exported_once_and_loads_on_every_rank(scenarios, strategy):
     folder = scenarios / strategy / "run"
-    assert names(folder, ".safetensors") == {"epoch=1.safetensors", "last.safetensors"}
-    stored = load(folder / "epoch=1.safetensors")
+    assert names(folder, ".compressed.safetensors") == {"epoch=1.compressed.safetensors", "last.compressed.safetensors"}
+    stored = load(folder / "epoch=1.compressed.safetensors")
     assert {name: tensor.shape for name, tensor in stored.items()} == {
         name: tensor.shape for name, tensor in Small().state_dict().items()
     }
@@ -39,7 +39,7 @@ def test_the_whole_model_is_exported_once_and_loads_on_every_rank(scenarios, str
         state = torch.load(folder / "epoch=1.ckpt", weights_only=True)["state_dict"]
         for name, tensor in state.items():
             torch.testing.assert_close(stored[name], tensor, rtol=2**-7, atol=1e-30)
-    model = load_from_checkpoint(Small, folder / "epoch=1.safetensors").eval()
+    model = load_from_checkpoint(Small, folder / "epoch=1.compressed.safetensors").eval()
     # Every rank tests on all the data: use_distributed_sampler=False.
     with torch.no_grad():
         losses = [torch.nn.functional.mse_loss(model(x), y) for x, y in model.test_dataloader()]
@@ -65,7 +65,7 @@ def test_an_error_of_rank_zero_is_logged_there_and_both_ranks_continue(scenarios
     assert all("error" not in outcome for outcome in outcomes)
     log, other = ((scenarios / "warn" / f"rank-{rank}.log").read_text() for rank in (0, 1))
     assert log.count("no compressed file at") == 4
-    assert log.count("epoch=1.safetensors, the training goes on") == 1
+    assert log.count("epoch=1.compressed.safetensors, the training goes on") == 1
     assert other == ""
     assert names(scenarios / "warn" / "run", "") == {"epoch=1.ckpt", "last.ckpt"}
 

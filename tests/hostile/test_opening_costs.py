@@ -28,7 +28,7 @@ CHECKSUMS = "0" * 16
 
 def _file(entries: list[Any], **more: Any) -> bytes:
     lists = {"classes": ["other"], "coders": [], "dtypes": ["float32"]}
-    return with_header(packed_envelope(canonical({"entries": entries, **lists, **more})), [], b"")
+    return with_header(packed_envelope(canonical({"entries": entries, **lists, **more})), [], b"", lock="0")
 
 
 def _entries(count: int, shape: list[int], payload: dict[str, Any]) -> list[Any]:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import MappingProxyType, ModuleType
 from typing import Any
 
 import zstandard
 
-from lightning_compress.archive.manifest import version1, version2, version3
-from lightning_compress.archive.manifest.spec import FORMAT_VERSION, MAX_HEADER_BYTES, Manifest
+from lightning_compress.archive.manifest import version1, version2, version3, version4
+from lightning_compress.archive.manifest.spec import FORMAT_VERSION, MAX_HEADER_BYTES, Manifest, Part
 from lightning_compress.errors import ChecksumError, FormatError, VersionError
 
 _LEVEL = 19
@@ -20,7 +20,10 @@ _LEAST_LIMIT = 1 << 20
 _EXPANSION = 16
 _LEAST_COUNT = 10_000
 _BYTES_OF_RECORD = 4  # packed; the checksums of a tensor alone take eight
-_PACKED: Mapping[int, ModuleType] = MappingProxyType({2: version2, 3: version3})
+_PACKED: Mapping[int, ModuleType] = MappingProxyType({2: version2, 3: version3, 4: version4})
+_RECORDS: Mapping[int, Callable[[Manifest], list[Part]]] = MappingProxyType(
+    {1: version1.records, 2: version2.records, 3: version2.records, 4: version4.records}
+)
 
 
 def to_envelope(manifest: Manifest) -> str:
@@ -29,7 +32,7 @@ def to_envelope(manifest: Manifest) -> str:
     Raises:
         FormatError: JSON cannot hold a value, or the manifest is more repetitive than a reader accepts.
     """
-    plain = canonical(version3.to_json(manifest)).encode()
+    plain = canonical(version4.to_json(manifest)).encode()
     packed = zstandard.ZstdCompressor(level=_LEVEL, write_checksum=False, write_content_size=True).compress(plain)
     if len(plain) > _limit(packed):
         raise FormatError(
@@ -74,6 +77,11 @@ def from_envelope(text: str) -> Manifest:
     if canonical(_PACKED[version].to_json(manifest)) != plain:
         raise FormatError("the packed manifest is not what a writer makes of what it says")
     return manifest
+
+
+def records_of(manifest: Manifest) -> list[Part]:
+    """Every tensor of a safetensors file with this manifest and its format version, in the order of the file."""
+    return _RECORDS[manifest.format_version](manifest)
 
 
 def canonical(value: Any) -> str:

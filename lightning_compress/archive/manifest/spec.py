@@ -1,6 +1,6 @@
 """The manifest of a file as typed records.
 
-docs/format.md is the specification; version1.py, version2.py and version3.py convert the records from and to JSON.
+docs/format.md is the specification; the modules of the versions convert the records from and to JSON.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
@@ -16,11 +16,20 @@ from lightning_compress.quantize import DTYPES, PAYLOADS, StreamSpec
 from lightning_compress.runtime.cached import cached_property
 from lightning_compress.weights import Tie
 
-FORMAT_VERSION = 3
+FORMAT_VERSION = 4
 METADATA_KEY = "lightning_compress"
 MAX_HEADER_BYTES = 100_000_000
 MAX_ELEMENTS = 1 << 48
 MAX_DIMENSIONS = 64  # of a tensor of torch
+
+
+class Part(NamedTuple):
+    """One tensor of the safetensors file: its name, its size in bytes, its shape and its dtype in the header."""
+
+    key: str
+    nbytes: int
+    shape: tuple[int, ...]
+    dtype: str = "U8"
 
 
 @dataclass(frozen=True)

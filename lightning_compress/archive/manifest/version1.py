@@ -6,7 +6,7 @@ from typing import Any
 
 from lightning_compress.archive.crc import joined
 from lightning_compress.archive.manifest import fields
-from lightning_compress.archive.manifest.spec import Asset, Entry, Manifest, StreamRecord
+from lightning_compress.archive.manifest.spec import Asset, Entry, Manifest, Part, StreamRecord
 from lightning_compress.errors import FormatError
 
 _KEYS = {"entries", "ties", "excluded", "class_path", "hyper_parameters", "hyper_parameters_left_out", "plan"}
@@ -38,10 +38,11 @@ def from_json(body: Any) -> Manifest:
     )
 
 
-def records(manifest: Manifest) -> list[tuple[str, int]]:
-    """Name and size of every tensor of the safetensors file: one per stream, in the order of the coded bytes."""
+def records(manifest: Manifest) -> list[Part]:
+    """Every tensor of the safetensors file: one per stream, in the order of the coded bytes."""
     found = [(f"{e.name}#{stream.name}", stream.nbytes) for e in manifest.entries for stream in e.streams]
-    return found + [(f"#{asset.name}#bytes", asset.stream.nbytes) for asset in manifest.assets]
+    found += [(f"#{asset.name}#bytes", asset.stream.nbytes) for asset in manifest.assets]
+    return [Part(key, nbytes, (nbytes,)) for key, nbytes in found]
 
 
 def _entry(body: Any) -> Entry:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from lightning_compress.archive.manifest import fields
-from lightning_compress.archive.manifest.spec import Asset, Entry, Manifest, StreamRecord
+from lightning_compress.archive.manifest.spec import Asset, Entry, Manifest, Part, StreamRecord
 from lightning_compress.errors import FormatError
 
 SMALL = "#small"
@@ -82,11 +82,11 @@ def from_json(body: Any) -> Manifest:
     )
 
 
-def records(manifest: Manifest) -> list[tuple[str, int]]:
-    """Name and size of every tensor of the safetensors file, in the order of the file."""
-    large = [(key, nbytes) for key, nbytes in manifest.parts() if nbytes >= SMALL_BYTES]
+def records(manifest: Manifest) -> list[Part]:
+    """Every tensor of the safetensors file, in the order of the file."""
+    large = [Part(key, nbytes, (nbytes,)) for key, nbytes in manifest.parts() if nbytes >= SMALL_BYTES]
     small = sum(nbytes for _, nbytes in manifest.parts() if nbytes < SMALL_BYTES)
-    return [*large, (SMALL, small)] if small else large
+    return [*large, Part(SMALL, small, (small,))] if small else large
 
 
 def order(manifest: Manifest) -> list[tuple[str, int]]:

@@ -12,7 +12,7 @@ from lightning_compress.errors import CallbackError
 from lightning_compress.logging.logger_types import WandbRun
 
 TYPE = "model"
-FILE = "model.safetensors"
+FILE = "model.compressed.safetensors"
 Old = Literal["delete", "expire"]
 Version = TypeVar("Version", bound="ArtifactVersion")
 # The aliases that wandb or this package gives to a version. A version with any other alias was named by a user.

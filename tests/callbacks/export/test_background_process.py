@@ -88,11 +88,15 @@ def test_a_process_writes_the_same_bytes_and_leaves_nothing_also_if_one_was_kill
     (tmp_path / "kill").write_text(str(os.getpid()))
     train(tmp_path / "background", plan, "wait")
     found = [
-        {path.name: path.read_bytes() for path in (tmp_path / kind).glob("*.safetensors")}
+        {path.name: path.read_bytes() for path in (tmp_path / kind).glob("*.compressed.safetensors")}
         for kind in ("inline", "background")
     ]
     assert found[0] == found[1]
-    assert found[0].keys() == {"epoch=1.safetensors", "epoch=2.safetensors", "last.safetensors"}
+    assert found[0].keys() == {
+        "epoch=1.compressed.safetensors",
+        "epoch=2.compressed.safetensors",
+        "last.compressed.safetensors",
+    }
     assert {path.suffix for path in (tmp_path / "background").iterdir()} == {".ckpt", ".safetensors"}
     worker = json.loads((tmp_path / "worker.json").read_text())
     assert worker["pid"] != os.getpid()
@@ -151,7 +155,7 @@ def test_a_script_without_a_main_guard_that_is_killed(tmp_path, recorded):
     reasons = [line for line in errors.splitlines() if "in the training process" in line]
     assert len(reasons) == 1
     assert "Mine" in reasons[0]
-    assert names(first, ".safetensors") == {"only.safetensors"}
+    assert names(first, ".compressed.safetensors") == {"only.compressed.safetensors"}
     end = time.monotonic() + 30
     while state_of(worker) not in ("", "Z") and time.monotonic() < end:
         time.sleep(0.05)

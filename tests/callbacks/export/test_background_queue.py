@@ -42,16 +42,16 @@ def a_queue(workers, when_full="wait", when="all", plan=HALF):
 
 
 def export(folder, name, width=8):
-    target, checkpoint = str(folder / f"{name}.safetensors"), str(folder / f"{name}.ckpt")
+    target, checkpoint = str(folder / f"{name}.compressed.safetensors"), str(folder / f"{name}.ckpt")
     return ExportJob(target, checkpoint, Weights.from_module(Small(width)), 1, 0, {}, frozenset(), False)
 
 
 def files(folder):
-    return {path.name.removesuffix(".safetensors") for path in folder.iterdir()}
+    return {path.name.removesuffix(".compressed.safetensors") for path in folder.iterdir()}
 
 
 def width_in(folder, name):
-    return len(Archive.open(folder / f"{name}.safetensors").restore()["net.0.bias"])
+    return len(Archive.open(folder / f"{name}.compressed.safetensors").restore()["net.0.bias"])
 
 
 def lines(caplog):
@@ -107,7 +107,7 @@ def test_what_happens_when_the_queue_is_full(tmp_path, caplog):
             folder, workers = tmp_path / when_full, Workers(polls=3)
             folder.mkdir()
             for name in "abc":  # of an earlier save under this name
-                compress(Small(4), HALF).save(folder / f"{name}.safetensors")
+                compress(Small(4), HALF).save(folder / f"{name}.compressed.safetensors")
             queue = a_queue(workers, when_full)
             for name in "abc":
                 queue.submit(export(folder, name))
@@ -118,9 +118,9 @@ def test_what_happens_when_the_queue_is_full(tmp_path, caplog):
             assert not any(outcome.error for outcome in outcomes)
             assert files(folder) == set(kept)
             messages = [line for line in lines(caplog) if f"background={when_full!r}" in line]
-            assert [str(folder / f"{name}.safetensors") in line for line in messages for name in dropped] == [
-                True for _ in dropped
-            ]
+            assert [
+                str(folder / f"{name}.compressed.safetensors") in line for line in messages for name in dropped
+            ] == [True for _ in dropped]
 
 
 def test_a_deletion_cancels_the_export_that_waits_or_is_in_work(tmp_path):
@@ -128,15 +128,17 @@ def test_a_deletion_cancels_the_export_that_waits_or_is_in_work(tmp_path):
     queue = a_queue(workers)
     queue.submit(export(tmp_path, "a"))
     queue.submit(export(tmp_path, "b"))
-    queue.submit(LinkJob(str(tmp_path / "last.safetensors"), str(tmp_path / "b.safetensors")))
-    queue.submit(DeleteJob(str(tmp_path / "b.safetensors")))
-    queue.submit(DeleteJob(str(tmp_path / "a.safetensors")))
-    assert queue.pending == [str(tmp_path / "last.safetensors")]
+    queue.submit(LinkJob(str(tmp_path / "last.compressed.safetensors"), str(tmp_path / "b.compressed.safetensors")))
+    queue.submit(DeleteJob(str(tmp_path / "b.compressed.safetensors")))
+    queue.submit(DeleteJob(str(tmp_path / "a.compressed.safetensors")))
+    assert queue.pending == [str(tmp_path / "last.compressed.safetensors")]
     workers.polls = 0
     queue.submit(export(tmp_path, "c"))
     queue.finish(10)
     assert files(tmp_path) == {"c"}
-    assert [outcome.job.target for outcome in queue.completed() if outcome.export] == [str(tmp_path / "c.safetensors")]
+    assert [outcome.job.target for outcome in queue.completed() if outcome.export] == [
+        str(tmp_path / "c.compressed.safetensors")
+    ]
 
 
 def test_the_file_of_an_earlier_save_never_gets_the_name_of_a_checkpoint_that_was_saved_again(tmp_path):
@@ -171,15 +173,15 @@ def test_a_verified_file_of_an_earlier_save_is_not_committed_while_the_next_save
 def test_a_link_follows_its_export_and_leads_to_no_earlier_file_meanwhile(tmp_path):
     workers = Workers()
     queue = a_queue(workers)
-    link = str(tmp_path / "last.safetensors")
+    link = str(tmp_path / "last.compressed.safetensors")
     for name in "ab":
         workers.polls = None
         queue.submit(export(tmp_path, name))
-        queue.submit(LinkJob(link, str(tmp_path / f"{name}.safetensors")))
+        queue.submit(LinkJob(link, str(tmp_path / f"{name}.compressed.safetensors")))
         assert not Path(link).is_symlink()
         workers.polls = 0
         queue.finish(10)
-        assert Path(link).resolve() == tmp_path / f"{name}.safetensors"
+        assert Path(link).resolve() == tmp_path / f"{name}.compressed.safetensors"
     workers.polls = None
     queue.submit(export(tmp_path, "b", width=6))  # written anew: the link to it stays
     assert Path(link).is_symlink()
@@ -189,7 +191,7 @@ def test_a_link_follows_its_export_and_leads_to_no_earlier_file_meanwhile(tmp_pa
     assert width_in(tmp_path, "last") == 6
     workers.polls = None
     queue.submit(export(tmp_path, "b", width=4))
-    queue.submit(DeleteJob(str(tmp_path / "b.safetensors")))  # is not written: the link goes, too
+    queue.submit(DeleteJob(str(tmp_path / "b.compressed.safetensors")))  # is not written: the link goes, too
     assert files(tmp_path) == {"a"}
 
 
@@ -222,11 +224,13 @@ def test_a_worker_that_ends_is_replaced_once_for_each_export(tmp_path, caplog):
             outcomes = queue.completed()
             assert [outcome.error is None for outcome in outcomes] == [ends == 1, True]
             assert files(folder) == ({"a", "b"} if ends == 1 else {"b"})
-            told = [line for line in lines(caplog) if "a.safetensors is written again by a new worker" in line]
+            told = [
+                line for line in lines(caplog) if "a.compressed.safetensors is written again by a new worker" in line
+            ]
             assert len(told) == 1
             if ends > 1:
                 assert isinstance(outcomes[0].error, CallbackError)
-                assert str(folder / "a.safetensors") in str(outcomes[0].error)
+                assert str(folder / "a.compressed.safetensors") in str(outcomes[0].error)
                 assert "killed by signal 9" in str(outcomes[0].error)
 
 
@@ -295,7 +299,7 @@ def test_without_a_usable_worker_files_are_written_inline_and_the_reason_is_logg
             queue._exporter.writer._compress = lambda weights: compress(weights, HALF)
             queue.submit(export(folder, "a"))
             queue.submit(export(folder, "b", width=6))
-            queue.submit(LinkJob(str(folder / "last.safetensors"), str(folder / "b.safetensors")))
+            queue.submit(LinkJob(str(folder / "last.compressed.safetensors"), str(folder / "b.compressed.safetensors")))
             queue.finish(10)
             assert [outcome.error for outcome in queue.completed()] == [None] * 3
             assert files(folder) == {"a", "b", "last"}
@@ -322,14 +326,14 @@ def test_the_end_waits_a_limited_time_and_logs_for_what(tmp_path, caplog, monkey
     queue = a_queue(workers)
     queue.submit(export(tmp_path, "a"))
     queue.submit(export(tmp_path, "b"))
-    queue.submit(LinkJob(str(tmp_path / "last.safetensors"), str(tmp_path / "b.safetensors")))
+    queue.submit(LinkJob(str(tmp_path / "last.compressed.safetensors"), str(tmp_path / "b.compressed.safetensors")))
     queue.finish(0.05)
     assert [type(outcome.error) for outcome in queue.completed()] == [CallbackError, CallbackError, type(None)]
     assert files(tmp_path) == set()
     assert workers.started[0].ended == "killed"
     (line,) = lines(caplog)
     assert "waiting for 3 companion files: " in line
-    assert str(tmp_path / "a.safetensors") in line
+    assert str(tmp_path / "a.compressed.safetensors") in line
 
 
 def test_an_interrupt_while_the_worker_is_asked_loses_no_export(tmp_path, monkeypatch):
@@ -355,8 +359,8 @@ def test_a_remote_file_is_written_here_in_its_turn(tmp_path, caplog):
     queue = a_queue(Workers(polls=1))
     queue.submit(export(tmp_path, "a"))
     job = export(tmp_path, "b")
-    queue.submit(dataclasses.replace(job, target="memory://background/b.safetensors"))
-    assert Archive.open("memory://background/b.safetensors").manifest.fingerprint == job.weights.fingerprint
+    queue.submit(dataclasses.replace(job, target="memory://background/b.compressed.safetensors"))
+    assert Archive.open("memory://background/b.compressed.safetensors").manifest.fingerprint == job.weights.fingerprint
     assert [outcome.error for outcome in queue.completed()] == [None, None]
     (line,) = lines(caplog)
     assert "remote" in line

@@ -115,8 +115,8 @@ def test_a_failure_is_logged_once_with_its_path_or_raised_at_a_later_hook(tmp_pa
                 lines = logged(caplog)
                 assert len(lines) == 2
                 for epoch, line in enumerate(lines):
-                    assert f"no compressed file at {folder / f'epoch={epoch}.safetensors'}" in line
-            assert not list(folder.glob("*.safetensors"))
+                    assert f"no compressed file at {folder / f'epoch={epoch}.compressed.safetensors'}" in line
+            assert not list(folder.glob("*.compressed.safetensors"))
 
 
 def test_a_search_is_refused():

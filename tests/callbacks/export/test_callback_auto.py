@@ -18,6 +18,7 @@ from lightning_compress.callbacks import CompressCheckpoint
 from lightning_compress.callbacks.export.auto import Auto
 from lightning_compress.callbacks.objective import Objective
 from lightning_compress.errors import CallbackError, CompressionError, SearchError
+from lightning_compress.search.max_drop import MaxDrop
 
 pytestmark = pytest.mark.usefixtures("quick_coding", "quick_predictions")
 
@@ -30,7 +31,7 @@ class Wide(Small):
 
 
 def searched(folder, name):
-    archive = Archive.open(folder / f"{name}.safetensors")
+    archive = Archive.open(folder / f"{name}.compressed.safetensors")
     return archive, archive.manifest.metrics["search"]
 
 
@@ -74,7 +75,7 @@ def test_the_score_in_the_file_is_that_of_its_weights(tmp_path):
     trainer(tmp_path, CompressCheckpoint("auto", max_drop=0.5), by_loss(tmp_path), max_epochs=1).fit(Wide())
     module = Wide()
     (measured,) = trainer(tmp_path, CompressCheckpoint("half"), enable_checkpointing=False).validate(
-        module, ckpt_path=tmp_path / "epoch=0.safetensors", verbose=False
+        module, ckpt_path=tmp_path / "epoch=0.compressed.safetensors", verbose=False
     )
     assert searched(tmp_path, "epoch=0")[1]["score_after"] == pytest.approx(-measured["val_loss"], abs=1e-5)
 
@@ -155,7 +156,9 @@ def test_the_training_is_the_same_as_without_it(tmp_path, module, average):
     plain, alone, state, rng = _run(tmp_path / "plain", module, monitor, *extra[0])
     compress = CompressCheckpoint("auto", max_drop=0.5, effort="quick", on_error="raise")
     run, made, after, rng_after = _run(tmp_path / "auto", module, monitor, *extra[1], compress)
-    assert names(tmp_path / "auto", ".safetensors") == {f"epoch={k}.safetensors" for k in range(3)}
+    assert names(tmp_path / "auto", ".compressed.safetensors") == {
+        f"epoch={k}.compressed.safetensors" for k in range(3)
+    }
     assert all(torch.equal(tensor, after[name]) for name, tensor in state.items())
     assert torch.equal(rng, rng_after)
     assert run.global_step == plain.global_step
@@ -208,7 +211,9 @@ def test_several_loaders_and_reductions(tmp_path, monitor):
 
 def test_more_is_better_where_the_checkpoint_says_so(tmp_path):
     saving = ModelCheckpoint(tmp_path, filename="{epoch}", monitor="score", mode="max")
-    trainer(tmp_path, CompressCheckpoint("auto", on_error="raise", effort="quick"), saving, max_epochs=1).fit(Wide())
+    trainer(
+        tmp_path, CompressCheckpoint("auto", max_drop=0.3, on_error="raise", effort="quick"), saving, max_epochs=1
+    ).fit(Wide())
     assert searched(tmp_path, "epoch=0")[1]["score_before"] == pytest.approx(0.9)
 
 
@@ -217,17 +222,17 @@ def test_a_search_that_fails_is_logged_and_the_training_goes_on(tmp_path, caplog
         raise RuntimeError("no references")
 
     saving = ModelCheckpoint(tmp_path, filename="{epoch}", save_top_k=-1)
-    run = trainer(tmp_path, CompressCheckpoint("auto", evaluate=evaluate), saving, max_epochs=2)
+    run = trainer(tmp_path, CompressCheckpoint("auto", evaluate=evaluate, max_drop=0.3), saving, max_epochs=2)
     run.fit(Wide())
     assert run.global_step == 8
-    assert names(tmp_path, ".safetensors") == set()
+    assert names(tmp_path, ".compressed.safetensors") == set()
     errors = [r for r in caplog.records if r.name.startswith("lightning_compress") and r.levelno == logging.ERROR]
     assert len(errors) == 2
     assert "evaluate failed on the exact weights with RuntimeError: no references" in errors[0].getMessage()
 
 
 def test_or_ends_the_training_where_asked(tmp_path):
-    compress = CompressCheckpoint("auto", evaluate=lambda _: float("nan"), on_error="raise")
+    compress = CompressCheckpoint("auto", evaluate=lambda _: float("nan"), max_drop=0.3, on_error="raise")
     run = trainer(tmp_path, compress, ModelCheckpoint(tmp_path, filename="{epoch}"))
     with pytest.raises(SearchError, match="NaN"):
         run.fit(Wide())
@@ -322,6 +327,8 @@ def test_scores_are_logged(tmp_path):
             {"limit_val_batches": 0},
             "a score needs a validation: give the trainer validation data, or evaluate=…",
         ),
+        ({"monitor": "score", "mode": "max"}, {}, r"max_drop is needed: how much of 'score' .*max_drop='1%'"),
+        ({"evaluate": negative_loss}, {}, "max_drop is needed: how much of 'negative_loss'"),
     ],
 )
 def test_without_a_score_it_is_refused_before_the_first_step(tmp_path, options, settings, told):
@@ -358,11 +365,11 @@ def _fake_trainer(module, world_size=1):
 
 
 def test_several_processes_need_an_evaluation_and_shards_are_refused():
-    auto = Auto(Objective(max_drop=0.3), None, "default")
+    auto = Auto(Objective(), MaxDrop(0.3), None, "default")
     auto.check(_fake_trainer(Small()))
     with pytest.raises(CallbackError, match=r"cannot run on one of 2 processes alone: give .*evaluate"):
         auto.check(_fake_trainer(Small(), world_size=2))
-    own = Auto(Objective(evaluate=negative_loss, max_drop=0.3), None, "default")
+    own = Auto(Objective(evaluate=negative_loss), MaxDrop(0.3), None, "default")
     own.check(_fake_trainer(Small(), world_size=2))
     sharded = Small()
     sharded.net[0] = type("FullyShardedDataParallel", (torch.nn.Linear,), {})(4, 4)

@@ -34,36 +34,36 @@ def test_every_remote_checkpoint_has_its_file(bucket, tmp_path):
     compress = CompressCheckpoint("half", on_error="raise")
     trainer(tmp_path, compress, _scored(bucket, save_last=True, save_top_k=2), max_epochs=4).fit(Small())
     stems = {"epoch=1", "epoch=3", "last"}
-    assert _listed(bucket) == {f"{stem}{suffix}" for stem in stems for suffix in (".ckpt", ".safetensors")}
-    assert all(is_archive(f"{bucket}/{stem}.safetensors") for stem in stems)
-    assert set(load(f"{bucket}/last.safetensors")) == set(Small().state_dict())
-    assert load_from_checkpoint(Small, f"{bucket}/last.safetensors").hparams.width == 8
+    assert _listed(bucket) == {f"{stem}{suffix}" for stem in stems for suffix in (".ckpt", ".compressed.safetensors")}
+    assert all(is_archive(f"{bucket}/{stem}.compressed.safetensors") for stem in stems)
+    assert set(load(f"{bucket}/last.compressed.safetensors")) == set(Small().state_dict())
+    assert load_from_checkpoint(Small, f"{bucket}/last.compressed.safetensors").hparams.width == 8
 
 
 @pytest.mark.parametrize(("when", "expected"), [("best", {"epoch=1"}), ("last", {"epoch=2"})])
 def test_the_policies_hold_there_too(bucket, tmp_path, when, expected):
     trainer(tmp_path, CompressCheckpoint("half", when=when), _scored(bucket, save_top_k=-1)).fit(Small())
-    assert {name for name in _listed(bucket) if name.endswith(".safetensors")} == {
-        f"{stem}.safetensors" for stem in expected
+    assert {name for name in _listed(bucket) if name.endswith(".compressed.safetensors")} == {
+        f"{stem}.compressed.safetensors" for stem in expected
     }
 
 
 def test_a_remote_file_is_tested(bucket, tmp_path):
     run = trainer(tmp_path, CompressCheckpoint("half"), _scored(bucket), max_epochs=1)
     run.fit(Small())
-    (result,) = run.test(Small(), ckpt_path=f"{bucket}/epoch=0.safetensors", verbose=False)
+    (result,) = run.test(Small(), ckpt_path=f"{bucket}/epoch=0.compressed.safetensors", verbose=False)
     assert result["test_loss"] > 0
 
 
 def test_a_foreign_remote_file_is_left_alone(bucket, tmp_path, caplog):
-    with fsspec.open(f"{bucket}/epoch=0.safetensors", "wb") as file:
+    with fsspec.open(f"{bucket}/epoch=0.compressed.safetensors", "wb") as file:
         file.write(b"somebody else's")
     trainer(tmp_path, CompressCheckpoint("half"), _scored(bucket), max_epochs=2).fit(Small())
-    assert _listed(bucket) == {"epoch=0.safetensors", "epoch=1.ckpt", "epoch=1.safetensors"}
-    with fsspec.open(f"{bucket}/epoch=0.safetensors", "rb") as file:
+    assert _listed(bucket) == {"epoch=0.compressed.safetensors", "epoch=1.ckpt", "epoch=1.compressed.safetensors"}
+    with fsspec.open(f"{bucket}/epoch=0.compressed.safetensors", "rb") as file:
         assert file.read() == b"somebody else's"
     (record,) = [record for record in caplog.records if record.name.startswith("lightning_compress")]
-    assert f"{bucket}/epoch=0.safetensors" in record.getMessage()
+    assert f"{bucket}/epoch=0.compressed.safetensors" in record.getMessage()
 
 
 def test_a_failing_store_is_logged_and_nothing_partial_stays(bucket, tmp_path, caplog, monkeypatch):
@@ -79,10 +79,10 @@ def test_a_failing_store_is_logged_and_nothing_partial_stays(bucket, tmp_path, c
 def test_a_remote_folder_is_put_in_order(bucket, tmp_path):
     trainer(tmp_path, CompressCheckpoint("half"), _scored(bucket, save_top_k=-1), max_epochs=2).fit(Small())
     system, inner = fsspec.core.url_to_fs(bucket)
-    system.rm_file(f"{inner}/epoch=0.safetensors")
+    system.rm_file(f"{inner}/epoch=0.compressed.safetensors")
     system.rm_file(f"{inner}/epoch=1.ckpt")
     done = reconcile(bucket, "half")
-    assert done.created == (f"{bucket}/epoch=0.safetensors",)
-    assert done.deleted == (f"{bucket}/epoch=1.safetensors",)
+    assert done.created == (f"{bucket}/epoch=0.compressed.safetensors",)
+    assert done.deleted == (f"{bucket}/epoch=1.compressed.safetensors",)
     assert done.failed == {}
-    assert _listed(bucket) == {"epoch=0.ckpt", "epoch=0.safetensors"}
+    assert _listed(bucket) == {"epoch=0.ckpt", "epoch=0.compressed.safetensors"}

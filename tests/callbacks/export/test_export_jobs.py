@@ -22,7 +22,7 @@ def _exporter(when="all"):
 
 
 def _export(folder, name, module=None, best=()):
-    target, checkpoint = str(folder / f"{name}.safetensors"), str(folder / f"{name}.ckpt")
+    target, checkpoint = str(folder / f"{name}.compressed.safetensors"), str(folder / f"{name}.ckpt")
     weights = Weights.from_module(module or Small())
     return ExportJob(target, checkpoint, weights, 1, 0, {"val_loss": 0.5}, frozenset(best), False)
 
@@ -54,15 +54,17 @@ def test_equal_weights_are_compressed_once(tmp_path):
     exporter, module = _exporter(), Small()
     assert exporter.run(_export(tmp_path, "a", module)).export.is_new
     assert not exporter.run(_export(tmp_path, "last", module)).export.is_new
-    assert (tmp_path / "a.safetensors").read_bytes() == (tmp_path / "last.safetensors").read_bytes()
+    assert (tmp_path / "a.compressed.safetensors").read_bytes() == (
+        tmp_path / "last.compressed.safetensors"
+    ).read_bytes()
 
 
 def test_a_link_leads_to_the_companion_file_or_there_is_none(tmp_path):
-    exporter, link = _exporter(), str(tmp_path / "last.safetensors")
+    exporter, link = _exporter(), str(tmp_path / "last.compressed.safetensors")
     job = _export(tmp_path, "a")
     exporter.run(job)
     assert exporter.run(LinkJob(link, job.target)).error is None
-    assert (tmp_path / "last.safetensors").resolve() == (tmp_path / "a.safetensors").resolve()
+    assert (tmp_path / "last.compressed.safetensors").resolve() == (tmp_path / "a.compressed.safetensors").resolve()
     exporter.run(DeleteJob(job.target))
     exporter.run(LinkJob(link, job.target))
     assert list(tmp_path.iterdir()) == []
@@ -84,7 +86,7 @@ def test_only_the_best_and_the_newest_keep_a_file(tmp_path):
         folder.mkdir()
         for name in "abc":
             exporter.run(_export(folder, name, best=[str(folder / "a.ckpt"), str(folder / "c.ckpt")]))
-        assert {path.stem for path in folder.iterdir()} == kept
+        assert {path.name.removesuffix(".compressed.safetensors") for path in folder.iterdir()} == kept
 
 
 def test_a_training_submits_its_saves_links_and_deletions_in_order(tmp_path):
@@ -99,11 +101,11 @@ def test_a_training_submits_its_saves_links_and_deletions_in_order(tmp_path):
     saves = ModelCheckpoint(tmp_path, filename="{epoch}", save_last="link")
     trainer(tmp_path, callback, saves, max_epochs=2).fit(Small())
     assert submitted == [
-        ("ExportJob", "epoch=0.safetensors"),
-        ("LinkJob", "last.safetensors"),
-        ("ExportJob", "epoch=1.safetensors"),
-        ("DeleteJob", "epoch=0.safetensors"),
-        ("LinkJob", "last.safetensors"),
+        ("ExportJob", "epoch=0.compressed.safetensors"),
+        ("LinkJob", "last.compressed.safetensors"),
+        ("ExportJob", "epoch=1.compressed.safetensors"),
+        ("DeleteJob", "epoch=0.compressed.safetensors"),
+        ("LinkJob", "last.compressed.safetensors"),
     ]
 
 
@@ -122,7 +124,7 @@ def test_a_metric_that_is_no_number_does_not_fail_the_export(tmp_path, monkeypat
     monkeypatch.setattr(type(run), "callback_metrics", property(lambda _: metrics))
     run.save_checkpoint(tmp_path / "a.ckpt")
     assert jobs[0].metrics == {"val_loss": 0.5}
-    assert (tmp_path / "a.safetensors").exists()
+    assert (tmp_path / "a.compressed.safetensors").exists()
 
 
 def test_a_deletion_leaves_no_outcome_behind(tmp_path):
@@ -131,5 +133,5 @@ def test_a_deletion_leaves_no_outcome_behind(tmp_path):
     run.fit(Small())
     run.save_checkpoint(tmp_path / "a.ckpt")
     run.strategy.remove_checkpoint(tmp_path / "a.ckpt")
-    assert not (tmp_path / "a.safetensors").exists()
+    assert not (tmp_path / "a.compressed.safetensors").exists()
     assert callback._exports._queue.completed() == []

@@ -19,7 +19,7 @@ from lightning_compress.callbacks.export import resumption
 from lightning_compress.callbacks.export.companions import staleness
 from lightning_compress.errors import ForeignFileError
 
-LEFT_OVER = ".epoch=1.safetensors.0123456789abcdef.partial"
+LEFT_OVER = ".epoch=1.compressed.safetensors.0123456789abcdef.partial"
 
 
 @pytest.fixture(scope="module")
@@ -62,16 +62,20 @@ def _lines(caplog):
 
 
 def test_missing_stale_and_temporary_files_are_put_in_order_and_logged_in_one_line(folder, caplog):
-    (folder / "epoch=0.safetensors").unlink()
+    (folder / "epoch=0.compressed.safetensors").unlink()
     _change(folder / "epoch=1.ckpt")
     (folder / LEFT_OVER).write_bytes(b"half a fi")
-    (folder / "last.safetensors").unlink()
+    (folder / "last.compressed.safetensors").unlink()
     _resume(folder, epochs=4)
     assert expect_partners(folder) == {*(f"epoch={epoch}.ckpt" for epoch in range(4)), "last.ckpt"}
     (line,) = _lines(caplog)
-    assert all(name in line for name in ("epoch=0.saf", "epoch=1.saf", "last.saf", LEFT_OVER))
-    assert "epoch=2.saf" not in line
-    assert Archive.open(folder / "epoch=0.safetensors").manifest.class_path.endswith("Small")  # the module is known
+    assert all(
+        name in line for name in ("epoch=0.compressed.saf", "epoch=1.compressed.saf", "last.compressed.saf", LEFT_OVER)
+    )
+    assert "epoch=2.compressed.saf" not in line
+    assert Archive.open(folder / "epoch=0.compressed.safetensors").manifest.class_path.endswith(
+        "Small"
+    )  # the module is known
     caplog.clear()
     _resume(folder)
     assert _lines(caplog) == []
@@ -80,7 +84,7 @@ def test_missing_stale_and_temporary_files_are_put_in_order_and_logged_in_one_li
 def test_a_folder_in_order_is_not_read(folder, monkeypatch):
     now = time.time()
     for name in ("epoch=0", "epoch=1", "epoch=2"):  # written after the checkpoints were copied
-        os.utime(folder / f"{name}.safetensors", (now, now))
+        os.utime(folder / f"{name}.compressed.safetensors", (now, now))
     before = {path.name: path.stat(follow_symlinks=False).st_mtime_ns for path in folder.iterdir()}
     monkeypatch.setattr(staleness.Weights, "from_checkpoint", None)
     _resume(folder)
@@ -88,18 +92,18 @@ def test_a_folder_in_order_is_not_read(folder, monkeypatch):
 
 
 def test_without_resuming_only_left_overs_go(folder):
-    (folder / "epoch=0.safetensors").unlink()
+    (folder / "epoch=0.compressed.safetensors").unlink()
     (folder / LEFT_OVER).write_bytes(b"half a fi")
     before = names(folder, "")
     run = trainer(folder, CompressCheckpoint("half"), _saves(folder), limit_train_batches=1, max_epochs=1)
     run.fit(Small())
-    new = {f"{stem}-v1{suffix}" for stem in ("epoch=0", "last") for suffix in (".ckpt", ".safetensors")}
+    new = {f"{stem}-v1{suffix}" for stem in ("epoch=0", "last") for suffix in (".ckpt", ".compressed.safetensors")}
     assert names(folder, "") == before - {LEFT_OVER} | new
 
 
 def test_modification_times_do_not_prove_that_a_file_is_current(folder):
     """Equal times, a clock that was set back, a checkpoint copied from elsewhere with its old time."""
-    companion, checkpoint = folder / "epoch=0.safetensors", folder / "epoch=0.ckpt"
+    companion, checkpoint = folder / "epoch=0.compressed.safetensors", folder / "epoch=0.ckpt"
     now = time.time()
     cases = {
         "equal": (now - 50, now - 50),
@@ -128,13 +132,13 @@ def test_only_what_the_policy_gives_a_file_gets_one(folder):
         ("last", 4, {"epoch=3", "last"}),
     ):
         with naming((when, epochs)):
-            (folder / "epoch=1.safetensors").unlink(missing_ok=True)
-            (folder / "epoch=2.safetensors").unlink(missing_ok=True)
+            (folder / "epoch=1.compressed.safetensors").unlink(missing_ok=True)
+            (folder / "epoch=2.compressed.safetensors").unlink(missing_ok=True)
             _change(folder / "epoch=0.ckpt")
             os.utime(folder / "epoch=0.ckpt", (1e9, 1e9))  # it is not the newest
             torch.save({"state_dict": {"other": torch.ones(3)}}, folder / "pretrained.ckpt")  # which is no candidate
             _resume(folder, CompressCheckpoint("half", when=when), epochs=epochs)
-            assert names(folder, ".safetensors") == {f"{name}.safetensors" for name in kept}
+            assert names(folder, ".compressed.safetensors") == {f"{name}.compressed.safetensors" for name in kept}
 
 
 def test_others_files_and_checkpoints_of_other_models_stay_as_they_are(folder):
@@ -148,8 +152,8 @@ def test_others_files_and_checkpoints_of_other_models_stay_as_they_are(folder):
 
 @pytest.mark.parametrize("on_error", ["warn", "raise"])
 def test_a_failure_follows_on_error_and_the_others_are_done(on_error, folder, caplog):
-    (folder / "epoch=0.safetensors").write_bytes(b"in the way")
-    (folder / "epoch=1.safetensors").unlink()
+    (folder / "epoch=0.compressed.safetensors").write_bytes(b"in the way")
+    (folder / "epoch=1.compressed.safetensors").unlink()
     callback = CompressCheckpoint("half", on_error=on_error)
     if on_error == "raise":
         with pytest.raises(ForeignFileError, match="epoch=0"):
@@ -157,27 +161,27 @@ def test_a_failure_follows_on_error_and_the_others_are_done(on_error, folder, ca
     else:
         _resume(folder, callback)
         (error,) = [record for record in caplog.records if record.levelno == logging.ERROR]
-        assert "epoch=0.safetensors" in error.getMessage()
-    assert (folder / "epoch=0.safetensors").read_bytes() == b"in the way"
-    assert (folder / "epoch=1.safetensors").exists()
+        assert "epoch=0.compressed.safetensors" in error.getMessage()
+    assert (folder / "epoch=0.compressed.safetensors").read_bytes() == b"in the way"
+    assert (folder / "epoch=1.compressed.safetensors").exists()
 
 
 def test_a_large_folder_takes_a_limited_time(folder, caplog, monkeypatch):
-    for path in folder.glob("*.safetensors"):
+    for path in folder.glob("*.compressed.safetensors"):
         path.unlink()
     monkeypatch.setattr(resumption, "MOST_SECONDS", 0.0)
     _resume(folder)
-    assert names(folder, ".safetensors") == set()
+    assert names(folder, ".compressed.safetensors") == set()
     (line,) = _lines(caplog)
     assert "not looked at" in line
-    assert "epoch=1.safetensors" in line
+    assert "epoch=1.compressed.safetensors" in line
 
 
 def test_a_searched_plan_only_removes_what_is_stale(folder, caplog):
     """A search at the start would take minutes."""
     _change(folder / "epoch=1.ckpt")
-    callback = CompressCheckpoint("auto", monitor="score", mode="max")
+    callback = CompressCheckpoint("auto", monitor="score", mode="max", max_drop=0.3)
     _resume(folder, callback, saves=_saves(folder, monitor="score", mode="max"))
-    assert not (folder / "epoch=1.safetensors").exists()
-    assert (folder / "epoch=0.safetensors").exists()
-    assert "epoch=1.safetensors" in _lines(caplog)[0]
+    assert not (folder / "epoch=1.compressed.safetensors").exists()
+    assert (folder / "epoch=0.compressed.safetensors").exists()
+    assert "epoch=1.compressed.safetensors" in _lines(caplog)[0]

@@ -40,30 +40,37 @@ def _fit(folder, when, *, epochs, start=None):
 def test_files_that_the_policy_does_not_allow_go_after_the_next_save(when, folder):
     """A process is killed between the companion file of a checkpoint and the deletion of the one before."""
     _fit(folder, when, epochs=3, start=folder / "epoch=2.ckpt")
-    assert names(folder, ".safetensors") == {*(f"epoch={n}.safetensors" for n in range(3)), "last.safetensors"}
+    assert names(folder, ".compressed.safetensors") == {
+        *(f"epoch={n}.compressed.safetensors" for n in range(3)),
+        "last.compressed.safetensors",
+    }
     _fit(folder, when, epochs=4, start=folder / "epoch=2.ckpt")
-    assert names(folder, ".safetensors") == {"epoch=3.safetensors", "last.safetensors"}
+    assert names(folder, ".compressed.safetensors") == {"epoch=3.compressed.safetensors", "last.compressed.safetensors"}
 
 
 def test_links_to_nothing_go_and_those_of_others_stay(folder):
-    for name, leads_to in {"gone": "epoch=9.safetensors", "theirs": "/nowhere/x.safetensors", "note": "x.txt"}.items():
-        (folder / f"{name}.safetensors").symlink_to(leads_to)
+    for name, leads_to in {
+        "gone": "epoch=9.compressed.safetensors",
+        "theirs": "/nowhere/x.compressed.safetensors",
+        "note": "x.txt",
+    }.items():
+        (folder / f"{name}.compressed.safetensors").symlink_to(leads_to)
     (folder / "last.ckpt").unlink()
-    (folder / "last.safetensors").unlink()
-    (folder / "last.safetensors").symlink_to("epoch=8.safetensors")
+    (folder / "last.compressed.safetensors").unlink()
+    (folder / "last.compressed.safetensors").symlink_to("epoch=8.compressed.safetensors")
     _fit(folder, "all", epochs=3, start=folder / "epoch=2.ckpt")
     links = {path.name for path in folder.iterdir() if path.is_symlink()}
-    assert links == {"theirs.safetensors", "note.safetensors"}
+    assert links == {"theirs.compressed.safetensors", "note.compressed.safetensors"}
 
 
 def test_a_link_to_a_newer_file_of_another_checkpoint_is_stale(folder):
     """Companion files may be written later than the checkpoints that follow."""
-    (folder / "last.safetensors").unlink()
-    (folder / "last.safetensors").symlink_to("epoch=0.safetensors")
-    shutil.copyfile(folder / "epoch=0.safetensors", folder / "new")
-    (folder / "new").replace(folder / "epoch=0.safetensors")
+    (folder / "last.compressed.safetensors").unlink()
+    (folder / "last.compressed.safetensors").symlink_to("epoch=0.compressed.safetensors")
+    shutil.copyfile(folder / "epoch=0.compressed.safetensors", folder / "new")
+    (folder / "new").replace(folder / "epoch=0.compressed.safetensors")
     assert staleness.is_current(str(folder / "epoch=0.ckpt"))
     assert not staleness.is_current(str(folder / "last.ckpt"))
     _fit(folder, "all", epochs=3, start=folder / "epoch=2.ckpt")
-    assert (folder / "last.safetensors").resolve().name == "epoch=2.safetensors"
+    assert (folder / "last.compressed.safetensors").resolve().name == "epoch=2.compressed.safetensors"
     assert staleness.is_current(str(folder / "last.ckpt"))

@@ -93,7 +93,7 @@ def test_each_save_is_measured_with_the_file_it_wrote(tmp_path, caplog):
         "compression/bleu_drop", "compression/bleu_drop_low", "compression/bleu_drop_high",
     }  # fmt: skip
     exact = _translations(module)
-    file = _loaded(Archive.open(tmp_path / "run/epoch=1.safetensors"))
+    file = _loaded(Archive.open(tmp_path / "run/epoch=1.compressed.safetensors"))
     assert exact != file
     assert values["quality/bleu"] == bleu_score(exact, REFERENCES).value
     assert values["quality/bleu_compressed"] == bleu_score(file, REFERENCES).value

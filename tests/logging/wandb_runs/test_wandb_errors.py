@@ -85,7 +85,7 @@ def test_an_upload_holds_a_copy_of_the_file(server, file, tmp_path):
     assert (artifact.name, artifact.type, aliases) == ("small", "model", ["latest", "epoch-0"])
     assert artifact.metadata == {"bytes": 3, "run": "r1"}
     (entry,) = artifact.manifest.entries.values()
-    assert entry.path == "model.safetensors"
+    assert entry.path == "model.compressed.safetensors"
     assert entry.local_path != file
     assert server.asked == [("model", "me/tests/small")]
 

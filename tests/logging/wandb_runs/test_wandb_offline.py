@@ -92,7 +92,7 @@ def _expect_versions(written, files):
         assert facts["score_after"] == facts["exact_metrics"]["val_bleu"] == (20.0, 30.0, 25.0)[epoch]
         assert "git_commit" in facts
         (content,) = version.manifest.contents
-        assert content.path == "model.safetensors"
+        assert content.path == "model.compressed.safetensors"
         assert Path(content.local_path).read_bytes() == file.read_bytes()
 
 

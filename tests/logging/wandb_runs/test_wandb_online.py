@@ -47,7 +47,7 @@ def test_versions_are_uploaded_and_old_ones_deleted(server, wandb_folder, caplog
     models = {key: version for key, version in server.versions.items() if version["type"] == "model"}
     for (key, version), file in zip(models.items(), files[1:], strict=True):
         assert version["name"] == f"compressed-{run}"
-        assert server.files[f"{key}/model.safetensors"] == file.read_bytes()
+        assert server.files[f"{key}/model.compressed.safetensors"] == file.read_bytes()
         metadata = json.loads(version["metadata"])
         assert metadata["bytes"] == file.stat().st_size
         assert metadata["plan"] == Archive.open(file).manifest.plan

@@ -1,4 +1,8 @@
-"""The compressed file beside a checkpoint: linked and deleted with it, never mistaken for another program's file."""
+"""The compressed file beside a checkpoint: linked and deleted with it, never mistaken for another program's file.
+
+Every path here is of the name of today. A file of the earlier name ``NAME.safetensors`` counts as the companion file
+until one of today's name takes its place.
+"""
 
 from __future__ import annotations
 
@@ -8,9 +12,15 @@ from pathlib import Path
 import fsspec
 
 from lightning_compress.archive import Archive, is_archive
-from lightning_compress.callbacks.export.companions.naming import SUFFIX
 from lightning_compress.errors import ForeignFileError
 from lightning_compress.files import exists, is_remote, local_path, replace_by_link
+from lightning_compress.files.companion_names import EARLIER_SUFFIX, earlier_name, is_companion_name
+
+
+def find(path: str) -> str:
+    """The companion file that is there: ``path``, or the file of its earlier name; ``path`` if there is none."""
+    earlier = earlier_name(path)
+    return earlier if earlier is not None and not is_archive(path) and is_archive(earlier) else path
 
 
 def discard(path: str) -> bool:
@@ -22,14 +32,39 @@ def discard(path: str) -> bool:
     Raises:
         OSError: it is there and cannot be deleted.
     """
-    was_there = withdraw(path)
+    found = [_discard(name) for name in _names(path)]
+    return any(found)
+
+
+def withdraw(path: str) -> bool:
+    """Like :func:`discard`, but the links stay: they lead to the file again when it is written anew."""
+    found = [_delete(name) for name in _names(path)]
+    return any(found)
+
+
+def discard_earlier(path: str) -> None:
+    """Delete the file of the earlier name, with the links to it, now that ``path`` is written.
+
+    Raises:
+        OSError: it is there and cannot be deleted.
+    """
+    for name in _names(path)[1:]:
+        _discard(name)
+
+
+def _names(path: str) -> list[str]:
+    earlier = earlier_name(path)
+    return [path] if earlier is None else [path, earlier]
+
+
+def _discard(path: str) -> bool:
+    was_there = _delete(path)
     if not is_remote(path) and not exists(path):
         _discard_links_to(local_path(path))
     return was_there
 
 
-def withdraw(path: str) -> bool:
-    """Like :func:`discard`, but the links stay: they lead to the file again when it is written anew."""
+def _delete(path: str) -> bool:
     if not (is_archive(path) or _dangles(path)):
         return False
     if is_remote(path):
@@ -57,6 +92,7 @@ def link(target: str, path: str) -> None:
     except OSError:
         # Windows grants links to administrators only; Lightning copies its checkpoint then, too.
         Archive.open(target).save(path)
+    discard_earlier(path)
 
 
 def discard_if_dangling(path: str) -> bool:
@@ -65,17 +101,17 @@ def discard_if_dangling(path: str) -> bool:
     Raises:
         OSError: it cannot be deleted.
     """
-    if not (path.endswith(SUFFIX) and _dangles(path)):
+    if not (is_companion_name(path) and _dangles(path)):
         return False
     leads_to = local_path(path).readlink()
-    if leads_to.is_absolute() or leads_to.suffix != SUFFIX:
+    if leads_to.is_absolute() or not is_companion_name(leads_to):
         return False
     local_path(path).unlink(missing_ok=True)
     return True
 
 
 def _discard_links_to(place: Path) -> None:
-    for other in place.parent.glob(f"*{SUFFIX}"):
+    for other in place.parent.glob(f"*{EARLIER_SUFFIX}"):
         if other.is_symlink() and str(other.readlink()) == place.name:
             other.unlink()
 

@@ -6,10 +6,11 @@ import os
 
 from lightning_compress import files
 from lightning_compress.archive import Archive, is_archive
-from lightning_compress.callbacks.export.companions.naming import CHECKPOINT_SUFFIX, companion_of
+from lightning_compress.callbacks.export.companions.companion_files import find
 from lightning_compress.callbacks.hooks.model_checkpoints import is_temporary
 from lightning_compress.compression.exactness import is_made_from
 from lightning_compress.errors import FormatError
+from lightning_compress.files.companion_names import CHECKPOINT_SUFFIX, companion_of
 from lightning_compress.weights import Weights
 
 
@@ -29,7 +30,7 @@ def is_current(checkpoint: str) -> bool:
         WeightsError: the checkpoint cannot be read.
         OSError: a file cannot be read.
     """
-    companion = companion_of(checkpoint)
+    companion = find(companion_of(checkpoint))
     if not is_archive(companion):
         return False
     linked = linked_companion(checkpoint)
@@ -49,4 +50,4 @@ def linked_companion(checkpoint: str) -> str | None:
     if files.is_remote(checkpoint) or not files.local_path(checkpoint).is_symlink():
         return None
     companion = companion_of(files.local_path(checkpoint).resolve())
-    return companion if companion != companion_of(checkpoint) else None
+    return find(companion) if companion != companion_of(checkpoint) else None

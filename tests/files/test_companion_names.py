@@ -6,18 +6,18 @@ from pathlib import Path
 
 import pytest
 
-from lightning_compress.callbacks.export.companions.naming import checkpoints_of, companion_of
 from lightning_compress.callbacks.hooks.model_checkpoints import is_temporary
+from lightning_compress.files.companion_names import checkpoints_of, companion_of
 
 CASES = {
-    "run/epoch=3-step=40.ckpt": "run/epoch=3-step=40.safetensors",
-    "run/last-v1.ckpt": "run/last-v1.safetensors",
-    "run/plain": "run/plain.safetensors",
-    "run/a.b": "run/a.b.safetensors",
-    "run/a.ckpt.ckpt": "run/a.ckpt.safetensors",
-    "run/sharded.ckpt/": "run/sharded.safetensors",
-    "run/model.safetensors": "run/model.safetensors.safetensors",
-    "memory://bucket/x.ckpt": "memory://bucket/x.safetensors",
+    "run/epoch=3-step=40.ckpt": "run/epoch=3-step=40.compressed.safetensors",
+    "run/last-v1.ckpt": "run/last-v1.compressed.safetensors",
+    "run/plain": "run/plain.compressed.safetensors",
+    "run/a.b": "run/a.b.compressed.safetensors",
+    "run/a.ckpt.ckpt": "run/a.ckpt.compressed.safetensors",
+    "run/sharded.ckpt/": "run/sharded.compressed.safetensors",
+    "run/model.safetensors": "run/model.safetensors.compressed.safetensors",
+    "memory://bucket/x.ckpt": "memory://bucket/x.compressed.safetensors",
 }
 
 
@@ -28,7 +28,7 @@ def test_a_checkpoint_names_its_companion_and_the_companion_its_checkpoint(check
 
 
 def test_paths_are_taken_as_well():
-    assert companion_of(Path("run") / "x.ckpt") == str(Path("run") / "x.safetensors")
+    assert companion_of(Path("run") / "x.ckpt") == str(Path("run") / "x.compressed.safetensors")
 
 
 @pytest.mark.parametrize("name", [".lr_find_0c.ckpt", ".scale_batch_size_7.ckpt"])
