@@ -40,7 +40,8 @@ from lightning_compress.errors import CallbackError, CompressionError
 from lightning_compress.logging import Artifacts
 from lightning_compress.plan import Plan
 from lightning_compress.runtime import preserved_random_state
-from lightning_compress.search import Calibration
+from lightning_compress.search import ASSURED, Calibration
+from lightning_compress.search.arguments import check_assured
 from lightning_compress.search.effort import effort_of
 from lightning_compress.weights import CheckpointRecord, Weights
 from lightning_compress.weights.reading.checkpoint import Checkpoint
@@ -81,6 +82,8 @@ class CompressCheckpoint(ExportListener, _Callback):
         max_drop: with ``"auto"``, the largest drop of the score that is allowed, in its own unit.
         calibration: with ``"auto"``, batches and their loss, as for :func:`~lightning_compress.smallest`: the search
             uses them, and each later file is guided by what they measure of its weights.
+        assured: with ``"auto"``, the probability, 0.5 to below 1, that a file loses at most ``max_drop`` on other text
+            like that of the score.
         effort: with ``"auto"``, ``"quick"``, ``"default"`` or ``"thorough"``.
         artifacts: whether each file becomes a version of an artifact of Weights & Biases: False, True, or
             :class:`~lightning_compress.Artifacts` to say which versions stay.
@@ -112,6 +115,7 @@ class CompressCheckpoint(ExportListener, _Callback):
         max_drop: float = MAX_DROP,
         calibration: Calibration | None = None,
         effort: Literal["quick", "default", "thorough"] = EFFORT,
+        assured: float = ASSURED,
         artifacts: Artifacts | bool = False,
         pictures: bool = True,
         background: Literal["wait", "skip", "latest"] | None = None,
@@ -128,12 +132,13 @@ class CompressCheckpoint(ExportListener, _Callback):
         objective = Objective(monitor, mode, evaluate, max_drop)
         check_calibration(calibration)
         checked(effort_of, effort)
-        self._auto = Auto(objective, calibration, effort) if isinstance(plan, str) and plan == "auto" else None
+        checked(check_assured, assured)
+        self._auto = Auto(objective, calibration, effort, assured) if isinstance(plan, str) and plan == "auto" else None
         self.plan = None if self._auto else Plan.resolve(plan)
         if self._auto:
             check_inline(background)
         else:
-            check_no_search(plan, (evaluate, monitor, mode, calibration), max_drop, effort)
+            check_no_search(plan, (evaluate, monitor, mode, calibration), max_drop, effort, assured)
         if evaluate is not None and monitor is not None:
             raise CallbackError(f"evaluate=… takes the place of monitor={monitor!r}: leave one of the two out")
         self.when, self.on_error, self.background = when, on_error, background

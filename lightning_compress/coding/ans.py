@@ -37,16 +37,14 @@ class Ans:
     id: ClassVar[str] = "ans"
 
     def lower_bound(self, statistics: Statistics) -> float | None:
-        """The entropy, less the cost of a few symbols; None for alphabets that are too large, or small.
-
-        Streams of at most 4096 symbols are left to ``lanes``, whose code is as short, and read faster.
+        """The entropy, less the cost of a few symbols; None for streams of one symbol or of too many symbols.
 
         The coder starts at the end of the stream with the state 0. While the words there fall or stay equal, seen from
         the front, its state grows slowly and they may cost nothing. From the first increase on, each word that the
         coder takes costs its information.
         """
         counts = statistics.counts
-        if counts is None or len(counts) <= _SMALL_ALPHABET or np.count_nonzero(counts) < 2:
+        if counts is None or np.count_nonzero(counts) < 2:
             return None
         tail = statistics.words[-_FREE:]
         rises = bool((tail[1:] > tail[:-1]).any())

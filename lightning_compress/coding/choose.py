@@ -12,6 +12,7 @@ from typing import TypeGuard
 
 import numpy as np
 
+from lightning_compress.coding.adaptive_fit import MAX_SYMBOLS
 from lightning_compress.coding.ans import Ans
 from lightning_compress.coding.coder import Coder, FittedCoder, Statistics, Words
 from lightning_compress.coding.contexts import Contexts
@@ -33,9 +34,10 @@ _BYTE_CODERS: dict[int, Coder] = {
     5: Contexts(),
     6: Lanes(),
 }
-_READ_ONLY = {"contexts"}  # what only older versions write
-_SLOW = {"ans"}
-_WORTH = 1.001  # how many times as large as the code of a slow coder that of the others may be
+# ``lanes`` is as small as these, and read faster. Only large alphabets are coded by ``ans``, and only if it saves a
+# thousandth; the code of ``contexts`` is read and no longer written.
+_SLOW = {"ans", "contexts"}
+_LEAST_SAVED = 1.001
 
 
 def _choose(statistics: Statistics, coders: Sequence[Coder]) -> tuple[Coder, bytes]:
@@ -46,7 +48,7 @@ def _choose(statistics: Statistics, coders: Sequence[Coder]) -> tuple[Coder, byt
     """
 
     def worth(order: int, nbytes: float) -> float:
-        return nbytes * _WORTH if coders[order].id in _SLOW else nbytes
+        return nbytes * _LEAST_SAVED if coders[order].id in _SLOW else nbytes
 
     bounds = [(coder.lower_bound(statistics), order) for order, coder in enumerate(coders)]
     queue = [(worth(order, bound), order, False) for bound, order in bounds if bound is not None]
@@ -71,13 +73,12 @@ def _fits(coder: Coder) -> TypeGuard[FittedCoder]:
 
 
 def _choose_plane(words: Words) -> tuple[int, bytes]:
-    coder, data = _choose(Statistics(words), _PLANE_CODERS)
+    coder, data = _choose(Statistics(words), _FAST)
     return next(number for number, known in _BYTE_CODERS.items() if known is coder), data
 
 
-_PLANE_CODERS = [coder for coder in _BYTE_CODERS.values() if coder.id not in _READ_ONLY | _SLOW]
+_FAST: list[Coder] = [coder for coder in _BYTE_CODERS.values() if coder.id not in _SLOW]
 _PLANES = Planes(_BYTE_CODERS, _choose_plane)
-_WRITTEN: tuple[Coder, ...] = (*_PLANE_CODERS, *(c for c in _BYTE_CODERS.values() if c.id in _SLOW), _PLANES)
 CODERS: dict[str, Coder] = {coder.id: coder for coder in (*_BYTE_CODERS.values(), _PLANES)}
 
 
@@ -92,7 +93,9 @@ def encode(words: Words, groups: tuple[int, ...] = ()) -> tuple[str, bytes]:
     Returns:
         The id of the coder that needs the fewest bytes (a slow one only if it saves a thousandth), and those bytes.
     """
-    coder, data = _choose(Statistics(np.ascontiguousarray(words), groups), _WRITTEN)
+    statistics = Statistics(np.ascontiguousarray(words), groups)
+    wide = [_PLANES, CODERS[Ans.id]] if statistics.largest >= MAX_SYMBOLS else [_PLANES]
+    coder, data = _choose(statistics, [*_FAST, *wide])
     return coder.id, data
 
 

@@ -2,7 +2,7 @@
 
 The prior is a generalized Gaussian, given by one byte for each group and two for all; after 64 words, 128, 256, … the
 counts so far are added to it. No frequency table is stored: for groups of a few thousand words, a table costs as much
-as it saves.
+as it saves. Older versions wrote this code; ``lanes`` has the same models, and is read faster.
 """
 
 from __future__ import annotations
@@ -13,10 +13,11 @@ import numpy as np
 
 from lightning_compress.coding import stack
 from lightning_compress.coding.adaptive import CHUNK, split
-from lightning_compress.coding.adaptive_fit import MAX_MODELS, MAX_SYMBOLS, AdaptiveFit, read_groups
+from lightning_compress.coding.adaptive_fit import MAX_MODELS, MAX_SYMBOLS, AdaptiveFit, is_adaptive, read_groups
 from lightning_compress.coding.coder import Statistics, Words, dtype_of
 from lightning_compress.runtime import Work
 
+_HEADER = 4
 _BLOCK = 64  # words of the shortest block
 _MODEL = 48  # bytes, and operations, of one symbol in one model
 
@@ -27,8 +28,8 @@ class Contexts:
     id: ClassVar[str] = "contexts"
 
     def lower_bound(self, statistics: Statistics) -> float | None:
-        """None: ``lanes`` codes such streams in as many bytes, and is read faster. Older versions wrote this code."""
-        return None
+        """The bytes of the shortest header; None for streams that the model does not suit."""
+        return _HEADER if is_adaptive(statistics) else None
 
     def encode(self, statistics: Statistics) -> bytes:
         """See :class:`Coder`."""

@@ -85,7 +85,7 @@ def test_edge_cases_round_trip(coder: Coder, width: int) -> None:
 @pytest.mark.parametrize("width", WIDTHS)
 @settings(max_examples=120, derandomize=True, deadline=None, database=None)
 @given(data=st.data())
-def test_streams_round_trip_and_the_smallest_code_is_chosen(width: int, data: st.DataObject) -> None:
+def test_streams_round_trip_and_the_smallest_code_of_a_fast_coder_is_chosen(width: int, data: st.DataObject) -> None:
     words = data.draw(_streams(width))
     statistics = Statistics(words)
     sizes = {}
@@ -96,21 +96,24 @@ def test_streams_round_trip_and_the_smallest_code_is_chosen(width: int, data: st
             bound = coder.lower_bound(statistics)
             if bound is not None:
                 assert len(code) >= bound, f"{coder.id} comes below its own lower bound"
-                sizes[coder.id] = len(code) * (1.001 if coder.id == "ans" else 1)
+                sizes[coder.id] = len(code)
     chosen, code = coding.encode(words)
-    assert sizes[chosen] == min(sizes.values())
+    if chosen != "ans":
+        assert len(code) == min(size for name, size in sizes.items() if name not in ("ans", "contexts"))
     assert len(code) <= words.nbytes
     np.testing.assert_array_equal(coding.decode(chosen, memoryview(code), len(words), width), words)
 
 
 @pytest.mark.parametrize("width", WIDTHS)
-def test_the_choice_is_never_larger_than_any_coder_or_than_the_words(width: int) -> None:
+def test_the_choice_is_never_larger_than_any_fast_coder_or_than_the_words(width: int) -> None:
     for name, words in _edge_cases(width).items():
         chosen, code = coding.encode(words)
         np.testing.assert_array_equal(coding.decode(chosen, memoryview(code), len(words), width), words, err_msg=name)
         statistics = Statistics(words)
-        offered = [coder for coder in CODERS.values() if coder.lower_bound(statistics) is not None]
-        assert len(code) <= min(words.nbytes, *(1.001 * len(coder.encode(statistics)) for coder in offered)), name
+        offered = [
+            c for c in CODERS.values() if c.id not in ("ans", "contexts") and c.lower_bound(statistics) is not None
+        ]
+        assert len(code) <= min(words.nbytes, *(len(coder.encode(statistics)) for coder in offered)), name
 
 
 def test_a_code_below_the_entropy_is_chosen() -> None:

@@ -71,6 +71,13 @@ def test_the_code_is_close_to_the_entropies_of_the_groups() -> None:
     assert len(LANES.encode(Statistics(long))) <= 1.001 * Statistics(long).entropy_bytes + 30
 
 
+@pytest.mark.parametrize("count", [20_000, 100_000])
+def test_bfloat16_words_take_fewer_bytes_than_in_planes_or_with_a_table_of_all_words(count: int) -> None:
+    words = (np.random.default_rng(2).normal(0, 0.04, count).astype("<f4").view("<u4") >> np.uint32(16)).astype("<u2")
+    sizes = {name: len(CODERS[name].encode(Statistics(words))) for name in ("lanes", "planes", "ans")}
+    assert min(sizes, key=lambda name: sizes[name]) == "lanes"
+
+
 def test_loops_without_a_compiler_give_the_same_codes_and_words(monkeypatch: pytest.MonkeyPatch) -> None:
     short = {name: (words[:9000], ()) for name, (words, _) in forms().items()}
     short["groups"] = (grouped()[0][-9000:], (100, 0, 5900, 3000))

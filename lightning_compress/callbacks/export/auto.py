@@ -13,14 +13,14 @@ from lightning_compress.callbacks.hooks.lightning_types import Trainer
 from lightning_compress.callbacks.objective import Objective
 from lightning_compress.errors import CallbackError
 from lightning_compress.plan import Plan
-from lightning_compress.search import Calibration, reuse, smallest
+from lightning_compress.search import ASSURED, Calibration, reuse, smallest
 from lightning_compress.weights import Weights
 
 MAX_DROP = 0.3
 EFFORT: Literal["default"] = "default"
 
 
-def check_no_search(plan: object, optional: Sequence[object], max_drop: float, effort: str) -> None:
+def check_no_search(plan: object, optional: Sequence[object], max_drop: float, effort: str, assured: float) -> None:
     """Refuse arguments of a search beside a given plan.
 
     Args:
@@ -28,13 +28,14 @@ def check_no_search(plan: object, optional: Sequence[object], max_drop: float, e
         optional: the values of the arguments whose default is None.
         max_drop: as the user gave it.
         effort: likewise.
+        assured: likewise.
 
     Raises:
         CallbackError: one of them is not its default.
     """
-    if any(value is not None for value in optional) or (max_drop, effort) != (MAX_DROP, EFFORT):
+    if any(value is not None for value in optional) or (max_drop, effort, assured) != (MAX_DROP, EFFORT, ASSURED):
         raise CallbackError(
-            "evaluate, monitor, mode, calibration, max_drop and effort are for plan='auto', and the plan is "
+            "evaluate, monitor, mode, calibration, max_drop, effort and assured are for plan='auto', and the plan is "
             f"{plan!r}: leave them out"
         )
 
@@ -76,13 +77,16 @@ class Auto:
         objective: what is measured, and the largest drop that is allowed.
         calibration: batches and their loss, for the search and for each later file of its plan.
         effort: as for :func:`~lightning_compress.smallest`.
+        assured: likewise.
     """
 
-    def __init__(self, objective: Objective, calibration: Calibration | None, effort: str) -> None:
+    def __init__(
+        self, objective: Objective, calibration: Calibration | None, effort: str, assured: float = ASSURED
+    ) -> None:
         assert objective.max_drop is not None
         self._objective, self._max_drop = objective, objective.max_drop
         self._calibration = calibration
-        self._effort = effort
+        self._effort, self._assured = effort, assured
         self._found: _FoundPlan | None = None
         self._trainer: Trainer | None = None
 
@@ -133,6 +137,7 @@ class Auto:
                 recovered=self._found.recovered,
                 observed=self._found.observed,
                 effort=self._effort,
+                assured=self._assured,
             )
             if archive is not None:
                 return archive
@@ -142,6 +147,7 @@ class Auto:
             self._max_drop,
             calibration=self._calibration,
             effort=self._effort,
+            assured=self._assured,
             progress=trainer.progress_bar_callback is not None,
             weights=weights,
         )

@@ -121,7 +121,7 @@ def _read_saved(path: str, key: str | None, deferred: bool) -> Checkpoint:
     built = {name: _built(name, value, build, path) for name, value in state.items()}
     _check_expansion(built, path, source.nbytes)
     others = {} if state is mapping else {name: value for name, value in mapping.items() if value is not state}
-    return Checkpoint(built, readable_entries(others, path))
+    return Checkpoint(built, readable_entries(others, path, source.nbytes))
 
 
 def _not_a_mapping(path: str, content: Any) -> str:

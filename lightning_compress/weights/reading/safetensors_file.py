@@ -18,6 +18,7 @@ from lightning_compress.errors import WeightsError
 from lightning_compress.files import Source
 from lightning_compress.weights.deferred import DeferredTensor
 from lightning_compress.weights.reading.state_dicts import shown
+from lightning_compress.weights.reading.tensor_records import MAX_DIMENSIONS
 
 _OWN_METADATA = "lightning_compress"
 _MAX_HEADER_BYTES = 100_000_000  # the limit of the safetensors library
@@ -132,7 +133,9 @@ def _place(name: str, entry: Mapping[str, Any], first: int) -> _Place:
     begin, end = offsets
     if dtype is None:
         raise ValueError(f"{shown(name)} is of the unknown dtype {shown(entry['dtype'])}")
-    if not all(type(size) is int and 0 <= size < 1 << 62 for size in (begin, end, *shape)):
+    if len(shape) > MAX_DIMENSIONS or not all(
+        type(size) is int and 0 <= size < 1 << 62 for size in (begin, end, *shape)
+    ):
         raise ValueError(f"{shown(name)} has an impossible shape or place")
     nbytes = math.prod(shape) * dtype.itemsize
     if end - begin != nbytes:

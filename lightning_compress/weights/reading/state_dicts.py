@@ -73,17 +73,24 @@ def _state_dicts(content: Mapping[Any, Any]) -> Iterator[tuple[str, Mapping[Any,
     """The mappings of tensors at the first and second level that are not the state of a training, by dotted key."""
     if _is_state_dict(content, complete=True):
         return
-    for name, value in content.items():
-        inner = mapping_in(value)
-        if inner is None or _is_training_state(name, inner):
-            continue
+    descended: set[int] = set()
+    for name, inner in _mappings(content):
         if _is_state_dict(inner):
             yield name, inner
-            continue
-        for inner_name, inner_value in inner.items():
-            innermost = mapping_in(inner_value)
-            if innermost is not None and not _is_training_state(inner_name, innermost) and _is_state_dict(innermost):
-                yield f"{name}.{inner_name}", innermost
+        elif id(inner) not in descended:  # one mapping may stand under many names
+            descended.add(id(inner))
+            for inner_name, innermost in _mappings(inner):
+                if id(innermost) not in descended and _is_state_dict(innermost):
+                    yield f"{name}.{inner_name}", innermost
+                descended.add(id(innermost))
+
+
+def _mappings(value: Mapping[Any, Any]) -> Iterator[tuple[str, Mapping[Any, Any]]]:
+    """The mappings in a mapping that are not the state of a training, by name."""
+    for name, item in value.items():
+        inner = mapping_in(item)
+        if inner is not None and not _is_training_state(name, inner):
+            yield name, inner
 
 
 def _is_training_state(name: Any, value: Mapping[Any, Any]) -> bool:

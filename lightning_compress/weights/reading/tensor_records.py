@@ -13,6 +13,7 @@ from lightning_compress.errors import WeightsError
 from lightning_compress.weights.deferred import memory_of
 from lightning_compress.weights.reading.inert_pickle import Placeholder, StorageRecord, path_of
 
+MAX_DIMENSIONS = 64  # of a tensor, as in torch
 _MAX_EXPANSION = 1 << 30  # bytes by which the tensors of a file may exceed it, as expanded ones do
 DTYPES = {str(value): value for value in vars(torch).values() if isinstance(value, torch.dtype)}
 _STORAGE_DTYPES = {
@@ -114,7 +115,11 @@ def _dense_record(arguments: tuple[Any, ...], dtype_position: int | None) -> Ten
     if dtype is None or not isinstance(storage, StorageRecord):
         raise WeightsError("of a dtype that is not known: save it with another dtype")
     sizes = (offset, *shape, *stride)
-    if len(shape) != len(stride) or not all(type(size) is int and 0 <= size < 1 << 62 for size in sizes):
+    if (
+        len(shape) != len(stride)
+        or len(shape) > MAX_DIMENSIONS
+        or not all(type(size) is int and 0 <= size < 1 << 62 for size in sizes)
+    ):
         raise WeightsError("of an impossible shape: the file is damaged")
     return TensorRecord(storage, dtype, offset, tuple(shape), tuple(stride))
 

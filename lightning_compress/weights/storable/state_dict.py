@@ -11,6 +11,8 @@ from torch.nn.parameter import is_lazy
 from lightning_compress.errors import WeightsError
 from lightning_compress.weights.deferred import DeferredTensor
 
+_MAX_DIMENSIONS = 64  # operations of torch take no more
+
 
 def storable_tensors(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The tensors by name, detached, and with lazy negation resolved, so that their bits are their values.
@@ -30,6 +32,11 @@ def storable_tensors(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
             raise WeightsError(f"{name!r} is not initialized yet and has no values: run the module on one batch first")
         if tensor.device.type == "meta":
             raise WeightsError(f"{name!r} is on the meta device and has no values: materialize it first")
+        if tensor.ndim > _MAX_DIMENSIONS:
+            raise WeightsError(
+                f"{name!r} has {tensor.ndim} dimensions, expected at most {_MAX_DIMENSIONS}: reshape it, or leave it "
+                "out with compression_exclude()"
+            )
         if str(tensor.dtype).startswith("torch.bits"):
             raise WeightsError(
                 f"{name!r} has dtype {tensor.dtype}, which files cannot hold: give it as integers, such as "

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import pickle
 import struct
+import sys
 import zipfile
 
 import pytest
@@ -13,8 +14,9 @@ import torch
 from each_case import naming
 
 from lightning_compress.errors import WeightsError
-from lightning_compress.weights import Weights
-from lightning_compress.weights.reading import checkpoint, safetensors_file
+from lightning_compress.weights import NotHeldError, Weights, dump, parse
+from lightning_compress.weights.reading import checkpoint, read_checkpoint, safetensors_file, state_dicts
+from lightning_compress.weights.reading.inert_pickle import Placeholder
 
 STATE = {"a": torch.arange(3000.0), "b": torch.ones(5000, dtype=torch.bfloat16)}
 WRITERS = {
@@ -101,7 +103,7 @@ def test_keys_whose_hash_takes_exponential_time_are_refused(tmp_path):
         "nested frozen sets": frozen + b"K\x01s.",
     }
     for case, pickled in cases.items():
-        with naming(case), pytest.raises(WeightsError, match="more than 1,000,000 elements as keys"):
+        with naming(case), pytest.raises(WeightsError, match="uses its objects far more often than its size explains"):
             Weights.from_checkpoint(zip_checkpoint(tmp_path / "m.ckpt", pickled, {}))
 
 
@@ -170,3 +172,116 @@ def test_every_dtype_of_the_library_is_read(tmp_path):
             found = safetensors_file.read_safetensors(str(path))["a"]
             assert found.dtype == dtype
             assert torch.equal(found.view(torch.uint8), values.view(torch.uint8))
+
+
+COLLIDING = [k * sys.hash_info.modulus for k in range(1, 200)]  # whole numbers of one hash
+PROTOCOL = b"\x80\x04"
+
+
+def text(value):
+    return b"X" + struct.pack("<I", len(value)) + value.encode()
+
+
+STORAGE = b"(" + text("storage") + b"ctorch\nFloatStorage\n"
+
+
+def number(value):
+    return b"\x8a\x0b" + value.to_bytes(11, "little")
+
+
+def test_pickles_that_use_objects_over_and_over_are_refused(tmp_path):
+    ints = b"(" + b"K\x01" * 20_000 + b"t"
+    calls = b"(" + b"h\x02h\x03R" * 5_000 + b"l."
+    often = "uses its objects far more often than its size explains"
+    cases = {
+        "arguments of a class": (PROTOCOL + b"]cA\nB\nq\x020" + ints + b"q\x030" + calls, often),
+        "sizes": (PROTOCOL + b"]ctorch\nSize\nq\x020" + ints + b"\x85q\x030" + calls, often),
+        "encoded text": (
+            PROTOCOL + b"]c_codecs\nencode\nq\x020" + text("x" * 100_000) + text("latin1") + b"\x86q\x030" + calls,
+            often,
+        ),
+        "sizes as keys": (
+            PROTOCOL + b"}q\x01ctorch\nSize\n" + ints + b"\x85Rq\x020" + b"h\x02Ns" * 5_000 + b".",
+            often,
+        ),
+        "key of a storage": (
+            PROTOCOL
+            + b"("
+            + text("storage")
+            + b"ctorch\nFloatStorage\n"
+            + text("x")
+            + b"2\x86" * 60
+            + text("cpu")
+            + b"K\x01tQ.",
+            often,
+        ),
+        "tuple as key of a storage": (
+            PROTOCOL
+            + b"("
+            + text("storage")
+            + b"ctorch\nFloatStorage\n"
+            + text("x")
+            + b"\x85"
+            + text("cpu")
+            + b"K\x01tQ.",
+            "refers to something else than storages",
+        ),
+        "long name from the stack": (
+            PROTOCOL + text("m" * 2_000) + text("n") + b"\x93.",
+            "names a class in 2001 characters",
+        ),
+        "keys of one hash": (
+            PROTOCOL + b"}(" + b"".join(number(value) + b"N" for value in COLLIDING) + b"u.",
+            "over 100 keys of one hash",
+        ),
+        "tuples of one hash": (
+            PROTOCOL + b"\x8f(" + b"".join(number(value) + b"\x85" for value in COLLIDING) + b"\x90.",
+            "over 100 keys of one hash",
+        ),
+    }
+    for case, (pickled, message) in cases.items():
+        with naming(case), pytest.raises(WeightsError, match=message):
+            Weights.from_checkpoint(zip_checkpoint(tmp_path / "m.ckpt", pickled, {}))
+
+
+def test_one_mapping_under_many_names_is_looked_at_once(tmp_path, monkeypatch):
+    leaf = {f"k{k}": None for k in range(50)}
+    middle = {f"k{k}": leaf for k in range(50)}
+    torch.save({f"k{k}": middle for k in range(50)}, tmp_path / "m.ckpt")
+    looked_at = []
+    real = state_dicts._is_state_dict
+    monkeypatch.setattr(state_dicts, "_is_state_dict", lambda value, **rest: looked_at.append(1) or real(value, **rest))
+    with pytest.raises(WeightsError, match="holds no state dict"):
+        Weights.from_checkpoint(tmp_path / "m.ckpt")
+    assert len(looked_at) < 200
+
+
+def test_shared_values_are_copied_within_a_limit_of_the_size_of_the_file(tmp_path):
+    shared = [None] * 100
+    for _ in range(2):
+        shared = [shared] * 100
+    entries = {f"e{number}": shared for number in range(20)}
+    torch.save({"state_dict": {"w": torch.ones(2)}, "hyper_parameters": {"size": 3}, **entries}, tmp_path / "m.ckpt")
+    checkpoint = read_checkpoint(str(tmp_path / "m.ckpt"))
+    assert checkpoint.entries["hyper_parameters"] == {"size": 3}
+    assert all(type(checkpoint.entries[name]) is Placeholder for name in entries)
+
+
+def test_tensors_of_many_dimensions_are_refused(tmp_path):
+    tensor = torch.ones([1] * 65)
+    torch.save({"w": tensor}, tmp_path / "m.ckpt")
+    with pytest.raises(WeightsError, match="'w' is of an impossible shape"):
+        Weights.from_checkpoint(tmp_path / "m.ckpt")
+    with pytest.raises(WeightsError, match="'w' has 65 dimensions, expected at most 64"):
+        Weights.from_state_dict({"w": tensor})
+    (tmp_path / "m.safetensors").write_bytes(safetensors_of({"w": entry(0, 4, [1] * 65)}, bytes(4)))
+    with pytest.raises(WeightsError, match="impossible shape"):
+        Weights.from_checkpoint(tmp_path / "m.safetensors")
+
+
+def test_values_with_keys_of_one_hash_are_not_held():
+    pairs = dict.fromkeys(COLLIDING, 0)
+    with pytest.raises(NotHeldError, match="over 100 keys of one hash"):
+        dump(pairs)
+    with pytest.raises(NotHeldError, match="over 100 keys of one hash"):
+        parse(json.dumps({"$dict": [[value, 0] for value in COLLIDING]}, separators=(",", ":")))

@@ -1,53 +1,20 @@
-"""Points of rows, one after the other: compiled loops.
+"""Points of rows, one after the other, with the errors fed back: compiled loops.
 
-Where errors are fed back, what a weight becomes depends on every weight before it, in its row and in the rows above;
-there is nothing that arrays as a whole could do at once. Without feedback they could take all rows, but the loop is
-faster. So this is the one module that is compiled (:mod:`compilation`). All arrays of floating-point numbers that come
-and go are float32.
-
-A label is 2 · quantizer + parity of an index, see :mod:`lightning_compress.quantize.grid.trellis.trellis`.
+What a weight becomes depends on every weight before it, in its row and in the rows above; there is nothing that arrays
+as a whole could do at once. All arrays of floating-point numbers that come and go are float32.
 """
 
 from __future__ import annotations
 
 import numpy as np
-from numpy import float32, float64, int32, uint8
-from numpy.typing import NDArray
+from numpy import float32, int32
 
-from lightning_compress.quantize.grid.trellis.trellis import Bytes, Floats, Trellis
+from lightning_compress.quantize.grid.trellis.point_loops import LARGEST, NEVER, TrellisTables, cheaper_point
+from lightning_compress.quantize.grid.trellis.trellis import Bytes, Floats
 from lightning_compress.runtime.compilation import compiled
 
 _BLOCK = 64  # columns after which only the best path of a row goes on
 _GROUP = 8  # columns whose errors reach the rest of the block together
-_MOST = float32(32760)
-_NEVER = float32(1e30)
-# What the points of a label are: an offset plus multiples of 4, and none less than the least. The magnitudes are 0, 4,
-# 8 …; 2, 6, 10 …; 0, 3, 7 …; 1, 5, 9 ….
-_OFFSETS = np.array([0, 2, -1, 1], np.float32)
-_LEAST = np.array([0, 2, 0, 1], np.float32)
-
-Flags = NDArray[np.bool_]
-TrellisTables = tuple[NDArray[np.int32], NDArray[np.int32], Floats, Floats, NDArray[np.int32]]
-
-
-def trellis_tables(trellis: Trellis, symbols: int) -> TrellisTables:
-    """A trellis as the loops read it.
-
-    Args:
-        trellis: the trellis.
-        symbols: how many costs a table has for each quantizer.
-
-    Returns:
-        ``[2, states]`` the two states before each, and where among the choices ``parity · states + state`` the way from
-        them is; and ``[2 · states]`` each, for every choice: the offset of its points, the least of them, and where its
-        costs begin.
-    """
-    before, labels = trellis.arrivals
-    ways = before + trellis.states * (labels & 1)
-    quantizers = np.array(trellis.quantizer)
-    label = np.concatenate([2 * quantizers, 2 * quantizers + 1])
-    starts = symbols * (label >> 1)
-    return before.astype(np.int32), ways.astype(np.int32), _OFFSETS[label], _LEAST[label], starts.astype(np.int32)
 
 
 @compiled
@@ -71,7 +38,7 @@ def round_with_feedback(
         value[:] = rest[row]
         for column in range(columns):
             inverse = float32(1) / upper[column, column]
-            magnitude = min(abs(value[column]), _MOST)
+            magnitude = min(abs(value[column]), LARGEST)
             near = np.rint(magnitude)
             below = max(near - float32(1), float32(0))
             table = 2 * symbols * int32(sums[row, column])
@@ -115,7 +82,7 @@ def viterbi_with_feedback(
     origins, made = np.empty((_BLOCK, states), int32), np.empty(_BLOCK, float32)
     for row in range(len(rest)):
         value[:] = rest[row]
-        total[:] = _NEVER
+        total[:] = NEVER
         total[0] = 0
         for start in range(0, columns, _BLOCK):
             width = min(_BLOCK, columns - start)
@@ -128,9 +95,9 @@ def viterbi_with_feedback(
                     inverse = float32(1) / upper[column, column]
                     table = int32(2 * symbols * int32(sums[row, column]))
                     for state in range(states):
-                        magnitude = min(abs(near[state, place - first]), _MOST)
+                        magnitude = min(abs(near[state, place - first]), LARGEST)
                         for choice in (state, states + state):
-                            point, cost = _point(
+                            point, cost = cheaper_point(
                                 magnitude, inverse, offsets[choice], least[choice], costs, table + starts[choice], last
                             )
                             found[choice], step[choice] = point, cost + total[state]
@@ -161,7 +128,7 @@ def viterbi_with_feedback(
             for state in range(1, states):
                 if total[state] < total[best]:
                     best = state
-            total[:] = _NEVER
+            total[:] = NEVER
             total[best] = 0
             for place in range(width - 1, -1, -1):
                 points[row, start + place], made[place] = chosen[place, best], errors[place, best]
@@ -169,75 +136,6 @@ def viterbi_with_feedback(
             if start + width < columns:
                 _move(value[start + width :], made, upper, start, start + width)
         _spread_errors(rest, spread, points, row)
-
-
-@compiled
-def viterbi(
-    weights: Floats, zeros: Flags, costs: Floats, symbols: int, sums: Bytes, points: Floats, machine: TrellisTables
-) -> None:
-    """Points along a trellis, each row's on its best path from state 0: the Viterbi algorithm, without feedback.
-
-    Args:
-        weights: ``[rows, columns]`` in units of the step.
-        zeros: ``[rows, columns]``, weights that are 0 and whose points are to be; ``[0, 0]`` where there are none.
-        costs: and those after it as for :func:`round_with_feedback`.
-        machine: see :func:`trellis_tables`.
-    """
-    before, ways, offsets, least, starts = machine
-    states, columns = before.shape[1], weights.shape[1]
-    half, last = states // 2, int32(symbols - 1)
-    total, new_total = np.empty(states, float64), np.empty(states, float64)
-    found, step = np.empty((columns, 4), float32), np.empty(2 * states, float64)
-    came = np.empty((columns, states), uint8)
-    for row in range(len(weights)):
-        total[:] = _NEVER
-        total[0] = 0
-        for column in range(columns):
-            magnitude = min(abs(weights[row, column]), _MOST)
-            table = int32(2 * symbols * int32(sums[row, column]))
-            # Of even points, and only of these, one is 0.
-            odd = float64(_NEVER) if len(zeros) and zeros[row, column] else float64(0)
-            for label in range(4):
-                # The states of a quantizer lie side by side, and share its points.
-                first = (label & 1) * states + (label >> 1) * half
-                point, cost = _point(
-                    magnitude, float32(1), offsets[first], least[first], costs, table + starts[first], last
-                )
-                found[column, label] = point
-                more = cost + (odd if label & 1 else float64(0))
-                for choice in range(first, first + half):
-                    step[choice] = more + total[choice & (states - 1)]
-            for state in range(states):
-                one, two = step[ways[0, state]], step[ways[1, state]]
-                came[column, state] = two < one
-                new_total[state] = min(one, two)
-            total, new_total = new_total, total
-        best = np.argmin(total)
-        for column in range(columns - 1, -1, -1):
-            origin = before[came[column, best], best]
-            label = 2 * (origin // half) + ways[came[column, best], best] // states
-            point = found[column, label]
-            points[row, column] = point if weights[row, column] >= 0 else -point
-            best = origin
-
-
-@compiled
-def _point(
-    magnitude: float, inverse: float, offset: float, least: float, costs: Floats, begin: int, last: int
-) -> tuple[float, float]:
-    """Of the points of a label the nearest to a magnitude or the next towards 0, whichever costs less; and its cost.
-
-    Points are 4 apart, but 0 may be less than 4 from its neighbour. ``begin`` is where the label's costs begin.
-    """
-    nearest = max(float32(4 * int32((magnitude - offset) * float32(0.25) + float32(0.5))) + offset, least)
-    below = max(nearest - float32(4), least)
-    nearest_error, below_error = (magnitude - nearest) * inverse, (magnitude - below) * inverse
-    nearest_size, below_size = int32(nearest + float32(1)) >> 1, int32(below + float32(1)) >> 1
-    nearest_cost = nearest_error * nearest_error + costs[begin + min(nearest_size, last)]
-    below_cost = below_error * below_error + costs[begin + min(below_size, last)]
-    if below_cost < nearest_cost:
-        return below, below_cost
-    return nearest, nearest_cost
 
 
 @compiled
