@@ -105,7 +105,7 @@ def read_groups(
     Raises:
         FormatError: the bytes describe no models of such groups.
     """
-    if len(groups) > MAX_GROUPS or (groups and sum(groups) != count):
+    if len(groups) > MAX_GROUPS or (groups and (sum(groups) != count or min(groups) < 0)):
         raise FormatError(f"{len(groups)} groups of {sum(groups)} words, expected at most {MAX_GROUPS} of {count}")
     lengths = [length for length in groups or (count,) if length]
     model, body = read_model(data, width)

@@ -169,3 +169,10 @@ def test_heads_that_no_encoder_writes_are_refused_in_little_memory() -> None:
         assert tracemalloc.get_traced_memory()[1] < 1 << 21
     finally:
         tracemalloc.stop()
+
+
+@pytest.mark.parametrize("groups", [(100,), (50, 51), (150, -49), (-49, 150), (1,) * 257])
+def test_groups_that_are_not_those_of_the_stream_are_refused(groups: tuple[int, ...]) -> None:
+    data = LANES.encode(Statistics(laplace(1.0, 101)))
+    with pytest.raises(FormatError):
+        LANES.decode(memoryview(data), 101, 1, groups)
