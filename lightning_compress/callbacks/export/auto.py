@@ -51,7 +51,7 @@ class Auto:
         calibration: batches and their loss, for the search and for each later file of its plan.
         effort: as for :func:`~lightning_compress.smallest`.
         assured: likewise.
-        search_at: when to search: at the ``"end"`` of the training, at the ``"first"`` checkpoint or at ``"every"`` one.
+        search_at: at the ``"end"`` of the training, at the ``"first"`` checkpoint, or at ``"every"`` one.
 
     Attributes:
         is_provisional: whether files are made without a search for now.
