@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import torch
 from torch import nn
 
-from lightning_compress.archive import Archive
+from lightning_compress.archive import Archive, is_archive
 from lightning_compress.callbacks.arguments import (
     check_calibration,
     check_choice,
@@ -19,10 +19,11 @@ from lightning_compress.callbacks.arguments import (
     check_texts,
     checked,
 )
-from lightning_compress.callbacks.export.auto import EFFORT, Auto, check_inline, check_no_search
+from lightning_compress.callbacks.export.auto import EFFORT, SEARCH_AT, Auto, SearchAt, check_inline, check_no_search
 from lightning_compress.callbacks.export.background.queue import WhenFull
 from lightning_compress.callbacks.export.exporter import Exporter
-from lightning_compress.callbacks.export.exports import Exports, OnError
+from lightning_compress.callbacks.export.exports import Exports, OnError, export_job
+from lightning_compress.callbacks.export.jobs import Job
 from lightning_compress.callbacks.export.listener import ExportListener, not_of_module
 from lightning_compress.callbacks.export.policy import Policy, When
 from lightning_compress.callbacks.export.publishing import Publishing
@@ -32,11 +33,12 @@ from lightning_compress.callbacks.hooks.base import callback_class
 from lightning_compress.callbacks.hooks.collective import raise_on_every_rank, shape_only
 from lightning_compress.callbacks.hooks.console import announce
 from lightning_compress.callbacks.hooks.lightning_types import Trainer, callbacks_of
-from lightning_compress.callbacks.hooks.model_checkpoints import Mode
+from lightning_compress.callbacks.hooks.model_checkpoints import Mode, best_checkpoints
 from lightning_compress.callbacks.moments import Moments
 from lightning_compress.callbacks.objective import Objective
 from lightning_compress.compression import compress
 from lightning_compress.errors import CallbackError, CompressionError
+from lightning_compress.files.companion_names import companion_of
 from lightning_compress.logging import Artifacts
 from lightning_compress.plan import DEFAULT_PLAN, Plan
 from lightning_compress.runtime import preserved_random_state
@@ -45,7 +47,7 @@ from lightning_compress.search.arguments import check_assured
 from lightning_compress.search.effort import effort_of
 from lightning_compress.search.max_drop import MaxDrop
 from lightning_compress.weights import CheckpointRecord, Weights
-from lightning_compress.weights.reading.checkpoint import Checkpoint
+from lightning_compress.weights.reading.checkpoint import Checkpoint, read_checkpoint
 
 if TYPE_CHECKING:
     from pytorch_lightning import Callback as _Callback
@@ -66,8 +68,7 @@ class CompressCheckpoint(ExportListener, _Callback):
     Args:
         plan: how to compress: a :class:`~lightning_compress.Plan`, the name of a preset (``"safe"`` keeps 16 bits of
             each weight) or the path of a YAML file; or ``"auto"``: the smallest file that loses at most ``max_drop``
-            of a score is searched at the first checkpoint, and again when a later checkpoint loses more with the plan
-            found.
+            of a score is searched.
         when: which checkpoints have a companion file: ``"all"``; ``"best"``, those that Lightning calls best;
             ``"last"``, the newest.
         on_error: what happens when an export fails: ``"warn"`` logs one line with the path, and the training continues;
@@ -88,6 +89,9 @@ class CompressCheckpoint(ExportListener, _Callback):
             uses them, and each later file is guided by what they measure of its weights.
         assured: with ``"auto"``, the probability, 0.5 to below 1, that a file loses at most ``max_drop`` on other text
             like that of the score.
+        search_at: with ``"auto"``, when to search. ``"end"``: once, when the training ends, for the best checkpoint;
+            until then companion files are in half precision. ``"first"``: at the first checkpoint, and again when a
+            later one loses more with the plan found. ``"every"``: at every checkpoint.
         effort: with ``"auto"``, ``"quick"``, ``"default"`` or ``"thorough"``.
         artifacts: whether each file becomes a version of an artifact of Weights & Biases: False, True, or
             :class:`~lightning_compress.Artifacts` to say which versions stay.
@@ -120,6 +124,7 @@ class CompressCheckpoint(ExportListener, _Callback):
         calibration: Calibration | None = None,
         effort: Literal["quick", "default", "thorough"] = EFFORT,
         assured: float = ASSURED,
+        search_at: SearchAt = SEARCH_AT,
         artifacts: Artifacts | bool = False,
         pictures: bool = True,
         background: Literal["wait", "skip", "latest"] | None = None,
@@ -137,13 +142,14 @@ class CompressCheckpoint(ExportListener, _Callback):
         check_calibration(calibration)
         checked(effort_of, effort)
         checked(check_assured, assured)
+        check_choice("search_at", search_at, get_args(SearchAt))
         is_auto = isinstance(plan, str) and plan == "auto"
-        self._auto = Auto(objective, allowed, calibration, effort, assured) if is_auto else None
+        self._auto = Auto(objective, allowed, calibration, effort, assured, search_at) if is_auto else None
         self.plan = None if self._auto else Plan.resolve(plan)
         if self._auto:
             check_inline(background)
         else:
-            check_no_search(plan, (evaluate, monitor, mode, calibration, max_drop), effort, assured)
+            check_no_search(plan, (evaluate, monitor, mode, calibration, max_drop), (effort, assured, search_at))
         if evaluate is not None and monitor is not None:
             raise CallbackError(f"evaluate=… takes the place of monitor={monitor!r}: leave one of the two out")
         self.when, self.on_error, self.background = when, on_error, background
@@ -219,6 +225,8 @@ class CompressCheckpoint(ExportListener, _Callback):
             self._exports.start_background(trainer, self.plan, self.background)
         if self._auto and trainer.is_global_zero:
             self._auto.resume(str(trainer.ckpt_path or ""))
+        if self._auto:
+            self._auto.start()
         self._publishing.start(trainer, self.plan.to_config() if self.plan else {"search": "auto"})
 
     def _resume(self, trainer: Trainer, module: nn.Module) -> None:
@@ -238,6 +246,31 @@ class CompressCheckpoint(ExportListener, _Callback):
                 _log.error("no compressed file at %s, the training goes on: %s", path, error)
         if self.on_error == "raise":
             raise_on_every_rank(trainer.strategy, next(iter(resumption.failures.values()), None))
+
+    def on_train_end(self, trainer: Trainer, pl_module: nn.Module) -> None:
+        """With a search at the end, search for the best checkpoints, whose companion files are replaced."""
+        if self._auto is None or not self._auto.is_provisional:
+            return
+        self._auto.is_provisional = False
+        for path in sorted(best_checkpoints(trainer)):
+            self._exports.submit(
+                trainer, self._job_at_end(trainer, pl_module, path) if trainer.is_global_zero else None
+            )
+
+    def _job_at_end(self, trainer: Trainer, module: nn.Module, path: str) -> Job | None:
+        """The job of a saved checkpoint; None where it has no companion file, or cannot be read."""
+        if not is_archive(companion_of(path)):
+            return None
+        try:
+            with preserved_random_state(), torch.no_grad():
+                checkpoint = read_checkpoint(path)
+                record = CheckpointRecord.of_checkpoint(checkpoint.entries, ignore=not_of_module(trainer))
+                weights = self.weights_of(module, checkpoint.state, record)
+        except Exception as error:
+            _log.error("the file beside %s stays in half precision, since no search is possible: %s", path, error)
+            return None
+        self._exports.forget_latest()
+        return export_job(trainer, weights, path, shows_progress=False)
 
     def on_train_batch_end(self, trainer: Trainer, *_: Any) -> None:
         """Log and upload the files that were completed in the background."""

@@ -1,7 +1,11 @@
-"""``plan="auto"``: the plan is searched at the first checkpoint, and used again as long as its files hold the score."""
+"""``plan="auto"``: the plan is searched, once or often, and used again as long as its files hold the score.
+
+With a search at the end, checkpoints of the training have companion files in half precision, which need no evaluation.
+"""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -13,33 +17,43 @@ from lightning_compress.callbacks.hooks.collective import is_sharded
 from lightning_compress.callbacks.hooks.console import announce
 from lightning_compress.callbacks.hooks.lightning_types import Trainer
 from lightning_compress.callbacks.objective import Objective
-from lightning_compress.errors import CallbackError
+from lightning_compress.compression import compress
+from lightning_compress.errors import CallbackError, SearchError
 from lightning_compress.files.companion_names import companion_of
-from lightning_compress.plan import Plan
+from lightning_compress.plan import Plan, Rule
+from lightning_compress.quantize import Half
 from lightning_compress.search import ASSURED, Calibration, reuse, smallest
 from lightning_compress.search.effort import effort_of
 from lightning_compress.search.max_drop import MaxDrop
 from lightning_compress.weights import Weights
 
+SearchAt = Literal["end", "first", "every"]
+_WHEN = {
+    "end": "when the training ends, for the best checkpoint, with {}; until then files keep 16 bits of each weight",
+    "first": "at the first checkpoint, with {}; each later checkpoint takes 3",
+    "every": "at every checkpoint, with {} each time",
+}
+_PROVISIONAL = Plan(Rule("*", Half(rounding="nearest"), optional=True))
 EFFORT: Literal["default"] = "default"
+SEARCH_AT: SearchAt = "end"
+_log = logging.getLogger(__name__)
 
 
-def check_no_search(plan: object, optional: Sequence[object], effort: str, assured: float) -> None:
+def check_no_search(plan: object, optional: Sequence[object], others: tuple[str, float, str]) -> None:
     """Refuse arguments of a search beside a given plan.
 
     Args:
         plan: as the user gave it.
         optional: the values of the arguments whose default is None.
-        effort: as the user gave it.
-        assured: likewise.
+        others: ``effort``, ``assured`` and ``search_at``, as the user gave them.
 
     Raises:
         CallbackError: one of them is not its default.
     """
-    if any(value is not None for value in optional) or (effort, assured) != (EFFORT, ASSURED):
+    if any(value is not None for value in optional) or others != (EFFORT, ASSURED, SEARCH_AT):
         raise CallbackError(
-            "evaluate, monitor, mode, calibration, max_drop, effort and assured are for plan='auto', and the plan is "
-            f"{plan!r}: leave them out"
+            "evaluate, monitor, mode, calibration, assured, search_at, max_drop and effort are for plan='auto', and "
+            f"the plan is {plan!r}: leave them out"
         )
 
 
@@ -82,6 +96,10 @@ class Auto:
         calibration: batches and their loss, for the search and for each later file of its plan.
         effort: as for :func:`~lightning_compress.smallest`.
         assured: likewise.
+        search_at: at the ``"end"`` of the training, at the ``"first"`` checkpoint, or at ``"every"`` one.
+
+    Attributes:
+        is_provisional: whether files are made without a search for now.
     """
 
     def __init__(
@@ -91,17 +109,23 @@ class Auto:
         calibration: Calibration | None,
         effort: str,
         assured: float = ASSURED,
+        search_at: SearchAt = "end",
     ) -> None:
         self._objective, self._max_drop = objective, max_drop
         self._score = 0.0  # of the exact weights that the plan was found with; a share is a share of it
         self._calibration = calibration
         self._effort, self._assured = effort, assured
+        self._search_at, self.is_provisional = search_at, search_at == "end"
         self._found: _FoundPlan | None = None
         self._trainer: Trainer | None = None
 
     def attach(self, trainer: Trainer) -> None:
         """Search for the module of this trainer from now on."""
         self._trainer = trainer
+
+    def start(self) -> None:
+        """A training starts."""
+        self.is_provisional = self._search_at == "end"
 
     def check(self, trainer: Trainer) -> None:
         """Refuse a trainer whose module cannot be measured, before the first step.
@@ -121,10 +145,8 @@ class Auto:
         name = metric.name if evaluate is None else getattr(evaluate, "__name__", metric.name)
         self._max_drop = self._max_drop or checked(MaxDrop.of_metric, name)
         what = "validations" if evaluate is None else "evaluations"
-        announce(
-            f"CompressCheckpoint('auto') searches at the first checkpoint, with up to "
-            f"{effort_of(self._effort).evaluations} {what} of {name!r}; each later checkpoint takes 3"
-        )
+        most = f"up to {effort_of(self._effort).evaluations} {what} of {name!r}"
+        announce(f"CompressCheckpoint('auto') searches {_WHEN[self._search_at].format(most)}")
 
     def measure(self, trainer: Trainer) -> str:
         """The name of the score; empty if the user's own ``evaluate`` gives it."""
@@ -140,13 +162,24 @@ class Auto:
         """The archive of these weights, by the plan found before if its file is still feasible, else by a new search.
 
         Raises:
-            SearchError: the evaluation fails.
+            SearchError: the evaluation fails, and the search is not at the end.
         """
+        if self.is_provisional:
+            return compress(weights, _PROVISIONAL)
+        try:
+            return self._searched(weights)
+        except SearchError as error:
+            if self._search_at != "end":
+                raise
+            _log.error("the search at the end failed, so the file stays in half precision: %s", error)
+            return compress(weights, _PROVISIONAL)
+
+    def _searched(self, weights: Weights) -> Archive:
         trainer = self._trainer
         assert trainer is not None
         assert self._max_drop is not None
         module, metric = trainer.lightning_module, self._objective.resolve(trainer)
-        if self._found is not None:
+        if self._found is not None and self._search_at != "every":
             archive = reuse(
                 self._found.plan,
                 module,

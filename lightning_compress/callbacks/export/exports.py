@@ -122,6 +122,10 @@ class Exports:
         self._finish(trainer, EXCEPTION_SECONDS, "warn")
         self._failure = None
 
+    def forget_latest(self) -> None:
+        """Compress the next weights even if the file written last holds them."""
+        self._exporter.writer.note_written("", "")
+
     def latest_archive(self, weights: Weights) -> Archive | None:
         """The companion file written last, if it holds these weights. Pending exports are waited for."""
         self._queue.finish(END_SECONDS)

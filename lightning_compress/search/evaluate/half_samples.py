@@ -72,11 +72,9 @@ def _scores_of_halves(score: Score) -> Floats | None:
     """``[2, halves]``: the score of each half, and of the rest."""
     if score.statistics is None or score.combine is None or len(score.statistics) < 2:
         return None
-    items = len(score.statistics)
-    draws = np.random.default_rng(_SEED)
-    chosen = np.zeros((HALVES, items))
-    for row in chosen:
-        row[draws.permutation(items)[: items // 2]] = 1.0
-    sums = chosen @ score.statistics
+    draws, items = np.random.default_rng(_SEED), len(score.statistics)
+    # One half at a time: a table of all halves would be as large as 200 times the items.
+    halves = (draws.permutation(items)[: items // 2] for _ in range(HALVES))
+    sums: Statistics = np.stack([score.statistics[half].sum(0) for half in halves])
     rest: Statistics = score.statistics.sum(0) - sums
     return np.array([[score.combine(row) for row in half] for half in (sums, rest)])

@@ -23,6 +23,11 @@ from lightning_compress.search.max_drop import MaxDrop
 pytestmark = pytest.mark.usefixtures("quick_coding", "quick_predictions")
 
 
+def at_first(**options):
+    """A callback that searches at the first checkpoint."""
+    return CompressCheckpoint("auto", search_at="first", **{"max_drop": 0.3, **options})
+
+
 class Wide(Small):
     """Wide enough to be worth a search."""
 
@@ -55,7 +60,7 @@ def count_searches(monkeypatch):
 
 def test_it_searches_once_by_the_trainers_validation_and_uses_the_plan_again(tmp_path, monkeypatch):
     searches = count_searches(monkeypatch)
-    compress = CompressCheckpoint("auto", max_drop=0.5, on_error="raise")
+    compress = at_first(max_drop=0.5, on_error="raise")
     run = trainer(tmp_path, compress, by_loss(tmp_path))
     run.fit(Wide())
     assert searches == [1]
@@ -72,7 +77,7 @@ def test_it_searches_once_by_the_trainers_validation_and_uses_the_plan_again(tmp
 
 
 def test_the_score_in_the_file_is_that_of_its_weights(tmp_path):
-    trainer(tmp_path, CompressCheckpoint("auto", max_drop=0.5), by_loss(tmp_path), max_epochs=1).fit(Wide())
+    trainer(tmp_path, at_first(max_drop=0.5), by_loss(tmp_path), max_epochs=1).fit(Wide())
     module = Wide()
     (measured,) = trainer(tmp_path, CompressCheckpoint("half"), enable_checkpointing=False).validate(
         module, ckpt_path=tmp_path / "epoch=0.compressed.safetensors", verbose=False
@@ -87,7 +92,7 @@ def test_an_evaluation_of_ones_own(tmp_path):
         seen.append(type(module))
         return Score.mean_of([negative_loss(module), negative_loss(module)])
 
-    compress = CompressCheckpoint("auto", evaluate=evaluate, max_drop=0.5, on_error="raise")
+    compress = at_first(evaluate=evaluate, max_drop=0.5, on_error="raise")
     trainer(tmp_path, compress, ModelCheckpoint(tmp_path, filename="{epoch}"), max_epochs=1).fit(Wide())
     assert set(seen) == {Wide}
     assert "interval" in searched(tmp_path, "epoch=0")[1]
@@ -102,7 +107,7 @@ def test_a_drop_that_grows_is_answered_by_a_new_search(tmp_path, monkeypatch):
         first = exact.setdefault(module.current_epoch, answers)
         return -float((answers - first).norm()) * 4.0**module.current_epoch
 
-    compress = CompressCheckpoint("auto", evaluate=evaluate, max_drop=0.2, on_error="raise")
+    compress = at_first(evaluate=evaluate, max_drop=0.2, on_error="raise")
     trainer(tmp_path, compress, ModelCheckpoint(tmp_path, filename="{epoch}", save_top_k=-1)).fit(Wide())
     assert len(searches) >= 2
     assert all(searched(tmp_path, f"epoch={epoch}")[1]["drop"] <= 0.2 for epoch in range(3))
@@ -154,7 +159,7 @@ def test_the_training_is_the_same_as_without_it(tmp_path, module, average):
     monitor = "val_error" if module is Metered else "val_loss"
     extra = [[EMAWeightAveraging(decay=0.5)] if average else [] for _ in range(2)]
     plain, alone, state, rng = _run(tmp_path / "plain", module, monitor, *extra[0])
-    compress = CompressCheckpoint("auto", max_drop=0.5, effort="quick", on_error="raise")
+    compress = at_first(max_drop=0.5, effort="quick", on_error="raise")
     run, made, after, rng_after = _run(tmp_path / "auto", module, monitor, *extra[1], compress)
     assert names(tmp_path / "auto", ".compressed.safetensors") == {
         f"epoch={k}.compressed.safetensors" for k in range(3)
@@ -179,7 +184,9 @@ def test_the_training_is_the_same_as_without_it(tmp_path, module, average):
 
 @pytest.mark.parametrize("monitor", ["val_error", "collected", "val_loss"])
 def test_every_way_of_logging_gives_lightnings_value(tmp_path, monitor):
-    compress = CompressCheckpoint("auto", monitor=monitor, mode="min", max_drop=0.5, effort="quick", on_error="raise")
+    compress = CompressCheckpoint(
+        "auto", search_at="first", monitor=monitor, mode="min", max_drop=0.5, effort="quick", on_error="raise"
+    )
     run = trainer(tmp_path, compress, ModelCheckpoint(tmp_path, filename="{epoch}"), max_epochs=1)
     run.fit(Metered())
     found = searched(tmp_path, "epoch=0")[1]
@@ -201,7 +208,9 @@ class TwoLoaders(Small):
 
 @pytest.mark.parametrize("monitor", ["val_loss_epoch/dataloader_idx_1", "val_loss_epoch/dataloader_idx_0", "largest_1"])
 def test_several_loaders_and_reductions(tmp_path, monitor):
-    compress = CompressCheckpoint("auto", monitor=monitor, mode="min", max_drop=0.5, effort="quick", on_error="raise")
+    compress = CompressCheckpoint(
+        "auto", search_at="first", monitor=monitor, mode="min", max_drop=0.5, effort="quick", on_error="raise"
+    )
     saving = ModelCheckpoint(tmp_path, filename="{epoch}")
     run = trainer(tmp_path, compress, saving, max_epochs=1, limit_val_batches=3)
     run.fit(TwoLoaders())
@@ -211,9 +220,7 @@ def test_several_loaders_and_reductions(tmp_path, monitor):
 
 def test_more_is_better_where_the_checkpoint_says_so(tmp_path):
     saving = ModelCheckpoint(tmp_path, filename="{epoch}", monitor="score", mode="max")
-    trainer(
-        tmp_path, CompressCheckpoint("auto", max_drop=0.3, on_error="raise", effort="quick"), saving, max_epochs=1
-    ).fit(Wide())
+    trainer(tmp_path, at_first(on_error="raise", effort="quick"), saving, max_epochs=1).fit(Wide())
     assert searched(tmp_path, "epoch=0")[1]["score_before"] == pytest.approx(0.9)
 
 
@@ -222,7 +229,7 @@ def test_a_search_that_fails_is_logged_and_the_training_goes_on(tmp_path, caplog
         raise RuntimeError("no references")
 
     saving = ModelCheckpoint(tmp_path, filename="{epoch}", save_top_k=-1)
-    run = trainer(tmp_path, CompressCheckpoint("auto", evaluate=evaluate, max_drop=0.3), saving, max_epochs=2)
+    run = trainer(tmp_path, at_first(evaluate=evaluate), saving, max_epochs=2)
     run.fit(Wide())
     assert run.global_step == 8
     assert names(tmp_path, ".compressed.safetensors") == set()
@@ -232,7 +239,7 @@ def test_a_search_that_fails_is_logged_and_the_training_goes_on(tmp_path, caplog
 
 
 def test_or_ends_the_training_where_asked(tmp_path):
-    compress = CompressCheckpoint("auto", evaluate=lambda _: float("nan"), max_drop=0.3, on_error="raise")
+    compress = at_first(evaluate=lambda _: float("nan"), on_error="raise")
     run = trainer(tmp_path, compress, ModelCheckpoint(tmp_path, filename="{epoch}"))
     with pytest.raises(SearchError, match="NaN"):
         run.fit(Wide())
@@ -245,10 +252,10 @@ def ever_milder(module):
 
 
 def test_a_resumed_run_takes_up_the_plan(tmp_path, monkeypatch):
-    first = CompressCheckpoint("auto", evaluate=ever_milder, max_drop=0.5, on_error="raise")
+    first = at_first(evaluate=ever_milder, max_drop=0.5, on_error="raise")
     trainer(tmp_path, first, by_loss(tmp_path), max_epochs=1).fit(Wide())
     searches = count_searches(monkeypatch)
-    again = CompressCheckpoint("auto", evaluate=ever_milder, max_drop=0.5, on_error="raise")
+    again = at_first(evaluate=ever_milder, max_drop=0.5, on_error="raise")
     trainer(tmp_path, again, by_loss(tmp_path), max_epochs=2).fit(Wide(), ckpt_path=tmp_path / "epoch=0.ckpt")
     assert searches == []
     plans = {str(searched(tmp_path, f"epoch={epoch}")[0].manifest.plan) for epoch in range(2)}
@@ -281,7 +288,7 @@ def test_calibration_guides_the_search_and_every_later_file(tmp_path, monkeypatc
 
     monkeypatch.setattr(ModelCheckpoint, "on_train_epoch_start", keep, raising=False)
     options = {"calibration": calibration, "evaluate": ever_milder, "max_drop": 0.5, "on_error": "raise"}
-    compress = CompressCheckpoint("auto", **options)
+    compress = at_first(**options)
     made = Wide()
     plain = Wide()
     plain.load_state_dict(made.state_dict())
@@ -299,7 +306,7 @@ def test_calibration_guides_the_search_and_every_later_file(tmp_path, monkeypatc
     trainer(tmp_path / "plain", by_loss(tmp_path / "plain")).fit(plain)
     assert all(torch.equal(tensor, made.state_dict()[name]) for name, tensor in plain.state_dict().items())
 
-    resumed = trainer(tmp_path, CompressCheckpoint("auto", **options), by_loss(tmp_path), max_epochs=4)
+    resumed = trainer(tmp_path, at_first(**options), by_loss(tmp_path), max_epochs=4)
     resumed.fit(Wide(), ckpt_path=tmp_path / "epoch=2.ckpt")
     assert searches == [1]
     last, found = searched(tmp_path, "epoch=3")
@@ -309,7 +316,7 @@ def test_calibration_guides_the_search_and_every_later_file(tmp_path, monkeypatc
 
 def test_scores_are_logged(tmp_path):
     csv = CSVLogger(tmp_path)
-    compress = CompressCheckpoint("auto", max_drop=0.5, effort="quick", on_error="raise")
+    compress = at_first(max_drop=0.5, effort="quick", on_error="raise")
     trainer(tmp_path, compress, by_loss(tmp_path), logger=csv, max_epochs=1).fit(Wide())
     text = (tmp_path / "lightning_logs" / "version_0" / "metrics.csv").read_text(encoding="utf-8")
     assert {"compression/score_before", "compression/score_after", "compression/drop"} <= set(
@@ -332,14 +339,14 @@ def test_scores_are_logged(tmp_path):
     ],
 )
 def test_without_a_score_it_is_refused_before_the_first_step(tmp_path, options, settings, told):
-    run = trainer(tmp_path, CompressCheckpoint("auto", **options), ModelCheckpoint(tmp_path), **settings)
+    run = trainer(tmp_path, at_first(**options), ModelCheckpoint(tmp_path), **settings)
     with pytest.raises(CallbackError, match=told):
         run.fit(Wide())
     assert run.global_step == 0
 
 
 def test_the_error_about_an_unknown_metric_names_the_logged_ones(tmp_path, caplog):
-    compress = CompressCheckpoint("auto", monitor="bleu", mode="max")
+    compress = at_first(monitor="bleu", mode="max")
     trainer(tmp_path, compress, ModelCheckpoint(tmp_path), max_epochs=1).fit(Wide())
     assert "validation does not log 'bleu', it logs score, val_loss" in caplog.text
 
@@ -348,9 +355,9 @@ def test_options_of_the_search_are_refused_with_a_plan():
     with pytest.raises(CallbackError, match="are for plan='auto', and the plan is 'half'"):
         CompressCheckpoint("half", evaluate=negative_loss)
     with pytest.raises(CompressionError, match="effort='most'"):
-        CompressCheckpoint("auto", effort="most")
+        at_first(effort="most")
     assert CompressCheckpoint("half").plan == Plan.resolve("half")
-    assert CompressCheckpoint("auto").plan is None
+    assert at_first().plan is None
 
 
 def _fake_trainer(module, world_size=1):

@@ -25,7 +25,7 @@ def written(wandb_folder):
     import wandb
 
     logger = WandbLogger(project="tests", save_dir=str(wandb_folder), mode="offline")
-    fit(wandb_folder, logger, plan="auto", effort="quick", artifacts=True)
+    fit(wandb_folder, logger, plan="auto", search_at="first", effort="quick", artifacts=True)
     logger.experiment.finish()
     wandb.teardown()
     return records(wandb_folder)

@@ -1,0 +1,56 @@
+"""Searches replayed on halves of measured items."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from benchmarks.promise import replay
+from benchmarks.promise.measured import Case, Measured
+
+ITEMS, SIZES = 120, (12.4, 12.2, 12.0, 11.8)
+
+
+def case():
+    """Files of which each item loses a few matches of its words."""
+    draws = np.random.default_rng(0)
+    words = draws.integers(8, 14, ITEMS)
+    totals = np.stack([words - k for k in range(4)], 1)
+    matches = np.stack([totals[:, k] - 3 - k for k in range(4)], 1).clip(1)
+
+    def statistics(lost):
+        hit = (draws.random(ITEMS) < lost)[:, None]
+        return np.concatenate([words[:, None], words[:, None], (matches - hit).clip(0), totals], 1).astype(float)
+
+    files = tuple(
+        Measured((size,), round(np.exp(size)), 32 / 3 + k, statistics(lost), np.full(10, np.exp(-4 * size)))
+        for k, (size, lost) in enumerate(zip(SIZES, (0.0, 0.01, 0.05, 0.6), strict=True))
+    )
+    return Case("simulated", (1.0,), statistics(0.0), files)
+
+
+def test_a_replay_judges_on_the_items_that_were_not_read(monkeypatch):
+    monkeypatch.setattr(replay, "SPLITS", 4)
+    found = case()
+    outcomes = [replay.replays(found, level) for level in (None, 0.5, 0.99)]
+    for searches in outcomes:
+        assert len(searches) == 4
+        assert all(3 <= one.evaluations <= 6 for one in searches)
+        assert all(one.ratio is None or one.ratio < 32 / 3 + 3 for one in searches)  # the last file loses far too much
+    ratios = [np.mean([one.ratio or 1.0 for one in searches]) for searches in outcomes]
+    assert ratios[0] >= ratios[1] >= ratios[2]
+    line = replay.row(found, "rule", outcomes[1])
+    assert line.startswith("| simulated | rule | ")
+    assert line.endswith("| 4 |")
+
+
+def test_halves_are_the_same_each_time():
+    first, second = (list(replay._halves(50)) for _ in range(2))
+    assert len(first) == replay.SPLITS
+    assert all(len(half) == 25 for half in first)
+    assert [half.tolist() for half in first] == [half.tolist() for half in second]
+    assert first[0].tolist() != first[1].tolist()
+
+
+def test_a_search_without_a_file_counts_as_kept():
+    line = replay.row(case(), "rule", [replay.Outcome(None, None, None, 5)])
+    assert "| 100 % | 100 % | – | – | 5.0 |" in line

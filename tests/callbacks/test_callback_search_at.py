@@ -1,0 +1,78 @@
+"""When ``plan="auto"`` searches: once at the end, at the first checkpoint, or at every one."""
+
+from __future__ import annotations
+
+import pytest
+from pytorch_lightning.callbacks import ModelCheckpoint
+from small_trainings import Small, loader, names, trainer
+from torch.nn import functional as F
+
+from lightning_compress import Archive
+from lightning_compress.callbacks import CompressCheckpoint
+from lightning_compress.callbacks.export import auto
+from lightning_compress.errors import CallbackError
+
+pytestmark = pytest.mark.usefixtures("quick_coding", "quick_predictions")
+
+
+def negative_loss(module):
+    return -float(sum(F.mse_loss(module(x), y) for x, y in loader())) / 4
+
+
+def saving(folder):
+    return ModelCheckpoint(folder, filename="{epoch}", monitor="val_loss", save_top_k=-1)
+
+
+def files(folder):
+    return {name: Archive.open(folder / name).manifest for name in names(folder, ".safetensors")}
+
+
+def count_searches(monkeypatch):
+    calls, original = [], auto.smallest
+    monkeypatch.setattr(auto, "smallest", lambda *args, **options: calls.append(1) or original(*args, **options))
+    return calls
+
+
+def test_by_default_it_searches_once_at_the_end_for_the_best_checkpoint(tmp_path, monkeypatch):
+    searches, during, saves = count_searches(monkeypatch), [], saving(tmp_path)
+
+    class Watch(Small):
+        def on_validation_epoch_start(self):
+            during.append(len(searches))
+
+    compress = CompressCheckpoint("auto", evaluate=negative_loss, max_drop=0.5, effort="quick", on_error="raise")
+    trainer(tmp_path, compress, saves, max_epochs=2).fit(Watch(200))
+    assert searches == [1]
+    assert set(during) == {0}
+    best = saves.best_model_path.rpartition("/")[2].replace(".ckpt", ".safetensors")
+    found = files(tmp_path)
+    assert set(found) == {"epoch=0.safetensors", "epoch=1.safetensors"}
+    assert [name for name, manifest in found.items() if "search" in manifest.metrics] == [best]
+    (other,) = set(found) - {best}
+    assert {entry.payload["kind"] for entry in found[other].entries} <= {"half", "raw"}
+    assert Archive.open(tmp_path / best).nbytes < Archive.open(tmp_path / other).nbytes
+
+
+def test_every_checkpoint_is_searched_anew_where_that_is_asked_for(tmp_path, monkeypatch):
+    searches = count_searches(monkeypatch)
+    compress = CompressCheckpoint(
+        "auto", evaluate=negative_loss, max_drop=0.5, effort="quick", search_at="every", on_error="raise"
+    )
+    trainer(tmp_path, compress, saving(tmp_path), max_epochs=2).fit(Small(200))
+    assert searches == [1, 1]
+    assert all("search" in manifest.metrics for manifest in files(tmp_path).values())
+
+
+def test_a_search_that_fails_at_the_end_leaves_the_file_in_half_precision(tmp_path, caplog):
+    compress = CompressCheckpoint("auto", evaluate=lambda _: float("nan"), on_error="raise")
+    trainer(tmp_path, compress, saving(tmp_path), max_epochs=1).fit(Small())
+    (manifest,) = files(tmp_path).values()
+    assert "search" not in manifest.metrics
+    assert "the file stays in half precision: evaluate gave NaN" in caplog.text
+
+
+def test_other_moments_are_refused():
+    with pytest.raises(CallbackError, match="search_at"):
+        CompressCheckpoint("auto", search_at="last")
+    with pytest.raises(CallbackError, match="are for plan='auto'"):
+        CompressCheckpoint("half", search_at="every")
