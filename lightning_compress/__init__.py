@@ -5,7 +5,7 @@ Public names are imported on first use, so reading a file imports neither Lightn
 
 from __future__ import annotations
 
-from importlib import import_module, metadata
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ __all__ = sorted(_PACKAGE_OF)
 
 def __getattr__(name: str) -> Any:
     if name == "__version__":
-        return metadata.version("lightning-compress")
+        return import_module("importlib.metadata").version("lightning-compress")
     if name not in _PACKAGE_OF:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}; it offers {', '.join(__all__)}")
     value = getattr(import_module(f"{__name__}.{_PACKAGE_OF[name]}"), name)

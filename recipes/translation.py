@@ -115,14 +115,7 @@ class Translation(LightningModule):
         Raises:
             VocabularyError: if their sizes are not the network's.
         """
-        hparams = self.hparams
-        found = (len(vocabularies.source), len(vocabularies.target))
-        expected = (hparams.get("source_words", found[0]), hparams.get("target_words", found[1]))
-        if found != expected:
-            raise VocabularyError(
-                f"the vocabularies have {found[0]:,} source and {found[1]:,} target words, the network has "
-                f"{expected[0]:,} and {expected[1]:,}: use the vocabularies the network was trained with"
-            )
+        vocabularies.check_sizes(self.hparams.get("source_words"), self.hparams.get("target_words"))
         self.vocabularies = vocabularies
 
     def loss(self, batch: Batch, *, label_smoothing: float = 0.0) -> Tensor:

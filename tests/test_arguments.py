@@ -89,7 +89,7 @@ TABLE = {
             "evaluate": FUNCTION,
             "monitor": TEXT,
             "mode": ("maximum", "", 1, True, []),
-            "max_drop": (True, -1, NAN, INF, "0.3", None, []),
+            "max_drop": (True, -1, NAN, INF, "0.3", []),
             "calibration": (3, "x", [], THING),
             "effort": CHOICE,
             "artifacts": (None, 1, "yes", [], THING),

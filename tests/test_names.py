@@ -83,7 +83,8 @@ def test_every_name_comes_back_from_every_output(tmp_path, run):
     ):
         assert set(restored) == set(state)
         assert all(torch.equal(restored[name], tensor) for name, tensor in state.items())
-    assert set(safetensors.torch.load_file(file))
+    with safetensors.safe_open(file, "pt") as foreign:
+        assert set(foreign.keys())
     assert {entry.class_name for entry in Archive.open(file).manifest.entries} == {
         weight.class_name for weight in weights
     }

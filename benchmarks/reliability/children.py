@@ -51,16 +51,15 @@ class Ended:
         return self.code == -signal.SIGKILL
 
 
-def run_child(
-    work: Callable[[Mark], object], log: Path, kill: DelayedKill | None = None, *, whole_group: bool = True
-) -> Ended:
-    """Run ``work`` in a child and wait for its end.
+def run_child(work: Callable[[Mark], object], log: Path, kill: DelayedKill | None = None) -> Ended:
+    """Run ``work`` in a child and wait for its end; then the processes of its group are killed.
+
+    The worker process of a background export has a group of its own, and outlives a killed training for a moment.
 
     Args:
         work: called with a function that reports a line to the parent.
         log: takes what the child prints.
         kill: when the child is killed; None: it may kill itself.
-        whole_group: whether the processes that the child has started are killed with it.
     """
     reader, writer = os.pipe()
     sys.stdout.flush()
@@ -72,7 +71,7 @@ def run_child(
     os.close(writer)
     os.set_blocking(reader, False)
     try:
-        return _attend(process, reader, kill, whole_group)
+        return _attend(process, reader, kill)
     finally:
         os.close(reader)
 
@@ -98,7 +97,7 @@ def _report(writer: int, text: str) -> None:
     os.write(writer, f"{text}\n".encode())
 
 
-def _attend(process: int, reader: int, kill: DelayedKill | None, whole_group: bool) -> Ended:
+def _attend(process: int, reader: int, kill: DelayedKill | None) -> Ended:
     began, marks, buffer, due = time.monotonic(), [], b"", None
     while True:
         ended, status = os.waitpid(process, os.WNOHANG)
@@ -107,8 +106,7 @@ def _attend(process: int, reader: int, kill: DelayedKill | None, whole_group: bo
         *lines, buffer = buffer.split(b"\n")
         marks += [(time.monotonic() - began, line.decode()) for line in lines]
         if ended:
-            if whole_group:
-                _signal_group(process)
+            _signal_group(process)
             return Ended(os.waitstatus_to_exitcode(status), marks)
         if kill and due is None and sum(text.startswith(kill.mark) for _, text in marks) >= kill.number:
             due = time.monotonic() + kill.seconds

@@ -116,8 +116,8 @@ def remote(folder: Path) -> list[str]:
     names = [path.rpartition("/")[2] for path in fsspec.filesystem("memory").ls(url, detail=False)]
     checkpoints = {name.removesuffix(".ckpt") for name in names if name.endswith(".ckpt")}
     for stem in checkpoints:
-        Archive.open(f"{url}/{stem}.safetensors").verify()
-    whole = {f"{stem}{suffix}" for stem in checkpoints for suffix in (".ckpt", ".safetensors")}
+        Archive.open(f"{url}/{stem}.compressed.safetensors").verify()
+    whole = {f"{stem}{suffix}" for stem in checkpoints for suffix in (".ckpt", ".compressed.safetensors")}
     return [f"left over: {set(names) - whole}"] * bool(set(names) - whole)
 
 

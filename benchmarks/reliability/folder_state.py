@@ -15,10 +15,10 @@ import torch
 from lightning_compress.archive import Archive, is_archive
 from lightning_compress.errors import CompressionError
 from lightning_compress.files import is_temporary_name
+from lightning_compress.files.companion_names import checkpoints_of, companion_of, is_companion_name
 from lightning_compress.plan import Plan
 from lightning_compress.weights import Weights
 
-SUFFIX = ".safetensors"
 HALF = Plan.resolve("half").to_config()
 
 
@@ -63,17 +63,17 @@ def inspect(folder: Path, when: str, best: Iterable[str] | None = None) -> Folde
     checkpoints = {path: content for path in paths if path.suffix == ".ckpt" and (content := read(path)) is not None}
     whole = frozenset(checkpoints)
     torn = [path for path in paths if path.suffix == ".ckpt" and path not in whole and path.exists()]
-    companions = [path for path in paths if path.suffix == SUFFIX]
+    companions = [path for path in paths if is_companion_name(path)]
     entitled = _entitled(when, checkpoints, best)
     existing = [path for path in companions if path.exists()]
     damaged = [path for path in existing if not _verifies(path)]
     sound = [path for path in existing if path not in damaged]
     found = {
         "damaged": damaged,
-        "stale": [path for path in sound if (own := path.with_suffix(".ckpt")) in whole and not _agrees(path, own)],
-        "gaps": [path for path in entitled if not path.with_suffix(SUFFIX).exists()],
-        "surplus": [p for p in existing if (own := p.with_suffix(".ckpt")) in whole and own not in entitled],
-        "orphans": [path for path in existing if not path.with_suffix(".ckpt").exists()],
+        "stale": [path for path in sound if (own := _checkpoint(path)) in whole and not _agrees(path, own)],
+        "gaps": [path for path in entitled if not Path(companion_of(path)).exists()],
+        "surplus": [p for p in existing if (own := _checkpoint(p)) in whole and own not in entitled],
+        "orphans": [path for path in existing if not _checkpoint(path).exists()],
         "temporary": [path for path in paths if is_temporary_name(path.name)],
         "dangling": [path for path in companions if not path.exists()],
         "torn": torn,
@@ -142,3 +142,8 @@ def _agrees(companion: Path, checkpoint: Path) -> bool:
     return all(
         torch.allclose(restored[name], tensor, rtol=2**-7, atol=1e-30) for name, tensor in weights.state_dict().items()
     )
+
+
+def _checkpoint(companion: Path) -> Path:
+    """The checkpoint of a companion file."""
+    return Path(checkpoints_of(companion)[0])

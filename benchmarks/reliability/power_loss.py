@@ -131,14 +131,14 @@ def _saves(folder: Path) -> None:
 
 def _links(folder: Path) -> None:
     for value, name in ((1.0, "a"), (2.0, "b")):
-        _archive(value).save(folder / f"{name}.safetensors")
-        replace_by_link(folder / "last.safetensors", f"{name}.safetensors")
+        _archive(value).save(folder / f"{name}.compressed.safetensors")
+        replace_by_link(folder / "last.compressed.safetensors", f"{name}.compressed.safetensors")
 
 
 def _file_in_place_of_link(folder: Path) -> None:
     _links(folder)
-    _archive(3.0).save(folder / "last.safetensors")
-    replace_by_link(folder / "last.safetensors", "a.safetensors")
+    _archive(3.0).save(folder / "last.compressed.safetensors")
+    replace_by_link(folder / "last.compressed.safetensors", "a.compressed.safetensors")
 
 
 def _training(variant: Variant) -> Callable[[Path], None]:

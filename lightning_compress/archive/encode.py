@@ -9,7 +9,7 @@ from torch import Tensor
 
 from lightning_compress import coding
 from lightning_compress.archive.crc import checksum
-from lightning_compress.archive.spec import Asset, Entry, StreamRecord
+from lightning_compress.archive.manifest.spec import Asset, Entry, StreamRecord
 from lightning_compress.errors import ChecksumError, FormatError, VersionError
 from lightning_compress.quantize import DTYPES, PAYLOADS, Payload, RawPayload, StreamSpec, Words
 from lightning_compress.weights import as_bytes, chunks

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from lightning_compress.archive.spec import Entry, Manifest
+from lightning_compress.archive.manifest.spec import Entry, Manifest
 
 
 @dataclass(frozen=True)

@@ -16,11 +16,10 @@ from lightning_compress.callbacks.arguments import (
     check_choice,
     check_classes,
     check_flag,
-    check_number,
     check_texts,
     checked,
 )
-from lightning_compress.callbacks.export.auto import Auto
+from lightning_compress.callbacks.export.auto import EFFORT, Auto, check_inline, check_no_search
 from lightning_compress.callbacks.export.background.queue import WhenFull
 from lightning_compress.callbacks.export.exporter import Exporter
 from lightning_compress.callbacks.export.exports import Exports, OnError
@@ -31,6 +30,7 @@ from lightning_compress.callbacks.export.resumption import Resumption
 from lightning_compress.callbacks.hooks import checkpoint_hooks
 from lightning_compress.callbacks.hooks.base import callback_class
 from lightning_compress.callbacks.hooks.collective import raise_on_every_rank, shape_only
+from lightning_compress.callbacks.hooks.console import announce
 from lightning_compress.callbacks.hooks.lightning_types import Trainer, callbacks_of
 from lightning_compress.callbacks.hooks.model_checkpoints import Mode
 from lightning_compress.callbacks.moments import Moments
@@ -38,10 +38,12 @@ from lightning_compress.callbacks.objective import Objective
 from lightning_compress.compression import compress
 from lightning_compress.errors import CallbackError, CompressionError
 from lightning_compress.logging import Artifacts
-from lightning_compress.plan import Plan
+from lightning_compress.plan import DEFAULT_PLAN, Plan
 from lightning_compress.runtime import preserved_random_state
-from lightning_compress.search import Calibration
+from lightning_compress.search import ASSURED, Calibration
+from lightning_compress.search.arguments import check_assured
 from lightning_compress.search.effort import effort_of
+from lightning_compress.search.max_drop import MaxDrop
 from lightning_compress.weights import CheckpointRecord, Weights
 from lightning_compress.weights.reading.checkpoint import Checkpoint
 
@@ -50,23 +52,22 @@ if TYPE_CHECKING:
 else:
     _Callback = callback_class()
 
-MAX_DROP = 0.3
-EFFORT: Literal["default"] = "default"
 _log = logging.getLogger(__name__)
 
 
 class CompressCheckpoint(ExportListener, _Callback):
     """Write a compressed, verified file beside every checkpoint, and let it follow that checkpoint.
 
-    ``epoch=3.ckpt`` gets the companion file ``epoch=3.safetensors`` in the same folder. When Lightning overwrites,
-    links or deletes the checkpoint, the callback does the same to the companion file. The training itself does not
-    change: weights, optimizer, random numbers, metrics and steps are those of a run without the callback. A file of
-    another program is neither overwritten nor deleted.
+    ``epoch=3.ckpt`` gets the companion file ``epoch=3.compressed.safetensors`` in the same folder. When Lightning
+    overwrites, links or deletes the checkpoint, the callback does the same to the companion file. The training itself
+    does not change: weights, optimizer, random numbers, metrics and steps are those of a run without the callback. A
+    file of another program is neither overwritten nor deleted.
 
     Args:
-        plan: how to compress: a :class:`~lightning_compress.Plan`, the name of a preset or the path of a YAML
-            file; or ``"auto"``: the smallest file that loses at most ``max_drop`` of a score is searched at the first
-            checkpoint, and again when a later checkpoint loses more with the plan found.
+        plan: how to compress: a :class:`~lightning_compress.Plan`, the name of a preset (``"safe"`` keeps 16 bits of
+            each weight) or the path of a YAML file; or ``"auto"``: the smallest file that loses at most ``max_drop``
+            of a score is searched at the first checkpoint, and again when a later checkpoint loses more with the plan
+            found.
         when: which checkpoints have a companion file: ``"all"``; ``"best"``, those that Lightning calls best;
             ``"last"``, the newest.
         on_error: what happens when an export fails: ``"warn"`` logs one line with the path, and the training continues;
@@ -80,9 +81,13 @@ class CompressCheckpoint(ExportListener, _Callback):
             default.
         mode: with ``"auto"``, ``"max"`` if higher is better, ``"min"`` if lower is; by default that of the
             ``ModelCheckpoint`` that monitors the metric.
-        max_drop: with ``"auto"``, the largest drop of the score that is allowed, in its own unit.
+        max_drop: with ``"auto"``, the largest drop of the score that is allowed: a number in the unit of the score, or
+            a share of the score of the exact weights such as ``"1%"``. Required, unless the metric has BLEU in its
+            name: then it is ``"1%"``.
         calibration: with ``"auto"``, batches and their loss, as for :func:`~lightning_compress.smallest`: the search
             uses them, and each later file is guided by what they measure of its weights.
+        assured: with ``"auto"``, the probability, 0.5 to below 1, that a file loses at most ``max_drop`` on other text
+            like that of the score.
         effort: with ``"auto"``, ``"quick"``, ``"default"`` or ``"thorough"``.
         artifacts: whether each file becomes a version of an artifact of Weights & Biases: False, True, or
             :class:`~lightning_compress.Artifacts` to say which versions stay.
@@ -102,7 +107,7 @@ class CompressCheckpoint(ExportListener, _Callback):
 
     def __init__(
         self,
-        plan: Plan | str | PathLike[str] = "paper-transformer",
+        plan: Plan | str | PathLike[str] = DEFAULT_PLAN,
         *,
         when: When = "all",
         on_error: OnError = "warn",
@@ -111,9 +116,10 @@ class CompressCheckpoint(ExportListener, _Callback):
         evaluate: Callable[[Any], Any] | None = None,
         monitor: str | None = None,
         mode: Mode | None = None,
-        max_drop: float = MAX_DROP,
+        max_drop: float | str | None = None,
         calibration: Calibration | None = None,
         effort: Literal["quick", "default", "thorough"] = EFFORT,
+        assured: float = ASSURED,
         artifacts: Artifacts | bool = False,
         pictures: bool = True,
         background: Literal["wait", "skip", "latest"] | None = None,
@@ -126,25 +132,18 @@ class CompressCheckpoint(ExportListener, _Callback):
         check_choice("background", background, get_args(WhenFull), optional=True)
         if not isinstance(artifacts, (bool, Artifacts)):
             raise CallbackError(f"artifacts is {artifacts!r}, expected True, False or Artifacts(…)")
-        check_number("max_drop", max_drop)
-        objective = Objective(monitor, mode, evaluate, max_drop)
+        allowed = None if max_drop is None else checked(MaxDrop.parse, max_drop)
+        objective = Objective(monitor, mode, evaluate)
         check_calibration(calibration)
         checked(effort_of, effort)
-        self._auto = Auto(objective, calibration, effort) if isinstance(plan, str) and plan == "auto" else None
+        checked(check_assured, assured)
+        is_auto = isinstance(plan, str) and plan == "auto"
+        self._auto = Auto(objective, allowed, calibration, effort, assured) if is_auto else None
         self.plan = None if self._auto else Plan.resolve(plan)
-        if self.plan and (
-            any(value is not None for value in (evaluate, monitor, mode, calibration))
-            or (max_drop, effort) != (MAX_DROP, EFFORT)
-        ):
-            raise CallbackError(
-                "evaluate, monitor, mode, calibration, max_drop and effort are for plan='auto', and the plan is "
-                f"{plan!r}: leave them out"
-            )
-        if self._auto and background is not None:
-            raise CallbackError(
-                f"background={background!r} does not work with plan='auto', whose search evaluates the module of the "
-                "training: leave background out, or train with a given plan and search afterwards"
-            )
+        if self._auto:
+            check_inline(background)
+        else:
+            check_no_search(plan, (evaluate, monitor, mode, calibration, max_drop), effort, assured)
         if evaluate is not None and monitor is not None:
             raise CallbackError(f"evaluate=… takes the place of monitor={monitor!r}: leave one of the two out")
         self.when, self.on_error, self.background = when, on_error, background
@@ -153,6 +152,24 @@ class CompressCheckpoint(ExportListener, _Callback):
         measure = self._auto.measure if self._auto else None
         self._exports = Exports(Exporter(self._compress, self._policy), self._publishing, on_error, measure)
         self._is_in_order = False  # whether the folders of this run were put in order when it started
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """Paths of the companion files that this callback has written and that are there, the newest last; on rank 0.
+
+        With ``background``, a file counts when it is complete.
+        """
+        return self._exports.written.paths
+
+    @property
+    def best_path(self) -> str:
+        """The companion file of the checkpoint that a ``ModelCheckpoint`` calls best; empty if there is none."""
+        return self._exports.written.best
+
+    @property
+    def last_path(self) -> str:
+        """The companion file that was written last; empty if there is none."""
+        return self._exports.written.last
 
     # Lightning's hooks
 
@@ -171,6 +188,13 @@ class CompressCheckpoint(ExportListener, _Callback):
     def on_fit_start(self, trainer: Trainer, pl_module: nn.Module) -> None:
         """Raise errors that are known before the first step."""
         self._policy.check(trainer)
+        if getattr(trainer, "fast_dev_run", False):  # Lightning sets it from outside of its class
+            announce("fast_dev_run saves no checkpoints, so no compressed file is written; the plan is checked")
+        elif not trainer.checkpoint_callbacks:
+            announce(
+                "The trainer has no callback that saves checkpoints (enable_checkpointing=False), so a compressed file "
+                "is written only at trainer.save_checkpoint(…)"
+            )
         if self._auto:
             self._auto.check(trainer)
         shapes = shape_only(pl_module)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, get_args
 
-from lightning_compress.callbacks.arguments import check_choice, check_function, check_number, check_text
+from lightning_compress.callbacks.arguments import check_choice, check_function, check_text
 from lightning_compress.callbacks.hooks.lightning_types import Trainer
 from lightning_compress.callbacks.hooks.model_checkpoints import Mode, monitored_metrics
 from lightning_compress.callbacks.hooks.validation import validated
@@ -54,7 +54,6 @@ class Objective:
         monitor: a metric that the trainer's validation logs.
         mode: ``"max"`` if higher is better, ``"min"`` if lower is; see :meth:`mode_of` for None.
         evaluate: module → value, instead of the trainer's validation.
-        max_drop: the largest loss of score that is allowed, in its own unit; None for callbacks that only measure.
         argument: the callback's name for ``monitor``, for messages.
         default_mode: the mode of a metric whose mode is not known otherwise; None to derive it from the metric's name.
         batches: the number of batches of each validation loader; None for as many as Lightning uses.
@@ -67,7 +66,6 @@ class Objective:
     monitor: str | None = None
     mode: Mode | None = None
     evaluate: Evaluate | None = None
-    max_drop: float | None = None
     argument: str = "monitor"
     default_mode: Mode | None = None
     batches: int | None = None
@@ -77,7 +75,6 @@ class Objective:
         check_text(self.argument, self.monitor, "the name of a metric such as 'val_bleu'")
         check_choice("mode", self.mode, get_args(Mode), optional=True)
         check_function(self.function_argument, self.evaluate, "module → score")
-        check_number("max_drop", self.max_drop, optional=True)
 
     def resolve(self, trainer: Trainer) -> Metric:
         """The user's function, else the given metric, else the one that a ``ModelCheckpoint`` monitors.

@@ -12,13 +12,13 @@ from pathlib import Path
 from lightning_compress import files
 from lightning_compress.archive import Archive, Manifest, is_archive
 from lightning_compress.callbacks.arguments import check_classes, check_path, check_texts
-from lightning_compress.callbacks.export import companion_files
-from lightning_compress.callbacks.export.naming import SUFFIX, checkpoints_of, companion_of
-from lightning_compress.callbacks.export.staleness import is_checkpoint, is_current, linked_companion
+from lightning_compress.callbacks.export.companions import companion_files
+from lightning_compress.callbacks.export.companions.staleness import is_checkpoint, is_current, linked_companion
 from lightning_compress.compression.exactness import with_reasons_of
 from lightning_compress.compression.pipeline import compress
 from lightning_compress.errors import CompressionError
-from lightning_compress.plan import Plan
+from lightning_compress.files.companion_names import SUFFIX, checkpoints_of, companion_of, is_companion_name
+from lightning_compress.plan import DEFAULT_PLAN, Plan
 from lightning_compress.weights import Weights
 
 
@@ -39,7 +39,7 @@ class Reconciled:
 
 def reconcile(
     folder: str | PathLike[str],
-    plan: Plan | str | PathLike[str] = "paper-transformer",
+    plan: Plan | str | PathLike[str] = DEFAULT_PLAN,
     *,
     classes: Mapping[str, str | Sequence[str]] | None = None,
     exclude: Sequence[str] = (),
@@ -74,7 +74,7 @@ def reconcile(
     failed: dict[str, str] = {}
     # A link is made after the file it leads to, and deleted before it.
     files_first = sorted(names, key=lambda path: (Path(path).is_symlink(), path))
-    others = [path for path in names if path.endswith(SUFFIX)]
+    others = [path for path in names if is_companion_name(path)]
     supply = partial(_supply, plan=plan, classes=classes, exclude=exclude, others=others)
     supplied = [path for path in files_first if is_checkpoint(path) and _succeeds(supply, path, failed)]
     left_over = [path for path in reversed(files_first) if _is_orphan(path) or _is_temporary(path)]
@@ -106,8 +106,9 @@ def _supply(
         companion_files.link(linked, companion)
     else:
         weights = Weights.from_checkpoint(checkpoint, classes=classes, exclude=exclude)
-        known = _manifest_of_the_same_model(weights, [companion, *others])
+        known = _manifest_of_the_same_model(weights, [companion_files.find(companion), *others])
         compress(weights if known is None else with_reasons_of(weights, known), plan).save(companion)
+        companion_files.discard_earlier(companion)
     return True
 
 
@@ -127,8 +128,12 @@ def _manifest_of_the_same_model(weights: Weights, paths: Iterable[str]) -> Manif
 
 
 def _is_orphan(path: str) -> bool:
-    """Whether it is named like a compressed file without a checkpoint."""
-    return path.endswith(SUFFIX) and not any(map(files.exists, checkpoints_of(path)))
+    """Whether it is named like a compressed file without a checkpoint, or another one has taken its place."""
+    if not is_companion_name(path):
+        return False
+    present = [checkpoint for checkpoint in checkpoints_of(path) if files.exists(checkpoint)]
+    is_of_earlier_name = not path.endswith(SUFFIX)
+    return not present or (is_of_earlier_name and is_archive(companion_of(present[0])))
 
 
 def _is_temporary(path: str) -> bool:

@@ -1,5 +1,5 @@
 """``python -m lightning_compress.cli``."""
 
-from lightning_compress.cli.app import main
+from lightning_compress.cli import main
 
 main()

@@ -17,7 +17,9 @@ from lightning_compress.cli.output import (
     File,
     Json,
     Key,
+    Output,
     escaped,
+    output_path,
     print_archive,
     print_result,
     printed_log,
@@ -30,7 +32,7 @@ from lightning_compress.compression.pipeline import compress as compress_weights
 from lightning_compress.compression.pipeline import read_weights
 from lightning_compress.errors import CompressionError
 from lightning_compress.loading import expand as expand_file
-from lightning_compress.plan import PRESETS, Plan
+from lightning_compress.plan import DEFAULT_PLAN, PRESETS, Plan
 
 _LINE_BREAK = "\n"  # error messages may have several lines
 
@@ -74,23 +76,30 @@ def _options(
 @app.command()
 def compress(
     source: Checkpoint,
-    out: Annotated[Path, typer.Argument(help="The file to write (.safetensors).", show_default=False)],
+    out: Annotated[
+        Path | None,
+        typer.Argument(
+            help="The file to write; by default NAME.compressed.safetensors beside the checkpoint.", show_default=False
+        ),
+    ] = None,
     plan: Annotated[
         str, typer.Option(help=f"A preset ({', '.join(PRESETS)}) or the path of a YAML plan.")
-    ] = "paper-transformer",
+    ] = DEFAULT_PLAN,
+    output: Output = None,
     exclude: Annotated[list[str] | None, typer.Option(help="Pattern of tensors to leave out; repeatable.")] = None,
     key: Key = None,
     as_json: Json = False,
 ) -> None:
     """Compress a checkpoint, read the file back, and print its sizes."""
     resolved = Plan.resolve(plan)
-    if not out.parent.is_dir():
-        raise FileNotFoundError(f"the folder {out.parent} does not exist: create it, or write elsewhere")
+    if out is not None and output is not None:
+        raise CompressionError(f"two files to write are given, {out} and {output}: give one of them")
+    path = output_path(source, output or out)
     weights = read_weights(source, exclude=exclude or (), key=key)
     with progress("compressing", sum(weight.tensor.numel() for weight in weights), as_json) as advance:
         archive = compress_weights(weights, resolved, on_tensor=lambda weight: advance(weight.tensor.numel()))
-    save(archive, out, as_json)
-    print_archive(out, archive, as_json, rows=archive.report().by_class())
+    save(archive, path, as_json)
+    print_archive(path, archive, as_json, rows=archive.report().by_class())
 
 
 @app.command()

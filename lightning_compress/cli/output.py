@@ -19,6 +19,7 @@ from rich.table import Table
 
 from lightning_compress.archive import Archive, ClassReport, Report, TensorReport
 from lightning_compress.compression import why_exact
+from lightning_compress.files.companion_names import SUFFIX
 from lightning_compress.weights import dump
 
 ERRORS = Console(stderr=True)
@@ -40,7 +41,33 @@ Key = Annotated[
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of a table.")]
+Output = Annotated[
+    Path | None,
+    typer.Option(
+        "--output",
+        "-o",
+        help="The file to write; by default NAME.compressed.safetensors beside the checkpoint.",
+        show_default=False,
+    ),
+]
 File = Annotated[Path, typer.Argument(help="A compressed file.", show_default=False)]
+
+
+_SOURCE_SUFFIXES = (".ckpt", ".safetensors.index.json", ".bin.index.json", ".safetensors", ".pt", ".pth", ".bin")
+
+
+def output_path(checkpoint: Path, output: Path | None) -> Path:
+    """Where the compressed file of a checkpoint is written: the path given, else a name beside the checkpoint.
+
+    Raises:
+        FileNotFoundError: its folder does not exist.
+    """
+    source = checkpoint.resolve() if checkpoint.name in ("", "..") else checkpoint
+    suffix = next(filter(source.name.endswith, _SOURCE_SUFFIXES), "")
+    path = source.with_name(source.name.removesuffix(suffix) + SUFFIX) if output is None else output
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"the folder {path.parent} does not exist: create it, or write elsewhere")
+    return path
 
 
 class LogLines(logging.Handler):

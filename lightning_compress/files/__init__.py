@@ -11,8 +11,9 @@ from lightning_compress.files.paths import (
     modification_time,
     normalized_path,
 )
-from lightning_compress.files.reading import open_file, read_bytes, read_prefix
+from lightning_compress.files.reading import open_file, read_bytes, read_into, read_prefix
 from lightning_compress.files.records import write_record
+from lightning_compress.files.source import ChangedFileError, Source
 from lightning_compress.files.storage import check_replaceable, replace_file
 from lightning_compress.files.temporary import (
     flush_to_disk,
@@ -24,6 +25,8 @@ from lightning_compress.files.temporary import (
 )
 
 __all__ = [
+    "ChangedFileError",
+    "Source",
     "check_replaceable",
     "exists",
     "flush_to_disk",
@@ -38,6 +41,7 @@ __all__ = [
     "normalized_path",
     "open_file",
     "read_bytes",
+    "read_into",
     "read_prefix",
     "remove_left_over",
     "remove_left_overs_of",

@@ -14,10 +14,10 @@ from lightning_compress.errors import PlanError, did_you_mean
 from lightning_compress.files import read_bytes
 from lightning_compress.plan.methods import check_keys
 from lightning_compress.plan.patterns import is_covered, selects_all
-from lightning_compress.plan.plan_text import read_yaml
+from lightning_compress.plan.plan_text import check_numbers, read_yaml
 from lightning_compress.plan.rule import Rule
 from lightning_compress.prune import Prune
-from lightning_compress.quantize import Half, Interval
+from lightning_compress.quantize import Grid, Half, Interval, Raw
 from lightning_compress.weights import Weight, Weights
 
 
@@ -81,9 +81,10 @@ class Plan:
             PlanError: an unknown key or method, or a value out of range.
         """
         check_keys("a plan", config, {"rules"})
+        check_numbers(config)
         rules = config.get("rules")
         if not isinstance(rules, list):
-            raise PlanError(f"rules is {rules!r}, expected a list of rules")
+            raise PlanError(f"rules is {rules!r:.80}, expected a list of rules")
         return cls(*map(Rule.from_config, rules))
 
     @classmethod
@@ -171,7 +172,18 @@ def _nothing_selected(rule: Rule, weights: Weights) -> str:
     )
 
 
+def _grid(step: float) -> Plan:
+    """Multiples of a step, in standard deviations of each tensor."""
+    return Plan(Rule("*", Grid(step, relative=True, scope="tensor"), Half(rounding="nearest"), optional=True))
+
+
+DEFAULT_PLAN = "safe"
+# By their effect: docs/plans.md has the measured ratio and loss of each. Then storage alone, and those of the paper.
 PRESETS: dict[str, Plan] = {
+    "exact": Plan(Rule("*", Raw(), optional=True)),
+    "safe": Plan(Rule("*", Half(rounding="nearest"), optional=True)),
+    "small": _grid(0.1),
+    "smallest": _grid(0.25),
     "half": Plan(Rule("*", Half(), optional=True)),
     "paper-transformer": Plan(Rule("*", Prune(0.15, "class-uniform"), Interval(6, 0.98), Half(), optional=True)),
     "paper-rnn": Plan(Rule("*", Prune(0.4, "class-blind"), Interval(4, 0.98), Half(), optional=True)),

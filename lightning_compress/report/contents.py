@@ -11,9 +11,9 @@ from typing import TypeVar
 from lightning_compress.archive import Archive, Entry
 from lightning_compress.errors import FormatError
 from lightning_compress.report.file_statistics import FileStatistics, file_statistics
-from lightning_compress.report.sensitivity import SensitivityRecord
-from lightning_compress.report.training import NAME, TrainingCurves
-from lightning_compress.report.translations import TranslationRecord
+from lightning_compress.report.records.sensitivity import SensitivityRecord
+from lightning_compress.report.records.training import NAME, TrainingCurves
+from lightning_compress.report.records.translations import TranslationRecord
 
 RecordT = TypeVar("RecordT")
 OnTensor = Callable[[Entry], None]

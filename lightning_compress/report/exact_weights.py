@@ -10,6 +10,7 @@ from torch import Tensor
 from lightning_compress.archive import Manifest
 from lightning_compress.compression import is_made_from
 from lightning_compress.errors import WeightsError
+from lightning_compress.files.companion_names import checkpoints_of
 from lightning_compress.weights import Weights
 
 
@@ -19,10 +20,10 @@ def find_exact_weights(file: Path, manifest: Manifest) -> tuple[Mapping[str, Ten
     The fingerprint of the weights must be the one in the file: the checkpoint of this name may be of another step.
 
     Args:
-        file: the compressed file; ``run/last.safetensors`` belongs to ``run/last.ckpt`` or ``run/last``.
+        file: the compressed file; ``run/last.compressed.safetensors`` belongs to ``run/last.ckpt`` or ``run/last``.
         manifest: the manifest of the file.
     """
-    checkpoint = next((path for path in (file.with_suffix(".ckpt"), file.with_suffix("")) if path.exists()), None)
+    checkpoint = next((path for path in map(Path, checkpoints_of(file)) if path.exists()), None)
     if checkpoint is None:
         return None, "The exact checkpoint does not lie beside the file."
     try:

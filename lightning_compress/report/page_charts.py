@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 
 from lightning_compress.charts import bytes_by_class, frontier, heat_map, lines, ranked_bars, weight_histograms
 from lightning_compress.report.file_statistics import FileStatistics
+from lightning_compress.report.records.sensitivity import SensitivityRecord
+from lightning_compress.report.records.training import TrainingCurves
 from lightning_compress.report.scores import Scores
-from lightning_compress.report.sensitivity import SensitivityRecord
 from lightning_compress.report.svg import inline_svg
-from lightning_compress.report.training import TrainingCurves
 
 if TYPE_CHECKING:
     from markupsafe import Markup

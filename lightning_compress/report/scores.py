@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lightning_compress.errors import FormatError, SearchError
-from lightning_compress.report.json_values import mapping, number
+from lightning_compress.report.records.json_values import mapping, number
 from lightning_compress.search.record.frontier import Frontier
 from lightning_compress.search.record.manifest_metrics import KEY
 

@@ -59,6 +59,20 @@ class Vocabularies:
     target: Vocabulary
     settings: TextSettings
 
+    def check_sizes(self, source: int | None, target: int | None) -> None:
+        """Compare with the numbers of words that a network was made for; None fits all.
+
+        Raises:
+            VocabularyError: if they differ.
+        """
+        found = (len(self.source), len(self.target))
+        expected = (found[0] if source is None else source, found[1] if target is None else target)
+        if found != expected:
+            raise VocabularyError(
+                f"the vocabularies have {found[0]:,} source and {found[1]:,} target words, the network has "
+                f"{expected[0]:,} and {expected[1]:,}: use the vocabularies the network was trained with"
+            )
+
     def to_assets(self) -> dict[str, bytes]:
         """Named bytes that travel with the weights; :meth:`from_assets` reads them."""
         settings = json.dumps(asdict(self.settings), sort_keys=True).encode("utf-8")

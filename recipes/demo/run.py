@@ -11,6 +11,7 @@ from rich.table import Table
 from safetensors.torch import load_file, save_file
 
 from lightning_compress import Plan, Raw, Rule, compress
+from lightning_compress.files.companion_names import companion_of
 from recipes.bleu import Bleu
 from recipes.command import run_trainer
 from recipes.data.text_files import read_lines, read_parallel
@@ -46,7 +47,7 @@ def run(output: Path, *, pairs: int, held_out: int = 500, seed: int) -> list[Row
     write_corpus(corpus, train=pairs, valid=held_out, test=held_out, seed=seed)
     train(output, corpus, seed=seed)
     checkpoint = output / "checkpoints" / "best.ckpt"
-    compressed = checkpoint.with_suffix(".safetensors")
+    compressed = Path(companion_of(checkpoint))
     module = load_translator(checkpoint)
     plain, lossless, half = (output / f"{name}.safetensors" for name in ("fp32", "lossless", "half"))
     save_file(module.state_dict(), plain)

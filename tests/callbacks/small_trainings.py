@@ -168,11 +168,11 @@ def expect_partners(folder: Path, *, others: set[str] = frozenset()) -> set[str]
     Returns the checkpoints' names.
     """
     everything = {str(path.relative_to(folder)) for path in folder.rglob("*") if not path.is_dir()}
-    compressed = {name for name in everything if name.endswith(".safetensors")}
+    compressed = {name for name in everything if name.endswith(".compressed.safetensors")}
     checkpoints = everything - compressed - others
-    assert compressed == {name.removesuffix(".ckpt") + ".safetensors" for name in checkpoints}
+    assert compressed == {name.removesuffix(".ckpt") + ".compressed.safetensors" for name in checkpoints}
     for name in checkpoints:
-        partner = folder / (name.removesuffix(".ckpt") + ".safetensors")
+        partner = folder / (name.removesuffix(".ckpt") + ".compressed.safetensors")
         assert partner.is_symlink() == (folder / name).is_symlink()
         expect_same_weights(folder / name, partner)
     return checkpoints

@@ -24,7 +24,6 @@ WRONG = [
     ("compress", {"max_drop": math.nan}, "max_drop is nan, expected a finite number from 0"),
     ("compress", {"max_drop": -1}, "max_drop is -1, expected a finite number from 0"),
     ("compress", {"max_drop": True}, "max_drop is True, expected a finite number from 0"),
-    ("compress", {"max_drop": None}, "max_drop is None, expected a finite number from 0"),
     ("compress", {"evaluate": len, "monitor": "val_bleu"}, "evaluate=… takes the place of monitor='val_bleu'"),
     ("compress", {"plan": "half", "max_drop": 0.5}, "max_drop and effort are for plan='auto', and the plan is 'half'"),
     ("compress", {"plan": "half", "effort": "quick"}, "max_drop and effort are for plan='auto'"),

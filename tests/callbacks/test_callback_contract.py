@@ -132,7 +132,7 @@ def exception_of_a_model_checkpoint(folder, compress):
 def exception_overcome(folder, compress):
     with suppress(StopError):
         trainer(folder, compress, StopAt(1), _scored(folder), OnExceptionCheckpoint(folder)).fit(Small())
-    assert (folder / "on_exception.safetensors").exists()
+    assert (folder / "on_exception.compressed.safetensors").exists()
     again = trainer(folder, CompressCheckpoint("half"), _scored(folder), OnExceptionCheckpoint(folder))
     again.fit(Small(), ckpt_path=folder / "on_exception.ckpt")
     return {"epoch=1-score=0.5.ckpt"}

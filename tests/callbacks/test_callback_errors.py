@@ -54,14 +54,16 @@ def test_a_full_disk_is_logged_once_for_each_file_and_training_goes_on(tmp_path,
     records = _logged(caplog)
     assert [record.levelno for record in records] == [logging.ERROR] * 2
     for epoch, record in enumerate(records):
-        assert str(tmp_path / f"epoch={epoch}.safetensors") in record.getMessage()
+        assert str(tmp_path / f"epoch={epoch}.compressed.safetensors") in record.getMessage()
         assert "No space left on device" in record.getMessage()
 
 
 @pytest.mark.usefixtures("full_disk")
 def test_a_full_disk_ends_the_training_where_asked(tmp_path):
     run = trainer(tmp_path, CompressCheckpoint("half", on_error="raise"), _each_epoch(tmp_path))
-    with pytest.raises(CallbackError, match=r"epoch=0\.safetensors failed with OSError.*No space left") as caught:
+    with pytest.raises(
+        CallbackError, match=r"epoch=0\.compressed.safetensors failed with OSError.*No space left"
+    ) as caught:
         run.fit(Small())
     assert isinstance(caught.value, CompressionError)
     assert isinstance(caught.value.__cause__, OSError)
@@ -71,7 +73,7 @@ def test_a_full_disk_ends_the_training_where_asked(tmp_path):
 
 @pytest.mark.parametrize("kind", ["file", "folder"])
 def test_a_foreign_name_is_left_alone_when_saving_and_when_deleting(tmp_path, caplog, kind):
-    foreign = tmp_path / "epoch=0.safetensors"
+    foreign = tmp_path / "epoch=0.compressed.safetensors"
     if kind == "file":
         foreign.write_bytes(b"somebody else's")
     else:
@@ -80,27 +82,30 @@ def test_a_foreign_name_is_left_alone_when_saving_and_when_deleting(tmp_path, ca
     newest = ModelCheckpoint(tmp_path, filename="{epoch}")
     trainer(tmp_path, CompressCheckpoint("half"), newest, max_epochs=2).fit(Small())
     assert names(tmp_path, ".ckpt") == {"epoch=1.ckpt"}
-    assert names(tmp_path, ".safetensors") == {"epoch=0.safetensors", "epoch=1.safetensors"}
+    assert names(tmp_path, ".compressed.safetensors") == {
+        "epoch=0.compressed.safetensors",
+        "epoch=1.compressed.safetensors",
+    }
     assert foreign.read_bytes() == b"somebody else's" if kind == "file" else (foreign / "inside").exists()
     (record,) = _logged(caplog)
     assert str(foreign) in record.getMessage()
 
 
 def test_a_foreign_name_raises_where_asked(tmp_path):
-    (tmp_path / "epoch=0.safetensors").touch()
+    (tmp_path / "epoch=0.compressed.safetensors").touch()
     run = trainer(tmp_path, CompressCheckpoint("half", on_error="raise"), _each_epoch(tmp_path))
-    with pytest.raises(ForeignFileError, match=r"epoch=0\.safetensors"):
+    with pytest.raises(ForeignFileError, match=r"epoch=0\.compressed.safetensors"):
         run.fit(Small())
 
 
 def test_a_foreign_name_is_not_replaced_by_a_link(tmp_path, caplog):
-    (tmp_path / "last.safetensors").write_bytes(b"somebody else's")
+    (tmp_path / "last.compressed.safetensors").write_bytes(b"somebody else's")
     linking = ModelCheckpoint(tmp_path, filename="{epoch}", save_last="link")
     trainer(tmp_path, CompressCheckpoint("half"), linking, max_epochs=1).fit(Small())
-    assert (tmp_path / "last.safetensors").read_bytes() == b"somebody else's"
+    assert (tmp_path / "last.compressed.safetensors").read_bytes() == b"somebody else's"
     assert (tmp_path / "last.ckpt").is_symlink()
     (record,) = _logged(caplog)
-    assert "last.safetensors" in record.getMessage()
+    assert "last.compressed.safetensors" in record.getMessage()
 
 
 def test_a_file_that_cannot_be_renewed_does_not_stay_beside_a_newer_checkpoint(tmp_path, monkeypatch):
@@ -118,7 +123,7 @@ def test_a_file_that_cannot_be_renewed_does_not_stay_beside_a_newer_checkpoint(t
     assert _everything(tmp_path) == {"a.ckpt"}
 
 
-def test_a_module_whose_assets_fail_is_told_early_and_at_each_save(tmp_path, caplog):
+def test_failing_assets_of_a_module_are_logged_early_and_at_each_save(tmp_path, caplog):
     class Broken(Small):
         def compression_assets(self):
             raise RuntimeError("no vocabulary")
@@ -129,7 +134,7 @@ def test_a_module_whose_assets_fail_is_told_early_and_at_each_save(tmp_path, cap
     assert early.levelno == logging.WARNING
     assert late.levelno == logging.ERROR
     assert "no vocabulary" in early.getMessage()
-    assert "epoch=0.safetensors failed with RuntimeError: no vocabulary" in late.getMessage()
+    assert "epoch=0.compressed.safetensors failed with RuntimeError: no vocabulary" in late.getMessage()
 
 
 def test_a_file_that_cannot_be_deleted_is_logged_and_never_raised(tmp_path, caplog, monkeypatch):
@@ -139,11 +144,14 @@ def test_a_file_that_cannot_be_deleted_is_logged_and_never_raised(tmp_path, capl
     def refuse(path):
         raise PermissionError(errno.EACCES, "Permission denied", path)
 
-    monkeypatch.setattr("lightning_compress.callbacks.export.companion_files.discard", refuse)
+    monkeypatch.setattr("lightning_compress.callbacks.export.companions.companion_files.discard", refuse)
     run.fit(Small())
-    assert names(tmp_path, ".safetensors") == {"epoch=0.safetensors", "epoch=1.safetensors"}
+    assert names(tmp_path, ".compressed.safetensors") == {
+        "epoch=0.compressed.safetensors",
+        "epoch=1.compressed.safetensors",
+    }
     (record,) = _logged(caplog)
-    assert "epoch=0.safetensors" in record.getMessage()
+    assert "epoch=0.compressed.safetensors" in record.getMessage()
 
 
 def test_a_wrong_plan_is_refused_when_the_callback_is_made():
@@ -202,4 +210,4 @@ def test_a_lazy_module_is_not_judged_before_it_knows_its_shapes(tmp_path):
 
     run = trainer(tmp_path, CompressCheckpoint("half", on_error="raise"), _each_epoch(tmp_path), max_epochs=1)
     run.fit(Lazy())
-    assert names(tmp_path, ".safetensors") == {"epoch=0.safetensors"}
+    assert names(tmp_path, ".compressed.safetensors") == {"epoch=0.compressed.safetensors"}

@@ -34,7 +34,7 @@ def _evaluate(folder, *callbacks):
 @pytest.mark.parametrize("as_path", [str, lambda path: path])
 @pytest.mark.parametrize("verb", ["validate", "test", "predict"])
 def test_the_file_is_taken_where_a_checkpoint_is(trained, verb, as_path):
-    file, module = trained / "epoch=0.safetensors", Small(width=8)
+    file, module = trained / "epoch=0.compressed.safetensors", Small(width=8)
     torch.nn.init.zeros_(module.net[0].weight)
     run = _evaluate(trained)
     options = {} if verb == "predict" else {"verbose": False}
@@ -46,9 +46,9 @@ def test_the_file_is_taken_where_a_checkpoint_is(trained, verb, as_path):
 def test_its_result_is_that_of_its_weights_not_of_the_checkpoints(trained):
     run = _evaluate(trained)
     (exact,) = run.test(Small(), ckpt_path=trained / "epoch=0.ckpt", verbose=False)
-    (lossy,) = run.test(Small(), ckpt_path=trained / "epoch=0.safetensors", verbose=False)
+    (lossy,) = run.test(Small(), ckpt_path=trained / "epoch=0.compressed.safetensors", verbose=False)
     by_hand = Small()
-    by_hand.load_state_dict(load(trained / "epoch=0.safetensors"))
+    by_hand.load_state_dict(load(trained / "epoch=0.compressed.safetensors"))
     (expected,) = run.test(by_hand, verbose=False)
     assert lossy == expected
     assert lossy != exact
@@ -58,8 +58,8 @@ def test_its_result_is_that_of_its_weights_not_of_the_checkpoints(trained):
 def test_buffers_and_ties_arrive(tmp_path, module):
     _fit(tmp_path, module())
     fresh = module()
-    _evaluate(tmp_path).validate(fresh, ckpt_path=tmp_path / "epoch=0.safetensors", verbose=False)
-    stored = load(tmp_path / "epoch=0.safetensors")
+    _evaluate(tmp_path).validate(fresh, ckpt_path=tmp_path / "epoch=0.compressed.safetensors", verbose=False)
+    stored = load(tmp_path / "epoch=0.compressed.safetensors")
     assert all(torch.equal(tensor, stored[name]) for name, tensor in fresh.state_dict().items())
 
 
@@ -80,10 +80,10 @@ def test_what_was_left_out_keeps_the_live_value(tmp_path):
     _fit(tmp_path, Metered())
     fresh = Metered()
     teacher = {name: tensor.clone() for name, tensor in fresh.teacher.state_dict().items()}
-    _evaluate(tmp_path).test(fresh, ckpt_path=tmp_path / "epoch=0.safetensors", verbose=False)
+    _evaluate(tmp_path).test(fresh, ckpt_path=tmp_path / "epoch=0.compressed.safetensors", verbose=False)
     for name, tensor in fresh.teacher.state_dict().items():
         assert torch.equal(tensor, teacher[name])
-    assert torch.equal(fresh.net[0].weight, load(tmp_path / "epoch=0.safetensors")["net.0.weight"])
+    assert torch.equal(fresh.net[0].weight, load(tmp_path / "epoch=0.compressed.safetensors")["net.0.weight"])
 
 
 def test_the_modules_hook_sees_weights_and_hyper_parameters_and_may_change_them(trained):
@@ -95,7 +95,7 @@ def test_the_modules_hook_sees_weights_and_hyper_parameters_and_may_change_them(
             checkpoint["state_dict"]["net.0.bias"] = torch.full((8,), 2.0)
 
     module = Hooked()
-    _evaluate(trained).test(module, ckpt_path=trained / "epoch=0.safetensors", verbose=False)
+    _evaluate(trained).test(module, ckpt_path=trained / "epoch=0.compressed.safetensors", verbose=False)
     assert seen["width"] == 8
     assert torch.equal(module.net[0].bias, torch.full((8,), 2.0))
 
@@ -103,16 +103,16 @@ def test_the_modules_hook_sees_weights_and_hyper_parameters_and_may_change_them(
 def test_averaging_callbacks_do_not_trip_over_it(trained):
     module = Small()
     run = _evaluate(trained, EMAWeightAveraging())
-    run.test(module, ckpt_path=trained / "epoch=0.safetensors", verbose=False)
-    assert torch.equal(module.net[0].weight, load(trained / "epoch=0.safetensors")["net.0.weight"])
+    run.test(module, ckpt_path=trained / "epoch=0.compressed.safetensors", verbose=False)
+    assert torch.equal(module.net[0].weight, load(trained / "epoch=0.compressed.safetensors")["net.0.weight"])
 
 
 def test_another_module_is_refused_with_what_differs(trained):
     with pytest.raises(MismatchError) as caught:
-        _evaluate(trained).test(Small(width=3), ckpt_path=trained / "epoch=0.safetensors", verbose=False)
+        _evaluate(trained).test(Small(width=3), ckpt_path=trained / "epoch=0.compressed.safetensors", verbose=False)
     assert "net.0.weight" in str(caught.value)
     assert "[8, 4], module: [3, 4]" in str(caught.value)
-    assert "epoch=0.safetensors" in str(caught.value)
+    assert "epoch=0.compressed.safetensors" in str(caught.value)
 
 
 def test_a_module_that_is_not_strict_takes_what_it_knows(trained):
@@ -122,21 +122,21 @@ def test_a_module_that_is_not_strict_takes_what_it_knows(trained):
             self.extra = torch.nn.Linear(2, 2)
             self.strict_loading = False
 
-    _evaluate(trained).test(Extended(), ckpt_path=trained / "epoch=0.safetensors", verbose=False)
+    _evaluate(trained).test(Extended(), ckpt_path=trained / "epoch=0.compressed.safetensors", verbose=False)
     strict = Extended()
     strict.strict_loading = True
     with pytest.raises(MismatchError, match=r"not in the file: extra\.weight"):
-        _evaluate(trained).test(strict, ckpt_path=trained / "epoch=0.safetensors", verbose=False)
+        _evaluate(trained).test(strict, ckpt_path=trained / "epoch=0.compressed.safetensors", verbose=False)
 
 
-def test_fit_is_refused_and_told_which_checkpoint_to_take(trained):
+def test_fit_is_refused_and_the_error_names_the_checkpoint_to_resume_from(trained):
     run = _evaluate(trained)
     with pytest.raises(CallbackError, match=r"fit\(ckpt_path='.*epoch=0\.ckpt'\)"):
-        run.fit(Small(), ckpt_path=trained / "epoch=0.safetensors")
+        run.fit(Small(), ckpt_path=trained / "epoch=0.compressed.safetensors")
     assert run.global_step == 0
     (trained / "epoch=0.ckpt").unlink()
     with pytest.raises(CallbackError, match=r"epoch=0\.ckpt is gone.*load_from_checkpoint"):
-        run.fit(Small(), ckpt_path=trained / "epoch=0.safetensors")
+        run.fit(Small(), ckpt_path=trained / "epoch=0.compressed.safetensors")
 
 
 def test_the_checkpoint_it_names_is_the_one_that_resumes(trained):
@@ -147,23 +147,23 @@ def test_the_checkpoint_it_names_is_the_one_that_resumes(trained):
 
 def test_a_name_of_the_users_choice_is_taken_too(trained):
     renamed = trained / "release"
-    shutil.copy(trained / "epoch=0.safetensors", renamed)
+    shutil.copy(trained / "epoch=0.compressed.safetensors", renamed)
     module = Small()
     _evaluate(trained).test(module, ckpt_path=renamed, verbose=False)
     assert torch.equal(module.net[0].weight, load(renamed)["net.0.weight"])
 
 
 def test_a_file_that_is_none_of_ours_is_named(trained):
-    foreign = trained / "foreign.safetensors"
+    foreign = trained / "foreign.compressed.safetensors"
     foreign.write_bytes(b"something else entirely")
-    with pytest.raises(ForeignFileError, match=r"foreign\.safetensors"):
+    with pytest.raises(ForeignFileError, match=r"foreign\.compressed.safetensors"):
         _evaluate(trained).test(Small(), ckpt_path=foreign, verbose=False)
     with pytest.raises(FileNotFoundError):
-        _evaluate(trained).test(Small(), ckpt_path=trained / "missing.safetensors", verbose=False)
+        _evaluate(trained).test(Small(), ckpt_path=trained / "missing.compressed.safetensors", verbose=False)
 
 
 def test_a_damaged_file_is_refused_and_the_module_untouched(trained):
-    file = trained / "epoch=0.safetensors"
+    file = trained / "epoch=0.compressed.safetensors"
     data = bytearray(file.read_bytes())
     data[-1] ^= 1
     file.write_bytes(data)

@@ -77,7 +77,7 @@ def _train(folder, *callbacks, module=Drawing):
 def test_a_run_with_the_callback_is_bit_for_bit_the_run_without(tmp_path, module, options):
     plain = _train(tmp_path / "plain", module=module)
     compressed = _train(tmp_path / "compressed", CompressCheckpoint(**options), module=module)
-    assert names(tmp_path / "compressed", ".safetensors")
+    assert names(tmp_path / "compressed", ".compressed.safetensors")
     for what, value in plain.items():
         torch.testing.assert_close(compressed[what], value, rtol=0, atol=0, msg=what)
 
@@ -87,23 +87,26 @@ def test_a_run_with_the_callback_is_bit_for_bit_the_run_without(tmp_path, module
 def test_any_module_exports_and_loads_again(tmp_path, module, plan):
     run = trainer(tmp_path, CompressCheckpoint(plan, on_error="raise"), _each_epoch(tmp_path), max_epochs=2)
     run.fit(module())
-    assert names(tmp_path, ".safetensors") == {"epoch=0.safetensors", "epoch=1.safetensors"}
+    assert names(tmp_path, ".compressed.safetensors") == {
+        "epoch=0.compressed.safetensors",
+        "epoch=1.compressed.safetensors",
+    }
     if plan == "half":
         expect_partners(tmp_path)
-    stored = load(tmp_path / "epoch=1.safetensors")
-    again = load_from_checkpoint(module, tmp_path / "epoch=1.safetensors")
+    stored = load(tmp_path / "epoch=1.compressed.safetensors")
+    again = load_from_checkpoint(module, tmp_path / "epoch=1.compressed.safetensors")
     for name, tensor in again.state_dict().items():
         assert torch.equal(tensor, stored[name])
 
 
 def test_tied_weights_are_stored_once_and_come_back_tied(tmp_path):
     trainer(tmp_path, CompressCheckpoint("half"), _each_epoch(tmp_path), max_epochs=1).fit(Tied())
-    archive = Archive.open(tmp_path / "epoch=0.safetensors")
+    archive = Archive.open(tmp_path / "epoch=0.compressed.safetensors")
     shared = {"first.weight", "second.weight", "net.0.weight", "net.2.weight"}
     assert len(shared & {entry.name for entry in archive.manifest.entries}) == 1
     tensors = archive.restore()
     assert tensors["second.weight"].data_ptr() == tensors["first.weight"].data_ptr()
-    again = load_from_checkpoint(Tied, tmp_path / "epoch=0.safetensors")
+    again = load_from_checkpoint(Tied, tmp_path / "epoch=0.compressed.safetensors")
     assert again.second.weight is again.first.weight
 
 
@@ -129,7 +132,7 @@ def test_pruned_weights_are_exported_without_their_masks(tmp_path, weights_only)
     pruning = ModelPruning("l1_unstructured", parameters_to_prune=[(module.net[0], "weight")], amount=0.5)
     checkpoints = _each_epoch(tmp_path, save_weights_only=weights_only)
     trainer(tmp_path, pruning, CompressCheckpoint("half"), checkpoints, max_epochs=1).fit(module)
-    stored = load(tmp_path / "epoch=0.safetensors")
+    stored = load(tmp_path / "epoch=0.compressed.safetensors")
     assert set(stored) == set(Small().state_dict())
     assert int((stored["net.0.weight"] == 0).sum()) == 16
     kept = torch.load(tmp_path / "epoch=0.ckpt", weights_only=True)["state_dict"]
@@ -153,7 +156,7 @@ def test_metrics_and_what_the_module_names_are_left_out_and_assets_taken_along(t
 
     compress = CompressCheckpoint("half", exclude=["helper.*"], classes={"head": "net.3.*"})
     trainer(tmp_path, compress, _each_epoch(tmp_path), max_epochs=1).fit(Speaking())
-    archive = Archive.open(tmp_path / "epoch=0.safetensors")
+    archive = Archive.open(tmp_path / "epoch=0.compressed.safetensors")
     left_out = {name.partition(".")[0] for name in archive.manifest.excluded}
     assert left_out == {"running", "teacher", "helper"}
     assert archive.assets() == {"vocabulary.txt": b"der die das"}
@@ -163,7 +166,7 @@ def test_metrics_and_what_the_module_names_are_left_out_and_assets_taken_along(t
 
 def test_hyper_parameters_and_class_travel_along(tmp_path):
     trainer(tmp_path, CompressCheckpoint("half"), _each_epoch(tmp_path), max_epochs=1).fit(Small(width=5))
-    manifest = Archive.open(tmp_path / "epoch=0.safetensors").manifest
+    manifest = Archive.open(tmp_path / "epoch=0.compressed.safetensors").manifest
     assert manifest.hyper_parameters["width"] == 5
     assert manifest.class_path == f"{Small.__module__}.Small"
 
@@ -182,7 +185,7 @@ def test_equal_weights_are_compressed_once_and_copied(tmp_path, monkeypatch):
     both = _each_epoch(tmp_path, save_last=True, monitor="val_loss")
     trainer(tmp_path, CompressCheckpoint("half"), both, max_epochs=2).fit(Small())
     assert len(calls) == len(set(calls)) == 2
-    newest, last = tmp_path / "epoch=1.safetensors", tmp_path / "last.safetensors"
+    newest, last = tmp_path / "epoch=1.compressed.safetensors", tmp_path / "last.compressed.safetensors"
     assert newest.read_bytes() == last.read_bytes()
     assert not last.is_symlink()
 
@@ -193,11 +196,11 @@ def test_the_copy_is_made_anew_where_its_source_is_another_file_now(tmp_path, pu
     run.fit(Small())
     run.save_checkpoint(tmp_path / "a.ckpt")
     if put == "other weights":
-        compress(Small(), "half").save(tmp_path / "a.safetensors")
+        compress(Small(), "half").save(tmp_path / "a.compressed.safetensors")
     else:
-        (tmp_path / "a.safetensors").write_bytes(b"damaged")
+        (tmp_path / "a.compressed.safetensors").write_bytes(b"damaged")
     run.save_checkpoint(tmp_path / "b.ckpt")
-    expect_same_weights(tmp_path / "b.ckpt", tmp_path / "b.safetensors")
+    expect_same_weights(tmp_path / "b.ckpt", tmp_path / "b.compressed.safetensors")
 
 
 def test_the_tuners_temporary_checkpoints_have_no_file(tmp_path):

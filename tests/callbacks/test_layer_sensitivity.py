@@ -394,7 +394,9 @@ GOES_ON = {
 
 
 @pytest.mark.parametrize(("module", "options", "settings", "told"), GOES_ON.values(), ids=GOES_ON)
-def test_what_cannot_be_measured_is_told_and_the_training_goes_on(tmp_path, caplog, module, options, settings, told):
+def test_what_cannot_be_measured_is_logged_and_the_training_continues(
+    tmp_path, caplog, module, options, settings, told
+):
     run = trainer(tmp_path, LayerSensitivity(FEW, when=(1,), **options), max_epochs=2, **settings)
     run.fit(module())
     assert run.global_step == 8
@@ -427,7 +429,10 @@ def test_weights_are_put_back_before_an_interruption_goes_on(tmp_path):
 def test_it_lives_beside_the_compressing_callback(tmp_path, caplog):
     both = [CompressCheckpoint("half", on_error="raise"), LayerSensitivity(FEW, when=("save", "end"), measure="loss")]
     trainer(tmp_path, *both, checkpoint(tmp_path), max_epochs=2).fit(Small())
-    assert names(tmp_path, ".safetensors") == {"epoch=0.safetensors", "epoch=1.safetensors"}
+    assert names(tmp_path, ".compressed.safetensors") == {
+        "epoch=0.compressed.safetensors",
+        "epoch=1.compressed.safetensors",
+    }
     assert errors(caplog) == []
 
 

@@ -34,7 +34,7 @@ def folder(tmp_path):
         torch.manual_seed(epoch)
         model = Model()
         torch.save({"state_dict": model.state_dict()}, tmp_path / f"epoch={epoch}.ckpt")
-        compress(model, "half").save(tmp_path / f"epoch={epoch}.safetensors")
+        compress(model, "half").save(tmp_path / f"epoch={epoch}.compressed.safetensors")
     return tmp_path
 
 
@@ -44,8 +44,11 @@ def make_older(file):
 
 
 def test_a_file_of_the_module_is_current_although_it_leaves_out_metrics(folder):
-    make_older(folder / "epoch=0.safetensors")
-    assert set(Archive.open(folder / "epoch=0.safetensors").manifest.excluded) == {"metric.mean_value", "metric.weight"}
+    make_older(folder / "epoch=0.compressed.safetensors")
+    assert set(Archive.open(folder / "epoch=0.compressed.safetensors").manifest.excluded) == {
+        "metric.mean_value",
+        "metric.weight",
+    }
     assert not reconcile(folder, "half").created
 
 
@@ -55,30 +58,30 @@ def test_a_file_made_anew_keeps_exactly_what_a_file_of_the_module_keeps(folder, 
     if renewed:
         state["secret"] += 1
         torch.save({"state_dict": state}, folder / "epoch=0.ckpt")
-        make_older(folder / "epoch=0.safetensors")
+        make_older(folder / "epoch=0.compressed.safetensors")
     else:
-        (folder / "epoch=0.safetensors").unlink()
-    assert reconcile(folder, "half").created == (str(folder / "epoch=0.safetensors"),)
-    restored = load(folder / "epoch=0.safetensors")
+        (folder / "epoch=0.compressed.safetensors").unlink()
+    assert reconcile(folder, "half").created == (str(folder / "epoch=0.compressed.safetensors"),)
+    restored = load(folder / "epoch=0.compressed.safetensors")
     assert torch.equal(restored["secret"], state["secret"])
     assert not torch.equal(restored["ramp"], state["ramp"])
     assert restored.keys() == state.keys()
 
 
 def test_a_damaged_file_beside_it_does_not_matter(folder):
-    (folder / "epoch=0.safetensors").unlink()
-    whole = (folder / "epoch=1.safetensors").read_bytes()
+    (folder / "epoch=0.compressed.safetensors").unlink()
+    whole = (folder / "epoch=1.compressed.safetensors").read_bytes()
     (folder / "damaged.ckpt").write_bytes(b"")
-    (folder / "damaged.safetensors").write_bytes(whole[: len(whole) // 2])
-    assert str(folder / "epoch=0.safetensors") in reconcile(folder, "half").created
-    assert torch.isfinite(load(folder / "epoch=0.safetensors")["secret"]).all()
+    (folder / "damaged.compressed.safetensors").write_bytes(whole[: len(whole) // 2])
+    assert str(folder / "epoch=0.compressed.safetensors") in reconcile(folder, "half").created
+    assert torch.isfinite(load(folder / "epoch=0.compressed.safetensors")["secret"]).all()
 
 
 def test_a_folder_without_files_of_the_module_is_filled_with_all_parameters(folder):
-    for file in folder.glob("*.safetensors"):
+    for file in folder.glob("*.compressed.safetensors"):
         file.unlink()
     state = torch.load(folder / "epoch=0.ckpt", weights_only=True)["state_dict"]
     reconcile(folder, "half")
-    restored = load(folder / "epoch=0.safetensors")
+    restored = load(folder / "epoch=0.compressed.safetensors")
     assert restored.keys() == state.keys()
     assert torch.equal(restored["ramp"], state["ramp"])  # its values are those of a table

@@ -125,13 +125,14 @@ ERRORS = {
     "no function": ((*TUNE, "--evaluate", "tuned_project:f"), "there is no 'f' in tuned_project"),
     "no folder": (("tune", "m.ckpt", "-o", "no/s.safetensors", *TUNE[4:], *SCORE), "the folder no does not exist"),
     "fails": (
-        (*TUNE, "--evaluate", "tuned_project:broken"),
+        (*TUNE, "--evaluate", "tuned_project:broken", "--max-drop", "1"),
         "evaluate failed on the exact weights with ValueError: no data",
     ),
     "small": ((*TUNE, *SCORE, "--max-bytes", "10"), "no file of 10 bytes can be made: the smallest has"),
-    "drop": ((*TUNE, *SCORE, "--max-drop", "-1"), "max_drop is -1.0, expected a number from 0"),
-    "effort": ((*TUNE, *SCORE, "--effort", "much"), "effort='much' is not known"),
-    "once": ((*TUNE, *SCORE, "--calibration", "tuned_project:once"), "calibration is an iterator"),
+    "drop": ((*TUNE, *SCORE, "--max-drop", "-1"), "max_drop is -1.0, expected a finite number from 0"),
+    "no drop": ((*TUNE, *SCORE), "max_drop is needed: how much of 'score'"),
+    "effort": ((*TUNE, *SCORE, "--max-drop", "1", "--effort", "much"), "effort='much' is not known"),
+    "once": ((*TUNE, *SCORE, "--max-drop", "1", "--calibration", "tuned_project:once"), "calibration is an iterator"),
     "retarget": (
         ("retarget", "m.ckpt", "m.ckpt", "--max-bytes", "9", "-o", "o.safetensors"),
         "does not begin like a file",

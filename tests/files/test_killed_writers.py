@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 
 from lightning_compress import Plan, Raw, Rule, compress, expand, load
 from lightning_compress.archive import Archive, is_archive
-from lightning_compress.callbacks.export import companion_files
+from lightning_compress.callbacks.export.companions import companion_files
 from lightning_compress.files import is_temporary_name, replace_file
 
 pytestmark = [

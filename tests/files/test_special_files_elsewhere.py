@@ -12,8 +12,8 @@ from each_case import naming
 
 from lightning_compress import Plan, Weights
 from lightning_compress.errors import CompressionError
-from lightning_compress.report.json_values import read_object
-from lightning_compress.report.training import TrainingCurves
+from lightning_compress.report.records.json_values import read_object
+from lightning_compress.report.records.training import TrainingCurves
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs FIFOs")
 READERS: dict[str, Callable[[Path], object]] = {

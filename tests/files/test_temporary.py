@@ -15,7 +15,7 @@ from each_case import naming
 
 from lightning_compress import Plan, Raw, Rule, compress, expand, load
 from lightning_compress.archive import Archive
-from lightning_compress.callbacks.export import companion_files
+from lightning_compress.callbacks.export.companions import companion_files
 from lightning_compress.errors import ForeignFileError
 from lightning_compress.files import (
     is_temporary_name,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import math
 import zlib
 from collections.abc import Callable
 from dataclasses import asdict
@@ -21,6 +22,7 @@ from lightning_compress.archive.writer import file_parts
 from lightning_compress.weights import Tie, Weight
 
 Json = dict[str, Any]
+LOCK = "raw"  # the largest small tensor of the sound archive
 
 
 @cache
@@ -110,8 +112,8 @@ def record(stream: str, coder: str, code: bytes) -> list[Any]:
 
 
 def packed(archive: Archive) -> Json:
-    """The manifest in the form of version 3."""
-    return packed_manifest(manifest_of(archive), _by_owner(codes_of(archive)), 3)
+    """The manifest in the form of version 4."""
+    return packed_manifest(manifest_of(archive), _by_owner(codes_of(archive)), 4)
 
 
 def _by_owner(codes: dict[tuple[str, str], bytes]) -> dict[str, bytes]:
@@ -124,14 +126,14 @@ def _by_owner(codes: dict[tuple[str, str], bytes]) -> dict[str, bytes]:
 
 
 def packed_manifest(manifest: Json, coded: dict[str, bytes], version: int) -> Json:
-    """The manifest in the form of version 2 or 3; malformed parts are copied. ``coded``: tensor or asset → bytes."""
+    """The manifest in the form of versions 2 to 4; malformed parts are copied. ``coded``: tensor or asset → bytes."""
     result: Json = {"classes": [], "coders": [], "dtypes": []}
     defaults: Json = {"ties": {}, "excluded": [], "class_path": None, "hyper_parameters": {}, "fingerprint": ""}
     defaults |= {"hyper_parameters_left_out": [], "plan": {}, "metrics": {}, "assets": []}
     result |= {k: v for k, v in manifest.items() if k not in defaults or canonical(v) != canonical(defaults[k])}
     result.pop("format_version", None)
     values = result.get("hyper_parameters")
-    if version == 3 and isinstance(values, dict):
+    if version > 2 and isinstance(values, dict):
         result["hyper_parameters"] = json.dumps(values, separators=(",", ":"), ensure_ascii=False)
 
     def number(key: str, name: Any) -> Any:
@@ -185,19 +187,29 @@ def envelope_of(manifest_text: str) -> str:
     return f'{{"manifest":{manifest_text},"sha256":"{digest}"}}'
 
 
-def packed_envelope(text: str | bytes, frame: bytes | None = None, version: Any = 3) -> str:
-    """An envelope of version 2 or 3 around a manifest text, or around a frame."""
+def packed_envelope(text: str | bytes, frame: bytes | None = None, version: Any = 4) -> str:
+    """An envelope of versions 2 to 4 around a manifest text, or around a frame."""
     content = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
     frame = zstandard.ZstdCompressor(level=19).compress(content) if frame is None else frame
     return envelope_of(canonical({"format_version": version, "zstd": base64.b85encode(frame).decode()}))
 
 
-def with_header(envelope: str, keys: list[tuple[str, int]], body: bytes) -> bytes:
-    """A file with this envelope and these stream names and sizes, in the layout of the writer."""
+def with_header(
+    envelope: str, keys: list[tuple[str, int]], body: bytes, dimensions: dict[str, int] | None = None, lock: str = LOCK
+) -> bytes:
+    """A file with this envelope and these stream names and sizes, in the layout of the writer.
+
+    For version 4: the dimensions of large tensors, two unless given, and the name of the lock.
+    """
     header: Json = {"__metadata__": {"lightning_compress": envelope}}
+    is_locked = '"format_version":4' in envelope
+    if is_locked:
+        header[lock] = {"dtype": "F6_E2M3", "shape": [0], "data_offsets": [0, 0]}
     offset = 0
     for key, nbytes in keys:
-        header[key] = {"dtype": "U8", "shape": [nbytes], "data_offsets": [offset, offset + nbytes]}
+        is_tensor = not key.startswith("#") or key.startswith("##")
+        ones = [1] * (1 + ((dimensions or {}).get(key, 2) == 2)) if is_locked and is_tensor else []
+        header[key] = {"dtype": "U8", "shape": [*ones, nbytes], "data_offsets": [offset, offset + nbytes]}
         offset += nbytes
     return with_text(
         json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode("utf-8", "surrogatepass"), body
@@ -231,10 +243,23 @@ def file_with(manifest: Json, codes: dict[tuple[str, str], bytes], version: int)
     parts = [*large, ("#small", small)] if small else large
     text = canonical(packed_manifest(manifest, coded, version))
     envelope = packed_envelope(text, version=version if type(number) is int and number == 1 else number)
-    return with_header(envelope, [(name, len(code)) for name, code in parts], b"".join(code for _, code in parts))
+    keys, body = [(name, len(code)) for name, code in parts], b"".join(code for _, code in parts)
+    return with_header(envelope, keys, body, *_dimensions_and_lock(manifest, dict(large)))
 
 
-def forged(archive: Archive, tamper: Callable[[Json], Any], version: int = 3) -> bytes:
+def _dimensions_and_lock(manifest: Json, large: dict[str, bytes]) -> tuple[dict[str, int], str]:
+    """The dimensions of each tensor, and the name of the largest small one; malformed parts count for nothing."""
+    try:
+        elements = {entry["name"]: math.prod(entry["shape"]) for entry in manifest["entries"]}
+        dimensions = {entry["name"]: len(entry["shape"]) for entry in manifest["entries"]}
+        lock = max((name for name in elements if name not in large), key=elements.__getitem__, default="#lock")
+        is_reserved = (lock.startswith("#") and lock != "#lock") or lock == "__metadata__"
+    except (KeyError, TypeError, AttributeError):
+        return {}, LOCK
+    return dimensions, f"##{lock}" if is_reserved else lock
+
+
+def forged(archive: Archive, tamper: Callable[[Json], Any], version: int = 4) -> bytes:
     """The file with a changed manifest and its valid checksum; the streams are unchanged."""
     manifest = manifest_of(archive)
     tamper(manifest)
@@ -242,7 +267,7 @@ def forged(archive: Archive, tamper: Callable[[Json], Any], version: int = 3) ->
 
 
 def forged_stream(
-    archive: Archive, name: str, stream: str, coder: str, data: bytes, version: int = 3, **payload: Any
+    archive: Archive, name: str, stream: str, coder: str, data: bytes, version: int = 4, **payload: Any
 ) -> bytes:
     """The file with one coded stream replaced, with matching checksum and size, and with changed payload parameters."""
     manifest = manifest_of(archive)
@@ -265,4 +290,4 @@ def by_hand(
     records = [record(name, coder, data) for name, (coder, data) in streams.items()]
     entry = {"name": "weight", "class": "other", "shape": shape, "dtype": dtype, "payload": payload}
     manifest |= {"entries": [entry | {"streams": records, "zeros": zeros, "crc32": crc32}], "ties": {}, "assets": []}
-    return file_with(manifest, {("weight", name): data for name, (_, data) in streams.items()}, 3)
+    return file_with(manifest, {("weight", name): data for name, (_, data) in streams.items()}, 4)

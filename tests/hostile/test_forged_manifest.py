@@ -44,7 +44,7 @@ CASES: dict[str, Case] = {
     **{f"shape of {size!r}": (entry(RAW, shape=[8, size]), FormatError, "shape") for size in NOT_SIZES},
     **{f"shape is {value!r}": (entry(RAW, shape=value), FormatError, "shape") for value in (40, "40", None, {"0": 40})},
     # what this version does not know
-    "newer format": (top(format_version=4), VersionError, "format version 4, .* update"),
+    "newer format": (top(format_version=5), VersionError, "format version 5, .* update"),
     "much newer format": (top(format_version=10**30), VersionError, "update lightning-compress"),
     **{f"version {v!r}": (top(format_version=v), FormatError, "version") for v in (0, -1, True, "1", 1.0, None, [1])},
     "unknown dtype": (entry(RAW, dtype="float3"), VersionError, "'raw' has dtype 'float3'"),
@@ -168,7 +168,7 @@ ONLY_VERSION_1 |= {"no streams", "streams in another order", "a stream of anothe
 ONLY_VERSION_1 |= {"a stream record too short", "a stream record as an object", "streams of an empty tensor"}
 
 
-@pytest.mark.parametrize("version", [1, 2, 3])
+@pytest.mark.parametrize("version", [1, 2, 4])
 def test_forged_values_are_refused_on_opening(version: int) -> None:
     for case, (tamper, error, message) in CASES.items():
         if version == 1 or case not in ONLY_VERSION_1:

@@ -112,7 +112,7 @@ PACKED_CASES: dict[str, Case] = {
 
 
 @pytest.mark.parametrize("case", PACKED_CASES)
-def test_forged_values_in_the_packed_manifest_arerefused(case: str) -> None:
+def test_forged_values_in_the_packed_manifest_are_refused(case: str) -> None:
     tamper, error, message = PACKED_CASES[case]
     manifest = packed(SOUND)
     assert with_header(packed_envelope(canonical(manifest)), SMALL, BODY) == file_of(SOUND)

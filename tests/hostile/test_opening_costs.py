@@ -6,6 +6,7 @@ import gc
 import sys
 from contextlib import suppress
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
 import pytest
@@ -14,8 +15,8 @@ from forge import canonical, packed_envelope, with_header
 from test_limits import measured
 
 from lightning_compress.archive import Entry, Manifest, reader
-from lightning_compress.archive.envelope import from_envelope, to_envelope
-from lightning_compress.archive.spec import StreamRecord
+from lightning_compress.archive.manifest.envelope import from_envelope, to_envelope
+from lightning_compress.archive.manifest.spec import StreamRecord
 from lightning_compress.errors import FormatError
 from lightning_compress.runtime import collection_paused
 
@@ -27,7 +28,7 @@ CHECKSUMS = "0" * 16
 
 def _file(entries: list[Any], **more: Any) -> bytes:
     lists = {"classes": ["other"], "coders": [], "dtypes": ["float32"]}
-    return with_header(packed_envelope(canonical({"entries": entries, **lists, **more})), [], b"")
+    return with_header(packed_envelope(canonical({"entries": entries, **lists, **more})), [], b"", lock="0")
 
 
 def _entries(count: int, shape: list[int], payload: dict[str, Any]) -> list[Any]:
@@ -41,20 +42,29 @@ def _ties(count: int, dimensions: int) -> dict[str, Any]:
 
 HALF = {"kind": "half", "format": "bfloat16", "escapes": 0}
 GROUPS = {"kind": "grid", "step": 0.5, "trellis": 0, "width": 1, "groups": [0] * 256}
-# As much of each as a small file can describe.
-FILES = {
-    "tensors": _file(_entries(11_000, [0], RAW)),
-    "tensors of another kind": _file(_entries(11_000, [0], HALF)),
-    "tensors of 64 dimensions": _file(_entries(5_000, [0] * 64, RAW)),
-    "tensors of 256 contexts": _file(_entries(1_500, [0, 2], GROUPS)),
-    "ties": _file(_entries(1, [0], RAW), ties=_ties(11_000, 1)),
-    "ties of 64 dimensions": _file(_entries(1, [0], RAW), ties=_ties(3_000, 64)),
-    "values": _file(_entries(1, [0], RAW), metrics={"a": [[]] * 300_000}),
-}
-MANY = {
-    "tensors": _file(_entries(20_000, [0], RAW)),
-    "ties": _file(_entries(1, [0], RAW), ties=_ties(15_000, 1)),
-}
+
+
+@cache
+def small_files() -> dict[str, bytes]:
+    """As much of each as a small file can describe."""
+    return {
+        "tensors": _file(_entries(11_000, [0], RAW)),
+        "tensors of another kind": _file(_entries(11_000, [0], HALF)),
+        "tensors of 64 dimensions": _file(_entries(5_000, [0] * 64, RAW)),
+        "tensors of 256 contexts": _file(_entries(1_500, [0, 2], GROUPS)),
+        "ties": _file(_entries(1, [0], RAW), ties=_ties(11_000, 1)),
+        "ties of 64 dimensions": _file(_entries(1, [0], RAW), ties=_ties(3_000, 64)),
+        "values": _file(_entries(1, [0], RAW), metrics={"a": [[]] * 300_000}),
+    }
+
+
+@cache
+def files_of_too_many() -> dict[str, bytes]:
+    """More than a small file may describe."""
+    return {
+        "tensors": _file(_entries(20_000, [0], RAW)),
+        "ties": _file(_entries(1, [0], RAW), ties=_ties(15_000, 1)),
+    }
 
 
 def _opened(data: bytes) -> bool:
@@ -63,7 +73,7 @@ def _opened(data: bytes) -> bool:
 
 
 def test_a_small_file_is_opened_or_refused_in_a_second() -> None:
-    for name, data in [*FILES.items(), *((f"many {name}", data) for name, data in MANY.items())]:
+    for name, data in [*small_files().items(), *((f"many {name}", data) for name, data in files_of_too_many().items())]:
         with naming(name):
             assert len(data) < 100_000
             found = measured(lambda data=data: _opened(data))  # type: ignore[misc]
@@ -73,7 +83,7 @@ def test_a_small_file_is_opened_or_refused_in_a_second() -> None:
 
 
 def test_more_tensors_than_bytes_could_describe_are_refused_in_a_sentence() -> None:
-    for name, data in MANY.items():
+    for name, data in files_of_too_many().items():
         with (
             naming(name),
             pytest.raises(FormatError, match=r"describes \d+ tensors, ties and assets in \d+ packed bytes, expected"),
@@ -94,7 +104,7 @@ def test_the_collector_is_as_it_was_after_a_file_was_opened_or_refused() -> None
     for was_on in (True, False):
         (gc.enable if was_on else gc.disable)()
         try:
-            for data in (FILES["tensors of 256 contexts"], MANY["tensors"], b"other"):
+            for data in (small_files()["tensors of 256 contexts"], files_of_too_many()["tensors"], b"other"):
                 with naming((was_on, len(data))):
                     with suppress(FormatError):
                         _opened(data)

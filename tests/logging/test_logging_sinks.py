@@ -23,9 +23,8 @@ from lightning_compress.logging import (
     runs_of,
     sink_of,
 )
-from lightning_compress.logging import sinks as sinks_module
 from lightning_compress.logging.broadcast import shows_figures
-from lightning_compress.logging.sinks import FolderSink, MLflowSink, ScalarSink, TableSink, TensorBoardSink
+from lightning_compress.logging.sinks import FolderSink, MLflowSink, ScalarSink, TableSink, TensorBoardSink, registry
 
 
 class EveryAttribute:
@@ -113,7 +112,7 @@ def test_another_package_can_register_a_sink(monkeypatch):
     class TextLogger(TableLogger):
         pass
 
-    monkeypatch.setattr(sinks_module, "_factories", list(sinks_module._factories))
+    monkeypatch.setattr(registry, "_factories", list(registry._factories))
     register_sink(lambda logger: TextSink(logger) if isinstance(logger, TextLogger) else None)
     text, other = TextLogger(), TableLogger()
     log_table([text, other], "t", ["a"], [[1], [2]], 7)

@@ -381,8 +381,11 @@ def test_a_file_that_is_no_text(tmp_path):
     ("plan", "message"),
     [
         ("no-such.yaml", "cannot read the plan no-such.yaml: No such file or directory"),
-        ("paper-transformr", r"did you mean 'paper-transformer'\?\); presets are half, paper-transformer, paper-rnn"),
-        ("xyzzy", "no preset and no file is called 'xyzzy'; presets are half"),
+        (
+            "paper-transformr",
+            r"did you mean 'paper-transformer'\?\); presets are exact, safe, ",
+        ),
+        ("xyzzy", "no preset and no file is called 'xyzzy'; presets are exact"),
         (3, "a Plan, a preset's name or a YAML path, got int"),
         (None, "got NoneType"),
         (Half(), "got Half"),

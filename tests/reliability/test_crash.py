@@ -59,7 +59,7 @@ def test_every_kind_of_fault_is_found(tmp_path: Path) -> None:
     fit(Variant({"plan": "half"}, [TOP | LINK]), tmp_path, 1)
     folder = tmp_path / "run"
     first, second = sorted(folder.glob("epoch*.ckpt"))
-    companion, other = first.with_suffix(".safetensors"), second.with_suffix(".safetensors")
+    companion, other = first.with_suffix(".compressed.safetensors"), second.with_suffix(".compressed.safetensors")
     assert inspect(tmp_path, "all").found() == {}
 
     def cut() -> None:
@@ -90,5 +90,5 @@ def test_what_the_policy_does_not_allow_is_found(tmp_path: Path) -> None:
     best = torch.load(tmp_path / "run" / "last.ckpt", weights_only=True)["callbacks"]
     (state,) = best.values()
     found = inspect(tmp_path, "best").found()
-    assert Path(state["best_model_path"]).with_suffix(".safetensors").name not in str(found)
+    assert Path(state["best_model_path"]).with_suffix(".compressed.safetensors").name not in str(found)
     assert "gaps" not in found

@@ -14,7 +14,7 @@ from benchmarks.reliability.fuzz.targets import TARGETS
 from benchmarks.reliability.fuzz.worker import random_of
 from lightning_compress.errors import FormatError
 
-INPUTS = {"stream": 1500, "tensor": 250, "file": 80, "plan": 250, "value": 1500, "checkpoint": 150}
+INPUTS = {"stream": 1500, "tensor": 250, "file": 80, "plan": 250, "value": 1500, "checkpoint": 150, "safetensors": 150}
 
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")  # of the independent reader, about values that overflow

@@ -10,13 +10,13 @@ from report_runs import SEARCH, SENSITIVITY
 
 from lightning_compress.charts import ranked_bars
 from lightning_compress.errors import FormatError
-from lightning_compress.report.json_values import MAX_BYTES, number, read_object
+from lightning_compress.report.records.json_values import MAX_BYTES, number, read_object
+from lightning_compress.report.records.sensitivity import SensitivityRecord
+from lightning_compress.report.records.training import TrainingCurves
+from lightning_compress.report.records.translations import TranslationRecord
+from lightning_compress.report.records.word_differences import WordRun, word_runs
 from lightning_compress.report.scores import Scores, flat_metrics
-from lightning_compress.report.sensitivity import SensitivityRecord
 from lightning_compress.report.svg import inline_svg
-from lightning_compress.report.training import TrainingCurves
-from lightning_compress.report.translations import TranslationRecord
-from lightning_compress.report.word_differences import WordRun, word_runs
 
 
 def training(tmp_path, content):

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from pytorch_lightning.utilities import AttributeDict
 
 from lightning_compress.weights import NotHeldError, dump, is_held, parse
-from lightning_compress.weights.exact_json import MAX_DEPTH
+from lightning_compress.weights.metadata.exact_json import MAX_DEPTH
 
 
 class Colour(str, enum.Enum):

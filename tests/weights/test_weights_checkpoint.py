@@ -96,7 +96,7 @@ WRONG = {
     "folder": (lambda path: path.mkdir(), "is a directory: a sharded checkpoint. Consolidate it"),
     "empty": (lambda path: path.write_bytes(b""), "is empty: writing or downloading it failed"),
     "text": (lambda path: path.write_text("hello\nworld"), "damaged, or of another kind"),
-    "tensor": (lambda path: saved(path, torch.ones(2)), r"holds one Tensor, expected .* save model\.state_dict\(\)"),
+    "tensor": (lambda path: saved(path, torch.ones(2)), r"holds one tensor, expected .* save model\.state_dict\(\)"),
     "list": (lambda path: saved(path, [1]), "holds one list"),
     "no tensors": (
         lambda path: saved(path, {"epoch": 3, "a": 1}),

@@ -17,9 +17,10 @@ from benchmarks.reliability.fuzz.independent import forge
 from benchmarks.reliability.fuzz.mutation import changed_bytes, changed_json, changed_text
 from benchmarks.reliability.fuzz.outcome import MAX_BYTES, Comparison, Target, same
 from benchmarks.reliability.fuzz.specimens import archive
-from lightning_compress.archive import Archive, reader, version3
-from lightning_compress.archive.envelope import canonical
-from lightning_compress.archive.spec import METADATA_KEY
+from lightning_compress.archive import Archive, reader
+from lightning_compress.archive.manifest import version3, version4
+from lightning_compress.archive.manifest.envelope import canonical
+from lightning_compress.archive.manifest.spec import METADATA_KEY
 from lightning_compress.errors import FormatError
 from lightning_compress.weights import as_bytes
 
@@ -30,12 +31,13 @@ _TENSORS = 3  # in each of them
 
 @dataclass(frozen=True, eq=False)
 class Form:
-    """A sound file: its version, its manifest as JSON (of versions 2 and 3 unpacked), and its body."""
+    """A sound file: its version, its manifest as JSON (of versions 2 to 4 unpacked), and its body."""
 
     version: int
     manifest: Json
     keys: tuple[tuple[str, int], ...]
     body: bytes
+    lock: str = ""  # the name of the lock; empty before version 4
 
 
 def read_file(random: Random) -> Comparison:
@@ -55,7 +57,7 @@ def read_file(random: Random) -> Comparison:
         envelope = changed_text(random, envelope)
     if 0.8 < change < 0.9:
         keys = changed_json(random, keys)
-    data = _with_header(envelope, keys, body)
+    data = _with_header(envelope, keys, body, form.lock)
     if change > 0.9:
         data = changed_bytes(random, data)
     return _read(data)
@@ -75,7 +77,7 @@ def _read(data: bytes) -> Comparison:
 @cache
 def _forms() -> tuple[Form, ...]:
     random, whole = Random(1), archive()
-    return tuple(_form(random, whole, 1 + number % 3) for number in range(_FORMS))
+    return tuple(_form(random, whole, 1 + number % 4) for number in range(_FORMS))
 
 
 def _form(random: Random, whole: Archive, version: int) -> Form:
@@ -87,8 +89,9 @@ def _form(random: Random, whole: Archive, version: int) -> Form:
     streams = {key: bytes(whole.streams[key]) for key, _ in manifest.parts()}
     body = b"".join(streams.values())
     packed = json.loads(canonical(version3.to_json(manifest)))
-    if version == 3:
-        return Form(3, packed, (("#small", len(body)),), body)
+    if version > 2:
+        lock = version4.records(manifest)[0].key if version == 4 else ""
+        return Form(version, packed, (("#small", len(body)),), body, lock)
     if version == 2:
         return Form(2, _version2(packed), (("#small", len(body)),), body)
     # The first version holds JSON values alone.
@@ -133,8 +136,10 @@ def _envelope(random: Random, text: str, version: int) -> str:
     return forge.envelope_of(text)
 
 
-def _with_header(envelope: str, keys: Any, body: bytes) -> bytes:
+def _with_header(envelope: str, keys: Any, body: bytes, lock: str) -> bytes:
     header: Json = {"__metadata__": {METADATA_KEY: envelope}}
+    if lock:
+        header[lock] = {"dtype": version4.LOCK.dtype, "shape": [0], "data_offsets": [0, 0]}
     offset: Any = 0
     for key in keys if isinstance(keys, list) else []:
         name, nbytes = key if isinstance(key, list) and len(key) == 2 else (str(key), 0)

@@ -12,6 +12,7 @@ from functools import cache
 from typing import Any
 
 import numpy as np
+import safetensors.torch
 import torch
 from torch import Tensor
 
@@ -220,3 +221,15 @@ def legacy_checkpoint(pickled: bytes) -> bytes:
     """A file as torch before 1.6 wrote it around a pickle."""
     head = [pickle.dumps(value, 2) for value in (0x1950A86A20F9469CFC6C, 1001, {"little_endian": True})]
     return b"".join([*head, pickled, pickle.dumps(["0"], 2), (12).to_bytes(8, "little"), bytes(48)])
+
+
+@cache
+def safetensors_file() -> bytes:
+    """A file of the safetensors library: tensors of several dtypes, and metadata."""
+    tensors = {
+        "weight": _bell((3, 4), 1),
+        "half": _bell((4,), 2).half(),
+        "steps": torch.tensor(5),
+        "none": torch.ones(0),
+    }
+    return safetensors.torch.save(tensors, {"format": "pt"})

@@ -15,9 +15,10 @@ from benchmarks.reliability.fuzz import independent
 from benchmarks.reliability.fuzz.mutation import changed_bytes, changed_json
 from benchmarks.reliability.fuzz.outcome import MAX_BYTES, Comparison, Target, same
 from benchmarks.reliability.fuzz.specimens import Specimen, codes, specimens
-from lightning_compress.archive import Entry, encode, version3
+from lightning_compress.archive import Entry, encode
 from lightning_compress.archive.crc import checksum
 from lightning_compress.archive.limits import check_limits
+from lightning_compress.archive.manifest import version3
 from lightning_compress.coding import CODERS, Statistics, decode
 from lightning_compress.errors import FormatError
 from lightning_compress.quantize import PAYLOADS

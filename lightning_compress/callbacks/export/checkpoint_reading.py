@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from lightning_compress.archive import Archive, is_archive
-from lightning_compress.callbacks.export.naming import CHECKPOINT_SUFFIX, SUFFIX, checkpoints_of
 from lightning_compress.callbacks.hooks.collective import full_state_dict, on_rank_zero
 from lightning_compress.callbacks.hooks.lightning_types import Strategy, Trainer
 from lightning_compress.errors import CallbackError
 from lightning_compress.files import exists
+from lightning_compress.files.companion_names import CHECKPOINT_SUFFIX, checkpoints_of, is_companion_name
 from lightning_compress.loading import StoredModule, lightning_version, load_weights, tell_left_out
 from lightning_compress.weights import match_state
 
@@ -25,7 +25,7 @@ def read(trainer: Trainer, path: str) -> dict[str, Any] | None:
         CallbackError: ``fit`` would resume from it.
         FormatError: its name is that of a companion file, but it cannot be read as one.
     """
-    if path.endswith(CHECKPOINT_SUFFIX) or not (is_archive(path) or (path.endswith(SUFFIX) and exists(path))):
+    if path.endswith(CHECKPOINT_SUFFIX) or not (is_archive(path) or (is_companion_name(path) and exists(path))):
         return None
     if trainer.state.fn == "fit":
         raise CallbackError(

@@ -9,12 +9,12 @@ from time import perf_counter
 import torch
 
 from lightning_compress.archive import Archive, is_archive
-from lightning_compress.callbacks.export import companion_files
+from lightning_compress.callbacks.export.companions import companion_files
+from lightning_compress.callbacks.export.companions.writing import CompanionWriter
 from lightning_compress.callbacks.export.jobs import DeleteJob, Export, ExportJob, Job, LinkJob, Outcome
-from lightning_compress.callbacks.export.naming import companion_of
 from lightning_compress.callbacks.export.policy import Policy
-from lightning_compress.callbacks.export.writing import CompanionWriter
 from lightning_compress.errors import CallbackError, CompressionError
+from lightning_compress.files.companion_names import companion_of
 from lightning_compress.runtime import preserved_random_state
 from lightning_compress.weights import Weights
 
@@ -58,8 +58,8 @@ class Exporter:
     def _carry_out(self, job: Job) -> Export | None:
         if isinstance(job, ExportJob):
             return self._export(job)
-        if isinstance(job, LinkJob) and is_archive(job.source):
-            companion_files.link(job.source, job.target)
+        if isinstance(job, LinkJob) and is_archive(source := companion_files.find(job.source)):
+            companion_files.link(source, job.target)
         elif isinstance(job, (LinkJob, DeleteJob)):
             discard(job.target)
         else:
@@ -74,6 +74,7 @@ class Exporter:
 
     def _supersede(self, job: ExportJob) -> None:
         """Delete the companion files of the checkpoints that have none now that the one of this job is written."""
+        _logging_failure(companion_files.discard_earlier, job.target)
         for checkpoint in self._policy.written(job.checkpoint, job.best):
             discard(companion_of(checkpoint))
 

@@ -12,11 +12,13 @@ from lightning_compress.archive import Archive
 from lightning_compress.callbacks.export.background.queue import BackgroundQueue, WhenFull
 from lightning_compress.callbacks.export.exporter import Exporter
 from lightning_compress.callbacks.export.jobs import DeleteJob, ExportJob, InlineQueue, Job, JobQueue, Outcome
-from lightning_compress.callbacks.export.naming import companion_of
 from lightning_compress.callbacks.export.publishing import Publishing
+from lightning_compress.callbacks.export.written_files import WrittenFiles, described
 from lightning_compress.callbacks.hooks.collective import raise_on_every_rank
+from lightning_compress.callbacks.hooks.console import announce
 from lightning_compress.callbacks.hooks.lightning_types import Trainer
 from lightning_compress.callbacks.hooks.model_checkpoints import best_checkpoints
+from lightning_compress.files.companion_names import companion_of
 from lightning_compress.logging import logging_step
 from lightning_compress.plan import Plan
 from lightning_compress.runtime import preserved_random_state
@@ -36,6 +38,9 @@ class Exports:
         publishing: logs and uploads the files.
         on_error: whether a failure is logged, or raised on every rank.
         measure: trainer → the name of the score in a file's metrics; None if there is none.
+
+    Attributes:
+        written: the files, on rank 0.
     """
 
     def __init__(
@@ -45,6 +50,7 @@ class Exports:
         self._queue: JobQueue = InlineQueue(exporter.run)
         self._in_background = False  # on every rank
         self._failure: Exception | None = None  # the last one that was not raised yet
+        self.written = WrittenFiles()
 
     def start_background(self, trainer: Trainer, plan: Plan, when_full: WhenFull) -> None:
         """Export in a worker process until :meth:`finish`."""
@@ -140,14 +146,16 @@ class Exports:
     def _conclude(self, trainer: Trainer, outcome: Outcome, on_error: OnError) -> None:
         """Log and upload the file of a job, or report that it failed."""
         job, export = outcome.job, outcome.export
+        self.written.note(outcome)
         if outcome.error is not None:
             self._failure = outcome.error
             if on_error == "warn":
                 _log.error("no compressed file at %s, the training goes on: %s", job.target, str(outcome.error))
         if isinstance(job, ExportJob) and export is not None:
+            measure = self._measure(trainer) if self._measure else ""
+            announce(described(job.target, export, measure))
             with preserved_random_state(), torch.no_grad():
                 if export.is_new:
-                    measure = self._measure(trainer) if self._measure else ""
                     self._publishing.new_file(trainer, export.archive, job.weights, job.step, export.seconds, measure)
                 self._publishing.upload(trainer, export.archive, job)
 

@@ -11,11 +11,11 @@ from torch import nn
 from lightning_compress.callbacks.export import checkpoint_reading
 from lightning_compress.callbacks.export.exports import Exports, export_job
 from lightning_compress.callbacks.export.jobs import DeleteJob, FailedJob, Job, LinkJob
-from lightning_compress.callbacks.export.naming import companion_of
 from lightning_compress.callbacks.export.policy import Policy
 from lightning_compress.callbacks.hooks.collective import gather
 from lightning_compress.callbacks.hooks.lightning_types import Trainer
 from lightning_compress.files import normalized_path
+from lightning_compress.files.companion_names import companion_of
 from lightning_compress.plan import Plan
 from lightning_compress.runtime import preserved_random_state
 from lightning_compress.weights import CheckpointRecord, Weights

@@ -17,11 +17,11 @@ from lightning_compress.logging import (
     log_report_charts,
     runs_of,
 )
-from lightning_compress.logging.environment import git_commit
 from lightning_compress.logging.failures import log_failure
 from lightning_compress.logging.logger_types import is_placeholder
 from lightning_compress.logging.report import SCORES
 from lightning_compress.logging.throttle import Throttle
+from lightning_compress.logging.wandb_runs.environment import git_commit
 from lightning_compress.runtime import preserved_random_state
 from lightning_compress.weights import Weights
 

@@ -9,14 +9,14 @@ from functools import cache, partial
 
 from lightning_compress import files
 from lightning_compress.archive import Archive, is_archive
-from lightning_compress.callbacks.export import companion_files
+from lightning_compress.callbacks.export.companions import companion_files
+from lightning_compress.callbacks.export.companions.staleness import is_checkpoint, is_current, linked_companion
 from lightning_compress.callbacks.export.exporter import discard, export_error
-from lightning_compress.callbacks.export.naming import companion_of
 from lightning_compress.callbacks.export.policy import Policy
-from lightning_compress.callbacks.export.staleness import is_checkpoint, is_current, linked_companion
 from lightning_compress.callbacks.hooks.lightning_types import Trainer
 from lightning_compress.callbacks.hooks.model_checkpoints import checkpoint_folders
 from lightning_compress.errors import WeightsError
+from lightning_compress.files.companion_names import companion_of
 from lightning_compress.weights.reading.checkpoint import Checkpoint, read_checkpoint
 
 MOST_SECONDS = 60.0
@@ -102,6 +102,7 @@ class Resumption:
             companion_files.link(linked, companion)
         elif is_entitled and self._compress is not None:
             self._compress(read_checkpoint(checkpoint)).save(companion)
+            companion_files.discard_earlier(companion)
             self._policy.include(checkpoint)
         else:
             self._done["deleted"] += [companion] if companion_files.discard(companion) else []
@@ -116,7 +117,11 @@ class Resumption:
 
 def _may_be_outdated(checkpoint: str, is_entitled: bool) -> bool:
     """Whether a checkpoint has a stale companion file, or none although it should have one."""
-    if not is_entitled and not is_archive(companion_of(checkpoint)) and linked_companion(checkpoint) is None:
+    if (
+        not is_entitled
+        and not is_archive(companion_files.find(companion_of(checkpoint)))
+        and linked_companion(checkpoint) is None
+    ):
         return False
     try:
         return not is_current(checkpoint)
@@ -126,7 +131,8 @@ def _may_be_outdated(checkpoint: str, is_entitled: bool) -> bool:
 
 def _is_surplus(checkpoint: str, is_entitled: bool) -> bool:
     """Whether a checkpoint has a companion file that a killed process did not come to delete."""
-    return not is_entitled and linked_companion(checkpoint) is None and is_archive(companion_of(checkpoint))
+    companion = companion_files.find(companion_of(checkpoint))
+    return not is_entitled and linked_companion(checkpoint) is None and is_archive(companion)
 
 
 def _is_of_model(checkpoint: str, expected: frozenset[str]) -> bool:

@@ -8,7 +8,7 @@ from typing import Any
 
 from lightning_compress.callbacks.arguments import check_texts
 from lightning_compress.errors import CallbackError
-from lightning_compress.report.word_differences import word_runs
+from lightning_compress.report.records.word_differences import word_runs
 from lightning_compress.runtime.cached import cached_property
 from lightning_compress.search import Drop, Score, bleu_score, paired_drop
 

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from lightning_compress.archive import Archive
-from lightning_compress.callbacks.arguments import check_flag, check_function, check_text, check_whole_number
+from lightning_compress.callbacks.arguments import check_function, check_text, check_whole_number
 from lightning_compress.callbacks.checkpoint import CompressCheckpoint
 from lightning_compress.callbacks.hooks import checkpoint_hooks
 from lightning_compress.callbacks.hooks.base import callback_class
@@ -19,8 +19,9 @@ from lightning_compress.callbacks.hooks.checkpoint_hooks import SavedState, Save
 from lightning_compress.callbacks.hooks.collective import is_sharded
 from lightning_compress.callbacks.hooks.lightning_types import Trainer, callbacks_of
 from lightning_compress.callbacks.hooks.model_checkpoints import Mode, folder_of_checkpoints
-from lightning_compress.callbacks.moments import Moment, Moments
+from lightning_compress.callbacks.moments import Moment
 from lightning_compress.callbacks.objective import Metric, Objective
+from lightning_compress.callbacks.translation.arguments import moments_of, objective_of
 from lightning_compress.callbacks.translation.quality import Comparison, Judge, Text, Translations, checked_translations
 from lightning_compress.callbacks.translation.quality_record import record_metric, record_translations
 from lightning_compress.callbacks.translation.translator import Translator
@@ -28,7 +29,7 @@ from lightning_compress.compression import compress
 from lightning_compress.errors import CallbackError
 from lightning_compress.logging import logging_step
 from lightning_compress.plan import Plan
-from lightning_compress.runtime import preserved_random_state
+from lightning_compress.runtime import limited_workers, preserved_random_state
 from lightning_compress.runtime.progress import progress_bar
 from lightning_compress.search import Evaluate, evaluating
 from lightning_compress.weights import Weights
@@ -111,8 +112,8 @@ class TranslationQuality(SaveListener, _Callback):
         check_whole_number("sentences", sentences, 1, optional=True)
         check_whole_number("samples", samples, 0)
         check_text("tokenize", tokenize, "the name of a sacrebleu tokenizer such as '13a', or None")
-        self.objective = _objective(metric, mode)
-        self.moments = _moments(when, every_n_epochs, at_save, at_fit_end)
+        self.objective = objective_of(metric, mode)
+        self.moments = moments_of(when, every_n_epochs, at_save, at_fit_end)
         self._text = None if sources is None or references is None else Text(sources, references).first(sentences)
         self._translate = translate
         self._plan = None if plan is None else Plan.resolve(plan)
@@ -204,7 +205,8 @@ class TranslationQuality(SaveListener, _Callback):
 
     def _compressed(self, exporting: CompressCheckpoint | None, weights: Weights) -> Archive | None:
         if self._plan is not None:
-            return compress(weights, self._plan)
+            with limited_workers(1):
+                return compress(weights, self._plan)
         return exporting.archive_of(weights) if exporting else None
 
     def _translated(self, module: Any, text: Text) -> Any:
@@ -234,33 +236,6 @@ class TranslationQuality(SaveListener, _Callback):
         elif self._translate is None and not hasattr(module, "translate"):
             return f"{type(module).__name__} has no translate(sources): give translate=…"
         return None
-
-
-def _objective(metric: Callable[[Any], Any] | str | None, mode: Mode | None) -> Objective | None:
-    """What is measured in place of BLEU; None for BLEU."""
-    name = None if callable(metric) else metric
-    function = metric if callable(metric) else None
-    objective = Objective(name, mode, function, argument="metric", default_mode="max", function_argument="metric")
-    if metric is None and mode is not None:
-        raise CallbackError(f"mode={mode!r} belongs to metric=…, and BLEU is measured without one: leave mode out")
-    return None if metric is None else objective
-
-
-def _moments(
-    when: Moment | Sequence[Moment] | None, every_n_epochs: int | None, at_save: bool | None, at_fit_end: bool | None
-) -> Moments:
-    """The moments of ``when``, or of the older arguments, which cannot be given together with it."""
-    older = {"every_n_epochs": every_n_epochs, "at_save": at_save, "at_fit_end": at_fit_end}
-    given = [name for name, value in older.items() if value is not None]
-    if when is not None:
-        if given:
-            raise CallbackError(f"when={when!r} takes the place of {', '.join(given)}: leave one of the two out")
-        return Moments.measurement(when)
-    check_whole_number("every_n_epochs", every_n_epochs, 0, optional=True)
-    for name in ("at_save", "at_fit_end"):
-        if older[name] is not None:
-            check_flag(name, older[name])
-    return Moments("all" if at_save is not False else None, at_fit_end is not False, every_n_epochs or 0)
 
 
 def _compress_checkpoint(trainer: Trainer) -> CompressCheckpoint | None:

@@ -68,6 +68,17 @@ class Ordered(dict[Any, Any]):
 
     __slots__ = ()
 
+    def __init__(self, pairs: Any = ()) -> None:
+        """Take the pairs that Python 2 gives to the class; later versions set items.
+
+        Raises:
+            WeightsError: a key is a tuple, whose hash can take any time.
+        """
+        pairs = [tuple(pair) for pair in pairs]
+        if any(isinstance(part, tuple) for pair in pairs for part in pair[:1]):
+            raise WeightsError("has a pickle with an OrderedDict made of pairs whose keys are tuples")
+        super().__init__(pairs)
+
     def __setstate__(self, state: Any) -> None: ...
 
 
@@ -154,7 +165,8 @@ class InertUnpickler(pickle.Unpickler):
         if kind == "module":  # files of torch before 1.6: a class and its source text
             return pid[1]
         _, storage_type, key, _, elements = pid[:5]
-        if kind != "storage" or type(elements) is not int or any(part is not None for part in pid[5:]):
+        is_key = type(key) in (str, int)
+        if kind != "storage" or not is_key or type(elements) is not int or any(part is not None for part in pid[5:]):
             raise WeightsError("has a pickle that refers to something else than storages")
         self.storages[str(key)] = StorageRecord(str(path_of(storage_type)), str(key), elements)
         return self.storages[str(key)]

@@ -1,48 +1,18 @@
-"""Reads safetensors files, and the index and shards that Hugging Face libraries write."""
+"""Reads the index and the shards that Hugging Face libraries write."""
 
 from __future__ import annotations
 
 import json
-import struct
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import safetensors.torch
-from torch import Tensor
-
 from lightning_compress.errors import WeightsError
-from lightning_compress.files import exists, is_remote, local_path, read_bytes, read_prefix
+from lightning_compress.files import exists, is_remote, local_path, read_bytes
+from lightning_compress.runtime.name_lists import first_names
 
 INDEX_SUFFIX = ".index.json"
-_OWN_METADATA = "lightning_compress"
-_MAX_HEADER_BYTES = 100_000_000  # the limit of the safetensors library
 _SINGLE_FILES = ("model.safetensors", "pytorch_model.bin")
-
-
-def is_safetensors(prefix: bytes) -> bool:
-    """Whether a file that begins with these bytes has the header of a safetensors file."""
-    return len(prefix) > 8 and prefix[8:9] == b"{" and struct.unpack("<Q", prefix[:8])[0] <= _MAX_HEADER_BYTES
-
-
-def read_safetensors(path: str) -> dict[str, Tensor]:
-    """The tensors of a safetensors file.
-
-    Raises:
-        WeightsError: it is damaged, or a compressed file of this package.
-    """
-    try:
-        (nbytes,) = struct.unpack("<Q", read_prefix(path, 8))
-        header = json.loads(read_prefix(path, 8 + nbytes)[8:])
-        if _OWN_METADATA in header.get("__metadata__", {}):
-            raise WeightsError(f"{path} is a compressed file already: give the checkpoint it was made from")
-        return safetensors.torch.load(bytes(read_bytes(path))) if is_remote(path) else _load_local(path)
-    except (ValueError, TypeError, AttributeError, RecursionError, KeyError, safetensors.SafetensorError) as error:
-        raise WeightsError(f"{path} is a damaged safetensors file ({error})") from error
-
-
-def _load_local(path: str) -> dict[str, Tensor]:
-    return safetensors.torch.load_file(local_path(path))
 
 
 def file_in_folder(folder: Path) -> str | None:
@@ -74,11 +44,11 @@ def read_shards(index: str, read_file: Callable[[str], Mapping[str, Any]]) -> di
     paths = {name: _beside(index, name) for name in dict.fromkeys(shard_of.values())}
     missing = [name for name, path in paths.items() if not exists(path)]
     if missing:
-        raise WeightsError(f"{index}: {len(missing)} of {len(paths)} shards are missing: {_listed(missing)}")
+        raise WeightsError(f"{index}: {len(missing)} of {len(paths)} shards are missing: {first_names(missing, 20)}")
     tensors = {name: read_file(path) for name, path in paths.items()}
     lost = [name for name, shard in shard_of.items() if name not in tensors[shard]]
     if lost:
-        raise WeightsError(f"{index}: the shards lack {len(lost)} of {len(shard_of)} tensors: {_listed(lost)}")
+        raise WeightsError(f"{index}: the shards lack {len(lost)} of {len(shard_of)} tensors: {first_names(lost, 20)}")
     return {name: tensors[shard][name] for name, shard in shard_of.items()}
 
 
@@ -104,8 +74,3 @@ def _weight_map(index: str) -> dict[str, str]:
     if outside:
         raise WeightsError(f"{index} names {outside[0]!r}, expected a file of tensors beside it")
     return shard_of
-
-
-def _listed(names: Iterable[str]) -> str:
-    names = list(names)
-    return ", ".join(names[:20]) + (f", and {len(names) - 20} more" if len(names) > 20 else "")

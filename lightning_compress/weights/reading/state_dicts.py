@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import logging
 import re
+import reprlib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from torch import Tensor
-
 from lightning_compress.errors import WeightsError
+from lightning_compress.runtime.name_lists import first_names
 from lightning_compress.weights.reading.inert_pickle import Placeholder, path_of
 from lightning_compress.weights.reading.tensor_records import looks_like_tensor, tensor_record
 
@@ -19,6 +19,8 @@ _MAX_LISTED = 20  # entries in an error message
 _TRAINING_WORD = re.compile(
     r"hyper|hparams|optim\w*|opts?|sched\w*|lr|amp|\w*scaler|rng|random|callbacks?|loops?|criterion|loss\w*|metrics?"
 )
+_REPR = reprlib.Repr()  # which visits few elements: tuples of a pickle can repeat each other without end
+_REPR.maxstring = 80
 _OPTIMIZER_KEYS = frozenset({"param_groups", "exp_avg", "exp_avg_sq", "momentum_buffer", "square_avg"})
 
 
@@ -71,17 +73,24 @@ def _state_dicts(content: Mapping[Any, Any]) -> Iterator[tuple[str, Mapping[Any,
     """The mappings of tensors at the first and second level that are not the state of a training, by dotted key."""
     if _is_state_dict(content, complete=True):
         return
-    for name, value in content.items():
-        inner = mapping_in(value)
-        if inner is None or _is_training_state(name, inner):
-            continue
+    descended: set[int] = set()
+    for name, inner in _mappings(content):
         if _is_state_dict(inner):
             yield name, inner
-            continue
-        for inner_name, inner_value in inner.items():
-            innermost = mapping_in(inner_value)
-            if innermost is not None and not _is_training_state(inner_name, innermost) and _is_state_dict(innermost):
-                yield f"{name}.{inner_name}", innermost
+        elif id(inner) not in descended:  # one mapping may stand under many names
+            descended.add(id(inner))
+            for inner_name, innermost in _mappings(inner):
+                if id(innermost) not in descended and _is_state_dict(innermost):
+                    yield f"{name}.{inner_name}", innermost
+                descended.add(id(innermost))
+
+
+def _mappings(value: Mapping[Any, Any]) -> Iterator[tuple[str, Mapping[Any, Any]]]:
+    """The mappings in a mapping that are not the state of a training, by name."""
+    for name, item in value.items():
+        inner = mapping_in(item)
+        if inner is not None and not _is_training_state(name, inner):
+            yield name, inner
 
 
 def _is_training_state(name: Any, value: Mapping[Any, Any]) -> bool:
@@ -96,9 +105,9 @@ def _is_state_dict(value: Mapping[Any, Any], complete: bool = False) -> bool:
 
     The packed weights of quantized modules are no tensors, but the mapping is a state dict; it is refused later.
     """
-    if any("_packed_params" in str(name) for name in value):
+    if any(isinstance(name, str) and "_packed_params" in name for name in value):
         return True
-    values = [item for name, item in value.items() if not str(name).endswith("_extra_state")]
+    values = [item for name, item in value.items() if not is_extra_state(name)]
     tensors = [item for item in values if looks_like_tensor(item)]
     enough = len(tensors) == len(values) if complete else 2 * len(tensors) >= len(values)
     return bool(tensors) and enough and all(isinstance(n, str) for n in value) and any(map(_has_dimensions, tensors))
@@ -106,7 +115,7 @@ def _is_state_dict(value: Mapping[Any, Any], complete: bool = False) -> bool:
 
 def _has_dimensions(tensor: Any) -> bool:
     try:
-        return len(tensor.shape if isinstance(tensor, Tensor) else tensor_record(tensor).shape) > 0
+        return len(tensor_record(tensor).shape) > 0
     except WeightsError:  # of another kind, which is refused by name later
         return True
 
@@ -149,6 +158,11 @@ def _whole(content: Mapping[Any, Any], path: str) -> Mapping[Any, Any]:
     raise WeightsError(f"{path} holds no state dict, but {_entries(content)}: save model.state_dict() in it")
 
 
+def is_extra_state(name: Any) -> bool:
+    """Whether an entry of a state dict is what a module returned by ``get_extra_state``."""
+    return isinstance(name, str) and name.endswith("_extra_state")
+
+
 def is_module(value: Any) -> bool:
     """Whether a placeholder stands for a whole module, which ``torch.save(module)`` writes."""
     return isinstance(value, Placeholder) and isinstance(value.state, dict) and "_modules" in value.state
@@ -164,11 +178,12 @@ def whole_module(path: str, value: Any, where: str = "") -> str:
 
 def shown(name: Any) -> str:
     """A name from a file for one line of a message."""
-    return name if isinstance(name, str) and name.isprintable() and len(name) <= 80 else repr(name)[:80]
+    return name if isinstance(name, str) and name.isprintable() and len(name) <= 80 else _REPR.repr(name)[:80]
 
 
 def _listed(found: Mapping[str, Mapping[Any, Any]]) -> str:
-    return "; ".join(f"{shown(name)} ({_size(state)})" for name, state in list(found.items())[:_MAX_LISTED])
+    names = [f"{shown(name)} ({_size(state)})" for name, state in list(found.items())[:_MAX_LISTED]]
+    return first_names(names, _MAX_LISTED, "; ", total=len(found))
 
 
 def _size(state: Mapping[Any, Any]) -> str:
@@ -178,14 +193,14 @@ def _size(state: Mapping[Any, Any]) -> str:
 
 def _nbytes(tensor: Any) -> int:
     try:
-        return int(tensor.nbytes if isinstance(tensor, Tensor) else tensor_record(tensor).nbytes)
-    except (WeightsError, RuntimeError, NotImplementedError):  # sparse tensors and subclasses
+        return tensor_record(tensor).nbytes
+    except WeightsError:  # sparse tensors and subclasses
         return 0
 
 
 def _entries(content: Mapping[Any, Any]) -> str:
     names = [f"{shown(name)} ({_kind_of(value)})" for name, value in list(content.items())[:_MAX_LISTED]]
-    return ", ".join(names) or "nothing"
+    return first_names(names, _MAX_LISTED, total=len(content)) or "nothing"
 
 
 def _kind_of(value: Any) -> str:

@@ -1,126 +1,142 @@
-"""The two containers of ``torch.save``: zip archives, and the files of torch before 1.6."""
+"""The two containers of ``torch.save``: zip archives, and the files of torch before 1.6.
+
+Both are read here, and not by ``torch.load``: it would rebuild every tensor of the file, the state of the optimizer
+included, and it can leave them on disk only by mapping the file into memory. If a mapped file is cut short, the next
+access ends the process with SIGBUS. Here a storage is read when a tensor that lies in it is built.
+"""
 
 from __future__ import annotations
 
 import io
 import struct
-import warnings
 import zipfile
 from collections.abc import Iterator
 from typing import Any, BinaryIO, Protocol
 
 import torch
+from torch import Tensor
 
-from lightning_compress import files
 from lightning_compress.errors import WeightsError
-from lightning_compress.files import is_remote, local_path
+from lightning_compress.files import Source
+from lightning_compress.weights.deferred import DeferredTensor
 from lightning_compress.weights.reading.file_kinds import ZIP, foreign_zip
 from lightning_compress.weights.reading.inert_pickle import InertUnpickler, StorageRecord
 from lightning_compress.weights.reading.opcodes import checked_pickle
-from lightning_compress.weights.reading.tensor_records import Storages, itemsize_of
+from lightning_compress.weights.reading.tensor_records import TensorRecord, check_within, itemsize_of, tensor_record
 
 _LOCAL_HEADER = struct.Struct("<4s22xHH")  # of a zip entry: signature, and the lengths of name and extra field
 
 
-def open_file(path: str) -> BinaryIO:
-    """A local file, or the downloaded content of a remote one.
+class TorchFile:
+    """A file that ``torch.save`` wrote. Its content is read without running code.
 
-    Raises:
-        OSError: it cannot be read, or is a directory, FIFO, device or socket.
-    """
-    return files.open_file(path)
+    Args:
+        source: the file.
 
-
-def read_torch_file(path: str, file: BinaryIO) -> tuple[Any, Storages]:
-    """The content of a file that ``torch.save`` wrote, and the storages that its tensor records refer to.
-
-    What ``torch.load(weights_only=True)`` reads holds tensors. Anything else is read without running code and holds
-    placeholders and tensor records. Tensors of a local zip archive are memory-mapped.
+    Attributes:
+        content: plain values, records of tensors, and placeholders.
 
     Raises:
         WeightsError: the file is of another kind, or dangerous to read.
     """
-    is_zip = file.read(len(ZIP)) == ZIP
-    file.seek(0)
-    container: _Container = _Zip(file) if is_zip else _Legacy(file)
-    file.seek(0)
-    try:
-        with warnings.catch_warnings():  # about the pickle protocol; other protocols are read below
-            warnings.simplefilter("ignore")
-            return _weights_only(path, file, mmap=is_zip), container.storage
-    except Exception:  # code is named, or what the file holds cannot be rebuilt, which the other reader says by name
-        container.map(_storage_of(path, file))
-        return container.content(), container.storage
 
+    def __init__(self, source: Source) -> None:
+        self._source = source
+        file = source.as_file()
+        is_zip = file.read(len(ZIP)) == ZIP
+        file.seek(0)
+        container: _Container = _Zip(file, source.nbytes) if is_zip else _Legacy(file, source.nbytes)
+        self.content = container.content()
+        self._container = container
+        self._places: dict[str, tuple[int, int]] = {}
+        self._storages: dict[str, torch.UntypedStorage] = {}
 
-def _weights_only(path: str, file: BinaryIO, mmap: bool) -> Any:
-    if is_remote(path):
-        return torch.load(file, map_location="cpu", weights_only=True)
-    return torch.load(local_path(path), map_location="cpu", weights_only=True, mmap=mmap)
+    def tensor(self, value: Any) -> Tensor:
+        """The tensor of a record; tensors of one storage share its memory.
 
+        Raises:
+            WeightsError: as for :func:`~lightning_compress.weights.reading.tensor_records.tensor_record`, or the tensor
+                exceeds its storage; the message has no subject.
+            OSError: the file was changed.
+        """
+        record = tensor_record(value)
+        key, (start, nbytes) = record.storage.key, self._place(record)
+        if key not in self._storages:
+            self._storages[key] = self._read(start, nbytes)
+        empty = torch.empty(0, dtype=record.dtype)
+        return empty.set_(self._storages[key], record.offset, record.shape, record.stride)
 
-def _storage_of(path: str, file: BinaryIO) -> torch.UntypedStorage:
-    """All bytes of a file as one storage, memory-mapped and copied on write if the file is local."""
-    nbytes = file.seek(0, io.SEEK_END)
-    if not is_remote(path):
-        return torch.from_file(str(local_path(path)), False, nbytes, dtype=torch.uint8).untyped_storage()
-    file.seek(0)
-    return torch.frombuffer(bytearray(file.read()), dtype=torch.uint8).untyped_storage()
+    def deferred(self, value: Any) -> DeferredTensor:
+        """As :meth:`tensor`, but the values are read from the file each time that they are needed."""
+        record = tensor_record(value)
+        start, _ = self._place(record)
+        first, end = (elements * record.dtype.itemsize for elements in (record.offset, record.end))
+
+        def make() -> Tensor:
+            storage = self._read(start + first, max(0, end - first) if record.nbytes else 0)
+            return torch.empty(0, dtype=record.dtype).set_(storage, 0, record.shape, record.stride)
+
+        memory = (self._source.identity, record.storage.key)
+        return DeferredTensor(make, record.dtype, record.shape, record.stride, record.offset, memory)
+
+    def _place(self, record: TensorRecord) -> tuple[int, int]:
+        key = record.storage.key
+        if key not in self._places:
+            self._places[key] = self._container.place(record.storage)
+        check_within(record, self._places[key][1])
+        return self._places[key]
+
+    def _read(self, start: int, nbytes: int) -> torch.UntypedStorage:
+        values = torch.empty(nbytes, dtype=torch.uint8)
+        self._source.read_into(start, values.numpy().data)
+        return values.untyped_storage()
 
 
 class _Container(Protocol):
-    def map(self, whole: torch.UntypedStorage) -> None: ...
-
     def content(self) -> Any: ...
 
-    def storage(self, record: StorageRecord) -> torch.UntypedStorage: ...
+    def place(self, record: StorageRecord) -> tuple[int, int]:
+        """First byte and number of bytes of a storage; the places of two storages never overlap."""
 
 
 class _Zip:
     """A zip archive with one folder: ``data.pkl``, and one file ``data/KEY`` per storage."""
 
-    def __init__(self, file: BinaryIO) -> None:
+    def __init__(self, file: BinaryIO, nbytes: int) -> None:
         self._archive = zipfile.ZipFile(file)
         self._file = file
+        self._nbytes = nbytes
         reason = foreign_zip(self._archive.namelist())
         if reason is not None:
             raise WeightsError(reason)
         pickled = next(name for name in self._archive.namelist() if name.split("/")[-1] == "data.pkl")
         self._folder = pickled.removesuffix("data.pkl")
         self._pickle = checked_pickle(io.BytesIO(self._read(pickled)))
-        self._storages: dict[str, torch.UntypedStorage] = {}
-
-    def map(self, whole: torch.UntypedStorage) -> None:
-        self._whole = whole
+        self._bytes_left = nbytes
 
     def content(self) -> Any:
-        if (
-            f"{self._folder}byteorder" in self._archive.namelist()
-            and self._read(f"{self._folder}byteorder") != b"little"
-        ):
+        order = f"{self._folder}byteorder"
+        if order in self._archive.NameToInfo and self._read(order) != b"little":
             raise WeightsError("was written on a big-endian machine: save it again on a little-endian one")
         return InertUnpickler(self._pickle).load()
 
-    def storage(self, record: StorageRecord) -> torch.UntypedStorage:
-        if record.key not in self._storages:
-            start, nbytes = self._place(f"{self._folder}data/{record.key}")
-            self._storages[record.key] = self._whole[start : start + nbytes]
-        return self._storages[record.key]
-
-    def _read(self, name: str) -> bytes:
-        self._check_stored(self._archive.getinfo(name))
-        return self._archive.read(name)
-
-    def _place(self, name: str) -> tuple[int, int]:
-        """First byte and number of bytes of an entry."""
+    def place(self, record: StorageRecord) -> tuple[int, int]:
+        name = f"{self._folder}data/{record.key}"
         info = self._archive.getinfo(name)
         self._check_stored(info)
         self._file.seek(info.header_offset)
         signature, name_bytes, extra_bytes = _LOCAL_HEADER.unpack(self._file.read(_LOCAL_HEADER.size))
         start = info.header_offset + _LOCAL_HEADER.size + name_bytes + extra_bytes
-        if signature != ZIP or start + info.file_size > self._whole.nbytes():
+        if signature != ZIP or start + info.file_size > self._nbytes:
             raise ValueError(f"its entry {name} is damaged")
+        self._bytes_left -= info.file_size
+        if self._bytes_left < 0:
+            raise WeightsError("has entries that overlap: it is damaged, or made to take far more memory than its size")
         return start, info.file_size
+
+    def _read(self, name: str) -> bytes:
+        self._check_stored(self._archive.getinfo(name))
+        return self._archive.read(name)
 
     @staticmethod
     def _check_stored(info: zipfile.ZipInfo) -> None:
@@ -131,14 +147,11 @@ class _Zip:
 class _Legacy:
     """Five pickles (magic number, version, system, content, storage keys), then the elements of each storage."""
 
-    def __init__(self, file: BinaryIO) -> None:
+    def __init__(self, file: BinaryIO, nbytes: int) -> None:
         *_, self._pickle, self._keys = (checked_pickle(file) for _ in range(5))
         self._first_byte = file.tell()
         self._file = file
-        self._storages: dict[str, torch.UntypedStorage] = {}
-
-    def map(self, whole: torch.UntypedStorage) -> None:
-        self._whole = whole
+        self._nbytes = nbytes
 
     def content(self) -> Any:
         unpickler = InertUnpickler(self._pickle)
@@ -146,12 +159,8 @@ class _Legacy:
         self._places = dict(self._find_places(unpickler.storages))
         return content
 
-    def storage(self, record: StorageRecord) -> torch.UntypedStorage:
-        if record.key not in self._storages:
-            start, nbytes = self._places[record.key]
-            # Copied, because nothing aligns the storages of these files.
-            self._storages[record.key] = self._whole[start : start + nbytes].clone()
-        return self._storages[record.key]
+    def place(self, record: StorageRecord) -> tuple[int, int]:
+        return self._places[record.key]
 
     def _find_places(self, records: dict[str, StorageRecord]) -> Iterator[tuple[str, tuple[int, int]]]:
         """Key → first byte and number of bytes of each storage: a count of 8 bytes stands before its elements."""
@@ -160,7 +169,7 @@ class _Legacy:
             self._file.seek(start)
             (elements,) = struct.unpack("<q", self._file.read(8))
             nbytes = elements * itemsize_of(records[key])
-            if elements < 0 or start + 8 + nbytes > self._whole.nbytes():
+            if elements < 0 or start + 8 + nbytes > self._nbytes:
                 raise WeightsError(f"ends within its storage {key}: the file is damaged")
             yield key, (start + 8, nbytes)
             start += 8 + nbytes

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from time import monotonic
 from typing import Protocol
 
 from lightning_compress.callbacks.export.background.messages import (
@@ -29,6 +30,8 @@ from lightning_compress.plan import Plan
 
 Result = Committed | Failed | Cancelled | Refused
 _COMMIT_SECONDS = 60.0  # to rename a file
+_SILENT_SECONDS = 600.0  # for which a worker may be silent, and longer for a large tensor,
+_SLOWEST = 250_000  # bytes per second of which are expected at least
 
 
 class Worker(Protocol):
@@ -92,6 +95,7 @@ class Dispatcher:
         self._plan, self._start = plan, start
         self._worker: Worker | None = None
         self._has_started = False  # whether the worker has said so
+        self._last_heard = 0.0  # when it was given a task or sent a message, by time.monotonic
 
     def begin(self, pending: PendingExport) -> None:
         """Give an export to the worker.
@@ -104,6 +108,7 @@ class Dispatcher:
             with suppress(EOFError), self._ended_by_interrupt():
                 worker = self._worker = self._worker or self._started()
                 worker.send(task, pending.copy.memory.descriptor)
+                self._last_heard = monotonic()
                 return
             self.end(kill=True)
         raise NoWorkerError("the worker process ends as soon as it is started")
@@ -115,7 +120,7 @@ class Dispatcher:
         checkpoint that is saved afterwards never meets the file of an earlier one.
 
         Raises:
-            LostWorkerError: the worker has ended.
+            LostWorkerError: the worker has ended, or was killed because it was silent for long.
             NoWorkerError: it has ended when it started, or cannot import a class of the plan.
         """
         worker = self._worker
@@ -130,8 +135,12 @@ class Dispatcher:
                     if message is None:
                         raise EOFError
         except EOFError:
-            error = LostWorkerError if self._has_started else NoWorkerError
-            raise error(f"the worker process has ended ({self.end(kill=True)})") from None
+            raise self._lost(f"the worker process has ended ({self.end(kill=True)})") from None
+        if message is not None:
+            self._last_heard = monotonic()
+        elif (silent := monotonic() - self._last_heard) > _allowed_silence(pending):
+            self.end(kill=True)
+            raise self._lost(f"the worker process was killed, because it had not answered for {silent:.0f} seconds")
         if isinstance(message, Started):
             self._has_started = True
             if message.problem:
@@ -151,6 +160,9 @@ class Dispatcher:
         worker, self._worker = self._worker, None
         return worker.end(kill=kill) if worker else "not started"
 
+    def _lost(self, how: str) -> LostWorkerError | NoWorkerError:
+        return LostWorkerError(how) if self._has_started else NoWorkerError(how)
+
     def _started(self) -> Worker:
         self._has_started = False
         _refuse_classes_of_script(self._plan)
@@ -169,6 +181,12 @@ class Dispatcher:
         except BaseException:
             self.end(kill=True)
             raise
+
+
+def _allowed_silence(pending: PendingExport) -> float:
+    """Seconds in which a worker that works finishes a tensor."""
+    largest = max((weight.tensor.nbytes for weight in pending.job.weights), default=0)
+    return _SILENT_SECONDS + largest / _SLOWEST
 
 
 def _refuse_classes_of_script(plan: Plan) -> None:

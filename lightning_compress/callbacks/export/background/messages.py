@@ -1,9 +1,10 @@
 """Messages between the training process and its worker, as length-prefixed pickles over a pair of Unix sockets.
 
-The training sends :class:`Setup` once, then a :class:`Task` at a time; the worker answers :class:`Started`, and for
-each task :class:`Refused`, :class:`Failed` or :class:`Verified`. A verified file has only a temporary name. It gets its
-own name if the training answers :class:`Commit`, and is deleted if it answers :class:`Cancel`, which may also come at
-any earlier time. The worker then answers :class:`Committed` or :class:`Cancelled`.
+The training sends :class:`Setup` once, then a :class:`Task` at a time. The worker answers :class:`Started`, and each
+task by :class:`Refused`, :class:`Failed` or :class:`Verified`; meanwhile it sends :class:`Working`, because a worker
+that is silent for long is killed. A verified file has only a temporary name. It gets its own name if the training
+answers :class:`Commit`, and is deleted if it answers :class:`Cancel`, which may also come at any earlier time. The
+worker then answers :class:`Committed` or :class:`Cancelled`.
 """
 
 from __future__ import annotations
@@ -91,6 +92,13 @@ class Refused:
 
 
 @dataclass(frozen=True)
+class Working:
+    """Another tensor was compressed, or verified."""
+
+    number: int
+
+
+@dataclass(frozen=True)
 class Verified:
     """The file was written and read back, and waits for its name."""
 
@@ -138,7 +146,7 @@ class Failed:
     log: tuple[LogRecord, ...] = ()
 
 
-Answer = Started | Refused | Verified | Committed | Cancelled | Failed
+Answer = Started | Refused | Working | Verified | Committed | Cancelled | Failed
 Message = Setup | Task | Commit | Cancel | Answer
 
 
@@ -187,6 +195,10 @@ class Connection:
             self._received += data
             self._descriptors += descriptors
         return message
+
+    def has_room(self) -> bool:
+        """Whether a short message can be sent without waiting for the other process to read earlier ones."""
+        return bool(select.select([], [self._socket], [], 0)[1])
 
     def take_descriptor(self) -> int:
         """The descriptor that came with a message, the oldest first; the caller closes it."""

@@ -7,6 +7,7 @@ import os
 import pickle
 import socket
 import sys
+from time import monotonic
 
 import torch
 
@@ -25,16 +26,18 @@ from lightning_compress.callbacks.export.background.messages import (
     Started,
     Task,
     Verified,
+    Working,
 )
 from lightning_compress.callbacks.export.background.shared_weights import read_shared
+from lightning_compress.callbacks.export.companions.writing import CompanionWriter
 from lightning_compress.callbacks.export.exporter import export_error
-from lightning_compress.callbacks.export.writing import CompanionWriter
 from lightning_compress.compression import compress
 from lightning_compress.errors import CallbackError, CompressionError
 from lightning_compress.plan import Plan
 from lightning_compress.weights import Weights
 
 _POLL_SECONDS = 1.0  # between two looks at the parent process
+_REPORT_SECONDS = 5.0  # between two messages that the work goes on
 
 
 class CancelledError(Exception):
@@ -57,6 +60,7 @@ class Server:
         self._parent = parent
         self._log = _CollectedLog()
         self._task = 0  # number of the task in work
+        self._reported = 0.0  # when it was last said that the work goes on, by time.monotonic
 
     def run(self) -> None:
         """Work until the training process closes the connection.
@@ -112,7 +116,10 @@ class Server:
             os.close(descriptor)
 
     def _check(self, _: object) -> None:
-        """Stop working on a cancelled task. Called after each tensor."""
+        """Stop working on a cancelled task, and report on another one. Called after each tensor."""
+        if monotonic() > self._reported + _REPORT_SECONDS and self._connection.has_room():
+            self._reported = monotonic()
+            self._connection.send(Working(self._task))
         message = self._receive(0)
         if isinstance(message, Cancel) and message.number == self._task:
             raise CancelledError
