@@ -1,5 +1,7 @@
 """From a checkpoint to a retrained file of the bytes that were asked for, which translates alone."""
 
+from pathlib import Path
+
 import pytest
 import yaml
 
@@ -13,6 +15,7 @@ from recipes.errors import SettingsError
 from recipes.finetune import Settings
 from recipes.schedule import Cosine
 from recipes.translate import load_translator
+from tests.each_case import naming
 
 SIZES = {"width": 16, "encoder_layers": 1, "decoder_layers": 1, "heads": 2, "feed_forward": 32, "norm": "pre"}
 
@@ -65,3 +68,17 @@ def test_settings_are_checked():
         Cosine(0)
     cosine = Cosine(100, warmup=10)
     assert [cosine(0), cosine(50), cosine(100)] == pytest.approx([0.1, 0.51, 0.02], abs=0.01)
+
+
+def test_the_callbacks_are_configured_by_yaml(capsys):
+    folder = Path(__file__).parents[2] / "recipes" / "configs"
+    for name, callback in (("quantize", "QuantizeDuringTraining"), ("prune", "PruneDuringTraining")):
+        configs = [f"--config={folder / part}.yaml" for part in ("rnn-multi30k", name)]
+        with naming(name), pytest.raises(SystemExit) as stopped:
+            run_trainer(["fit", *configs, "--print_config"])
+        assert stopped.value.code == 0
+        config = yaml.safe_load(capsys.readouterr().out)
+        paths = [part["class_path"] for part in config["trainer"]["callbacks"]]
+        assert f"lightning_compress.{callback}" in paths
+        plans = [part["init_args"]["plan"] for part in config["trainer"]["callbacks"] if "plan" in part["init_args"]]
+        assert all(plan == config["compress"]["plan"] for plan in plans)
