@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format docs rate-distortion clean
+.PHONY: help demo test tests lint format docs rate-distortion clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
@@ -20,7 +20,11 @@ $(READY): pyproject.toml constraints.txt
 demo: $(READY)  ## train a small translator, compress it, and compare files
 	$(BIN)/python -m recipes.demo --output demo-output
 
-test: lint  ## lint, layers, types and all tests
+# At the same time, because mypy uses one core.
+test: $(READY)  ## lint, layers, types and all tests
+	@$(MAKE) --no-print-directory --jobs=2 lint tests
+
+tests: $(READY)  ## all tests
 	$(BIN)/python -m pytest -n 2
 
 lint: $(READY)  ## formatting, lint, types and import layers

@@ -11,7 +11,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from lightning_compress.archive import Archive as Archive
     from lightning_compress.callbacks import CompressCheckpoint as CompressCheckpoint
+    from lightning_compress.callbacks import Distill as Distill
     from lightning_compress.callbacks import LayerSensitivity as LayerSensitivity
+    from lightning_compress.callbacks import PruneDuringTraining as PruneDuringTraining
+    from lightning_compress.callbacks import QuantizeDuringTraining as QuantizeDuringTraining
     from lightning_compress.callbacks import TranslationQuality as TranslationQuality
     from lightning_compress.compression import compress as compress
     from lightning_compress.errors import CompressionError as CompressionError
@@ -45,6 +48,7 @@ _PACKAGE_OF = {
     "Binary": "quantize",
     "CompressCheckpoint": "callbacks",
     "CompressionError": "errors",
+    "Distill": "callbacks",
     "Grid": "quantize",
     "GroupWise": "quantize",
     "Half": "quantize",
@@ -55,6 +59,8 @@ _PACKAGE_OF = {
     "LowRank": "quantize",
     "Plan": "plan",
     "Prune": "prune",
+    "PruneDuringTraining": "callbacks",
+    "QuantizeDuringTraining": "callbacks",
     "Raw": "quantize",
     "Rule": "plan",
     "Ternary": "quantize",

@@ -61,6 +61,10 @@ class SearchError(CompressionError):
     """A search cannot continue: a failed or nondeterministic evaluation, unusable calibration data or budget."""
 
 
+class TrainingError(CompressionError):
+    """A training-time method cannot continue: NaN weights, a changed plan, a target out of reach."""
+
+
 class ChartError(CompressionError):
     """A chart or page cannot be made: a plotting library is not installed, or its data are inconsistent."""
 

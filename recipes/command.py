@@ -1,4 +1,4 @@
-"""The command line of the recipes: ``python -m recipes fit | validate | test | translate | sizes``."""
+"""The command line of the recipes: ``python -m recipes fit | validate | test | finetune | translate | sizes``."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pytorch_lightning.cli import ArgsType, LightningArgumentParser, LightningCL
 from rich.console import Console
 
 from lightning_compress import CompressCheckpoint, CompressionError
-from recipes import sizes, translate
+from recipes import finetune, sizes, translate
 from recipes.data.parallel_text import ParallelText
 from recipes.errors import VocabularyError
 from recipes.translation import Translation
@@ -22,6 +22,7 @@ usage: python -m recipes COMMAND …
   fit        --config FILE.yaml [--data.folder FOLDER …]   train
   validate   --config FILE.yaml --ckpt_path FILE           loss and BLEU on the validation text
   test       --config FILE.yaml --ckpt_path FILE           loss and BLEU on the test text
+  finetune   --checkpoint FILE --target-ratio N …          train on with compressed weights, to a file of a size
   translate  FILE < input.txt                              translate lines with a compressed file alone
   sizes                                                    weights of the paper's models, beside the paper's counts
 
@@ -77,6 +78,8 @@ def main(arguments: list[str] | None = None) -> None:
     try:
         if arguments[0] == "translate":
             translate.main(arguments[1:])
+        elif arguments[0] == "finetune":
+            finetune.main(arguments[1:])
         elif arguments[0] == "sizes":
             sizes.main(arguments[1:])
         else:

@@ -47,3 +47,24 @@ class Halving:
     def __call__(self, step: int) -> float:
         """The factor for the update after ``step`` updates were made."""
         return float(0.5 ** (max(step - self.start, 0) // self.every))
+
+
+@dataclass(frozen=True)
+class Cosine:
+    """From 1 to nearly 0 by half a cosine (Loshchilov and Hutter 2017, "SGDR", equation 5), after a linear warm-up.
+
+    Raises:
+        SettingsError: if ``steps`` is below 1.
+    """
+
+    steps: int
+    warmup: int = 50
+
+    def __post_init__(self) -> None:
+        if self.steps < 1:
+            raise SettingsError(f"the training has {self.steps} steps: expected 1 or more")
+
+    def __call__(self, step: int) -> float:
+        """The factor for the update after ``step`` updates were made."""
+        share = min(step / self.steps, 1.0)
+        return min((step + 1) / self.warmup, 1.0) * (0.02 + 0.49 * (1 + math.cos(math.pi * share)))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import torch
@@ -90,6 +90,7 @@ class Translation(LightningModule):
         check_name("schedule", schedule, ("inverse-square-root", "halving"))
         check_name("loss_per", loss_per, ("word", "sentence"))
         halving = schedule == "halving"
+        self.rate_factor: Callable[[int], float]
         self.rate_factor = Halving(decay_start, decay_every) if halving else InverseSquareRoot(warmup_steps)
         self.optimizer, self.loss_per, self.learning_rate = optimizer, loss_per, learning_rate
         self.betas, self.weight_decay, self.label_smoothing = betas, weight_decay, label_smoothing

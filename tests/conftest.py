@@ -48,6 +48,21 @@ def run(monkeypatch, capsys):
 
 
 @pytest.fixture
+def layout_while_drawing(monkeypatch):
+    """Charts get their layout once, when they are drawn to a file, and no layout if a test looks at their contents."""
+    from matplotlib.figure import Figure
+
+    usual = Figure.set_layout_engine
+
+    def set_layout_engine(figure, layout=None, **settings):
+        if layout != "none":
+            usual(figure, layout, **settings)
+
+    monkeypatch.setattr(Figure, "draw_without_rendering", lambda figure: None)
+    monkeypatch.setattr(Figure, "set_layout_engine", set_layout_engine)
+
+
+@pytest.fixture
 def quick_predictions(monkeypatch):
     """A search predicts bytes by a formula; its files, evaluations and decisions are those of every search."""
     from quick_predictions import bytes_by_formula
@@ -57,11 +72,11 @@ def quick_predictions(monkeypatch):
 
 @pytest.fixture(scope="module")
 def quick_coding():
-    """Leave out the two coders that take most of the time: files are as sound, and a few percent larger."""
-    from lightning_compress.coding.contexts import Contexts
+    """Leave out adaptive models and Zstandard, which take most of the time: files are as sound, and a bit larger."""
+    from lightning_compress.coding.lanes import coder
     from lightning_compress.coding.zstandard import Zstandard
 
     with pytest.MonkeyPatch.context() as patch:
-        for coder in (Contexts, Zstandard):
-            patch.setattr(coder, "lower_bound", lambda self, statistics: None)
+        patch.setattr(Zstandard, "lower_bound", lambda self, statistics: None)
+        patch.setattr(coder, "is_adaptive", lambda statistics: False)
         yield

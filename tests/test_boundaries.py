@@ -52,7 +52,7 @@ def test_the_wheel_installs_one_package(tmp_path: Path, monkeypatch: pytest.Monk
     assert {top for top in tops if not top.endswith(".dist-info")} == {"lightning_compress"}
 
 
-def test_the_build_is_told_of_one_package() -> None:
+def test_the_build_configuration_names_one_package() -> None:
     """The same without hatchling, which only the build needs."""
     text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
     wheel = text.split("[tool.hatch.build.targets.wheel]\n")[1].splitlines()[0]

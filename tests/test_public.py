@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import inspect
-import json
-import subprocess
-import sys
 from importlib.metadata import entry_points, version
 
 import pytest
+from fresh_process import in_fresh_process
+from import_stages import loaded_after
 
 import lightning_compress
 from lightning_compress import errors
@@ -19,11 +18,9 @@ CONTRACT = (
 )  # fmt: skip
 
 
-def modules_after(code):
-    """Top-level names of all modules that a fresh interpreter holds after the code."""
-    script = f"{code}\nimport json, sys\nprint(json.dumps(sorted({{m.partition('.')[0] for m in sys.modules}})))"
-    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=300)
-    return set(json.loads(run.stdout.splitlines()[-1]))
+def modules_after(step):
+    """Top-level names of all modules that a fresh interpreter holds after a step of ``import_stages``."""
+    return {name.partition(".")[0] for name in in_fresh_process(loaded_after, step)}
 
 
 def test_every_name_of_the_contract_is_there():
@@ -38,22 +35,34 @@ def test_every_exported_name_exists_and_has_a_docstring():
         assert inspect.getdoc(getattr(lightning_compress, name)), name
 
 
-def test_an_unknown_name_is_told_what_there_is():
+def test_the_error_about_an_unknown_name_lists_the_known_ones():
     with pytest.raises(AttributeError, match=r"no attribute 'squeeze'; it offers .*compress, expand"):
         _ = lightning_compress.squeeze
 
 
 def test_reading_imports_neither_lightning_nor_wandb():
-    code = (
-        "import lightning_compress.archive\nfrom lightning_compress import compress, load, Plan, Prune, Interval, Half"
-    )
-    loaded = modules_after(code)
-    assert "lightning_compress" in loaded
+    loaded = modules_after("reading")
+    assert {"lightning_compress", "torch"} <= loaded
     assert not loaded & {"lightning", "pytorch_lightning", "wandb", "torchmetrics", "typer", "rich", "recipes", "numba"}
 
 
 def test_the_package_alone_imports_nothing_heavy():
-    assert not modules_after("import lightning_compress") & {"torch", "numpy", "constriction", "zstandard", "yaml"}
+    loaded = modules_after("package")
+    assert "lightning_compress" in loaded
+    assert not loaded & {"torch", "numpy", "constriction", "zstandard", "yaml"}
+
+
+def test_loading_imports_no_lightning_and_the_callback_one_lightning_without_wandb():
+    lightning = {"pytorch_lightning", "lightning", "wandb"}
+    assert modules_after("modules") & lightning == set()
+    assert modules_after("callback") & lightning == {"pytorch_lightning"}
+
+
+def test_charts_load_matplotlib_when_one_is_drawn_and_pyplot_never():
+    assert not in_fresh_process(loaded_after, "charts") & {"matplotlib", "jinja2"}
+    drawn = in_fresh_process(loaded_after, "a chart")
+    assert "matplotlib" in drawn
+    assert "matplotlib.pyplot" not in drawn
 
 
 def test_every_error_has_the_one_base():

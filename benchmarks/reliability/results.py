@@ -16,7 +16,7 @@ PACKAGES = ("torch", "numpy", "numba", "pytorch-lightning", "constriction", "zst
 
 def header(**settings: Any) -> dict[str, Any]:
     """The settings of a run, and where and when it took place."""
-    return {"settings": settings, "commit": _commit(), "date": _now(), "machine": _machine(), "rows": []}
+    return {"settings": settings, "commit": commit(), "date": _now(), "machine": _machine(), "rows": []}
 
 
 def load(path: Path | None, **settings: Any) -> dict[str, Any]:
@@ -41,10 +41,11 @@ def save(path: Path | None, results: dict[str, Any]) -> None:
         part.replace(path)
 
 
-def _commit() -> str:
+def commit() -> str:
+    """The commit of the code, marked with ``-dirty`` if files differ from it; empty outside of a clone."""
+    command = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
     root = Path(__file__).parent
-    found = subprocess.run(["git", "rev-parse", "HEAD"], cwd=root, capture_output=True, text=True, check=False)
-    return found.stdout.strip()
+    return subprocess.run(command, cwd=root, capture_output=True, text=True, check=False).stdout.strip()
 
 
 def _now() -> str:

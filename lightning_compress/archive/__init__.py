@@ -5,6 +5,7 @@ from lightning_compress.archive.encode import encode_asset, encode_tensor
 from lightning_compress.archive.manifest.spec import Asset, Entry, Manifest
 from lightning_compress.archive.reader import is_archive
 from lightning_compress.archive.report import ClassReport, Report, TensorReport
+from lightning_compress.archive.streams import SpooledStreams
 
 __all__ = [
     "Archive",
@@ -13,6 +14,7 @@ __all__ = [
     "Entry",
     "Manifest",
     "Report",
+    "SpooledStreams",
     "TensorReport",
     "encode_asset",
     "encode_tensor",

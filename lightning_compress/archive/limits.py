@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from itertools import accumulate
+
 from lightning_compress.archive.manifest.spec import Asset, Entry, Manifest
 from lightning_compress.coding import CODERS
 from lightning_compress.errors import FormatError
 from lightning_compress.quantize import PAYLOADS
-from lightning_compress.runtime import Work
+from lightning_compress.runtime import Work, worker_count
 
 _LEAST_BYTES = 1 << 30
 _EXPANSION = 2000
@@ -15,6 +17,7 @@ MEMORY_BASE = 1 << 26
 _LEAST_OPERATIONS = 1 << 28
 _OPERATIONS_PER_BYTE = 1 << 15
 _OPERATIONS_PER_ALLOWED_BYTE = 6
+_BYTES_PER_WORKER = 1 << 21  # restored; less takes no longer than starting a thread pays for
 
 
 def check_limits(manifest: Manifest, file_bytes: int, source: str, max_bytes: int | None) -> None:
@@ -39,6 +42,19 @@ def check_limits(manifest: Manifest, file_bytes: int, source: str, max_bytes: in
     _check(source, file_bytes, "take", peak, "bytes of memory", MEMORY_FACTOR * limit + MEMORY_BASE)
     operations = _LEAST_OPERATIONS + _OPERATIONS_PER_BYTE * file_bytes + _OPERATIONS_PER_ALLOWED_BYTE * limit
     _check(source, file_bytes, "take", sum(part.operations for part in parts), "operations", operations)
+
+
+def workers_within(manifest: Manifest) -> int:
+    """How many threads may restore tensors: as many as are wanted, and as fit into the limit of memory.
+
+    With several, the memory at the peak is that of the largest tensors together. A small file needs one thread.
+    """
+    if manifest.raw_bytes < _BYTES_PER_WORKER:
+        return 1
+    largest = sorted((work_of(entry).memory for entry in manifest.entries), reverse=True)
+    memory = MEMORY_FACTOR * manifest.raw_bytes + MEMORY_BASE - manifest.raw_bytes
+    fitting = sum(total <= memory for total in accumulate(largest))
+    return max(1, min(worker_count(), fitting, manifest.raw_bytes // _BYTES_PER_WORKER))
 
 
 def _check(source: str, file_bytes: int, verb: str, amount: int, unit: str, limit: int) -> None:

@@ -18,9 +18,9 @@ from lightning_compress.archive.manifest.spec import MAX_HEADER_BYTES, METADATA_
 from lightning_compress.archive.writer import header_bytes
 from lightning_compress.errors import ForeignFileError, FormatError, TruncatedError
 from lightning_compress.files import read_prefix
-from lightning_compress.runtime import collection_paused
+from lightning_compress.runtime import collection_paused, in_order
 
-Coded = Mapping[str, memoryview]
+Coded = Mapping[str, bytes | memoryview]
 _START = f'{{"__metadata__":{{"{METADATA_KEY}":'.encode()
 
 
@@ -34,19 +34,28 @@ def is_archive(path: str | PathLike[str]) -> bool:
 
 
 def parse(data: memoryview, source: str, max_bytes: int | None = None) -> tuple[Manifest, dict[str, memoryview]]:
-    """Parse the bytes of a whole file; arguments and errors as for :func:`read`."""
-    return read(io.BytesIO(data), source, max_bytes)
+    """Parse the bytes of a whole file; arguments and errors as for :func:`read_manifest`."""
+    manifest, parts, start = read_manifest(io.BytesIO(data), source, max_bytes)
+    coded = {}
+    for key, nbytes in parts:
+        coded[key] = data[start : start + nbytes]
+        start += nbytes
+    return manifest, coded
 
 
-def read(file: BinaryIO, source: str, max_bytes: int | None = None) -> tuple[Manifest, dict[str, memoryview]]:
-    """Read a file: its manifest, and key → coded bytes of each tensor and asset.
-
-    The coded bytes are read only after header, manifest and sizes are found right.
+def read_manifest(
+    file: BinaryIO, source: str, max_bytes: int | None = None
+) -> tuple[Manifest, list[tuple[str, int]], int]:
+    """Read and check everything before the coded bytes.
 
     Args:
         file: open at its beginning.
         source: name of the file, for messages.
         max_bytes: as for :func:`~lightning_compress.archive.limits.check_limits`.
+
+    Returns:
+        The manifest; key and size of the coded bytes of each tensor and asset, in the order of the file; and the
+        position where they begin.
 
     Raises:
         TruncatedError, ForeignFileError, ChecksumError, VersionError, FormatError: see docs/format.md.
@@ -54,35 +63,37 @@ def read(file: BinaryIO, source: str, max_bytes: int | None = None) -> tuple[Man
     file_bytes = file.seek(0, SEEK_END)
     file.seek(0)
     text = _header(file, file_bytes, source)
-    body_bytes = file_bytes - 8 - len(text)
     with collection_paused():
         envelope = _envelope(text, source)
         try:
             manifest = from_envelope(envelope)
         except FormatError as error:
             raise type(error)(f"{source}: {error}") from error
-        _check_sizes(manifest, body_bytes, source)
+        _check_sizes(manifest, file_bytes - 8 - len(text), source)
         check_limits(manifest, file_bytes, source, max_bytes)
         if header_bytes(envelope, records_of(manifest))[8:] != text:
             raise FormatError(f"{source}: the header does not agree with the manifest in it")
-    body = memoryview(_exactly(file, body_bytes, source))
-    coded, offset = {}, 0
-    for key, nbytes in manifest.parts() if manifest.format_version == 1 else version2.order(manifest):
-        coded[key] = body[offset : offset + nbytes]
-        offset += nbytes
-    return manifest, coded
+    parts = manifest.parts() if manifest.format_version == 1 else version2.order(manifest)
+    return manifest, list(parts), 8 + len(text)
 
 
 def restore(
-    manifest: Manifest, coded: Coded, on_tensor: Callable[[Entry], None] | None = None
+    manifest: Manifest, coded: Coded, on_tensor: Callable[[Entry], None] | None = None, workers: int = 1
 ) -> Iterator[tuple[str, Tensor]]:
-    """Name and tensor of each entry, in order, decoded one at a time; ``on_tensor`` is called after each.
+    """Name and tensor of each entry, in order; ``on_tensor`` is called after each.
+
+    Args:
+        manifest: of the file.
+        coded: key → coded bytes.
+        on_tensor: called in the calling thread.
+        workers: number of threads that decode.
 
     Raises:
         FormatError, ChecksumError: a damaged stream.
     """
-    for entry in manifest.entries:
-        yield entry.name, decode_tensor(entry, coded[entry.key])
+    decoded = in_order(lambda entry: decode_tensor(entry, memoryview(coded[entry.key])), manifest.entries, workers)
+    for entry, tensor in zip(manifest.entries, decoded, strict=True):
+        yield entry.name, tensor
         if on_tensor is not None:
             on_tensor(entry)
 
@@ -93,16 +104,18 @@ def restore_assets(manifest: Manifest, coded: Coded) -> dict[str, bytes]:
     Raises:
         FormatError, ChecksumError: a damaged stream.
     """
-    return {a.name: decode_asset(a, coded[a.key]) for a in manifest.assets}
+    return {a.name: decode_asset(a, memoryview(coded[a.key])) for a in manifest.assets}
 
 
-def verify(manifest: Manifest, coded: Coded, on_tensor: Callable[[Entry], None] | None = None) -> None:
-    """Decode everything once and compare it with its checksums; the tensors are discarded.
+def verify(
+    manifest: Manifest, coded: Coded, on_tensor: Callable[[Entry], None] | None = None, workers: int = 1
+) -> None:
+    """Decode everything once and compare it with its checksums; the tensors are discarded. Arguments as above.
 
     Raises:
         FormatError, ChecksumError: a stream or value is damaged; the first one is reported.
     """
-    for _ in restore(manifest, coded, on_tensor):
+    for _ in restore(manifest, coded, on_tensor, workers):
         pass
     restore_assets(manifest, coded)
 

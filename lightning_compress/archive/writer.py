@@ -29,6 +29,13 @@ def header_bytes(envelope: str, records: Sequence[Part]) -> bytes:
     return len(text).to_bytes(8, "little") + text
 
 
+def file_bytes(manifest: Manifest) -> int:
+    """Size of the file that :func:`file_parts` makes."""
+    newest = replace(manifest, format_version=FORMAT_VERSION)
+    records = records_of(newest)
+    return len(header_bytes(to_envelope(newest), records)) + sum(record.nbytes for record in records)
+
+
 def file_parts(manifest: Manifest, coded: Mapping[str, bytes | memoryview]) -> Iterator[bytes | memoryview]:
     """The bytes of a file of the newest version, in parts; ``coded`` is :attr:`Archive.streams`."""
     newest = replace(manifest, format_version=FORMAT_VERSION)

@@ -15,18 +15,24 @@ if TYPE_CHECKING:
     from lightning_compress.callbacks.reconciliation import Reconciled as Reconciled
     from lightning_compress.callbacks.reconciliation import reconcile as reconcile
     from lightning_compress.callbacks.sensitivity import LayerSensitivity as LayerSensitivity
+    from lightning_compress.callbacks.training.distill import Distill as Distill
+    from lightning_compress.callbacks.training.prune import PruneDuringTraining as PruneDuringTraining
+    from lightning_compress.callbacks.training.quantize import QuantizeDuringTraining as QuantizeDuringTraining
     from lightning_compress.callbacks.translation import TranslationQuality as TranslationQuality
 
 _MODULE_OF = {
     "CompressCheckpoint": "checkpoint",
+    "Distill": "training.distill",
     "LayerSensitivity": "sensitivity",
+    "PruneDuringTraining": "training.prune",
+    "QuantizeDuringTraining": "training.quantize",
     "Reconciled": "reconciliation",
     "TranslationQuality": "translation",
     "mean_loss": "hooks.batch_losses",
     "reconcile": "reconciliation",
 }
 
-__all__ = ["CompressCheckpoint", "LayerSensitivity", "Reconciled", "TranslationQuality", "mean_loss", "reconcile"]
+__all__ = sorted(_MODULE_OF)
 
 
 def __getattr__(name: str) -> Any:

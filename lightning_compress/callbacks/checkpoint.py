@@ -40,7 +40,8 @@ from lightning_compress.errors import CallbackError, CompressionError
 from lightning_compress.logging import Artifacts
 from lightning_compress.plan import DEFAULT_PLAN, Plan
 from lightning_compress.runtime import preserved_random_state
-from lightning_compress.search import Calibration
+from lightning_compress.search import ASSURED, Calibration
+from lightning_compress.search.arguments import check_assured
 from lightning_compress.search.effort import effort_of
 from lightning_compress.search.max_drop import MaxDrop
 from lightning_compress.weights import CheckpointRecord, Weights
@@ -85,6 +86,8 @@ class CompressCheckpoint(ExportListener, _Callback):
             name: then it is ``"1%"``.
         calibration: with ``"auto"``, batches and their loss, as for :func:`~lightning_compress.smallest`: the search
             uses them, and each later file is guided by what they measure of its weights.
+        assured: with ``"auto"``, the probability, 0.5 to below 1, that a file loses at most ``max_drop`` on other text
+            like that of the score.
         effort: with ``"auto"``, ``"quick"``, ``"default"`` or ``"thorough"``.
         artifacts: whether each file becomes a version of an artifact of Weights & Biases: False, True, or
             :class:`~lightning_compress.Artifacts` to say which versions stay.
@@ -116,6 +119,7 @@ class CompressCheckpoint(ExportListener, _Callback):
         max_drop: float | str | None = None,
         calibration: Calibration | None = None,
         effort: Literal["quick", "default", "thorough"] = EFFORT,
+        assured: float = ASSURED,
         artifacts: Artifacts | bool = False,
         pictures: bool = True,
         background: Literal["wait", "skip", "latest"] | None = None,
@@ -132,13 +136,14 @@ class CompressCheckpoint(ExportListener, _Callback):
         objective = Objective(monitor, mode, evaluate)
         check_calibration(calibration)
         checked(effort_of, effort)
+        checked(check_assured, assured)
         is_auto = isinstance(plan, str) and plan == "auto"
-        self._auto = Auto(objective, allowed, calibration, effort) if is_auto else None
+        self._auto = Auto(objective, allowed, calibration, effort, assured) if is_auto else None
         self.plan = None if self._auto else Plan.resolve(plan)
         if self._auto:
             check_inline(background)
         else:
-            check_no_search(plan, (evaluate, monitor, mode, calibration, max_drop), effort)
+            check_no_search(plan, (evaluate, monitor, mode, calibration, max_drop), effort, assured)
         if evaluate is not None and monitor is not None:
             raise CallbackError(f"evaluate=… takes the place of monitor={monitor!r}: leave one of the two out")
         self.when, self.on_error, self.background = when, on_error, background

@@ -19,8 +19,8 @@ from lightning_compress.coding.generalized_gaussian import SCALES, SHAPES, power
 from lightning_compress.runtime.cached import cached_property
 
 CHUNK = 1 << 20
-_FIRST_BLOCK = 64
-_COUNT = 32  # weight of an observed word; pooling adds as much to the symbol of the opposite sign
+FIRST_BLOCK = 64
+COUNT = 32  # weight of an observed word; pooling adds as much to the symbol of the opposite sign
 _TRIED_HEIGHTS = (8, 12, 14, 16, 20, 30)
 _TRIED_SHAPES = 2
 _COARSE = 8
@@ -77,7 +77,7 @@ class AdaptiveModel:
 
     def learned(self, counts: Counts) -> Counts:
         """``[…, symbols]``: the weight that the words counted so far add to each symbol."""
-        return _COUNT * (counts + (counts[..., self.alphabet.mirrors] if self.pooled else counts))
+        return COUNT * (counts + (counts[..., self.alphabet.mirrors] if self.pooled else counts))
 
     def starts(self, scales: Counts) -> Counts:
         """``[groups, symbols]``: the prior weights of groups of these scale numbers ``[groups]``."""
@@ -114,10 +114,18 @@ class Blocks:
 def split(words: Words) -> Iterator[Words]:
     """The blocks of a group: 64 words, then each time as many as all earlier blocks together."""
     start = 0
-    while start < len(words):
-        end = max(2 * start, _FIRST_BLOCK)
+    for end in block_ends(len(words)):
         yield words[start:end]
         start = end
+
+
+def block_ends(length: int) -> list[int]:
+    """Where each block of a group of so many words ends."""
+    ends, end = [], FIRST_BLOCK
+    while end < length:
+        ends.append(end)
+        end *= 2
+    return [*ends, length] if length else []
 
 
 def fit(blocks: Blocks) -> tuple[AdaptiveModel, Counts]:

@@ -12,39 +12,57 @@ from typing import TypeGuard
 
 import numpy as np
 
+from lightning_compress.coding.adaptive_fit import MAX_SYMBOLS
 from lightning_compress.coding.ans import Ans
 from lightning_compress.coding.coder import Coder, FittedCoder, Statistics, Words
 from lightning_compress.coding.contexts import Contexts
 from lightning_compress.coding.huffman import Huffman
+from lightning_compress.coding.lanes import Lanes
 from lightning_compress.coding.packed import Packed
 from lightning_compress.coding.planes import Planes
 from lightning_compress.coding.stored import Stored
 from lightning_compress.coding.zstandard import Zstandard
 from lightning_compress.errors import VersionError
 
-# Fastest to decode first: of equal sizes the first is taken. Byte planes store these numbers, so a new coder takes the
-# next one, and none is ever given to another coder.
-_BYTE_CODERS: dict[int, Coder] = {0: Stored(), 1: Packed(), 2: Zstandard(), 3: Huffman(), 4: Ans(), 5: Contexts()}
+# Byte planes store these numbers, so a new coder takes the next one, and none is ever given to another coder.
+_BYTE_CODERS: dict[int, Coder] = {
+    0: Stored(),
+    1: Packed(),
+    2: Zstandard(),
+    3: Huffman(),
+    4: Ans(),
+    5: Contexts(),
+    6: Lanes(),
+}
+# ``lanes`` is as small as these, and read faster. Only large alphabets are coded by ``ans``, and only if it saves a
+# thousandth; the code of ``contexts`` is read and no longer written.
+_SLOW = {"ans", "contexts"}
+_LEAST_SAVED = 1.001
 
 
 def _choose(statistics: Statistics, coders: Sequence[Coder]) -> tuple[Coder, bytes]:
-    """The coder that needs the fewest bytes, and those bytes.
+    """The coder that needs the fewest bytes, and those bytes; a slow coder must save a thousandth.
 
     The coder with the smallest lower bound is next, until all bounds are above the best code so far. A coder that fits
-    a model is asked first for the bound of its fit, which may put it behind others.
+    a model is asked first for the bound of its fit, which may put it behind others. Of equal codes the first is taken.
     """
-    bounds = [(coder.lower_bound(statistics), order, False) for order, coder in enumerate(coders)]
-    queue = [(bound, order, fitted) for bound, order, fitted in bounds if bound is not None]
+
+    def worth(order: int, nbytes: float) -> float:
+        return nbytes * _LEAST_SAVED if coders[order].id in _SLOW else nbytes
+
+    bounds = [(coder.lower_bound(statistics), order) for order, coder in enumerate(coders)]
+    queue = [(worth(order, bound), order, False) for bound, order in bounds if bound is not None]
     heapify(queue)
-    best: tuple[int, int, bytes] | None = None
+    best: tuple[float, int, bytes] | None = None
     while queue and (best is None or queue[0][:2] <= best[:2]):
         _, order, fitted = heappop(queue)
         coder = coders[order]
         if _fits(coder) and not fitted:
-            heappush(queue, (coder.fitted_bound(statistics), order, True))
+            heappush(queue, (worth(order, coder.fitted_bound(statistics)), order, True))
             continue
         data = coder.encode(statistics)
-        best = min(best or (len(data), order, data), (len(data), order, data))
+        size = worth(order, len(data))
+        best = min(best or (size, order, data), (size, order, data))
     assert best is not None
     return coders[best[1]], best[2]
 
@@ -55,12 +73,13 @@ def _fits(coder: Coder) -> TypeGuard[FittedCoder]:
 
 
 def _choose_plane(words: Words) -> tuple[int, bytes]:
-    coder, data = _choose(Statistics(words), list(_BYTE_CODERS.values()))
+    coder, data = _choose(Statistics(words), _FAST)
     return next(number for number, known in _BYTE_CODERS.items() if known is coder), data
 
 
-_ALL: tuple[Coder, ...] = (*_BYTE_CODERS.values(), Planes(_BYTE_CODERS, _choose_plane))
-CODERS: dict[str, Coder] = {coder.id: coder for coder in _ALL}
+_FAST: list[Coder] = [coder for coder in _BYTE_CODERS.values() if coder.id not in _SLOW]
+_PLANES = Planes(_BYTE_CODERS, _choose_plane)
+CODERS: dict[str, Coder] = {coder.id: coder for coder in (*_BYTE_CODERS.values(), _PLANES)}
 
 
 def encode(words: Words, groups: tuple[int, ...] = ()) -> tuple[str, bytes]:
@@ -72,9 +91,11 @@ def encode(words: Words, groups: tuple[int, ...] = ()) -> tuple[str, bytes]:
             stream is one group.
 
     Returns:
-        The id of the coder that needs the fewest bytes (the faster to decode, among equals), and those bytes.
+        The id of the coder that needs the fewest bytes (a slow one only if it saves a thousandth), and those bytes.
     """
-    coder, data = _choose(Statistics(np.ascontiguousarray(words), groups), _ALL)
+    statistics = Statistics(np.ascontiguousarray(words), groups)
+    wide = [_PLANES, CODERS[Ans.id]] if statistics.largest >= MAX_SYMBOLS else [_PLANES]
+    coder, data = _choose(statistics, [*_FAST, *wide])
     return coder.id, data
 
 

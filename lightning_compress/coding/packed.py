@@ -25,20 +25,12 @@ class Packed:
 
     def lower_bound(self, statistics: Statistics) -> float | None:
         """The exact packed size."""
-        return 1 + _packed_size(len(statistics.words), statistics.largest.bit_length())
+        return 1 + packed_size(len(statistics.words), statistics.largest.bit_length())
 
     def encode(self, statistics: Statistics) -> bytes:
         """See :class:`Coder`."""
-        bits, words = statistics.largest.bit_length(), statistics.words
-        planes, rest = divmod(bits, 8)
-        parts = [bytes([bits])]
-        parts += [
-            ((words >> np.array(8 * k, words.dtype)) & np.array(255, words.dtype)).astype(np.uint8).tobytes()
-            for k in range(planes)
-        ]
-        if rest:
-            parts.append(_pack((words >> np.array(8 * planes, words.dtype)).astype(np.uint8), rest))
-        return b"".join(parts)
+        bits = statistics.largest.bit_length()
+        return bytes([bits]) + pack(statistics.words, bits)
 
     def work(self, count: int, width: int, groups: tuple[int, ...] = ()) -> Work:
         """See :class:`Coder`."""
@@ -47,25 +39,40 @@ class Packed:
     def decode(self, data: memoryview, count: int, width: int, groups: tuple[int, ...] = ()) -> Words:
         """See :class:`Coder`."""
         bits = data[0] if len(data) else 0
-        if not len(data) or bits > 8 * width or len(data) != 1 + _packed_size(count, bits):
+        if not len(data) or bits > 8 * width or len(data) != 1 + packed_size(count, bits):
             raise FormatError(
                 f"a packed stream has {len(data)} bytes at {bits} bits a word, expected {count} words of at most "
                 f"{8 * width} bits"
             )
-        planes, rest = divmod(bits, 8)
-        dtype = dtype_of(width)
-        words = np.zeros(count, dtype)
-        body = data[1:]
-        for k in range(planes):
-            plane = np.frombuffer(body[k * count : (k + 1) * count], np.uint8).astype(dtype)
-            words |= plane << np.array(8 * k, dtype)
-        if rest:
-            top = _unpack(np.frombuffer(body[planes * count :], np.uint8), rest, count).astype(dtype)
-            words |= top << np.array(8 * planes, dtype)
-        return words
+        return unpack(data[1:], bits, count, width)
 
 
-def _packed_size(count: int, bits: int) -> int:
+def pack(words: Words, bits: int) -> bytes:
+    """The lowest ``bits`` bits of words: :func:`packed_size` bytes."""
+    planes, rest = divmod(bits, 8)
+    parts = [
+        np.ascontiguousarray(words.view(np.uint8).reshape(-1, words.itemsize)[:, k]).tobytes() for k in range(planes)
+    ]
+    if rest:
+        top = words.view(np.uint8).reshape(-1, words.itemsize)[:, planes]
+        parts.append(_pack(top & np.uint8((1 << rest) - 1), rest))
+    return b"".join(parts)
+
+
+def unpack(data: memoryview, bits: int, count: int, width: int) -> Words:
+    """``[count]`` words of ``width`` bytes that :func:`pack` made these bytes of."""
+    planes, rest = divmod(bits, 8)
+    words = np.zeros(count, dtype_of(width))
+    by_byte = words.view(np.uint8).reshape(count, width)
+    for k in range(planes):
+        by_byte[:, k] = np.frombuffer(data[k * count : (k + 1) * count], np.uint8)
+    if rest:
+        by_byte[:, planes] = _unpack(np.frombuffer(data[planes * count :], np.uint8), rest, count)
+    return words
+
+
+def packed_size(count: int, bits: int) -> int:
+    """Bytes of so many words of so many bits."""
     planes, rest = divmod(bits, 8)
     return count * planes + -(-count // _GROUP) * rest
 

@@ -20,10 +20,13 @@ from lightning_compress.coding.coder import (
     read_varint,
     write_varint,
 )
+from lightning_compress.coding.lanes.low_bits import rotate_left, rotate_right
+from lightning_compress.coding.zstandard import may_repeat
 from lightning_compress.errors import FormatError
 from lightning_compress.runtime import Work
 
 _SAMPLE = 1 << 16
+_LONG = 1 << 17  # words from which repetition is sought in samples
 _SMALL_ALPHABET = 1 << 12
 _CODERS = 1 << 23  # what the coder of a plane takes at most, beside its words
 
@@ -43,17 +46,32 @@ class Planes:
         self._choose = choose
 
     def lower_bound(self, statistics: Statistics) -> float | None:
-        """0, because no bound is known; None for one-byte words and few symbols, which are coded better whole."""
-        wide = statistics.words.itemsize > 1 and statistics.largest >= _SMALL_ALPHABET
-        return 0.0 if wide else None
+        """0 if a plane may repeat itself, else the entropies of the planes; None for few symbols, coded better whole.
+
+        Bytes are not counted for the coders' heads, nor for what the end of a plane may save.
+        """
+        words = statistics.words
+        if words.itemsize == 1 or statistics.largest < _SMALL_ALPHABET:
+            return None
+        if len(words) < _LONG:
+            return 0.0
+        return min(map(self._plane_bound, (words, rotate_left(words))))
+
+    @staticmethod
+    def _plane_bound(words: Words) -> float:
+        """The sum of the entropies of the planes, in bytes, less a thousandth; 0 if samples show repetition."""
+        planes = [Statistics(_plane(words, plane)) for plane in range(words.itemsize)]
+        if any(may_repeat(plane) for plane in planes):
+            return 0.0
+        return 0.999 * sum(plane.entropy_bytes for plane in planes)
 
     def encode(self, statistics: Statistics) -> bytes:
         """See :class:`Coder`."""
         words = statistics.words
         sample = np.ascontiguousarray(words[:: max(1, len(words) // _SAMPLE)])
-        rotate = _plane_bits(_rotate_left(sample)) < _plane_bits(sample)
+        rotate = _plane_bits(rotate_left(sample)) < _plane_bits(sample)
         parts = [bytes([rotate])]
-        turned = _rotate_left(words) if rotate else words
+        turned = rotate_left(words) if rotate else words
         for plane in range(words.itemsize):
             number, code = self._choose(_plane(turned, plane))
             parts += [bytes([number]), write_varint(len(code)), code]
@@ -73,7 +91,7 @@ class Planes:
             if plane == 0:  # allocated only now: the first plane has shown that the stream holds this many words
                 words = np.empty(count, dtype_of(width))
             words.view(np.uint8).reshape(count, width)[:, plane] = decoded
-        return _rotate_right(words) if data[0] else words
+        return rotate_right(words) if data[0] else words
 
     def _split(self, data: memoryview, width: int) -> list[tuple[Coder, memoryview]]:
         """Coder and code of each plane."""
@@ -94,16 +112,6 @@ class Planes:
 
 def _plane(words: Words, plane: int) -> Words:
     return np.ascontiguousarray(words.view(np.uint8).reshape(-1, words.itemsize)[:, plane])
-
-
-def _rotate_left(words: Words) -> Words:
-    one, rest = np.array(1, words.dtype), np.array(8 * words.itemsize - 1, words.dtype)
-    return (words << one) | (words >> rest)
-
-
-def _rotate_right(words: Words) -> Words:
-    one, rest = np.array(1, words.dtype), np.array(8 * words.itemsize - 1, words.dtype)
-    return (words >> one) | (words << rest)
 
 
 def _plane_bits(words: Words) -> float:

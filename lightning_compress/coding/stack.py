@@ -23,15 +23,6 @@ def model(weights: NDArray[np.int64]) -> constriction.stream.model.Categorical:
     return constriction.stream.model.Categorical(weights.astype(np.float64), perfect=False)
 
 
-def slots(weights: NDArray[np.int64]) -> NDArray[np.float64]:
-    """``[…, symbols]``: how many of the 2²⁴ slots :func:`model` gives each symbol."""
-    symbols, total = weights.shape[-1], 1 << PRECISION
-    ends = np.cumsum(weights, axis=-1)
-    scale = (total - symbols) / ends[..., -1:].astype(np.float64)
-    first = np.floor((ends - weights) * scale) + np.arange(symbols)
-    return np.diff(first, axis=-1, append=float(total))
-
-
 def push(parts: Sequence[Part]) -> bytes:
     """Encode consecutive parts of a stream, each given as its symbols ``[n]`` and the weights of its model."""
     coder = constriction.stream.stack.AnsCoder()

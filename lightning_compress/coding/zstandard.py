@@ -25,7 +25,7 @@ class Zstandard:
 
     def lower_bound(self, statistics: Statistics) -> float | None:
         """0, because repetition can be coded below the entropy; None for long streams whose samples show none."""
-        return 0.0 if _may_repeat(statistics) else None
+        return 0.0 if len(statistics.words) < _LONG or may_repeat(statistics) else None
 
     def encode(self, statistics: Statistics) -> bytes:
         """See :class:`Coder`; the strong level is tried where the fast one found repetition or the stream is small."""
@@ -51,10 +51,10 @@ class Zstandard:
         return np.frombuffer(words, dtype_of(width))
 
 
-def _may_repeat(statistics: Statistics) -> bool:
-    """Whether samples from the whole stream are coded below its entropy; short streams are assumed to be."""
+def may_repeat(statistics: Statistics) -> bool:
+    """Whether samples from the whole stream are coded below its entropy; those of large alphabets are assumed to be."""
     words = statistics.words
-    if len(words) < _LONG or statistics.counts is None:
+    if statistics.counts is None:
         return True
     starts = range(0, len(words) - _SAMPLE, (len(words) - _SAMPLE) // (_SAMPLES - 1))
     sample = np.concatenate([words[start : start + _SAMPLE] for start in starts])

@@ -12,7 +12,8 @@ from lightning_compress.archive import Entry, Manifest
 from lightning_compress.errors import PlanError
 from lightning_compress.plan import Plan, Rule
 from lightning_compress.quantize import FLOATS
-from lightning_compress.runtime.log_once import listed, log_once
+from lightning_compress.runtime.log_once import log_once
+from lightning_compress.runtime.name_lists import first_names
 from lightning_compress.weights import BUFFER, Weight, Weights, is_guess
 
 _log = logging.getLogger(__name__)
@@ -78,11 +79,11 @@ def tell_values_left_out(manifest: Manifest) -> None:
         ("values of on_save_checkpoint", manifest.checkpoint_left_out, "on_load_checkpoint does not get them"),
     ):
         if names:
-            log_once(_log, logging.WARNING, f"{what} that cannot be stored exactly: {listed(names)}; {advice}")
+            log_once(_log, logging.WARNING, f"{what} that cannot be stored exactly: {first_names(names)}; {advice}")
 
 
 def _tell(what: str, names: Sequence[str], rule: str = "rule of its own") -> None:
-    log_once(_log, logging.WARNING, f"{what}: {listed(names)}. To compress one all the same, give it a {rule}")
+    log_once(_log, logging.WARNING, f"{what}: {first_names(names)}. To compress one all the same, give it a {rule}")
 
 
 def with_reasons_of(weights: Weights, manifest: Manifest) -> Weights:

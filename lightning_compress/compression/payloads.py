@@ -28,11 +28,13 @@ from lightning_compress.quantize import (
     sparse_forms,
     store_pruned,
 )
-from lightning_compress.weights import Weight, Weights
+from lightning_compress.runtime import in_order, worker_count, workers_in_little_memory
+from lightning_compress.weights import DeferredTensor, Weight, Weights
 
 CodedTensor = tuple[Entry, bytes]
 _CacheKey = tuple[Rule, frozenset[str]]  # the rule, and all tensors under it: its methods are fitted to them together
 _CACHED = 4  # codings of each tensor
+_WEIGHTS_PER_WORKER = 1 << 18
 
 
 def payloads_of(weights: Weights, plan: Plan, guidance: Mapping[str, object]) -> Iterator[Payload]:
@@ -45,6 +47,22 @@ def payloads_of(weights: Weights, plan: Plan, guidance: Mapping[str, object]) ->
     fitted = fit(weights, rules)
     for weight, rule in zip(weights, rules, strict=True):
         yield _payload(weight, rule, fitted, guidance.get(weight.name))[0]
+
+
+def coded_tensors(weights: Weights, plan: Plan, guidance: Mapping[str, object]) -> Iterator[CodedTensor]:
+    """Each tensor in order, coded in the fewest bytes.
+
+    Raises:
+        PlanError: the plan does not fit the model.
+    """
+    rules = plan.assign(weights)
+    fitted = fit(weights, rules)
+
+    def code(of: tuple[Weight, Rule | None]) -> CodedTensor:
+        weight, rule = of
+        return smallest_coding(weight, *_payload(weight, rule, fitted, guidance.get(weight.name)))
+
+    return in_order(code, zip(weights, rules, strict=True), _workers(weights))
 
 
 class CodedTensors:
@@ -71,14 +89,30 @@ class CodedTensors:
         keys = _cache_keys(weights, rules)
         is_new = [keys[weight.name] not in self._cache[weight.name] for weight in weights]
         fitted = fit(weights, [rule if new else None for rule, new in zip(rules, is_new, strict=True)])
-        for weight, rule, new in zip(weights, rules, is_new, strict=True):
+
+        def code(number: int) -> CodedTensor | None:
+            if not is_new[number]:
+                return None
+            weight = weights.weights[number]
+            return smallest_coding(weight, *_payload(weight, rules[number], fitted, guidance.get(weight.name)))
+
+        for weight, made in zip(weights, in_order(code, range(len(weights)), _workers(weights)), strict=True):
             of_tensor, key = self._cache[weight.name], keys[weight.name]
-            if new:
-                of_tensor[key] = smallest_coding(weight, *_payload(weight, rule, fitted, guidance.get(weight.name)))
+            if made is not None:
+                of_tensor[key] = made
             of_tensor[key] = of_tensor.pop(key)  # moved to the end: the least recently used is dropped first
             yield of_tensor[key]
             while len(of_tensor) > _CACHED:
                 del of_tensor[next(iter(of_tensor))]
+
+
+def _workers(weights: Weights) -> int:
+    """How many threads code tensors: few for a small model, which takes no longer than starting them pays for."""
+    elements = sum(weight.tensor.numel() for weight in weights)
+    workers = min(worker_count(), elements // _WEIGHTS_PER_WORKER)
+    if any(isinstance(weight.tensor, DeferredTensor) for weight in weights):  # the model may exceed the memory
+        workers = min(workers, workers_in_little_memory(weight.tensor.nbytes for weight in weights))
+    return max(1, workers)
 
 
 def _cache_keys(weights: Weights, rules: Sequence[Rule | None]) -> dict[str, _CacheKey | None]:

@@ -8,9 +8,9 @@ from os import PathLike
 
 from torch import Tensor, nn
 
-from lightning_compress.archive import Archive, Asset, Entry, Manifest, encode_asset, is_archive
+from lightning_compress.archive import Archive, Asset, Entry, Manifest, SpooledStreams, encode_asset, is_archive
 from lightning_compress.compression.exactness import tell_constants, tell_values_left_out
-from lightning_compress.compression.payloads import CodedTensor, CodedTensors, smallest_coding
+from lightning_compress.compression.payloads import CodedTensor, CodedTensors, coded_tensors, smallest_coding
 from lightning_compress.errors import PlanError, WeightsError, did_you_mean
 from lightning_compress.plan import Plan
 from lightning_compress.quantize import Payload
@@ -30,10 +30,11 @@ def compress(
 ) -> Archive:
     """Compress a model in memory.
 
-    Memory beyond the weights is a few times the largest tensor, and the archive itself.
+    Memory beyond the weights is a few times the largest tensor, and the archive itself up to 256 MiB; more of it lies
+    in a temporary file. Of a local checkpoint, one tensor at a time is in memory.
 
     Args:
-        source: weights, a state dict, a module, or the path of a checkpoint.
+        source: weights, a state dict, a module, or the path of a checkpoint, which must not change meanwhile.
         plan: a plan, the name of a preset, or the path of a YAML file.
         guidance: name of a stored tensor → what calibration measured for it, for the quantizers that use it; tensors
             without an entry are treated by their weights alone.
@@ -43,13 +44,14 @@ def compress(
     Raises:
         WeightsError: the source cannot be taken.
         PlanError: the plan is wrong or does not fit the model, or another argument is wrong.
+        OSError: the checkpoint was changed while it was read, or the temporary file cannot be written.
     """
     _check(guidance, on_tensor, known)
     with one_thread():
         weights = read_weights(source) if isinstance(source, (str, PathLike)) else Weights.of(source)
         _check_guided(guidance or {}, weights)
         resolved = Plan.resolve(plan)
-        coded = (CodedTensors() if known is None else known).coded(weights, resolved, guidance or {})
+        coded = (coded_tensors if known is None else known.coded)(weights, resolved, guidance or {})
         archive = _archive(weights, resolved, coded, on_tensor)
         tell_constants(archive.manifest)
         tell_values_left_out(archive.manifest)
@@ -75,7 +77,9 @@ def _check_guided(guidance: Mapping[str, object], weights: Weights) -> None:
 
 
 def read_weights(path: str | PathLike[str], *, exclude: Sequence[str] = (), key: str | None = None) -> Weights:
-    """The weights of a checkpoint that is not compressed yet; arguments as for :meth:`Weights.from_checkpoint`.
+    """The weights of a checkpoint that is not compressed yet, whose values are read when they are needed.
+
+    Arguments as for :meth:`Weights.from_checkpoint`.
 
     Raises:
         WeightsError: it is compressed already, or cannot be taken (see :meth:`Weights.from_checkpoint`).
@@ -85,7 +89,7 @@ def read_weights(path: str | PathLike[str], *, exclude: Sequence[str] = (), key:
             f"{path} is a compressed file already. To compress its weights once more, expand it first; better compress "
             "the checkpoint it was made from."
         )
-    return Weights.from_checkpoint(path, exclude=exclude, key=key)
+    return Weights.from_checkpoint(path, exclude=exclude, key=key, deferred=True)
 
 
 def assemble(
@@ -100,18 +104,18 @@ def _archive(
     weights: Weights, plan: Plan, coded: Iterable[CodedTensor], on_tensor: Callable[[Weight], None] | None
 ) -> Archive:
     entries: list[Entry] = []
-    streams: dict[str, bytes] = {}
+    streams = SpooledStreams()
     reasons = plan.overruled(weights)
     for weight, (entry, data) in zip(weights, coded, strict=True):
         entries.append(replace(entry, reason=reasons.get(weight.name, entry.reason)))
-        streams[entry.key] = data
+        streams.add(entry.key, data)
         if on_tensor is not None:
             on_tensor(weight)
     assets: list[Asset] = []
     for name, content in sorted(weights.assets.items()):
         asset, data = encode_asset(name, content)
         assets.append(asset)
-        streams[asset.key] = data
+        streams.add(asset.key, data)
     manifest = Manifest(
         entries=tuple(entries),
         ties=dict(weights.ties),

@@ -6,6 +6,7 @@ import errno
 import io
 import os
 import stat
+import threading
 from pathlib import Path
 from typing import BinaryIO
 
@@ -13,7 +14,8 @@ import fsspec
 
 from lightning_compress.files.paths import is_remote, local_path
 
-_PIECE_BYTES = 1 << 20
+_PIECE_BYTES = 1 << 26
+_POSITION = threading.Lock()  # of files that can only be read where they stand
 _TYPES = {
     stat.S_IFIFO: "a FIFO (named pipe)",
     stat.S_IFCHR: "a character device",
@@ -40,6 +42,20 @@ def open_file(path: str) -> BinaryIO:
     return local.open("rb")
 
 
+def open_ranges(path: str) -> BinaryIO:
+    """As :func:`open_file`, but of a remote file only what is asked for is transferred, if its filesystem can do so."""
+    if not is_remote(path):
+        return open_file(path)
+    try:
+        system, name = fsspec.core.url_to_fs(path)
+        file: BinaryIO = system.open(name, "rb", cache_type="none")
+        file.seek(1)
+        file.read(1)  # which shows whether the server sends ranges
+        return file
+    except (ValueError, TypeError, NotImplementedError, io.UnsupportedOperation):  # a server without ranges
+        return open_file(path)
+
+
 def read_bytes(path: str) -> memoryview:
     """The content of a file.
 
@@ -51,15 +67,26 @@ def read_bytes(path: str) -> memoryview:
 
 
 def read_into(file: BinaryIO, start: int, target: memoryview) -> bool:
-    """Fill a buffer of bytes with those of a file from a position on; False if the file ends before."""
-    file.seek(start)
+    """Fill a buffer of bytes with those of a file from a position on; False if the file ends before.
+
+    Several threads may read one file.
+    """
     while len(target):
-        piece = file.read(min(len(target), _PIECE_BYTES))
-        if not piece:
+        count = _read_piece(file, start, target[:_PIECE_BYTES])
+        if not count:
             return False
-        target[: len(piece)] = piece
-        target = target[len(piece) :]
+        start, target = start + count, target[count:]
     return True
+
+
+def _read_piece(file: BinaryIO, start: int, target: memoryview) -> int:
+    if isinstance(file, (io.BufferedReader, io.BufferedRandom)) and hasattr(os, "preadv"):
+        return os.preadv(file.fileno(), [target], start)
+    with _POSITION:
+        file.seek(start)
+        piece = file.read(len(target))
+    target[: len(piece)] = piece
+    return len(piece)
 
 
 def read_prefix(path: str, nbytes: int) -> bytes:

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from os import PathLike, fspath
 from pathlib import Path
 from typing import Any, BinaryIO
 
-import safetensors.torch
 import torch
 from torch import Tensor
 
 from lightning_compress.archive import Archive, Entry
-from lightning_compress.errors import ForeignFileError, WeightsError
+from lightning_compress.errors import ForeignFileError, MismatchError, WeightsError, did_you_mean
 from lightning_compress.files import flush_to_disk, replacement
 from lightning_compress.loading.installed_lightning import lightning_version
 from lightning_compress.loading.stored_module import StoredModule
+from lightning_compress.loading.streamed_files import write_checkpoint, write_safetensors
 from lightning_compress.weights import ASSETS_KEY
 
 SUFFIXES = (".ckpt", ".safetensors")
@@ -25,12 +25,38 @@ _RESERVED = "__metadata__"  # the key of a safetensors header that is no tensor
 _log = logging.getLogger(__name__)
 
 
-def load(path: str | PathLike[str], *, max_bytes: int | None = None) -> dict[str, Tensor]:
-    """Every tensor of a compressed file, in its original dtype; tied tensors share memory.
+def load(
+    path: str | PathLike[str],
+    *,
+    names: Collection[str] | None = None,
+    device: str | torch.device = "cpu",
+    max_bytes: int | None = None,
+) -> dict[str, Tensor]:
+    """The tensors of a compressed file, in their original dtypes; tied tensors share memory.
 
-    Args and errors as for :meth:`Archive.open` and :meth:`Archive.restore`.
+    Args:
+        path: path or URL of a compressed file.
+        names: the tensors to read; all by default. Of the file, only their bytes are read, a remote one by ranges.
+        device: where the tensors are moved to, one at a time.
+        max_bytes: as for :meth:`Archive.open`.
+
+    Raises:
+        MismatchError: the file has no tensor of a name.
+        FormatError, ChecksumError: the file is damaged.
+        OSError: it cannot be read.
     """
-    return Archive.open(path, max_bytes=max_bytes).restore()
+    archive = Archive.open(path, max_bytes=max_bytes, deferred=names is not None)
+    if names is not None:
+        _check_names(names, archive.manifest.names, str(path))
+    return archive.restore(names=names, device=device)
+
+
+def _check_names(names: Collection[str], known: Collection[str], path: str) -> None:
+    if isinstance(names, str) or not isinstance(names, Collection):
+        raise MismatchError(f"names is {names!r:.80}, expected a list of names of tensors")
+    for name in names:
+        if name not in known:
+            raise MismatchError(f"{path} has no tensor {name!r}{did_you_mean(str(name), known)}")
 
 
 def expand(
@@ -42,7 +68,8 @@ def expand(
 ) -> None:
     """Write a compressed file as a Lightning checkpoint (``out`` ends in ``.ckpt``) or as plain safetensors.
 
-    A tensor named ``__metadata__``, a key that safetensors reserves, is called ``##__metadata__`` in a plain file.
+    One tensor at a time is in memory. A tensor named ``__metadata__``, a key that safetensors reserves, is called
+    ``##__metadata__`` in a plain file.
 
     Args:
         path: a compressed file.
@@ -64,18 +91,26 @@ def expand(
     _check_absent(target)
     if not target.parent.is_dir():
         raise FileNotFoundError(f"the folder {target.parent} does not exist: create it, or write elsewhere")
-    archive = Archive.open(path, max_bytes=max_bytes)
+    archive = Archive.open(path, max_bytes=max_bytes, deferred=True)
+    entries = {entry.name: entry for entry in archive.manifest.entries}
+
+    def written(name: str) -> None:
+        if on_tensor is not None and name in entries:
+            on_tensor(entries[name])
+
+    tensors = {name: archive.tensors.deferred(name) for name in archive.manifest.names}
     if target.suffix == ".ckpt":
-        checkpoint = as_checkpoint(archive, on_tensor=on_tensor)
+        checkpoint = StoredModule(tensors, archive.record(), archive.manifest.excluded).as_checkpoint(
+            lightning_version()
+        )
         if not checkpoint[ASSETS_KEY]:
             del checkpoint[ASSETS_KEY]
-        _write_atomically(target, lambda file: torch.save(checkpoint, file))
+        stored = {name: tensors[name] for name in entries}
+        _write_atomically(target, lambda file: write_checkpoint(file, checkpoint, stored, written))
         return
     keys = _safetensors_keys(archive.manifest.names)
-    # Cloned, because safetensors does not support shared memory; other tools require the key "format".
-    tensors = {keys[name]: t.clone().contiguous() for name, t in archive.restore(on_tensor=on_tensor).items()}
-    # Not save_file(): it creates a file of its own that only its owner may read, whatever the umask.
-    _write_atomically(target, lambda file: file.write(safetensors.torch.save(tensors, metadata={"format": "pt"})))
+    renamed = {keys[name]: tensor for name, tensor in tensors.items()}
+    _write_atomically(target, lambda file: write_safetensors(file, renamed, written))
 
 
 def as_checkpoint(archive: Archive, *, on_tensor: Callable[[Entry], None] | None = None) -> dict[str, Any]:
@@ -118,7 +153,5 @@ def _write_atomically(target: Path, write: Callable[[BinaryIO], object]) -> None
             write(file)
             flush_to_disk(file)
             _check_absent(target)  # it may have been created meanwhile
-    except KeyError as error:
-        raise WeightsError(f"safetensors cannot hold {error}: expand to a .ckpt instead") from error
-    except (RuntimeError, safetensors.SafetensorError) as error:
+    except RuntimeError as error:
         raise OSError(f"cannot write {target}: {error}") from error

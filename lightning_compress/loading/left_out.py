@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from torch import nn
 
-from lightning_compress.runtime.log_once import listed
+from lightning_compress.runtime.name_lists import first_names
 from lightning_compress.weights import strip_wrappers
 
 _log = logging.getLogger(__name__)
@@ -31,5 +31,5 @@ def tell_left_out(module: nn.Module, excluded: Iterable[str], source: str) -> No
         _log.warning(
             "%s leaves out %s, which the module trains: they keep the values that its constructor gave them",
             source,
-            listed(names),
+            first_names(names),
         )

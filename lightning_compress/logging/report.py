@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 PREFIX = "compression"
-SCORES = ("score_before", "score_after", "drop")
+SCORES = ("score_before", "score_after", "drop", "expected_drop", "assured")
 COLUMNS = ("class", "weights", "raw bytes", "bytes", "bits per weight", "sparsity")
 
 

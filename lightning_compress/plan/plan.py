@@ -14,7 +14,7 @@ from lightning_compress.errors import PlanError, did_you_mean
 from lightning_compress.files import read_bytes
 from lightning_compress.plan.methods import check_keys
 from lightning_compress.plan.patterns import is_covered, selects_all
-from lightning_compress.plan.plan_text import read_yaml
+from lightning_compress.plan.plan_text import check_numbers, read_yaml
 from lightning_compress.plan.rule import Rule
 from lightning_compress.prune import Prune
 from lightning_compress.quantize import Grid, Half, Interval, Raw
@@ -81,9 +81,10 @@ class Plan:
             PlanError: an unknown key or method, or a value out of range.
         """
         check_keys("a plan", config, {"rules"})
+        check_numbers(config)
         rules = config.get("rules")
         if not isinstance(rules, list):
-            raise PlanError(f"rules is {rules!r}, expected a list of rules")
+            raise PlanError(f"rules is {rules!r:.80}, expected a list of rules")
         return cls(*map(Rule.from_config, rules))
 
     @classmethod

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import yaml
@@ -9,9 +10,12 @@ import yaml
 from lightning_compress.errors import PlanError
 
 _MAX_CHARACTERS = 1 << 24
-_MAX_ALIASES = 1_000
+_MAX_VALUES = 100_000  # with those that aliases stand for
+_MAX_NUMBER = 64  # characters
+_MAX_BITS = 1_000  # of a whole number, which is then a floating-point number too
 _MAX_DEPTH = 50
 _SHOWN = 300  # characters of a message of the YAML library
+_NUMBER = re.compile(r"[-+]?[0-9a-fA-FxXoO_.:+-]*", re.ASCII)
 _PLAIN = ("null", "bool", "int", "float", "str", "seq", "map", "merge")
 
 
@@ -38,27 +42,50 @@ def read_yaml(text: str) -> Any:
 
 
 def _check_events(text: str) -> None:
-    """Raise a PlanError for tags that make other objects, for too much depth, and for aliases inside anchors."""
-    depth, aliases = 0, 0
-    anchored_at: list[int] = []
+    """Raise a PlanError for tags that make other objects, for too much depth, many values, or aliases in anchors."""
+    depth, values = 0, 0
+    anchored_at: list[tuple[str, int, int]] = []  # name, depth, and number of values before
+    sizes: dict[str, int] = {}
     for event in yaml.parse(text, Loader=yaml.SafeLoader):
         tag = getattr(event, "tag", None)
         if tag and tag.removeprefix("tag:yaml.org,2002:") not in _PLAIN and tag != "!":
             raise PlanError(f"the plan has the tag {tag[:80]!r}, expected numbers, text, lists and mappings")
         if isinstance(event, yaml.AliasEvent):
-            aliases += 1
-            if anchored_at or aliases > _MAX_ALIASES:
-                raise PlanError("the plan has too many aliases, or one inside an anchor: write the values themselves")
+            values += sizes.get(str(event.anchor), 1)
+            if anchored_at:
+                raise PlanError("the plan has an alias inside an anchor: write the values themselves")
         elif isinstance(event, yaml.CollectionStartEvent):
             depth += 1
+            values += 1
             if event.anchor:
-                anchored_at.append(depth)
+                anchored_at.append((event.anchor, depth, values))
         elif isinstance(event, yaml.CollectionEndEvent):
-            if anchored_at and anchored_at[-1] == depth:
-                anchored_at.pop()
+            if anchored_at and anchored_at[-1][1] == depth:
+                name, _, before = anchored_at.pop()
+                sizes[name] = 1 + values - before
             depth -= 1
+        elif isinstance(event, yaml.ScalarEvent):
+            values += 1
+            length = len(event.value)
+            if length > _MAX_NUMBER and event.implicit[0] and _NUMBER.fullmatch(event.value):
+                raise PlanError(f"the plan has a number of {length} characters, expected at most {_MAX_NUMBER}")
+        if values > _MAX_VALUES:
+            raise PlanError(f"the plan has more than {_MAX_VALUES} values, those of aliases included")
         if depth > _MAX_DEPTH:
             raise PlanError(f"the plan is nested more than {_MAX_DEPTH} levels deep")
+
+
+def check_numbers(value: Any) -> None:
+    """Raise a PlanError for a whole number in plain data that is too large for arithmetic."""
+    pending = [value]
+    while pending:
+        item = pending.pop()
+        if isinstance(item, int) and item.bit_length() > _MAX_BITS:
+            raise PlanError(f"the plan has a whole number of {item.bit_length()} bits, expected at most {_MAX_BITS}")
+        if isinstance(item, dict):
+            pending += [*item, *item.values()]
+        elif isinstance(item, (list, tuple)):
+            pending += item
 
 
 def _short(error: Exception) -> str:

@@ -5,14 +5,19 @@ from lightning_compress.runtime.random_state import preserved_random_state, snap
 from lightning_compress.runtime.snapshot import ModuleSnapshot, TensorCopies, preserved_module
 from lightning_compress.runtime.threads import one_thread
 from lightning_compress.runtime.work import Work
+from lightning_compress.runtime.workers import in_order, limited_workers, worker_count, workers_in_little_memory
 
 __all__ = [
     "ModuleSnapshot",
     "TensorCopies",
     "Work",
     "collection_paused",
+    "in_order",
+    "limited_workers",
     "one_thread",
     "preserved_module",
     "preserved_random_state",
     "snapshot_random_state",
+    "worker_count",
+    "workers_in_little_memory",
 ]

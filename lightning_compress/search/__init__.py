@@ -21,11 +21,13 @@ from lightning_compress.search.families import (
     uniform_families,
 )
 from lightning_compress.search.optimize import smallest
+from lightning_compress.search.optimize.promise import ASSURED
 from lightning_compress.search.record import Frontier, pareto_frontier, retarget, reuse
 from lightning_compress.search.sensitivity import Calibration
 from lightning_compress.search.sensitivity.layers import LayerSensitivities, Strength, layer_sensitivities
 
 __all__ = [
+    "ASSURED",
     "EFFORTS",
     "Calibration",
     "Drop",

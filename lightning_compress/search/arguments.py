@@ -24,6 +24,44 @@ def check_max_drop(max_drop: Any) -> None:
         )
 
 
+def check_assured(assured: Any) -> float:
+    """Refuse what is no probability from 0.5 to below 1.
+
+    Returns:
+        The probability as a ``float``.
+
+    Raises:
+        SearchError: another value.
+    """
+    if not _is_number(assured) or not 0.5 <= assured < 1:
+        raise SearchError(
+            f"assured is {assured!r}, expected a probability from 0.5 to below 1: give how sure the allowed drop is to "
+            "be kept on other text, such as assured=0.9"
+        )
+    return float(assured)
+
+
+def check_confirm(confirm: Any, evaluate: Any) -> Any:
+    """Refuse what is neither a function nor True or False, and the evaluation of the search itself.
+
+    Returns:
+        ``confirm``.
+
+    Raises:
+        SearchError: another value.
+    """
+    if not (isinstance(confirm, bool) or callable(confirm)):
+        raise SearchError(
+            f"confirm is {confirm!r:.80}, expected a function: module → Score of items that evaluate does not score"
+        )
+    if confirm is evaluate:
+        raise SearchError(
+            "confirm is the same function as evaluate: a file is confirmed on items that the search never reads, so "
+            "give a function that scores other items"
+        )
+    return confirm
+
+
 def check_max_bytes(max_bytes: Any) -> int:
     """Refuse what is no positive whole number.
 

@@ -3,6 +3,7 @@
 from lightning_compress.weights.bindings import Binding, Owner, bindings_of, parameters_of, summed_gradient
 from lightning_compress.weights.classes import classify
 from lightning_compress.weights.constants import BUFFER, exact_reason, is_guess
+from lightning_compress.weights.deferred import DeferredTensor
 from lightning_compress.weights.magnitude import Cut, chunks, smallest_magnitudes, true_positions
 from lightning_compress.weights.matching import counterparts, load_into, match_state
 from lightning_compress.weights.metadata.checkpoint_record import (
@@ -16,6 +17,7 @@ from lightning_compress.weights.metadata.exact_json import NotHeldError, dump, i
 from lightning_compress.weights.metadata.module_metadata import is_metric
 from lightning_compress.weights.moments import power_of_two_near, standard_deviation
 from lightning_compress.weights.names import matches, matches_any, matches_as_written, strip_wrappers
+from lightning_compress.weights.reading.safetensors_file import SAFETENSORS_DTYPES
 from lightning_compress.weights.ties import Tie
 from lightning_compress.weights.weights import Weight, Weights, as_bytes
 
@@ -23,10 +25,12 @@ __all__ = [
     "ASSETS_KEY",
     "BUFFER",
     "LIGHTNINGS_OWN",
+    "SAFETENSORS_DTYPES",
     "VERSION_KEY",
     "Binding",
     "CheckpointRecord",
     "Cut",
+    "DeferredTensor",
     "NotHeldError",
     "Owner",
     "Tie",

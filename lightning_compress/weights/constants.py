@@ -95,7 +95,8 @@ def exact_reason(name: str, tensor: Tensor, role: Role = "unknown", siblings: Co
         return SINGLE_NUMBER
     if role == "parameter":
         return None
-    return _by_name(strip_wrappers(name), tensor, siblings) or _by_values(tensor)
+    values = tensor.detach()
+    return _by_name(strip_wrappers(name), values, siblings) or _by_values(values)
 
 
 def _roles(module: nn.Module | None) -> _Roles:

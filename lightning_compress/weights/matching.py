@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from lightning_compress.errors import MismatchError
+from lightning_compress.runtime.name_lists import first_names
 from lightning_compress.weights.names import (
     common_name,
     counts_averages,
@@ -163,7 +164,6 @@ def _differences(source: str, missing: list[str], unexpected: list[str], shapes:
         ("Different shapes", shapes),
     ):
         if names:
-            more = f", and {len(names) - _MAX_LISTED} more" if len(names) > _MAX_LISTED else ""
-            lines.append(f"{title}: {', '.join(names[:_MAX_LISTED])}{more}.")
+            lines.append(f"{title}: {first_names(names, _MAX_LISTED)}.")
     lines.append("Build the module as it was trained; strict=False ignores names, never shapes.")
     return "\n".join(lines)

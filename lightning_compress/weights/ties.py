@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
+from lightning_compress.weights.deferred import memory_of
 from lightning_compress.weights.names import strip_wrappers
 
 
@@ -39,11 +40,11 @@ def find_ties(state: Mapping[str, Tensor], module: nn.Module | None = None) -> d
     Ties are found by shared memory within the state dict. With ``module``, names of one parameter object are tied too
     if their values agree in the state dict: gathering a sharded model copies them separately.
     """
-    groups: dict[tuple[int, torch.dtype, bool], list[str]] = defaultdict(list)
+    groups: dict[tuple[Hashable, torch.dtype, bool], list[str]] = defaultdict(list)
     for name, tensor in state.items():
         if tensor.numel() and tensor.device.type != "meta":
             # A lazily conjugated view shares the memory but has other values.
-            groups[(tensor.untyped_storage().data_ptr(), tensor.dtype, tensor.is_conj())].append(name)
+            groups[(memory_of(tensor), tensor.dtype, tensor.is_conj())].append(name)
     ties: dict[str, Tie] = {}
     for names in groups.values():
         if len(names) > 1:

@@ -150,6 +150,7 @@ class Weights:
         exclude: Sequence[str] = (),
         classes: Mapping[str, str | Sequence[str]] | None = None,
         key: str | None = None,
+        deferred: bool = False,
     ) -> Weights:
         """The weights and hyper-parameters of a checkpoint; no code in the file is run.
 
@@ -162,12 +163,14 @@ class Weights:
             classes: class name → patterns; they take precedence over the derived classes.
             key: where the state dict is in the checkpoint, such as ``"ema"``; keys of nested mappings are joined by
                 dots. By default it is found, and a choice between several is refused.
+            deferred: whether the values of tensors are read from the file each time that they are needed, so that the
+                model need not be in memory. The file must not be changed meanwhile; that it was is an OSError.
 
         Raises:
             WeightsError: the file is missing, damaged or of another kind, has no state dict or several, or a tensor in
                 it cannot be read.
         """
-        checkpoint = read_checkpoint(fspath(path), key)
+        checkpoint = read_checkpoint(fspath(path), key, deferred=deferred)
         record = CheckpointRecord.of_checkpoint(checkpoint.entries)
         return cls.from_state_dict(checkpoint.state, exclude=exclude, classes=classes, record=record)
 

@@ -125,6 +125,21 @@ def coders() -> Archive:
     return compress(state, Plan(Rule("*", Raw())))
 
 
+def lanes() -> Archive:
+    """Streams for every form of the coder ``lanes``: with a table or adaptive, limited, of wide words, of two lanes."""
+    rare = (hashed(280_000, 61) % np.uint64(97) == 0).astype(np.uint8)
+    by_row = 3.0 ** (torch.arange(300) % 5 - 2)[:, None]
+    state = {
+        "table": torch.from_numpy(rare),
+        "adaptive": torch.from_numpy((bell(900, 62) * 300).astype(np.int64) + 70).to(torch.uint8),
+        "two lanes": torch.from_numpy((bell(40_000, 63) * 250).astype(np.int64) + 60).to(torch.uint8),
+        "limited": weights((300, 200), 64) * by_row,
+        "wide": weights((70, 60), 65).bfloat16(),
+        "wide.float32": weights((40, 60), 66),
+    }
+    return compress(state, Plan(Rule("limited", Grid(0.06, trellis=0)), Rule("*", Raw())))
+
+
 def ties() -> Archive:
     """Tied tensors, assets, all kinds of names, and every manifest key about a model."""
     embedding = weights((20, 16), 31)
@@ -196,13 +211,14 @@ def methods() -> Archive:
 
 # Each model with the number of its newest file. A change of the writer's bytes adds a file; none is ever replaced.
 MODELS: dict[str, tuple[Callable[[], Archive], int]] = {
-    "payloads": (payloads, 5),
+    "payloads": (payloads, 6),
     "dtypes": (dtypes, 4),
-    "coders": (coders, 4),
-    "ties": (ties, 4),
-    "methods": (methods, 4),
+    "coders": (coders, 5),
+    "ties": (ties, 5),
+    "methods": (methods, 5),
+    "lanes": (lanes, 4),
 }
-_FIRST = {"methods": 2}  # where there is no file of version 1
+_FIRST = {"methods": 2, "lanes": 3}  # where there are no files of older versions
 FILES = [
     f"{name}.{revision}.safetensors"
     for name, (_, newest) in MODELS.items()

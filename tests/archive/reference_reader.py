@@ -5,10 +5,8 @@ It shares nothing with the package: its entropy decoder is the arithmetic of the
 
 from __future__ import annotations
 
-import bisect
 import hashlib
 import json
-import math
 import struct
 import zlib
 from collections import OrderedDict
@@ -19,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import zstandard
+from reference_coders import decode
 from reference_grid import grid_streams, grid_values
 from reference_methods import codebook, factored, inner, sparse
 
@@ -33,7 +32,6 @@ _TAGS: dict[str, Callable[[Any], Any]] = {
     "$dtype": lambda name: f"torch.{name}",
     "$numpy": lambda pair: np.dtype(pair[0]).type(pair[1]),
 }
-_PLANE_CODERS = {0: "stored", 1: "packed", 2: "zstd", 3: "huffman", 4: "ans", 5: "contexts"}
 
 
 @dataclass(frozen=True)
@@ -284,145 +282,3 @@ def _round(values: np.ndarray, dtype: str) -> np.ndarray:
         return single.astype("<f2").view("<u2")
     bits = single.view("<u4").astype(np.uint64)
     return ((bits + 0x7FFF + (bits >> 16 & 1)) >> 16).astype("<u2")
-
-
-def decode(coder: str, data: bytes, n: int, width: int, groups: tuple[int, ...] = ()) -> np.ndarray:
-    if coder == "planes":
-        rotated, data = data[0], data[1:]
-        planes = []
-        for _ in range(width):
-            length, rest = _leb128(data[1:])
-            planes.append(decode(_PLANE_CODERS[data[0]], rest[:length], n, 1))
-            data = rest[length:]
-        assert not data
-        words = np.stack(planes, axis=1).view(f"<u{width}").reshape(-1)
-        return (words >> 1) | (words << (8 * width - 1)) if rotated else words
-    if coder == "packed":
-        return np.array(_unpack(data, n), f"<u{width}")
-    if coder == "ans":
-        return np.array(_ans(data, n), f"<u{width}")
-    if coder == "contexts":
-        return np.array(_contexts(data, groups or (n,)), f"<u{width}")
-    if coder == "huffman":
-        data = zlib.decompress(data, -15)
-    elif coder == "zstd":
-        data = zstandard.ZstdDecompressor().decompress(data)
-    assert len(data) == n * width
-    return np.frombuffer(data, f"<u{width}")
-
-
-def _leb128(data: bytes) -> tuple[int, bytes]:
-    value = shift = 0
-    for position, byte in enumerate(data):
-        value |= (byte & 127) << shift
-        shift += 7
-        if byte < 128:
-            return value, data[position + 1 :]
-    raise AssertionError("a number does not end")
-
-
-def _unpack(data: bytes, n: int) -> list[int]:
-    planes, rest = divmod(data[0], 8)
-    words = [sum(data[1 + k * n + i] << (8 * k) for k in range(planes)) for i in range(n)]
-    top = data[1 + planes * n :]
-    for i in range(n if rest else 0):
-        group = int.from_bytes(top[i // 8 * rest : (i // 8 + 1) * rest], "little")
-        words[i] |= (group >> (i % 8 * rest) & (1 << rest) - 1) << (8 * planes)
-    return words
-
-
-def _ans(data: bytes, n: int) -> list[int]:
-    entry, packing, mantissa = 1 + (data[0] & 1), data[0] >> 1, (3, 8)[data[0] & 1]
-    size, data = _leb128(data[1:])
-    length, data = (size * entry, data) if packing == 0 else _leb128(data)
-    table, data = data[:length], data[length:]
-    if packing:
-        table = zlib.decompress(table, -15)
-    assert len(table) == size * entry
-    codes = [int.from_bytes(table[i * entry : (i + 1) * entry], "little") for i in range(size)]
-    if packing == 2:
-        differences = [sum(table[k * size + i] << (8 * k) for k in range(entry)) for i in range(size)]
-        codes = [sum(differences[: i + 1]) % 256**entry for i in range(size)]
-
-    weights = [((1 << mantissa) + (c - 1) % (1 << mantissa) << (c - 1 >> mantissa)) if c else 0 for c in codes]
-    symbols = [i for i in range(size) if weights[i] or size <= 4096]
-    left = _slots([weights[i] for i in symbols])
-    stack = _Stack(data)
-    result = [symbols[stack.take(left)] for _ in range(n)]
-    stack.end()
-    return result
-
-
-def _slots(weights: list[int]) -> list[int]:
-    """Where the slots of each symbol begin, and where the last ends."""
-    scale = float(2**24 - len(weights)) / float(sum(weights))
-    before = np.cumsum([0, *weights])
-    return [int(float(c) * scale) + i for i, c in enumerate(before[:-1])] + [2**24]
-
-
-class _Stack:
-    """The words of an ANS code, and the state above them."""
-
-    def __init__(self, data: bytes) -> None:
-        data += bytes(-len(data) % 4)
-        self.words = [int.from_bytes(data[i : i + 4], "little") for i in range(0, len(data), 4)]
-        self.state = 0
-        while self.state < 2**32 and self.words:
-            self.state = self.state << 32 | self.words.pop()
-
-    def take(self, left: list[int]) -> int:
-        quantile = self.state % 2**24
-        i = bisect.bisect_right(left, quantile) - 1
-        self.state = (self.state >> 24) * (left[i + 1] - left[i]) + quantile - left[i]
-        if self.state < 2**32 and self.words:
-            self.state = self.state << 32 | self.words.pop()
-        return i
-
-    def end(self) -> None:
-        assert self.state == 0
-        assert not self.words
-
-
-def _fraction(r: int) -> float:
-    """R(r)."""
-    value, root = 1.0, 0.5
-    for bit in (32, 16, 8, 4, 2, 1):
-        root = math.sqrt(root)
-        value = value * root if r & bit else value
-    return value
-
-
-def _contexts(data: bytes, groups: tuple[int, ...]) -> list[int]:
-    j, pooled, h = (data[0] & 7) + 1, data[0] >> 3 & 1, 2 * (data[0] >> 4)
-    size, data = _leb128(data[1:])
-    center, data = _leb128(data)
-    size += 2
-    magnitudes = [abs(k - center + 1) if center else (k + 1) // 2 for k in range(size)]
-    mirrors = []
-    for k in range(size):
-        others = [other for other in range(size) if other != k and magnitudes[other] == magnitudes[k]]
-        mirrors.append(others[0] if others and pooled else k)
-    lengths = [length for length in groups if length]
-    stack, result = _Stack(data[len(lengths) :]), []
-    for scale, length in zip(data, lengths, strict=False):
-        slope = _fraction(4 * (scale % 16)) * 2.0 ** (4 - scale // 16)
-        first = []
-        for m in magnitudes:
-            root = math.sqrt(math.sqrt(m))
-            power = root
-            for _ in range(j - 1):
-                power *= root
-            steps = math.floor(64 * min(slope * power, 64.0))
-            first.append(max(1, math.floor(_fraction(steps % 64) * 2.0 ** (h - steps // 64))))
-        group: list[int] = []
-        while len(group) < length:
-            counts = [0] * size
-            for word in group:
-                counts[word] += 1
-            left = _slots([first[k] + 32 * (counts[k] + counts[mirrors[k]]) for k in range(size)])
-            end = min(length, max(64, 2 * len(group)))
-            while len(group) < end:
-                group.append(stack.take(left))
-        result += group
-    stack.end()
-    return result

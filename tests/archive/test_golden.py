@@ -51,7 +51,7 @@ def _codes(entry: Entry, body: bytes | memoryview) -> Iterator[bytes]:
 
 def test_every_golden_file_is_there_and_no_other() -> None:
     assert sorted(path.name for path in FOLDER.iterdir()) == sorted(FILES)
-    assert sum(path.stat().st_size for path in FOLDER.iterdir()) < 420_000
+    assert sum(path.stat().st_size for path in FOLDER.iterdir()) < 700_000
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -118,13 +118,13 @@ def test_ties_of_the_golden_file_share_memory(number: int) -> None:
 
 def test_the_script_writes_missing_files_and_overwrites_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(write_golden, "FOLDER", tmp_path)
-    (tmp_path / "ties.4.safetensors").write_bytes(b"kept as it is")
+    (tmp_path / "ties.5.safetensors").write_bytes(b"kept as it is")
     write_golden.main()
     write_golden.main()
     assert {path.name for path in tmp_path.iterdir()} == {
         f"{name}.{newest}.safetensors" for name, (_, newest) in MODELS.items()
     }
-    assert (tmp_path / "ties.4.safetensors").read_bytes() == b"kept as it is"
+    assert (tmp_path / "ties.5.safetensors").read_bytes() == b"kept as it is"
     assert reference_reader.read(tmp_path / "dtypes.4.safetensors").tensors
 
 
@@ -149,8 +149,22 @@ def test_golden_files_cover_every_payload_coder_and_kind_of_table() -> None:
         for entry in archive.manifest.entries
         for record, code in zip(entry.streams, _codes(entry, archive.streams[entry.key]), strict=True)
     ]
-    assert {coder for coder, _ in coded} == {"stored", "packed", "zstd", "huffman", "ans", "contexts", "planes"}
+    assert {coder for coder, _ in coded} == {
+        "stored",
+        "packed",
+        "zstd",
+        "huffman",
+        "ans",
+        "contexts",
+        "planes",
+        "lanes",
+    }
     assert {code[0] for coder, code in coded if coder == "ans"} == {0b000, 0b010, 0b100}
+    forms = [(code[0], code[1] if code[0] & 8 else 0) for coder, code in coded if coder == "lanes"]
+    assert {first & 7 for first, _ in forms} >= {0, 1}, "lanes"
+    assert {first >> 4 & 3 for first, _ in forms} == {2, 3}, "precisions that are written"
+    assert {first >> 6 for first, _ in forms} == {0b00, 0b01, 0b11}, "table, adaptive, limited"
+    assert {(second >> 7, (second & 127) > 0) for _, second in forms} >= {(0, False), (1, True)}, "low bits"
     assert {archive.manifest.format_version for archive in archives} == {1, 2, 3, 4}
     assert {key for archive in archives for key, nbytes in archive.manifest.parts() if nbytes >= 1 << 16} == {
         "###large"

@@ -13,8 +13,8 @@ from each_case import naming
 
 from lightning_compress.coding import CODERS, Statistics, encode, stack
 from lightning_compress.coding.adaptive import Blocks
+from lightning_compress.coding.adaptive_fit import read_model
 from lightning_compress.coding.coder import Words
-from lightning_compress.coding.contexts import read_model
 
 ALPHABETS = (2, 3, 17, 66, 255, 256, 257, 4096, 4097, 65538)
 
@@ -49,6 +49,29 @@ def test_contexts_agrees_with_the_specification(shape: str, alphabet: int) -> No
             code = CODERS["contexts"].encode(Statistics(words, groups))
             again = reference_reader.decode("contexts", code, count, words.itemsize, groups)
             np.testing.assert_array_equal(again, words)
+
+
+@pytest.mark.parametrize("alphabet", [2, 17, 256, 700, 4096])
+@pytest.mark.parametrize("shape", ["uniform", "normal", "zipf"])
+def test_lanes_agrees_with_the_specification(shape: str, alphabet: int) -> None:
+    for groups in ((), (0, 1, 64), (65, 0, 700, 3), (63, 129, 300, 1000)):
+        count = sum(groups) or 500
+        words = _stream(shape, count, alphabet)
+        if words.any():
+            code = CODERS["lanes"].encode(Statistics(words, groups))
+            again = reference_reader.decode("lanes", code, count, words.itemsize, groups)
+            np.testing.assert_array_equal(again, words)
+
+
+def test_lanes_of_wide_words_agree_with_the_specification() -> None:
+    integers = np.abs(np.random.default_rng(4).normal(0, 2e5, 700)).astype("<u4")
+    code = CODERS["lanes"].encode(Statistics(integers))
+    assert code[1] < 128, "integers are not rotated"
+    np.testing.assert_array_equal(reference_reader.decode("lanes", code, 700, 4), integers)
+    for dtype in ("<f2", "<f4", "<f8"):
+        words = np.random.default_rng(3).normal(0, 0.05, 700).astype(dtype).view(dtype.replace("f", "u"))
+        code = CODERS["lanes"].encode(Statistics(words))
+        np.testing.assert_array_equal(reference_reader.decode("lanes", code, 700, words.itemsize), words)
 
 
 def test_every_adaptive_model_is_read_as_specified() -> None:

@@ -30,7 +30,7 @@ def test_bytes_are_those_at_the_wanted_divergence(start: float, nats: float, mon
     assert 2 <= len(asked) <= 4
 
 
-def test_two_files_of_like_divergence_tell_no_slope() -> None:
+def test_two_files_of_similar_divergence_give_no_slope() -> None:
     """As measured: 13.6 at 0.0065, and then 18.5 and 18.7 both just below the 0.02 that is wanted."""
     files = iter([(1e6 / 13.59, 0.006516), (1e6 / 18.49, 0.019228), (1e6 / 18.71, 0.019342)])
 

@@ -105,6 +105,6 @@ def test_a_label_stands_at_the_last_point_within_the_picture(tmp_path: Path) -> 
     assert beyond == without
 
 
-def test_a_missing_baseline_is_told(tmp_path: Path) -> None:
+def test_a_missing_baseline_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="there is no point of fp32 for rnn: measure it first"):
         draw(POINTS[1:], [tmp_path / "picture.svg"])

@@ -64,7 +64,7 @@ def test_the_table_has_a_dash_where_there_is_no_value() -> None:
 
 
 @pytest.mark.parametrize(("bleu", "status"), [(32.95, 0), (30.0, 1)])
-def test_the_exit_status_tells_whether_all_is_met(
+def test_the_exit_status_is_0_only_if_all_conditions_are_met(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], bleu: float, status: int
 ) -> None:
     write_points(tmp_path / "points.csv", [FP32, *PEERS, point("auto", 24, bleu)])

@@ -62,7 +62,7 @@ def test_families_begin_with_the_trained_weights_whatever_was_measured_before(la
     assert files() == first
 
 
-def test_the_search_is_told_nothing_and_says_what_it_took(larger: Source, tmp_path: Path) -> None:
+def test_searches_without_and_with_data_are_feasible_and_report_their_cost(larger: Source, tmp_path: Path) -> None:
     points = run(larger, METHODS["auto"], tmp_path)
     assert [point.setting for point in points] == ["no data", "calibrated"]
     for point in points:

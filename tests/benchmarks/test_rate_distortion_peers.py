@@ -60,14 +60,14 @@ def test_a_file_is_coded_and_decoded_in_other_processes(source: Source, tmp_path
 
 
 @pytest.mark.usefixtures("program")
-def test_a_failure_of_the_worker_is_told(source: Source, tmp_path: Path) -> None:
+def test_a_failure_of_the_worker_is_an_error(source: Source, tmp_path: Path) -> None:
     candidate = nncodec.candidate(source, lambda: Path(sys.executable), {"qp": -19})
     candidate.write(tmp_path / "file")
     with pytest.raises(RuntimeError, match=r"(?s)worker.py decode .* ended with 1:.*AssertionError: .*'qp': -19"):
         candidate.read(tmp_path / "file")
 
 
-def test_an_unknown_command_is_told() -> None:
+def test_an_unknown_command_is_an_error() -> None:
     with pytest.raises(RuntimeError, match="the command is 'convert', expected 'encode' or 'decode'"):
         peers.work(Path(sys.executable), "convert")
 
@@ -99,7 +99,7 @@ def test_the_environment_is_made_once_for_the_same_pins(tmp_path: Path, installe
 
 
 @pytest.mark.usefixtures("installed")
-def test_what_pip_says_is_told_and_the_environment_is_not_taken_for_ready(tmp_path: Path) -> None:
+def test_the_error_has_the_output_of_pip_and_the_environment_is_not_marked_ready(tmp_path: Path) -> None:
     with pytest.raises(
         RuntimeError, match=r"(?s)could not be made: .*nncodec==2.1.3 ended with\nno such thing\nInstall"
     ):

@@ -25,7 +25,7 @@ def test_other_columns_are_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("columns", [1, 2])
-def test_a_file_from_before_searches_were_told_is_read(tmp_path: Path, columns: int) -> None:
+def test_a_file_without_the_record_of_a_search_is_read(tmp_path: Path, columns: int) -> None:
     path = tmp_path / "points.csv"
     write_points(path, [POINT])
     path.write_text("".join(line.rsplit(",", columns)[0] + "\n" for line in path.read_text().splitlines()))

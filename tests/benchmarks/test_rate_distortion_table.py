@@ -48,7 +48,7 @@ def test_each_kind_has_the_smallest_file_that_loses_no_more() -> None:
     assert smallest_files(POINTS, 0.31)["no calibration data"].setting == "strength=0"
 
 
-def test_the_table_tells_the_effort_and_has_a_dash_where_the_test_text_was_not_used() -> None:
+def test_the_table_has_the_effort_and_a_dash_where_the_test_text_was_not_used() -> None:
     found = smallest_files(POINTS, 0.3)
     test = replace(found["no calibration data"], split="test", bleu=31.5, change=-0.42)
     lines = table(found, [test]).splitlines()

@@ -1,11 +1,10 @@
-"""Trainings on two processes, one after another, run as a script: ``distributed_training.py FOLDER``."""
+"""Trainings on two processes, one after another; :func:`train_as_rank` is called in each of the two."""
 
 from __future__ import annotations
 
 import json
 import logging
 import os
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from datetime import timedelta
@@ -61,15 +60,26 @@ SCENARIOS = {  # strategy, on_error, whether the disk of rank 0 is full
 }
 
 
-def main(folder: Path) -> None:
-    """Each scenario in a folder of its own, with what each rank saw: ``rank-K.json`` and ``rank-K.log``."""
-    for name, (strategy, on_error, full) in SCENARIOS.items():
-        place, rank = folder / name, os.environ.get("LOCAL_RANK", "0")
-        place.mkdir(exist_ok=True)
-        with _logged(place / f"rank-{rank}.log"), _full_disk() if full and rank == "0" else nullcontext():
-            outcome = _train(place / "run", strategy, on_error, full)
-        (place / f"rank-{rank}.json").write_text(json.dumps(outcome))
-    train_and_measure(folder / "sensitivity")
+def train_as_rank(folder: Path, rank: int, port: int) -> None:
+    """Each scenario in a folder of its own, with what each rank saw: ``rank-K.json`` and ``rank-K.log``.
+
+    What the process writes to its standard error goes to ``errors-K.txt``.
+
+    Args:
+        folder: of all scenarios.
+        rank: 0 or 1.
+        port: where the processes meet.
+    """
+    os.environ |= {"LOCAL_RANK": str(rank), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    with (folder / f"errors-{rank}.txt").open("w") as errors:
+        os.dup2(errors.fileno(), 2)
+        for name, (strategy, on_error, full) in SCENARIOS.items():
+            place = folder / name
+            place.mkdir(exist_ok=True)
+            with _logged(place / f"rank-{rank}.log"), _full_disk() if full and rank == 0 else nullcontext():
+                outcome = _train(place / "run", strategy, on_error, full)
+            (place / f"rank-{rank}.json").write_text(json.dumps(outcome))
+        train_and_measure(folder / "sensitivity")
 
 
 def _train(folder: Path, strategy: str, on_error: str, full: bool) -> dict[str, object]:
@@ -143,7 +153,3 @@ def _logged(path: Path) -> Iterator[None]:
     finally:
         logger.removeHandler(handler)
         handler.close()
-
-
-if __name__ == "__main__":
-    main(Path(sys.argv[1]))

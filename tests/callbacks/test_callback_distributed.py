@@ -1,35 +1,25 @@
-"""Two processes with gloo: one file, written by rank 0, and an error that every rank hears of."""
+"""Two processes with gloo: one file, written by rank 0, and an error that is raised on every rank."""
 
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 import torch
+from distributed_training import train_as_rank
+from fresh_process import in_fresh_processes
+from lightning_fabric.plugins.environments.lightning import find_free_network_port
 from small_trainings import Small, names
 
 from lightning_compress import load, load_from_checkpoint
 
-SCRIPT = Path(__file__).with_name("distributed_training.py")
-
 
 @pytest.fixture(scope="module")
 def scenarios(tmp_path_factory):
-    """Folder of all trainings of the script: it starts its two processes once."""
+    """Folder of all trainings of ``distributed_training``: the two processes are started once."""
     folder = tmp_path_factory.mktemp("distributed")
-    environment = {
-        **os.environ,
-        "OMP_NUM_THREADS": "1",
-        "PYTHONPATH": os.pathsep.join([str(SCRIPT.parents[2]), os.environ.get("PYTHONPATH", "")]),
-    }
-    command = [sys.executable, str(SCRIPT), str(folder)]
-    result = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
-    assert result.returncode == 0, result.stderr
-    (folder / "errors.txt").write_text(result.stderr)
+    port = find_free_network_port()
+    in_fresh_processes(train_as_rank, [(folder, rank, port) for rank in (0, 1)])
     return folder
 
 
@@ -69,7 +59,7 @@ def test_an_error_of_rank_zero_is_raised_on_every_rank(scenarios):
     assert names(scenarios / "raise" / "run", "") == {"epoch=0.ckpt"}
 
 
-def test_an_error_of_rank_zero_is_logged_there_and_both_go_on(scenarios):
+def test_an_error_of_rank_zero_is_logged_there_and_both_ranks_continue(scenarios):
     outcomes = _outcomes(scenarios / "warn")
     assert [outcome["steps"] for outcome in outcomes] == [8, 8]
     assert all("error" not in outcome for outcome in outcomes)
@@ -87,4 +77,5 @@ def test_sensitivities_are_measured_on_rank_zero_and_neither_rank_trains_otherwi
         assert "validation cannot run on one of 2 processes alone: give evaluate=" in outcome["refused"]
     assert [outcome["result"] for outcome in _outcomes(scenarios / "sensitivity")] == ["loss", None]
     assert (scenarios / "sensitivity" / "measured" / "sensitivity.json").exists()
-    assert "was not measured" not in (scenarios / "errors.txt").read_text()
+    for rank in (0, 1):
+        assert "was not measured" not in (scenarios / f"errors-{rank}.txt").read_text()

@@ -123,7 +123,7 @@ def test_a_file_that_cannot_be_renewed_does_not_stay_beside_a_newer_checkpoint(t
     assert _everything(tmp_path) == {"a.ckpt"}
 
 
-def test_a_module_whose_assets_fail_is_told_early_and_at_each_save(tmp_path, caplog):
+def test_failing_assets_of_a_module_are_logged_early_and_at_each_save(tmp_path, caplog):
     class Broken(Small):
         def compression_assets(self):
             raise RuntimeError("no vocabulary")

@@ -129,7 +129,7 @@ def test_a_module_that_is_not_strict_takes_what_it_knows(trained):
         _evaluate(trained).test(strict, ckpt_path=trained / "epoch=0.compressed.safetensors", verbose=False)
 
 
-def test_fit_is_refused_and_told_which_checkpoint_to_take(trained):
+def test_fit_is_refused_and_the_error_names_the_checkpoint_to_resume_from(trained):
     run = _evaluate(trained)
     with pytest.raises(CallbackError, match=r"fit\(ckpt_path='.*epoch=0\.ckpt'\)"):
         run.fit(Small(), ckpt_path=trained / "epoch=0.compressed.safetensors")

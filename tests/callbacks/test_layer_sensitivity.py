@@ -394,7 +394,9 @@ GOES_ON = {
 
 
 @pytest.mark.parametrize(("module", "options", "settings", "told"), GOES_ON.values(), ids=GOES_ON)
-def test_what_cannot_be_measured_is_told_and_the_training_goes_on(tmp_path, caplog, module, options, settings, told):
+def test_what_cannot_be_measured_is_logged_and_the_training_continues(
+    tmp_path, caplog, module, options, settings, told
+):
     run = trainer(tmp_path, LayerSensitivity(FEW, when=(1,), **options), max_epochs=2, **settings)
     run.fit(module())
     assert run.global_step == 8

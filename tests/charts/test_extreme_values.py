@@ -18,6 +18,7 @@ EXTREME = {
 }
 
 
+@pytest.mark.usefixtures("layout_while_drawing")
 @pytest.mark.parametrize("case", EXTREME)
 def test_charts_of_extreme_values_are_drawn(case: str) -> None:
     values = EXTREME[case]

@@ -30,6 +30,8 @@ def _accepts(coder: Coder, words: Words) -> bool:
         return int(words.max()) < MAX_ALPHABET and len(np.unique(words)) > 1
     if coder.id == "contexts":
         return 0 < int(words.max()) < 4096
+    if coder.id == "lanes":
+        return int(words.max()) > 0
     return coder.id != "huffman" or words.itemsize == 1
 
 
@@ -83,7 +85,7 @@ def test_edge_cases_round_trip(coder: Coder, width: int) -> None:
 @pytest.mark.parametrize("width", WIDTHS)
 @settings(max_examples=120, derandomize=True, deadline=None, database=None)
 @given(data=st.data())
-def test_streams_round_trip_and_the_smallest_code_is_chosen(width: int, data: st.DataObject) -> None:
+def test_streams_round_trip_and_the_smallest_code_of_a_fast_coder_is_chosen(width: int, data: st.DataObject) -> None:
     words = data.draw(_streams(width))
     statistics = Statistics(words)
     sizes = {}
@@ -96,18 +98,21 @@ def test_streams_round_trip_and_the_smallest_code_is_chosen(width: int, data: st
                 assert len(code) >= bound, f"{coder.id} comes below its own lower bound"
                 sizes[coder.id] = len(code)
     chosen, code = coding.encode(words)
-    assert len(code) == min(sizes.values())
+    if chosen != "ans":
+        assert len(code) == min(size for name, size in sizes.items() if name not in ("ans", "contexts"))
     assert len(code) <= words.nbytes
     np.testing.assert_array_equal(coding.decode(chosen, memoryview(code), len(words), width), words)
 
 
 @pytest.mark.parametrize("width", WIDTHS)
-def test_the_choice_is_never_larger_than_any_coder_or_than_the_words(width: int) -> None:
+def test_the_choice_is_never_larger_than_any_fast_coder_or_than_the_words(width: int) -> None:
     for name, words in _edge_cases(width).items():
         chosen, code = coding.encode(words)
         np.testing.assert_array_equal(coding.decode(chosen, memoryview(code), len(words), width), words, err_msg=name)
         statistics = Statistics(words)
-        offered = [coder for coder in CODERS.values() if coder.lower_bound(statistics) is not None]
+        offered = [
+            c for c in CODERS.values() if c.id not in ("ans", "contexts") and c.lower_bound(statistics) is not None
+        ]
         assert len(code) <= min(words.nbytes, *(len(coder.encode(statistics)) for coder in offered)), name
 
 
@@ -162,6 +167,7 @@ def test_every_truncation_and_extension_is_refused(coder: Coder, width: int) -> 
         if coder.id in (
             "ans",
             "contexts",
+            "lanes",
         ):  # a shorter code may still tell as many symbols: the checksum of the stream stands above
             _decode_or_refuse(coder, code[:length], count, width)
         else:
@@ -201,7 +207,7 @@ BOMBS = {
     "ans table of 65539 symbols": ("ans", b"\x02\x83\x80\x04\x02\x03\x00"),
     "a number without an end": ("ans", b"\x00" + b"\xff" * 40),
     "plane of 2^56 bytes": ("planes", b"\x00\x00" + b"\xff" * 7 + b"\x7f"),
-    "plane in planes": ("planes", b"\x00\x06\x01\x00"),
+    "plane in planes": ("planes", b"\x00\x07\x01\x00"),
     "packed in 255 bits": ("packed", b"\xff" + b"\xff" * 100),
 }
 

@@ -10,8 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lightning_compress import coding
-from lightning_compress.coding import CODERS, Statistics, stack
+from lightning_compress.coding import CODERS, Statistics
 from lightning_compress.coding.coder import Words
 from lightning_compress.coding.contexts import Contexts
 from lightning_compress.coding.generalized_gaussian import SHAPES, powers, prior, slopes
@@ -70,7 +69,6 @@ def test_groups_come_within_three_thousandths_and_a_few_bytes_of_their_entropies
     code = round_trip(words, lengths)
     assert len(code) <= 1.003 * entropies + 8
     assert len(code) <= 0.98 * len(CODERS["ans"].encode(Statistics(words))), "groups tell nothing"
-    assert coding.encode(words, lengths) == ("contexts", code)
 
 
 SHORT = {
@@ -104,97 +102,6 @@ def test_groups_of_any_lengths_round_trip(lengths: list[int], largest: int, seed
     if words.max(initial=0) == 0:
         return
     round_trip(words, tuple(lengths))
-    coder, code = coding.encode(words, tuple(lengths))
-    again = coding.decode(coder, memoryview(code), len(words), width, tuple(lengths))
-    np.testing.assert_array_equal(again, words)
-
-
-def test_streams_that_the_coder_does_not_support_have_no_bound() -> None:
-    def bound(words: list[int], groups: tuple[int, ...] = ()) -> float | None:
-        return CONTEXTS.lower_bound(Statistics(np.array(words, "<u2"), groups))
-
-    assert bound([0, 1]) is not None
-    assert bound([0, 4095]) is not None
-    assert bound([0, 4096]) is None, "too many symbols"
-    assert bound([0, 0]) is None, "one symbol"
-    assert bound([0, 1] * 200, (1,) * 400) is None, "too many groups"
-    assert bound([0, 4095] * 50, (1,) * 100) is None, "too many models"
-    assert bound([0, 1] * (1 << 20)) is None, "long and alone"
-    assert bound([0, 1] * (1 << 20), (1 << 20, 1 << 20)) is not None
-
-
-@st.composite
-def streams(draw: st.DrawFn) -> tuple[Words, tuple[int, ...]]:
-    """Streams of many forms, in up to four groups: even, bell-shaped, sorted, constant at one end, of rare words."""
-    symbols, n = draw(st.sampled_from([2, 3, 17, 66, 256, 4096])), draw(st.integers(1, 3000))
-    random = np.random.default_rng(draw(st.integers(0, 1 << 16)))
-    words = {
-        "even": lambda: random.integers(0, symbols, n),
-        "bell": lambda: random.normal(symbols / 2, symbols / 12, n),
-        "rising": lambda: np.sort(random.integers(0, symbols, n)),
-        "falling": lambda: np.sort(random.integers(0, symbols, n))[::-1],
-        "rare": lambda: (random.random(n) < 0.01) * (symbols - 1),
-        "constant end": lambda: np.where(np.arange(n) < n // 2, random.integers(0, symbols, n), symbols - 1),
-        "zero end": lambda: np.where(np.arange(n) < n // 2, random.integers(0, symbols, n), 0),
-    }[draw(st.sampled_from(["even", "bell", "rising", "falling", "rare", "constant end", "zero end"]))]()
-    cuts = sorted(draw(st.lists(st.integers(0, n), max_size=3)))
-    groups = tuple(int(length) for length in np.diff([0, *cuts, n])) if cuts else ()
-    words = words.clip(0, symbols - 1).astype("<u1" if symbols <= 256 else "<u2")
-    words[random.integers(n)] = symbols - 1  # two symbols or more, unless all are the largest
-    return words, groups
-
-
-@settings(max_examples=400, derandomize=True, deadline=None, database=None)
-@given(stream=streams())
-def test_no_code_is_shorter_than_its_bound(stream: tuple[Words, tuple[int, ...]]) -> None:
-    statistics = Statistics(*stream)
-    loose, length = CONTEXTS.lower_bound(statistics), len(CONTEXTS.encode(statistics))
-    assert loose is not None
-    assert max(loose, CONTEXTS.fitted_bound(statistics)) <= length
-
-
-@settings(max_examples=100, derandomize=True, deadline=None, database=None)
-@given(stream=streams())
-def test_the_choice_is_that_of_trying_every_coder(stream: tuple[Words, tuple[int, ...]]) -> None:
-    statistics = Statistics(*stream)
-    coders = [coder for coder in CODERS.values() if coder.lower_bound(statistics) is not None]
-    codes = [(coder.id, coder.encode(statistics)) for coder in coders]
-    assert coding.encode(*stream) == min(codes, key=lambda code: len(code[1])), "of equal lengths, the first"
-
-
-def test_no_model_is_fitted_where_the_entropy_of_the_blocks_excludes_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A stream that repeats its first words: Zstandard needs fewer bytes than the entropy of any block."""
-    monkeypatch.setattr("lightning_compress.coding.contexts.fit", lambda blocks: pytest.fail("fitted"))
-    words = np.tile(np.random.default_rng(0).integers(0, 256, 300).astype("<u1"), 10)
-    assert coding.encode(words)[0] == "zstd"
-
-
-@pytest.mark.parametrize("symbols", [2, 17, 256])
-def test_the_bound_of_words_at_random_is_within_a_thousandth_and_two_bytes(symbols: int) -> None:
-    for n in (100, 1000, 100_000):
-        words = np.random.default_rng([symbols, n]).integers(0, symbols, n).astype("<u1")
-        statistics = Statistics(words)
-        bound, length = CONTEXTS.fitted_bound(statistics), len(CONTEXTS.encode(statistics))
-        assert length - 2 - length / 1000 <= bound <= length
-
-
-def test_a_stream_that_cannot_win_is_not_coded(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Uniform bytes are stored: the bound of the fitted model excludes ``contexts`` before it encodes."""
-    monkeypatch.setattr(type(CONTEXTS), "encode", lambda self, statistics: pytest.fail("coded"))
-    words = np.random.default_rng(0).integers(0, 256, 3000).astype("<u1")
-    assert coding.encode(words) == ("stored", words.tobytes())
-
-
-@pytest.mark.parametrize("symbols", [2, 3, 17, 256, 4096])
-def test_slots_are_those_of_the_model(symbols: int) -> None:
-    """A code of 400 equal words shows how many slots the word has: each costs log2 of the inverse of its share."""
-    weights = np.random.default_rng(symbols).integers(1, 5000, symbols)
-    slots = stack.slots(weights)
-    assert slots.sum() == 1 << 24
-    assert slots.min() >= 1
-    for symbol in (0, symbols // 2, symbols - 1):
-        code = stack.push([(np.full(400, symbol), weights), (np.array([symbols - 1] * 4), weights)])
-        assert 8 * len(code) == pytest.approx(400 * (24 - math.log2(slots[symbol])), abs=140)
 
 
 @pytest.mark.parametrize("groups", [(100,), (50, 51), (100, -1), (1,) * 257])

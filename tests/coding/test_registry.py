@@ -13,7 +13,7 @@ from lightning_compress.quantize import NESTABLE_PAYLOADS, PAYLOADS
 
 def test_ids_and_numbers_of_coders_are_frozen():
     numbers = {number: coder.id for number, coder in choose._BYTE_CODERS.items()}
-    assert numbers == {0: "stored", 1: "packed", 2: "zstd", 3: "huffman", 4: "ans", 5: "contexts"}
+    assert numbers == {0: "stored", 1: "packed", 2: "zstd", 3: "huffman", 4: "ans", 5: "contexts", 6: "lanes"}
     assert set(CODERS) == {*numbers.values(), "planes"}
 
 
@@ -32,7 +32,7 @@ def test_an_unknown_coder_is_refused_by_name():
 
 def test_an_unknown_number_of_a_coder_is_refused():
     with pytest.raises(FormatError, match="byte plane 0 has no coder that this version knows"):
-        decode("planes", memoryview(bytes([0, 6, 0])), 1, 2)
+        decode("planes", memoryview(bytes([0, 7, 0])), 1, 2)
 
 
 def test_an_unknown_payload_is_refused_by_name():

@@ -161,7 +161,7 @@ def test_the_reason_survives_the_file(model, tmp_path):
     assert found == {**dict.fromkeys(BUFFERS, "buffer"), "net.1.num_batches_tracked": "dtype int64"}
 
 
-def test_a_file_tells_a_bare_state_dict_which_tensors_are_buffers(model):
+def test_a_file_records_which_tensors_of_a_state_dict_are_buffers(model):
     manifest = compress(model, "half").manifest
     bare = Weights.from_state_dict(model.state_dict())
     assert "schedule.bias" not in {weight.name for weight in bare if weight.reason}
@@ -172,7 +172,7 @@ def test_a_file_tells_a_bare_state_dict_which_tensors_are_buffers(model):
     assert not is_made_from(manifest, model.state_dict() | {"seen": torch.ones(())})
 
 
-def test_guesses_and_large_buffers_are_told_once(caplog):
+def test_guesses_and_large_buffers_are_logged_once(caplog):
     log_once_module.log_once.cache_clear()
     torch.manual_seed(0)
     state = {"net.weight": torch.randn(9, 9), "rope.inv_freq": torch.rand(9), "norm.running_var": torch.rand(9)}

@@ -147,7 +147,7 @@ def _broken(store: Callable[..., Any]) -> Callable[..., Any]:
     return stored
 
 
-def test_a_tensor_outside_its_bound_is_kept_exactly_and_told_of_once(
+def test_a_tensor_outside_its_bound_is_kept_exactly_and_logged_once(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     fitted = type(Interval(4).fit([NORMAL]))

@@ -274,7 +274,7 @@ def test_a_remote_file_that_reads_back_wrong_does_not_stay(memory: str, monkeypa
         data[-1] ^= 1
         return BytesIO(data)
 
-    monkeypatch.setattr("lightning_compress.archive.archive.open_file", damaged)
+    monkeypatch.setattr("lightning_compress.files.source.open_ranges", damaged)
     with pytest.raises(VerificationError):
         _archive(1.0).save(memory)
     assert fsspec.filesystem("memory").ls("/attic") == []

@@ -105,7 +105,7 @@ FOREIGN = {
 
 
 @pytest.mark.parametrize("name", FOREIGN)
-def test_foreign_files_are_told_apart(name: str, tmp_path: Path) -> None:
+def test_foreign_files_are_distinguished(name: str, tmp_path: Path) -> None:
     path = tmp_path / "model.safetensors"
     path.write_bytes(FOREIGN[name])
     assert not is_archive(path)

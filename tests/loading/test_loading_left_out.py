@@ -29,7 +29,7 @@ def test_trained_parameters_that_a_file_leaves_out_are_named_as_it_is_loaded(tmp
     assert "m.safetensors leaves out helper.weight, helper.bias, which the module trains" in record.getMessage()
 
 
-def test_nothing_is_told_where_only_frozen_parameters_are_left_out(tmp_path, caplog):
+def test_nothing_is_logged_if_only_frozen_parameters_are_left_out(tmp_path, caplog):
     compress(Weights.from_module(Model(), exclude=["teacher.*"]), "half").save(tmp_path / "m.safetensors")
     load_from_checkpoint(Model, tmp_path / "m.safetensors")
     assert not caplog.records

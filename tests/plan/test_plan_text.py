@@ -30,7 +30,16 @@ TEXTS = {
     "nested blocks": "".join(f"{' ' * depth}a:\n" for depth in range(300)),
     "a billion laughs": LAUGHS + "}\n",
     "an alias of itself": "rules: &a [*a]",
-    "many aliases": "a: &a 1\nrules: [" + "*a, " * 2000 + "]",
+    "aliases of many values": "a: &a [" + "1, " * 2000 + "]\nrules: [" + "*a, " * 60 + "]",
+    "merge keys of many values": "a: &a {"
+    + ", ".join(f"k{k}: 1" for k in range(2000))
+    + "}\nrules: {<<: ["
+    + "*a, " * 60
+    + "]}",
+    "a sexagesimal number": "rules: 1" + ":1" * 250,
+    "a sexagesimal fraction": "rules: 1" + ":1" * 250 + ".5",
+    "a hexadecimal number": "rules: 0x" + "f" * 5000,
+    "a large number of a method": "rules: [{tensors: '*', methods: [{interval: {bits: 0x" + "f" * 600 + "}}]}]",
     "a key twice over": "? [a]\n: 1",
     "an unknown alias": "rules: *a",
     "a wrong merge": "rules:\n  <<: 3",

@@ -5,12 +5,17 @@ import sys
 
 import pytest
 
+from recipes.command import run_trainer
 from recipes.demo import __main__ as demo
 from recipes.demo.run import run
 
+SIZES = {"width": 64, "encoder_layers": 1, "decoder_layers": 1, "feed_forward": 128}
 
-def test_the_table_has_the_files_as_they_lie_on_the_disk(tmp_path, monkeypatch, capsys):
+
+def test_the_table_has_the_sizes_of_the_files_on_disk(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("WANDB_MODE", "disabled")
+    small = [f"--model.init_args.{name}={size}" for name, size in SIZES.items()]
+    monkeypatch.setattr("recipes.demo.run.run_trainer", lambda arguments: run_trainer([*arguments, *small]))
     rows = run(tmp_path, pairs=100, held_out=4, seed=1)
     out = capsys.readouterr().out
     assert [row.name for row in rows][1:] == ["fp32", "lossless", "half", "paper-transformer"]

@@ -91,7 +91,7 @@ def test_the_training_lowers_the_loss(trained):
 
 
 @pytest.mark.parametrize("form", [{}, {"layers": 4}, {"bidirectional": True}])
-def test_pairs_are_learned_by_heart(make_module, form):
+def test_pairs_are_memorized(make_module, form):
     lines, translations = ["a b c", "b a", "c c a b"], ["x y", "y y z x", "z"]
     module = make_module(source_words=7, target_words=7, width=24, **form)
     module.use(Vocabularies(Vocabulary(list("abc")), Vocabulary(list("xyz")), TextSettings()))

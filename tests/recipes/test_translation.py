@@ -50,7 +50,7 @@ def test_the_loss_is_the_mean_over_words_without_padding(module, batch):
     assert module.loss(batch, label_smoothing=0.1) != module.loss(batch)
 
 
-def test_pairs_are_learned_by_heart(module, batch):
+def test_pairs_are_memorized(module, batch):
     optimizer = torch.optim.Adam(module.parameters(), lr=0.01)
     for _ in range(60):
         optimizer.zero_grad()

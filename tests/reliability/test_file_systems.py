@@ -20,7 +20,7 @@ CASES = (
 )
 
 
-def test_trainings_go_on_and_tell_what_failed(tmp_path: Path) -> None:
+def test_trainings_continue_and_log_what_failed(tmp_path: Path) -> None:
     for number, name in enumerate(CASES):
         with naming(name):
             assert file_systems.CASES[name](tmp_path / str(number)) == []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+import pytest
 import torch
 import yaml
 from report_runs import EVIL, Page, checkpoint
@@ -53,6 +54,7 @@ def test_files_at_a_glance(page, run):
     assert second[5:] == ["–", "–", "–"]
 
 
+@pytest.mark.usefixtures("layout_while_drawing")
 def test_a_file_no_better_than_its_candidate_is_named_in_the_frontier(tmp_path):
     found = {"search": {"score_after": 34.5, "frontier": [[1.0, 90, 34.5]]}}
     compress({"count": torch.tensor(3)}, "half").with_metrics(found).save(tmp_path / "f.safetensors")
@@ -156,6 +158,7 @@ def test_translations_without_compressed_weights_mark_nothing(tmp_path):
     assert "mark" not in {tag for tag, _ in page.tags}
 
 
+@pytest.mark.usefixtures("layout_while_drawing")
 def test_what_files_say_is_text(copy, tmp_path):
     folder = tmp_path / "evil"
     folder.mkdir()
@@ -182,6 +185,7 @@ def test_text_that_no_encoding_has(tmp_path):
     assert "half a ? pair" in report_of(tmp_path, tmp_path).text
 
 
+@pytest.mark.usefixtures("layout_while_drawing")
 def test_a_single_file_without_its_checkpoint(run, tmp_path):
     alone = tmp_path / "alone.safetensors"
     alone.write_bytes((run / "checkpoints/half.safetensors").read_bytes())
@@ -193,6 +197,7 @@ def test_a_single_file_without_its_checkpoint(run, tmp_path):
     assert page.tables[0][0] == ["file", "bytes", "ratio", "bits per weight", "zeros"]
 
 
+@pytest.mark.usefixtures("layout_while_drawing")
 def test_a_checkpoint_of_other_weights_is_not_compared(copy, tmp_path):
     checkpoint(copy / "checkpoints/best.ckpt", seed=1)
     page = report_of(copy / "checkpoints/best.safetensors", tmp_path)
@@ -200,12 +205,14 @@ def test_a_checkpoint_of_other_weights_is_not_compared(copy, tmp_path):
     assert "relative error" not in page.text
 
 
+@pytest.mark.usefixtures("layout_while_drawing")
 def test_a_checkpoint_that_cannot_be_read_is_named(copy, tmp_path):
     (copy / "checkpoints/best.ckpt").write_bytes(b"PK\x03\x04")
     page = report_of(copy / "checkpoints/best.safetensors", tmp_path)
     assert "The exact checkpoint was not taken:" in page.text
 
 
+@pytest.mark.usefixtures("layout_while_drawing")
 def test_odd_models_have_a_page(tmp_path):
     weights = {"empty": torch.zeros(0, 3), "nan": torch.tensor([float("nan"), 1.0]), "complex": torch.ones(2) * 1j}
     torch.save(weights, tmp_path / "odd.ckpt")

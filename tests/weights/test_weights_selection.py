@@ -87,7 +87,7 @@ def test_without_the_module_everything_is_stored():
     assert weights.excluded == ()
 
 
-def test_what_is_left_out_is_told_once(caplog):
+def test_what_is_left_out_is_logged_once(caplog):
     caplog.set_level(logging.INFO)
     model = Model()
     for _ in range(2):

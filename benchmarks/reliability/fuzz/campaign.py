@@ -7,7 +7,6 @@ import multiprocessing
 import multiprocessing.connection
 import os
 import signal
-import subprocess
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -17,6 +16,7 @@ from typing import Any
 
 from benchmarks.reliability.fuzz.outcome import Target
 from benchmarks.reliability.fuzz.worker import Counts, prepare, run_range
+from benchmarks.reliability.results import commit
 
 CHUNK = 20_000  # inputs of one process
 
@@ -86,7 +86,7 @@ class Campaign:
         """
         for target in targets.values() if prepared else ():
             prepare(target)
-        commit = _commit()
+        code = commit()
         goals = {name: round(inputs * target.share) for name, target in targets.items()}
         while True:
             left = {name: goals[name] - self._progress(name).inputs for name in targets}
@@ -95,7 +95,7 @@ class Campaign:
                 return
             size = min(CHUNK, left[name])
             self._run_chunk(targets[name], size, report)
-            self.commits[commit] += size
+            self.commits[code] += size
             self._save()
 
     @property
@@ -128,12 +128,6 @@ class Campaign:
         temporary = self.path.with_name(self.path.name + ".new")
         temporary.write_text(text + "\n")
         temporary.replace(self.path)
-
-
-def _commit() -> str:
-    """The commit of the code, marked if files differ from it."""
-    command = ["git", "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]
-    return subprocess.run(command, capture_output=True, text=True, check=True, cwd=Path(__file__).parent).stdout.strip()
 
 
 def run_in_process(target: Target, start: int, stop: int) -> tuple[Counts, int]:

@@ -25,16 +25,17 @@ _OPTIONAL: dict[str, Callable[[], Any]] = {
 def to_json(manifest: Manifest) -> dict[str, Any]:
     """The manifest as JSON values; keys with default values are left out."""
     body = version2.to_json(replace(manifest, hyper_parameters={}))
-    reasons = list(dict.fromkeys(entry.reason for entry in manifest.entries if entry.reason is not None))
+    reasons = dict.fromkeys(entry.reason for entry in manifest.entries if entry.reason is not None)
+    numbers = {reason: number for number, reason in enumerate(reasons)}
     for entry, row in zip(manifest.entries, body["entries"], strict=True):
         if entry.reason is not None:
-            row.append(reasons.index(entry.reason))
+            row.append(numbers[entry.reason])
     optional = {
         "checkpoint": _text("checkpoint", manifest.checkpoint),
         "checkpoint_left_out": list(manifest.checkpoint_left_out),
         "hparams_name": manifest.hparams_name,
         "hyper_parameters": _text("hyper_parameters", manifest.hyper_parameters),
-        "reasons": reasons,
+        "reasons": list(reasons),
     }
     return body | {key: value for key, value in optional.items() if value != _OPTIONAL[key]()}
 

@@ -16,7 +16,7 @@ from lightning_compress.callbacks.objective import Objective
 from lightning_compress.errors import CallbackError
 from lightning_compress.files.companion_names import companion_of
 from lightning_compress.plan import Plan
-from lightning_compress.search import Calibration, reuse, smallest
+from lightning_compress.search import ASSURED, Calibration, reuse, smallest
 from lightning_compress.search.effort import effort_of
 from lightning_compress.search.max_drop import MaxDrop
 from lightning_compress.weights import Weights
@@ -24,20 +24,21 @@ from lightning_compress.weights import Weights
 EFFORT: Literal["default"] = "default"
 
 
-def check_no_search(plan: object, optional: Sequence[object], effort: str) -> None:
+def check_no_search(plan: object, optional: Sequence[object], effort: str, assured: float) -> None:
     """Refuse arguments of a search beside a given plan.
 
     Args:
         plan: as the user gave it.
         optional: the values of the arguments whose default is None.
         effort: as the user gave it.
+        assured: likewise.
 
     Raises:
         CallbackError: one of them is not its default.
     """
-    if any(value is not None for value in optional) or effort != EFFORT:
+    if any(value is not None for value in optional) or (effort, assured) != (EFFORT, ASSURED):
         raise CallbackError(
-            "evaluate, monitor, mode, calibration, max_drop and effort are for plan='auto', and the plan is "
+            "evaluate, monitor, mode, calibration, max_drop, effort and assured are for plan='auto', and the plan is "
             f"{plan!r}: leave them out"
         )
 
@@ -80,15 +81,21 @@ class Auto:
         max_drop: the largest drop that is allowed; None for that of the metric.
         calibration: batches and their loss, for the search and for each later file of its plan.
         effort: as for :func:`~lightning_compress.smallest`.
+        assured: likewise.
     """
 
     def __init__(
-        self, objective: Objective, max_drop: MaxDrop | None, calibration: Calibration | None, effort: str
+        self,
+        objective: Objective,
+        max_drop: MaxDrop | None,
+        calibration: Calibration | None,
+        effort: str,
+        assured: float = ASSURED,
     ) -> None:
         self._objective, self._max_drop = objective, max_drop
         self._score = 0.0  # of the exact weights that the plan was found with; a share is a share of it
         self._calibration = calibration
-        self._effort = effort
+        self._effort, self._assured = effort, assured
         self._found: _FoundPlan | None = None
         self._trainer: Trainer | None = None
 
@@ -150,6 +157,7 @@ class Auto:
                 recovered=self._found.recovered,
                 observed=self._found.observed,
                 effort=self._effort,
+                assured=self._assured,
             )
             if archive is not None:
                 return archive
@@ -159,6 +167,7 @@ class Auto:
             self._max_drop.measured(module, metric.score, weights),
             calibration=self._calibration,
             effort=self._effort,
+            assured=self._assured,
             progress=trainer.progress_bar_callback is not None,
             weights=weights,
         )

@@ -192,6 +192,18 @@ class Trainer(Protocol):
         """The number of optimizer steps."""
 
     @property
+    def optimizers(self) -> Sequence[torch.optim.Optimizer]:
+        """Its optimizers."""
+
+    @property
+    def estimated_stepping_batches(self) -> int | float:
+        """The number of optimizer steps of the whole run; infinite without a limit."""
+
+    @property
+    def accumulate_grad_batches(self) -> int:
+        """How many batches the gradient of an optimizer step is the mean of."""
+
+    @property
     def ckpt_path(self) -> str | Path | None:
         """The checkpoint that the run resumes from."""
 

@@ -29,7 +29,7 @@ from lightning_compress.compression import compress
 from lightning_compress.errors import CallbackError
 from lightning_compress.logging import logging_step
 from lightning_compress.plan import Plan
-from lightning_compress.runtime import preserved_random_state
+from lightning_compress.runtime import limited_workers, preserved_random_state
 from lightning_compress.runtime.progress import progress_bar
 from lightning_compress.search import Evaluate, evaluating
 from lightning_compress.weights import Weights
@@ -205,7 +205,8 @@ class TranslationQuality(SaveListener, _Callback):
 
     def _compressed(self, exporting: CompressCheckpoint | None, weights: Weights) -> Archive | None:
         if self._plan is not None:
-            return compress(weights, self._plan)
+            with limited_workers(1):
+                return compress(weights, self._plan)
         return exporting.archive_of(weights) if exporting else None
 
     def _translated(self, module: Any, text: Text) -> Any:

@@ -42,6 +42,11 @@ class Classes:
         """How many contexts there are: one for each sum and each of the quantizers (1, or 2 with a trellis)."""
         return quantizers * self.sums
 
+    def of(self, rows: int, columns: int) -> tuple[Bytes, Bytes]:
+        """``[rows]`` and ``[columns]``: the class of each row and column."""
+        of_rows = np.zeros(rows, np.uint8) if self.rows is None else self.rows
+        return of_rows, np.zeros(columns, np.uint8) if self.columns is None else self.columns
+
     def map(self, rows: int, columns: int, quantizers: Bytes | None = None) -> Bytes:
         """The context of every weight: row class + column class; with quantizers, twice that + quantizer.
 
@@ -53,8 +58,7 @@ class Classes:
         Returns:
             ``[columns, rows]``.
         """
-        of_rows = np.zeros(rows, np.uint8) if self.rows is None else self.rows
-        of_columns = np.zeros(columns, np.uint8) if self.columns is None else self.columns
+        of_rows, of_columns = self.of(rows, columns)
         sums = of_columns[:, None] + of_rows[None, :]
         return sums if quantizers is None else 2 * sums + quantizers
 
@@ -81,7 +85,7 @@ def ungroup(words: Words, groups: Sequence[int], contexts: Bytes) -> Words:
     """
     if len(groups) == 1:
         return words.reshape(contexts.shape)
-    _check(groups, _counts(contexts.reshape(-1), len(groups)))
+    check_groups(groups, _counts(contexts.reshape(-1), len(groups)))
     result, flat = np.empty(contexts.size, words.dtype), contexts.reshape(-1)
     next_word = np.cumsum(groups) - groups
     for start in range(0, len(flat), _CHUNK):
@@ -118,8 +122,7 @@ def ungroup_along_trellis(
         FormatError: a context has another number of words than the path takes from it.
     """
     rows, columns = shape
-    of_rows = np.zeros(rows, np.uint8) if classes.rows is None else classes.rows
-    of_columns = np.zeros(columns, np.uint8) if classes.columns is None else classes.columns
+    of_rows, of_columns = classes.of(rows, columns)
     order = np.argsort(of_rows, kind="stable")
     present, sizes = np.unique(of_rows, return_counts=True)
     ends = np.cumsum(sizes)
@@ -145,7 +148,7 @@ def ungroup_along_trellis(
         quantizers[column] = quantizer
         odd = ((taken[column] + 1) >> 1).astype(np.uint8) & 1
         history = [trellis.next_quantizers(odd, history[1:]), *history[:-1]]
-    _check(groups, next_word - starts)
+    check_groups(groups, next_word - starts)
     back = np.empty_like(order)
     back[order] = np.arange(rows)
     return taken[:, back], quantizers[:, back]
@@ -159,7 +162,12 @@ def _counts(contexts: Bytes, number: int) -> NDArray[np.int64]:
     return counts
 
 
-def _check(groups: Sequence[int], found: NDArray[np.integer[Any]]) -> None:
+def check_groups(groups: Sequence[int], found: NDArray[np.integer[Any]]) -> None:
+    """Check that each context has as many words as are found.
+
+    Raises:
+        FormatError: it has not.
+    """
     for context, (expected, found_words) in enumerate(zip(groups, found.tolist(), strict=True)):
         if expected != found_words:
             raise FormatError(

@@ -61,12 +61,38 @@ def paired_drop(before: Score, after: Score, *, resamples: int = RESAMPLES, seed
             f"a score has statistics of the shape {list(after.statistics.shape)} and the one before "
             f"{list(before.statistics.shape)}: evaluate on the same sentences each time"
         )
-    sentences = len(before.statistics)
-    draws = np.random.default_rng(seed).multinomial(sentences, np.full(sentences, 1 / sentences), resamples)
-    drops = _scores(before, before.statistics, draws) - _scores(after, after.statistics, draws)
+    drops = _resampled(before, after, resamples, seed)
     tail = (1 - CONFIDENCE) / 2
     low, high = np.quantile(drops, [tail, 1 - tail])
     return Drop(value, float(low), float(high), float(drops.std()))
+
+
+def drop_quantile(before: Score, after: Score, level: float, *, resamples: int = RESAMPLES, seed: int = 0) -> float:
+    """The upper bound of a one-sided interval of a drop; the drop itself for scores without statistics.
+
+    Args:
+        before: the score of the exact weights.
+        after: the score of the candidate, on the same items.
+        level: of the interval, between 0 and 1.
+        resamples: number of test sets to draw.
+        seed: of the random draws.
+
+    Raises:
+        SearchError: as for :func:`paired_drop`.
+    """
+    drop = paired_drop(before, after, resamples=1)
+    if before.statistics is None or after.statistics is None:
+        return drop.value
+    return float(np.quantile(_resampled(before, after, resamples, seed), level))
+
+
+def _resampled(before: Score, after: Score, resamples: int, seed: int) -> Statistics:
+    """Drops on test sets that are drawn with replacement."""
+    assert before.statistics is not None
+    assert after.statistics is not None
+    sentences = len(before.statistics)
+    draws = np.random.default_rng(seed).multinomial(sentences, np.full(sentences, 1 / sentences), resamples)
+    return _scores(before, before.statistics, draws) - _scores(after, after.statistics, draws)
 
 
 def _scores(score: Score, statistics: Statistics, draws: np.ndarray[tuple[int, int], np.dtype[np.int64]]) -> Statistics:

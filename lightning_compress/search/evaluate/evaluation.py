@@ -83,6 +83,14 @@ class Evaluator:
             self._cache[digest] = self._measure(tensors, what)
         return self._cache[digest]
 
+    def other_score(self, evaluate: Evaluate, tensors: Mapping[str, Tensor], what: str) -> Score:
+        """The score of some weights by another evaluation; errors as for :meth:`score`."""
+        try:
+            with self.loaded(tensors, what), torch.no_grad():
+                return call_evaluate(evaluate, self.module, what)
+        finally:
+            self.count += 1
+
     def _observed(self, exact: Mapping[str, Tensor], observe: Observe) -> Score | None:
         try:
             return self._measure(exact, _EXACT, observe)
@@ -93,25 +101,26 @@ class Evaluator:
     @contextmanager
     def exact_weights(self) -> Iterator[None]:
         """A context in which the exact weights are loaded and the module is in ``eval()`` mode."""
+        with self.loaded(self.weights.state_dict(), _EXACT):
+            yield
+
+    @contextmanager
+    def loaded(self, tensors: Mapping[str, Tensor], what: str) -> Iterator[None]:
+        """A context in which these weights are loaded, ``what`` in messages, and the module is in ``eval()`` mode."""
         self.snapshot.restore()
         try:
             with torch.no_grad():
-                load_into(self.module, self.weights.state_dict(), excluded=self.weights.excluded, source=_EXACT)
+                load_into(self.module, tensors, excluded=self.weights.excluded, source=what)
             self.module.eval()
             yield
         finally:
             self.snapshot.restore()
 
     def _measure(self, tensors: Mapping[str, Tensor], what: str, observe: Observe = nullcontext) -> Score:
-        self.snapshot.restore()
         try:
-            with torch.no_grad():
-                load_into(self.module, tensors, excluded=self.weights.excluded, source=what)
-                self.module.eval()
-                with observe():
-                    return call_evaluate(self.evaluate, self.module, what)
+            with self.loaded(tensors, what), torch.no_grad(), observe():
+                return call_evaluate(self.evaluate, self.module, what)
         finally:
-            self.snapshot.restore()
             self.count += 1
 
 

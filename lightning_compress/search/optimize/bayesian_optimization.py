@@ -13,6 +13,7 @@ from lightning_compress.search.effort import Effort
 from lightning_compress.search.families.family import Family
 from lightning_compress.search.families.target_size import strength_for
 from lightning_compress.search.optimize.acquisition import next_candidate
+from lightning_compress.search.optimize.promise import ASSURED, FewestBytes
 from lightning_compress.search.optimize.search_space import MAX_STEP, SearchSpace
 from lightning_compress.search.optimize.trials import Trials
 
@@ -27,6 +28,7 @@ def minimize_bytes(
     effort: Effort,
     max_drop: float,
     *,
+    assured: float = ASSURED,
     reserved: int = 0,
     min_improvement: float = _MIN_IMPROVEMENT,
 ) -> None:
@@ -37,11 +39,12 @@ def minimize_bytes(
         family: where to start; trials of other offsets count as its own.
         effort: has the tolerance, a relative difference in bytes.
         max_drop: the largest drop of a feasible file.
+        assured: the posterior probability that a feasible file keeps to it.
         reserved: evaluations to leave over; one is left over in any case while no file is feasible.
         min_improvement: the smallest expected improvement worth an evaluation, as a fraction of the tolerance.
     """
     while trials.remaining > max(reserved, trials.incumbent is None):
-        proposal = _propose(trials, family, effort, max_drop, min_improvement)
+        proposal = _propose(trials, family, effort, FewestBytes(max_drop, assured), min_improvement)
         if proposal is None:
             return
         candidate, strength = proposal
@@ -52,13 +55,13 @@ def minimize_bytes(
 
 
 def _propose(
-    trials: Trials, family: Family, effort: Effort, max_drop: float, min_improvement: float
+    trials: Trials, family: Family, effort: Effort, objective: FewestBytes, min_improvement: float
 ) -> tuple[Family, float] | None:
     """The family with the offsets to evaluate next, and the strength; None where nothing is expected to improve."""
     known = trials.informing(family)
     if not known:
         return _first(trials, family)
-    space = SearchSpace(family, known, max_drop)
+    space = SearchSpace(family, known, objective.max_drop, objective.assured)
     incumbent = trials.incumbent
     max_log_bytes = space.max_log_bytes + MAX_STEP if incumbent is None else math.log(incumbent[0].nbytes)
     found = next_candidate(

@@ -19,14 +19,15 @@ import torch
 from lightning_compress.runtime.cached import cached_property
 from lightning_compress.search.families.family import Family
 from lightning_compress.search.families.target_size import strength_for
+from lightning_compress.search.optimize.coordinates import CoordinateMap, offsets_of
+from lightning_compress.search.optimize.promise import ASSURED, trial_data
 from lightning_compress.search.optimize.surrogate import PRIOR_RATE, TrialData
-from lightning_compress.search.optimize.trials import Trial
+from lightning_compress.search.optimize.trial import Trial
 
 MAX_STEP = 0.5  # by which candidates may be smaller than every trial, in the logarithm of bytes
 _ALONG_STRENGTH = 100  # candidates
 _PART_STEPS = (0.1, 0.2, 0.4)  # by which parts are made smaller, in the logarithm of bytes
 _CENTRES = 2  # trials with a neighbourhood: the smallest feasible ones, and as many with the least expected bytes
-_DIGITS = 6  # of a strength
 
 Coordinates = tuple[float, ...]
 
@@ -59,15 +60,16 @@ class SearchSpace:
         family: one of the families that differ in offsets alone.
         trials: those that inform its surrogate; at least one.
         max_drop: the largest drop of a feasible file.
+        assured: the posterior probability that a feasible file keeps to it.
     """
 
-    def __init__(self, family: Family, trials: Sequence[Trial], max_drop: float) -> None:
+    def __init__(self, family: Family, trials: Sequence[Trial], max_drop: float, assured: float = ASSURED) -> None:
         self.family = family
         self.max_drop = max_drop
+        self.assured = assured
         self._trials = trials
-        self._without_offsets = family.with_offsets({})
-        self._log_bytes: dict[float, float] = {}
-        self._evaluated = [self._candidate(t.strength, _offsets_of(t), math.log(t.nbytes)) for t in trials]
+        self._coordinates = CoordinateMap(family)
+        self._evaluated = [self._candidate(t.strength, offsets_of(t), math.log(t.nbytes)) for t in trials]
         # Error of the prediction for each trial: log of measured over predicted bytes. The last one corrects new files.
         self._errors = [known.log_bytes - self._predicted(known.strength, known.offsets) for known in self._evaluated]
 
@@ -80,10 +82,8 @@ class SearchSpace:
     def data(self) -> TrialData:
         """The trials as the surrogate takes them."""
         coordinates = torch.tensor([known.coordinates for known in self._evaluated], dtype=torch.float64)
-        drops = torch.tensor([trial.drop.value for trial in self._trials], dtype=torch.float64)
         shares = torch.tensor(list(self.family.shares.values()) or [1.0], dtype=torch.float64)
-        deviation = max(trial.drop.deviation for trial in self._trials)
-        return TrialData(coordinates, drops, shares, self.max_drop, deviation)
+        return trial_data(self._trials, coordinates, shares, self.max_drop, self.assured)
 
     def candidates(self, max_log_bytes: float) -> list[Candidate]:
         """The candidates with fewer bytes than this (a logarithm), without files that were evaluated."""
@@ -136,20 +136,9 @@ class SearchSpace:
         return self._candidate(centre.strength, offsets, log_bytes)
 
     def _candidate(self, strength: float, offsets: Mapping[str, float], log_bytes: float) -> Candidate:
-        strengths = [strength + offsets.get(part, 0.0) for part in self.family.shares] or [strength]
-        return Candidate(strength, offsets, tuple(map(self._coordinate, strengths)), log_bytes)
+        return Candidate(strength, offsets, self._coordinates.of(strength, offsets), log_bytes)
 
     def _smaller_by(self, step: float, strength: float) -> float:
         """The strength at which the logarithm of the bytes of the whole model is smaller by a step."""
-        return strength_for(self._without_offsets, math.exp(self._coordinate(strength) - step))
-
-    def _coordinate(self, strength: float) -> float:
-        """Logarithm of the predicted bytes of the whole model at a strength."""
-        strength = round(strength, _DIGITS)
-        if strength not in self._log_bytes:
-            self._log_bytes[strength] = math.log(self._without_offsets.predict_bytes(strength))
-        return self._log_bytes[strength]
-
-
-def _offsets_of(trial: Trial) -> Mapping[str, float]:
-    return {} if trial.family is None else trial.family.offsets
+        smaller = math.exp(self._coordinates.at(strength) - step)
+        return strength_for(self._coordinates.without_offsets, smaller)

@@ -2,61 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from torch import Tensor
+
 from lightning_compress.archive import Archive
-from lightning_compress.search.evaluate.bootstrap import Drop, paired_drop
+from lightning_compress.search.evaluate.bootstrap import paired_drop
 from lightning_compress.search.evaluate.evaluation import Evaluator
+from lightning_compress.search.evaluate.half_samples import half_differences
+from lightning_compress.search.evaluate.items import check_same_order
 from lightning_compress.search.evaluate.score import Score
 from lightning_compress.search.families.family import Family
+from lightning_compress.search.optimize.promise import FewestBytes
+from lightning_compress.search.optimize.trial import Trial
+
+__all__ = ["BestScore", "FewestBytes", "Objective", "Trial", "Trials"]
 
 
-@dataclass(frozen=True, eq=False)
-class Trial:
-    """One evaluated archive.
+def _whole(score: Score) -> Score:
+    return score
 
-    Attributes:
-        family: whose archive it is, with the offsets of its parts; None for plain storage.
-        strength: of the archive in its family.
-        nbytes: of the file.
-        score: as evaluated.
-        drop: of the score below that of the exact weights.
-    """
 
-    family: Family | None
-    strength: float
-    nbytes: int
-    score: Score
-    drop: Drop
+def _unknown(_: Mapping[str, Tensor]) -> None:
+    return None
 
 
 class Objective(Protocol):
     """What a search optimizes, and under which constraint."""
 
-    def is_feasible(self, trial: Trial) -> bool:
-        """Whether the trial meets the constraint."""
+    def best(self, trials: Sequence[Trial]) -> Trial | None:
+        """The best feasible trial; None where none is feasible."""
         ...
 
-    def is_better(self, trial: Trial, than: Trial) -> bool:
-        """Whether the first of two feasible trials is better."""
+    def note_first(self, trial: Trial) -> None:
+        """Called with the first trial, before others are evaluated."""
         ...
-
-
-@dataclass(frozen=True)
-class FewestBytes:
-    """The smallest file whose drop is at most ``max_drop``."""
-
-    max_drop: float
-
-    def is_feasible(self, trial: Trial) -> bool:
-        """By the measured drop; its confidence interval is reported, but not required."""
-        return trial.drop.value <= self.max_drop
-
-    def is_better(self, trial: Trial, than: Trial) -> bool:
-        """The smaller file; of equally large ones the better score."""
-        return (trial.nbytes, -trial.score.value) < (than.nbytes, -than.score.value)
 
 
 @dataclass(frozen=True)
@@ -65,13 +47,13 @@ class BestScore:
 
     max_bytes: int
 
-    def is_feasible(self, trial: Trial) -> bool:
-        """By the measured bytes."""
-        return trial.nbytes <= self.max_bytes
+    def best(self, trials: Sequence[Trial]) -> Trial | None:
+        """By measured bytes; of equal scores the smaller file."""
+        feasible = (trial for trial in trials if trial.nbytes <= self.max_bytes)
+        return min(feasible, key=lambda trial: (-trial.score.value, trial.nbytes), default=None)
 
-    def is_better(self, trial: Trial, than: Trial) -> bool:
-        """The better score; of equal ones the smaller file."""
-        return (-trial.score.value, trial.nbytes) < (-than.score.value, than.nbytes)
+    def note_first(self, trial: Trial) -> None:
+        """Nothing is promised of the drop, so its noise does not matter."""
 
 
 @dataclass(eq=False)
@@ -84,6 +66,8 @@ class Trials:
         objective: compares trials.
         budget: the evaluation budget, with the evaluations of the exact weights.
         report_progress: takes the number of evaluations and a text.
+        divergence: a file's tensors → how far its outputs are from those of the exact weights; None where unknown.
+        searched: a score → that of the items which the search may read.
         all: every trial, in order.
         incumbent: the best feasible trial with its archive; None where no trial is feasible.
     """
@@ -93,6 +77,8 @@ class Trials:
     objective: Objective
     budget: int
     report_progress: Callable[[int, str], None]
+    divergence: Callable[[Mapping[str, Tensor]], float | None] = _unknown
+    searched: Callable[[Score], Score] = _whole
     all: list[Trial] = field(default_factory=list)
     incumbent: tuple[Trial, Archive] | None = None
 
@@ -112,15 +98,29 @@ class Trials:
         Raises:
             SearchError: the evaluation fails.
         """
-        nbytes = archive.nbytes
-        score = self.evaluator.score(archive.restore(), f"a candidate of {nbytes:,} bytes")
-        trial = Trial(family, strength, nbytes, score, paired_drop(self.before, score))
+        nbytes, tensors = archive.nbytes, archive.restore()
+        score = self.searched(self.evaluator.score(tensors, f"a candidate of {nbytes:,} bytes"))
+        check_same_order(self.before, score)
+        drop, halves = paired_drop(self.before, score), half_differences(self.before, score)
+        divergence = None if family is None else self.divergence(tensors)
+        trial = Trial(family, strength, nbytes, score, drop, halves, divergence, archive)
         self.all.append(trial)
-        feasible = self.objective.is_feasible(trial)
-        if feasible and (self.incumbent is None or self.objective.is_better(trial, self.incumbent[0])):
-            self.incumbent = trial, archive
+        if len(self.all) == 1:
+            self.objective.note_first(trial)
+        self.choose(self.objective.best(self.all))
         self.report_progress(self.evaluator.count, self._status())
         return trial
+
+    def keep_exact(self, archive: Archive) -> None:
+        """The incumbent is an archive of the exact weights, whose score is known."""
+        drop = paired_drop(self.before, self.before, resamples=1)
+        trial = Trial(None, 0.0, archive.nbytes, self.before, drop, archive=archive)
+        self.all.append(trial)
+        self.choose(trial)
+
+    def choose(self, trial: Trial | None) -> None:
+        """Make a trial the incumbent."""
+        self.incumbent = None if trial is None or trial.archive is None else (trial, trial.archive)
 
     def informing(self, family: Family) -> list[Trial]:
         """The trials that the surrogate of a family is conditioned on."""

@@ -28,6 +28,22 @@ def search_metrics(before: Score, after: Score, drop: Drop, noise: float, evalua
     return metrics
 
 
+def promise_metrics(
+    expected: float, interval: tuple[float, float], assured: float, items: int | None
+) -> dict[str, Any]:
+    """What a file is expected to lose on other text like the items.
+
+    Args:
+        expected: mean of the posterior.
+        interval: of 95 %.
+        assured: probability that the allowed drop is kept.
+        items: number of items that the score has statistics of; None without statistics.
+    """
+    numbers = rounded({"expected_drop": expected, "assured": assured})
+    metrics: dict[str, Any] = {**numbers, "expected_interval": [round(bound, _DECIMALS) for bound in interval]}
+    return metrics if items is None else {**metrics, "items": items}
+
+
 def with_search_metrics(archive: Archive, metrics: Mapping[str, Any], max_bytes: int | None = None) -> Archive:
     """The archive with the metrics of its search; the largest frontier points are left out where they do not fit."""
     points = list(metrics["frontier"])

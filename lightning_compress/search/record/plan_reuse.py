@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from statistics import NormalDist
+
 from torch import nn
 
 from lightning_compress.archive import Archive
 from lightning_compress.compression.pipeline import compress
 from lightning_compress.plan import Plan
-from lightning_compress.search.arguments import check_max_drop
+from lightning_compress.search.arguments import check_assured, check_max_drop
 from lightning_compress.search.effort import effort_of
 from lightning_compress.search.evaluate.bootstrap import paired_drop
 from lightning_compress.search.evaluate.evaluation import Evaluate, evaluating
@@ -30,8 +32,11 @@ def reuse(
     recovered: bool = False,
     observed: bool = False,
     effort: str = "default",
+    assured: float = 0.5,
 ) -> Archive | None:
     """The archive of a plan if its score drops by at most ``max_drop``, else None; takes three evaluations.
+
+    Where the score has statistics, the drop must be allowed with the probability ``assured``, by its bootstrap.
 
     Row exponents and error feedback are computed from these weights: with calibration data if there are any, otherwise
     with statistics of the evaluation, if the search used them. Metrics as for :func:`smallest`; the frontier is this
@@ -47,6 +52,7 @@ def reuse(
         recovered: whether that file went through recovery (``recovered`` in its metrics).
         observed: whether statistics of the evaluation guided its grids (``observed`` in its metrics); without effect
             where there is calibration.
+        assured: probability that the allowed drop is kept, 0.5 to below 1.
         effort: that of the search; it sets how many batches recovery takes.
 
     Raises:
@@ -54,6 +60,7 @@ def reuse(
         PlanError: the plan does not fit these weights.
     """
     check_max_drop(max_drop)
+    check_assured(assured)
     batches = effort_of(effort).recovery if recovered else 0
     with evaluating(module, evaluate, weights) as evaluator:
         if calibration is not None:
@@ -70,7 +77,7 @@ def reuse(
             )
         score = evaluator.score(archive.restore(), "the plan found before")
         drop = paired_drop(before, score)
-        if drop.value > max_drop - noise:
+        if drop.value + NormalDist().inv_cdf(assured) * drop.deviation > max_drop - noise:
             return None
         metrics = search_metrics(before, score, drop, noise, evaluator.count)
         if batches and isinstance(calibration, Distillation):

@@ -25,7 +25,10 @@ from lightning_compress.search.record.plan_scaling import scaled_plan
 from lightning_compress.weights import Weights
 
 _OCTAVES = 6.0  # by which steps may shrink or grow
-_NOT_KEPT = ("score_after", "drop", "interval", "fallback", "recovered", "retargeted")
+_NOT_KEPT = (
+    *("score_after", "drop", "interval", "fallback", "recovered", "retargeted"),
+    *("expected_drop", "expected_interval", "assured", "confirmed"),
+)
 
 
 def retarget(weights: Source, archive: Archive | str | PathLike[str], max_bytes: int) -> Archive:

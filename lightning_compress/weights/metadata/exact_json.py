@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -17,6 +17,7 @@ import torch
 
 MAX_DEPTH = 64
 MAX_BITS = 1024  # of a whole number
+_MAX_EQUAL_HASHES = 100  # of different keys
 _NON_FINITE = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
 _NUMPY = ("bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "float32", "float64")
 _DTYPES = {str(v).removeprefix("torch."): v for v in vars(torch).values() if isinstance(v, torch.dtype)}
@@ -86,7 +87,7 @@ def _tagged(value: Any, kind: type, depth: int) -> dict[str, Any]:
     if kind is tuple:
         return {"$tuple": [_to_json(item, depth + 1) for item in value]}
     if kind in (dict, OrderedDict):
-        pairs = [[_key(key, depth), _to_json(item, depth + 1)] for key, item in value.items()]
+        pairs = [[_key(key, depth), _to_json(item, depth + 1)] for key, item in _with_distinct_hashes(value.items())]
         return {"$dict" if kind is dict else "$ordered": pairs}
     if kind is torch.Size:
         return {"$size": [int(size) for size in value]}
@@ -134,6 +135,18 @@ def _numpy(pair: Any) -> np.generic:
     return scalar
 
 
+def _with_distinct_hashes(pairs: Any) -> Any:
+    """The pairs of a dictionary.
+
+    Raises:
+        NotHeldError: many keys have one hash, so that each would be compared with all others.
+    """
+    most = Counter(hash(key) for key, _ in pairs).most_common(1)
+    if most and most[0][1] > _MAX_EQUAL_HASHES:
+        raise NotHeldError(f"a dictionary with over {_MAX_EQUAL_HASHES} keys of one hash")
+    return pairs
+
+
 def _size(sizes: Any) -> torch.Size:
     if not all(type(size) is int and abs(size) < 1 << 63 for size in sizes):
         raise NotHeldError(f"the sizes {sizes!r}")
@@ -143,8 +156,8 @@ def _size(sizes: Any) -> torch.Size:
 _TAGS: Mapping[str, Callable[[Any], Any]] = {
     "$float": _NON_FINITE.__getitem__,
     "$tuple": tuple,
-    "$dict": dict,
-    "$ordered": OrderedDict,
+    "$dict": lambda pairs: dict(_with_distinct_hashes(pairs)),
+    "$ordered": lambda pairs: OrderedDict(_with_distinct_hashes(pairs)),
     "$size": _size,
     "$dtype": _DTYPES.__getitem__,
     "$numpy": _numpy,

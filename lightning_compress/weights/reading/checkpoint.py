@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from torch import Tensor
 
 from lightning_compress.errors import WeightsError
-from lightning_compress.files import is_remote, local_path, read_prefix
+from lightning_compress.files import Source, is_remote, local_path, read_prefix
 from lightning_compress.weights.reading.file_kinds import PREFIX_BYTES, foreign_file
 from lightning_compress.weights.reading.hyper_parameters import readable_entries
 from lightning_compress.weights.reading.inert_pickle import path_of
@@ -28,12 +28,10 @@ from lightning_compress.weights.reading.state_dicts import (
     whole_module,
 )
 from lightning_compress.weights.reading.tensor_records import (
-    Storages,
-    build_tensor,
     check_expansion,
     looks_like_tensor,
 )
-from lightning_compress.weights.reading.torch_file import open_file, read_torch_file
+from lightning_compress.weights.reading.torch_file import TorchFile
 from lightning_compress.weights.storable.state_dict import check_not_converted
 
 
@@ -50,7 +48,7 @@ class Checkpoint:
     entries: Mapping[Any, Any] = field(default_factory=dict)
 
 
-def read_checkpoint(path: str, key: str | None = None) -> Checkpoint:
+def read_checkpoint(path: str, key: str | None = None, *, deferred: bool = False) -> Checkpoint:
     """The state dict and the hyper-parameters of a checkpoint; only the tensors of the state dict are read.
 
     Takes files of ``torch.save`` (a checkpoint of Lightning or of another training, or a state dict), safetensors
@@ -59,12 +57,13 @@ def read_checkpoint(path: str, key: str | None = None) -> Checkpoint:
     Args:
         path: a local path, or a URL that fsspec opens.
         key: where the state dict is, as for :func:`~lightning_compress.weights.reading.state_dicts.find_state_dict`.
+        deferred: whether the values of tensors are read each time that they are needed.
 
     Raises:
         WeightsError: the file is missing, damaged or not a checkpoint, or a tensor in its state dict cannot be read.
     """
     try:
-        return _read(path, key)
+        return _read(path, key, deferred)
     except WeightsError:
         raise
     except OSError as error:
@@ -76,18 +75,18 @@ def read_checkpoint(path: str, key: str | None = None) -> Checkpoint:
         ) from error
 
 
-def _read(path: str, key: str | None) -> Checkpoint:
+def _read(path: str, key: str | None, deferred: bool) -> Checkpoint:
     if not is_remote(path) and local_path(path).is_dir():
-        return _read(_file_in(path), key)
+        return _read(_file_in(path), key, deferred)
     prefix = read_prefix(path, PREFIX_BYTES)
     if is_safetensors(prefix):
-        return Checkpoint(_without_key(read_safetensors(path), key, path))
+        return Checkpoint(_without_key(read_safetensors(path, deferred=deferred), key, path))
     reason = foreign_file(prefix, path)
     if reason is not None:
         raise WeightsError(f"{path} {reason}")
     if path.endswith(INDEX_SUFFIX):
-        return Checkpoint(_without_key(read_shards(path, lambda shard: _read(shard, None).state), key, path))
-    return _read_saved(path, key)
+        return Checkpoint(_without_key(read_shards(path, lambda shard: _read(shard, None, deferred).state), key, path))
+    return _read_saved(path, key, deferred)
 
 
 def _file_in(folder: str) -> str:
@@ -107,20 +106,22 @@ def _without_key(state: Mapping[str, Any], key: str | None, path: str) -> Mappin
     return state
 
 
-def _read_saved(path: str, key: str | None) -> Checkpoint:
-    with open_file(path) as file:
-        try:
-            content, storages = read_torch_file(file)
-        except WeightsError as error:
-            raise WeightsError(f"{path} {error}") from error
-        mapping = mapping_in(content)
-        if mapping is None:
-            raise WeightsError(whole_module(path, content) if is_module(content) else _not_a_mapping(path, content))
-        state = find_state_dict(mapping, key, path)
-        built = {name: _built(name, value, storages, path) for name, value in state.items()}
-        _check_expansion(built, path)
+def _read_saved(path: str, key: str | None, deferred: bool) -> Checkpoint:
+    source = Source(path)
+    try:
+        file = TorchFile(source)
+    except WeightsError as error:
+        raise WeightsError(f"{path} {error}") from error
+    mapping = mapping_in(file.content)
+    if mapping is None:
+        content = file.content
+        raise WeightsError(whole_module(path, content) if is_module(content) else _not_a_mapping(path, content))
+    state = find_state_dict(mapping, key, path)
+    build = file.deferred if deferred else file.tensor
+    built = {name: _built(name, value, build, path) for name, value in state.items()}
+    _check_expansion(built, path, source.nbytes)
     others = {} if state is mapping else {name: value for name, value in mapping.items() if value is not state}
-    return Checkpoint(built, readable_entries(others, path))
+    return Checkpoint(built, readable_entries(others, path, source.nbytes))
 
 
 def _not_a_mapping(path: str, content: Any) -> str:
@@ -128,7 +129,7 @@ def _not_a_mapping(path: str, content: Any) -> str:
     return f"{path} holds one {kind}, expected a checkpoint or a state dict: save model.state_dict()"
 
 
-def _built(name: str, value: Any, storages: Storages, path: str) -> Any:
+def _built(name: str, value: Any, build: Callable[[Any], Tensor], path: str) -> Any:
     """The tensor of an entry of the state dict; plain values are returned, and refused later."""
     if is_extra_state(name) and not looks_like_tensor(value):
         return None
@@ -136,13 +137,13 @@ def _built(name: str, value: Any, storages: Storages, path: str) -> Any:
         return value
     check_not_converted(name)
     try:
-        return build_tensor(value, storages)
+        return build(value)
     except WeightsError as error:
         raise WeightsError(f"{path}: {name!r} is {error}") from error
 
 
-def _check_expansion(state: Mapping[str, Any], path: str) -> None:
+def _check_expansion(state: Mapping[str, Any], path: str, file_bytes: int) -> None:
     try:
-        check_expansion({name: value for name, value in state.items() if isinstance(value, Tensor)})
+        check_expansion({name: value for name, value in state.items() if isinstance(value, Tensor)}, file_bytes)
     except WeightsError as error:
         raise WeightsError(f"{path} {error}") from error

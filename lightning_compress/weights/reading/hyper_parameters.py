@@ -12,6 +12,9 @@ from lightning_compress.weights.reading.state_dicts import mapping_in, shown
 from lightning_compress.weights.reading.tensor_records import DTYPES, looks_like_tensor
 
 _log = logging.getLogger(__name__)
+_MAX_TOTAL = 1 << 29  # bytes of all values,
+_LEAST_TOTAL = 1 << 22  # and at most these,
+_TOTAL_PER_BYTE = 100  # and these for each byte of the file
 _MAX_BYTES = 1 << 27  # of one value as text; repeated references can make a short pickle far longer
 _BYTES_PER_ITEM = 64
 _MAX_DEPTH = 100  # levels of nested collections
@@ -23,7 +26,7 @@ class _UnreadableError(Exception):
     """A value that cannot be copied; the message is the path of a class in it, or its size."""
 
 
-def readable_entries(content: Mapping[Any, Any], path: str) -> dict[Any, Any]:
+def readable_entries(content: Mapping[Any, Any], path: str, file_bytes: int) -> dict[Any, Any]:
     """The entries of a checkpoint with plain values; one that cannot be read is a :class:`Placeholder`.
 
     The hyper-parameters are a mapping, in which each that cannot be read is a placeholder; the log names them.
@@ -31,15 +34,17 @@ def readable_entries(content: Mapping[Any, Any], path: str) -> dict[Any, Any]:
     Args:
         content: the entries, without the state dict.
         path: the path of the checkpoint, for the log.
+        file_bytes: its size, which limits what is copied.
     """
-    entries = {name: _readable(value)[0] for name, value in content.items() if name != KEY}
-    return entries | ({KEY: _hyper_parameters(content[KEY], path)} if KEY in content else {})
+    copy = _Copy(min(_MAX_TOTAL, _LEAST_TOTAL + _TOTAL_PER_BYTE * file_bytes))
+    own = {KEY: _hyper_parameters(content[KEY], path, copy)} if KEY in content else {}
+    return {name: _readable(value, copy)[0] for name, value in content.items() if name != KEY} | own
 
 
-def _hyper_parameters(value: Any, path: str) -> Mapping[Any, Any]:
+def _hyper_parameters(value: Any, path: str, copy: _Copy) -> Mapping[Any, Any]:
     entries, skipped = {}, []
     for name, item in _by_name(value).items():
-        entries[name], reason = _readable(item)
+        entries[name], reason = _readable(item, copy)
         if reason is not None:
             skipped.append(f"{shown(name)} ({reason})")
     if skipped:
@@ -60,19 +65,36 @@ def _by_name(value: Any) -> Mapping[Any, Any]:
     return {KEY: value} if isinstance(value, Placeholder) else getattr(value, "__dict__", {})
 
 
-def _readable(value: Any) -> tuple[Any, str | None]:
+def _readable(value: Any, copy: _Copy) -> tuple[Any, str | None]:
     """A copy of the value and None, or a placeholder and why it is skipped."""
     try:
-        return _Copy().of(value, 0), None
+        return copy.value(value), None
     except _UnreadableError as error:
         return Placeholder(), str(error)
 
 
 class _Copy:
-    """Copies one value within a limit of bytes: what is in it twice is copied twice."""
+    """Copies the values of one file within a limit of bytes: what is in them twice is copied twice.
 
-    def __init__(self) -> None:
-        self._bytes_left = _MAX_BYTES
+    Args:
+        total: bytes that may be copied.
+    """
+
+    def __init__(self, total: int) -> None:
+        self._total_left = total
+        self._bytes_left = 0
+
+    def value(self, value: Any) -> Any:
+        """The copy of one value.
+
+        Raises:
+            _UnreadableError: it cannot be copied, or too much has been copied.
+        """
+        self._bytes_left = allowed = min(_MAX_BYTES, self._total_left)
+        try:
+            return self.of(value, 0)
+        finally:
+            self._total_left -= allowed - max(self._bytes_left, 0)
 
     def of(self, value: Any, depth: int) -> Any:
         """The copy; values that are no collections are returned as they are."""

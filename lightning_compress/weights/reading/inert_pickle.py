@@ -165,7 +165,8 @@ class InertUnpickler(pickle.Unpickler):
         if kind == "module":  # files of torch before 1.6: a class and its source text
             return pid[1]
         _, storage_type, key, _, elements = pid[:5]
-        if kind != "storage" or type(elements) is not int or any(part is not None for part in pid[5:]):
+        is_key = type(key) in (str, int)
+        if kind != "storage" or not is_key or type(elements) is not int or any(part is not None for part in pid[5:]):
             raise WeightsError("has a pickle that refers to something else than storages")
         self.storages[str(key)] = StorageRecord(str(path_of(storage_type)), str(key), elements)
         return self.storages[str(key)]

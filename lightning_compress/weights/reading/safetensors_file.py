@@ -5,7 +5,6 @@ The library maps such files into memory; if a mapped file is cut short, the next
 
 from __future__ import annotations
 
-import io
 import json
 import math
 import struct
@@ -16,12 +15,14 @@ import torch
 from torch import Tensor
 
 from lightning_compress.errors import WeightsError
-from lightning_compress.files import open_file, read_into
+from lightning_compress.files import Source
+from lightning_compress.weights.deferred import DeferredTensor
 from lightning_compress.weights.reading.state_dicts import shown
+from lightning_compress.weights.reading.tensor_records import MAX_DIMENSIONS
 
 _OWN_METADATA = "lightning_compress"
 _MAX_HEADER_BYTES = 100_000_000  # the limit of the safetensors library
-_DTYPES = {
+SAFETENSORS_DTYPES = {
     "F64": torch.float64,
     "F32": torch.float32,
     "F16": torch.float16,
@@ -56,22 +57,27 @@ def is_safetensors(prefix: bytes) -> bool:
     return len(prefix) > 8 and prefix[8:9] == b"{" and struct.unpack("<Q", prefix[:8])[0] <= _MAX_HEADER_BYTES
 
 
-def read_safetensors(path: str) -> dict[str, Tensor]:
+def read_safetensors(path: str, *, deferred: bool = False) -> dict[str, Tensor]:
     """The tensors of a safetensors file, in the order of its header.
+
+    Args:
+        path: of the file.
+        deferred: whether their values are read each time that they are needed.
 
     Raises:
         WeightsError: it is damaged, or a compressed file of this package.
         OSError: it cannot be read.
     """
-    with open_file(path) as file:
-        try:
-            header = _header(file)
-            if _OWN_METADATA in _metadata(header):
-                raise WeightsError(f"{path} is a compressed file already: give the checkpoint it was made from")
-            places = _places(header, first=file.tell(), end=file.seek(0, io.SEEK_END))
-            return {name: _read(file, name, place) for name, place in places.items()}
-        except (ValueError, TypeError, AttributeError, RecursionError, KeyError) as error:
-            raise WeightsError(f"{path} is a damaged safetensors file ({error})") from error
+    source = Source(path)
+    try:
+        file = source.as_file()
+        header = _header(file)
+        if _OWN_METADATA in _metadata(header):
+            raise WeightsError(f"{path} is a compressed file already: give the checkpoint it was made from")
+        places = _places(header, first=file.tell(), end=source.nbytes)
+    except (ValueError, TypeError, AttributeError, RecursionError, KeyError) as error:
+        raise WeightsError(f"{path} is a damaged safetensors file ({error})") from error
+    return {name: (_deferred if deferred else _read)(source, name, place) for name, place in places.items()}
 
 
 def _header(file: BinaryIO) -> dict[str, Any]:
@@ -121,13 +127,15 @@ def _places(header: Mapping[str, Any], first: int, end: int) -> dict[str, _Place
 
 
 def _place(name: str, entry: Mapping[str, Any], first: int) -> _Place:
-    dtype, shape, offsets = _DTYPES.get(str(entry["dtype"])), entry["shape"], entry["data_offsets"]
+    dtype, shape, offsets = SAFETENSORS_DTYPES.get(str(entry["dtype"])), entry["shape"], entry["data_offsets"]
     if type(shape) is not list or type(offsets) is not list:
         raise ValueError(f"{shown(name)} has no shape or place")
     begin, end = offsets
     if dtype is None:
         raise ValueError(f"{shown(name)} is of the unknown dtype {shown(entry['dtype'])}")
-    if not all(type(size) is int and 0 <= size < 1 << 62 for size in (begin, end, *shape)):
+    if len(shape) > MAX_DIMENSIONS or not all(
+        type(size) is int and 0 <= size < 1 << 62 for size in (begin, end, *shape)
+    ):
         raise ValueError(f"{shown(name)} has an impossible shape or place")
     nbytes = math.prod(shape) * dtype.itemsize
     if end - begin != nbytes:
@@ -135,8 +143,13 @@ def _place(name: str, entry: Mapping[str, Any], first: int) -> _Place:
     return _Place(dtype, tuple(shape), first + begin, nbytes)
 
 
-def _read(file: BinaryIO, name: str, place: _Place) -> Tensor:
+def _read(source: Source, name: str, place: _Place) -> Tensor:
     values = torch.empty(place.nbytes, dtype=torch.uint8)
-    if not read_into(file, place.start, values.numpy().data):
-        raise ValueError(f"it ended within {shown(name)}: it was cut short while it was read")
+    source.read_into(place.start, values.numpy().data)
     return values.view(place.dtype).view(place.shape)
+
+
+def _deferred(source: Source, name: str, place: _Place) -> Tensor:
+    stride = torch.empty(place.shape, device="meta").stride()
+    memory = (source.identity, name)
+    return DeferredTensor(lambda: _read(source, name, place), place.dtype, place.shape, stride, memory=memory)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from lightning_compress.errors import WeightsError
 from lightning_compress.files import exists, is_remote, local_path, read_bytes
+from lightning_compress.runtime.name_lists import first_names
 
 INDEX_SUFFIX = ".index.json"
 _SINGLE_FILES = ("model.safetensors", "pytorch_model.bin")
@@ -43,11 +44,11 @@ def read_shards(index: str, read_file: Callable[[str], Mapping[str, Any]]) -> di
     paths = {name: _beside(index, name) for name in dict.fromkeys(shard_of.values())}
     missing = [name for name, path in paths.items() if not exists(path)]
     if missing:
-        raise WeightsError(f"{index}: {len(missing)} of {len(paths)} shards are missing: {_listed(missing)}")
+        raise WeightsError(f"{index}: {len(missing)} of {len(paths)} shards are missing: {first_names(missing, 20)}")
     tensors = {name: read_file(path) for name, path in paths.items()}
     lost = [name for name, shard in shard_of.items() if name not in tensors[shard]]
     if lost:
-        raise WeightsError(f"{index}: the shards lack {len(lost)} of {len(shard_of)} tensors: {_listed(lost)}")
+        raise WeightsError(f"{index}: the shards lack {len(lost)} of {len(shard_of)} tensors: {first_names(lost, 20)}")
     return {name: tensors[shard][name] for name, shard in shard_of.items()}
 
 
@@ -73,8 +74,3 @@ def _weight_map(index: str) -> dict[str, str]:
     if outside:
         raise WeightsError(f"{index} names {outside[0]!r}, expected a file of tensors beside it")
     return shard_of
-
-
-def _listed(names: Iterable[str]) -> str:
-    names = list(names)
-    return ", ".join(names[:20]) + (f", and {len(names) - 20} more" if len(names) > 20 else "")

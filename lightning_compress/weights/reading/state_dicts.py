@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from lightning_compress.errors import WeightsError
+from lightning_compress.runtime.name_lists import first_names
 from lightning_compress.weights.reading.inert_pickle import Placeholder, path_of
 from lightning_compress.weights.reading.tensor_records import looks_like_tensor, tensor_record
 
@@ -72,17 +73,24 @@ def _state_dicts(content: Mapping[Any, Any]) -> Iterator[tuple[str, Mapping[Any,
     """The mappings of tensors at the first and second level that are not the state of a training, by dotted key."""
     if _is_state_dict(content, complete=True):
         return
-    for name, value in content.items():
-        inner = mapping_in(value)
-        if inner is None or _is_training_state(name, inner):
-            continue
+    descended: set[int] = set()
+    for name, inner in _mappings(content):
         if _is_state_dict(inner):
             yield name, inner
-            continue
-        for inner_name, inner_value in inner.items():
-            innermost = mapping_in(inner_value)
-            if innermost is not None and not _is_training_state(inner_name, innermost) and _is_state_dict(innermost):
-                yield f"{name}.{inner_name}", innermost
+        elif id(inner) not in descended:  # one mapping may stand under many names
+            descended.add(id(inner))
+            for inner_name, innermost in _mappings(inner):
+                if id(innermost) not in descended and _is_state_dict(innermost):
+                    yield f"{name}.{inner_name}", innermost
+                descended.add(id(innermost))
+
+
+def _mappings(value: Mapping[Any, Any]) -> Iterator[tuple[str, Mapping[Any, Any]]]:
+    """The mappings in a mapping that are not the state of a training, by name."""
+    for name, item in value.items():
+        inner = mapping_in(item)
+        if inner is not None and not _is_training_state(name, inner):
+            yield name, inner
 
 
 def _is_training_state(name: Any, value: Mapping[Any, Any]) -> bool:
@@ -174,7 +182,8 @@ def shown(name: Any) -> str:
 
 
 def _listed(found: Mapping[str, Mapping[Any, Any]]) -> str:
-    return "; ".join(f"{shown(name)} ({_size(state)})" for name, state in list(found.items())[:_MAX_LISTED])
+    names = [f"{shown(name)} ({_size(state)})" for name, state in list(found.items())[:_MAX_LISTED]]
+    return first_names(names, _MAX_LISTED, "; ", total=len(found))
 
 
 def _size(state: Mapping[Any, Any]) -> str:
@@ -191,7 +200,7 @@ def _nbytes(tensor: Any) -> int:
 
 def _entries(content: Mapping[Any, Any]) -> str:
     names = [f"{shown(name)} ({_kind_of(value)})" for name, value in list(content.items())[:_MAX_LISTED]]
-    return ", ".join(names) or "nothing"
+    return first_names(names, _MAX_LISTED, total=len(content)) or "nothing"
 
 
 def _kind_of(value: Any) -> str:

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from lightning_compress.errors import WeightsError
+from lightning_compress.weights.deferred import memory_of
 from lightning_compress.weights.reading.inert_pickle import Placeholder, StorageRecord, path_of
 
-Storages = Callable[[StorageRecord], torch.UntypedStorage]
-
-_MAX_EXPANSION = 1 << 30  # bytes by which the tensors of a file may exceed their storages, as expanded ones do
+MAX_DIMENSIONS = 64  # of a tensor, as in torch
+_MAX_EXPANSION = 1 << 30  # bytes by which the tensors of a file may exceed it, as expanded ones do
 DTYPES = {str(value): value for value in vars(torch).values() if isinstance(value, torch.dtype)}
 _STORAGE_DTYPES = {
     "DoubleStorage": torch.float64,
@@ -69,6 +69,11 @@ class TensorRecord(NamedTuple):
         """Bytes of the values."""
         return math.prod(self.shape) * self.dtype.itemsize
 
+    @property
+    def end(self) -> int:
+        """Elements from the start of the storage to behind the last value."""
+        return self.offset + sum((size - 1) * step for size, step in zip(self.shape, self.stride, strict=True)) + 1
+
 
 def looks_like_tensor(value: Any) -> bool:
     """Whether torch would rebuild the value to a tensor of any type."""
@@ -110,7 +115,11 @@ def _dense_record(arguments: tuple[Any, ...], dtype_position: int | None) -> Ten
     if dtype is None or not isinstance(storage, StorageRecord):
         raise WeightsError("of a dtype that is not known: save it with another dtype")
     sizes = (offset, *shape, *stride)
-    if len(shape) != len(stride) or not all(type(size) is int and 0 <= size < 1 << 62 for size in sizes):
+    if (
+        len(shape) != len(stride)
+        or len(shape) > MAX_DIMENSIONS
+        or not all(type(size) is int and 0 <= size < 1 << 62 for size in sizes)
+    ):
         raise WeightsError("of an impossible shape: the file is damaged")
     return TensorRecord(storage, dtype, offset, tuple(shape), tuple(stride))
 
@@ -120,38 +129,28 @@ def _dtype_of(storage: Any) -> torch.dtype | None:
     return _STORAGE_DTYPES.get(path.rpartition(".")[2]) if path.startswith("torch.") else None
 
 
-def build_tensor(value: Any, storages: Storages) -> Tensor:
-    """The tensor of a record; tensors of one storage share its memory.
-
-    Raises:
-        WeightsError: as for :func:`tensor_record`, or the tensor exceeds its storage.
-    """
-    record = tensor_record(value)
-    storage = storages(record.storage)
-    last = record.offset + sum((size - 1) * step for size, step in zip(record.shape, record.stride, strict=True))
-    if record.nbytes and (last + 1) * record.dtype.itemsize > storage.nbytes():
+def check_within(record: TensorRecord, storage_bytes: int) -> None:
+    """Raise a WeightsError for a tensor that exceeds its storage; the message has no subject."""
+    if record.nbytes and record.end * record.dtype.itemsize > storage_bytes:
         raise WeightsError("larger than its storage: the file is damaged")
-    return torch.empty(0, dtype=record.dtype).set_(storage, record.offset, record.shape, record.stride)
 
 
-def check_expansion(tensors: Mapping[str, Tensor]) -> None:
+def check_expansion(tensors: Mapping[str, Tensor], file_bytes: int) -> None:
     """Refuse tensors that hold the same few bytes over and over. Tensors that are the same view count once.
 
     Raises:
-        WeightsError: they have over 1 GiB more bytes than their storages; the message has no subject.
+        WeightsError: they have over 1 GiB more bytes than the file; the message has no subject.
     """
-    views, storages = {}, {}
-    for tensor in tensors.values():
-        storage = tensor.untyped_storage()
-        storages[storage.data_ptr()] = storage.nbytes()
-        view = (storage.data_ptr(), tensor.dtype, tensor.storage_offset(), tensor.shape, tensor.stride())
-        views[view] = tensor.nbytes
-    stored, expanded = sum(storages.values()), sum(views.values())
-    if expanded > stored + _MAX_EXPANSION:
+    views = {
+        (memory_of(tensor), tensor.dtype, tensor.storage_offset(), tensor.shape, tensor.stride()): tensor.nbytes
+        for tensor in tensors.values()
+    }
+    expanded = sum(views.values())
+    if expanded > file_bytes + _MAX_EXPANSION:
         largest = max(tensors, key=lambda name: tensors[name].nbytes)
         raise WeightsError(
-            f"holds tensors of {stored:,} bytes that are expanded to {expanded:,}, {largest!r} the most: save them "
-            "unexpanded, by clone()"
+            f"({file_bytes:,} bytes) holds tensors that are expanded to {expanded:,} bytes, {largest!r} the most: save "
+            "them unexpanded, by clone()"
         )
 
 

@@ -14,54 +14,82 @@ from collections.abc import Iterator
 from typing import Any, BinaryIO, Protocol
 
 import torch
+from torch import Tensor
 
-from lightning_compress import files
 from lightning_compress.errors import WeightsError
+from lightning_compress.files import Source
+from lightning_compress.weights.deferred import DeferredTensor
 from lightning_compress.weights.reading.file_kinds import ZIP, foreign_zip
 from lightning_compress.weights.reading.inert_pickle import InertUnpickler, StorageRecord
 from lightning_compress.weights.reading.opcodes import checked_pickle
-from lightning_compress.weights.reading.tensor_records import Storages, itemsize_of
+from lightning_compress.weights.reading.tensor_records import TensorRecord, check_within, itemsize_of, tensor_record
 
 _LOCAL_HEADER = struct.Struct("<4s22xHH")  # of a zip entry: signature, and the lengths of name and extra field
 
 
-def open_file(path: str) -> BinaryIO:
-    """A local file, or the downloaded content of a remote one.
+class TorchFile:
+    """A file that ``torch.save`` wrote. Its content is read without running code.
 
-    Raises:
-        OSError: it cannot be read, or is a directory, FIFO, device or socket.
-    """
-    return files.open_file(path)
+    Args:
+        source: the file.
 
-
-def read_torch_file(file: BinaryIO) -> tuple[Any, Storages]:
-    """The content of a file that ``torch.save`` wrote, and the storages that its tensor records refer to.
-
-    The content is read without running code. It holds plain values, tensor records and placeholders. The file must stay
-    open while storages are read; each byte of it is read once at most.
+    Attributes:
+        content: plain values, records of tensors, and placeholders.
 
     Raises:
         WeightsError: the file is of another kind, or dangerous to read.
     """
-    is_zip = file.read(len(ZIP)) == ZIP
-    nbytes = file.seek(0, io.SEEK_END)
-    file.seek(0)
-    container: _Container = _Zip(file, nbytes) if is_zip else _Legacy(file, nbytes)
-    storages: dict[str, torch.UntypedStorage] = {}
 
-    def storage(record: StorageRecord) -> torch.UntypedStorage:
-        if record.key not in storages:
-            storages[record.key] = _read_storage(file, *container.place(record), record.key)
-        return storages[record.key]
+    def __init__(self, source: Source) -> None:
+        self._source = source
+        file = source.as_file()
+        is_zip = file.read(len(ZIP)) == ZIP
+        file.seek(0)
+        container: _Container = _Zip(file, source.nbytes) if is_zip else _Legacy(file, source.nbytes)
+        self.content = container.content()
+        self._container = container
+        self._places: dict[str, tuple[int, int]] = {}
+        self._storages: dict[str, torch.UntypedStorage] = {}
 
-    return container.content(), storage
+    def tensor(self, value: Any) -> Tensor:
+        """The tensor of a record; tensors of one storage share its memory.
 
+        Raises:
+            WeightsError: as for :func:`~lightning_compress.weights.reading.tensor_records.tensor_record`, or the tensor
+                exceeds its storage; the message has no subject.
+            OSError: the file was changed.
+        """
+        record = tensor_record(value)
+        key, (start, nbytes) = record.storage.key, self._place(record)
+        if key not in self._storages:
+            self._storages[key] = self._read(start, nbytes)
+        empty = torch.empty(0, dtype=record.dtype)
+        return empty.set_(self._storages[key], record.offset, record.shape, record.stride)
 
-def _read_storage(file: BinaryIO, start: int, nbytes: int, key: str) -> torch.UntypedStorage:
-    values = torch.empty(nbytes, dtype=torch.uint8)
-    if not files.read_into(file, start, values.numpy().data):
-        raise WeightsError(f"ends within its storage {key}: the file is damaged, or was cut short while it was read")
-    return values.untyped_storage()
+    def deferred(self, value: Any) -> DeferredTensor:
+        """As :meth:`tensor`, but the values are read from the file each time that they are needed."""
+        record = tensor_record(value)
+        start, _ = self._place(record)
+        first, end = (elements * record.dtype.itemsize for elements in (record.offset, record.end))
+
+        def make() -> Tensor:
+            storage = self._read(start + first, max(0, end - first) if record.nbytes else 0)
+            return torch.empty(0, dtype=record.dtype).set_(storage, 0, record.shape, record.stride)
+
+        memory = (self._source.identity, record.storage.key)
+        return DeferredTensor(make, record.dtype, record.shape, record.stride, record.offset, memory)
+
+    def _place(self, record: TensorRecord) -> tuple[int, int]:
+        key = record.storage.key
+        if key not in self._places:
+            self._places[key] = self._container.place(record.storage)
+        check_within(record, self._places[key][1])
+        return self._places[key]
+
+    def _read(self, start: int, nbytes: int) -> torch.UntypedStorage:
+        values = torch.empty(nbytes, dtype=torch.uint8)
+        self._source.read_into(start, values.numpy().data)
+        return values.untyped_storage()
 
 
 class _Container(Protocol):

@@ -9,13 +9,13 @@ from typing import Any
 from torch import Tensor, nn
 
 from lightning_compress.runtime.log_once import log_once
+from lightning_compress.runtime.name_lists import first_names
 from lightning_compress.weights.arguments import check_patterns_match
 from lightning_compress.weights.metadata.module_metadata import checked_patterns, exclude_patterns_of, metric_state
 from lightning_compress.weights.names import matches_any
 from lightning_compress.weights.storable.state_dict import merge_pruning, merged_name, storable_tensors
 
 _log = logging.getLogger(__name__)
-_MAX_LISTED = 5  # names in a message
 
 
 def select_tensors(
@@ -53,13 +53,8 @@ def _tell(level: int, what: str, left_out: Collection[str], state: Mapping[str, 
     names = [name for name in state if name in left_out]
     if names:
         size = sum(_bytes(state[name]) for name in names)
-        log_once(_log, level, f"{what}: {listed(names)} (tensors: {len(names)}, bytes: {size:,})")
+        log_once(_log, level, f"{what}: {first_names(names)} (tensors: {len(names)}, bytes: {size:,})")
 
 
 def _bytes(value: Any) -> int:
     return value.numel() * value.element_size() if isinstance(value, Tensor) else 0
-
-
-def listed(names: Sequence[str]) -> str:
-    """The first few of many names, for a message."""
-    return ", ".join(names[:_MAX_LISTED]) + (" …" if len(names) > _MAX_LISTED else "")

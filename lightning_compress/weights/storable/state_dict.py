@@ -9,6 +9,9 @@ from torch import Tensor
 from torch.nn.parameter import is_lazy
 
 from lightning_compress.errors import WeightsError
+from lightning_compress.weights.deferred import DeferredTensor
+
+_MAX_DIMENSIONS = 64  # operations of torch take no more
 
 
 def storable_tensors(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -29,6 +32,11 @@ def storable_tensors(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
             raise WeightsError(f"{name!r} is not initialized yet and has no values: run the module on one batch first")
         if tensor.device.type == "meta":
             raise WeightsError(f"{name!r} is on the meta device and has no values: materialize it first")
+        if tensor.ndim > _MAX_DIMENSIONS:
+            raise WeightsError(
+                f"{name!r} has {tensor.ndim} dimensions, expected at most {_MAX_DIMENSIONS}: reshape it, or leave it "
+                "out with compression_exclude()"
+            )
         if str(tensor.dtype).startswith("torch.bits"):
             raise WeightsError(
                 f"{name!r} has dtype {tensor.dtype}, which files cannot hold: give it as integers, such as "
@@ -41,7 +49,7 @@ def storable_tensors(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
             )
         if hasattr(tensor, "full_tensor"):
             raise WeightsError(f"{name!r} is one shard of a distributed tensor: gather it with full_tensor() first")
-        result[name] = tensor.detach().resolve_neg()
+        result[name] = tensor if isinstance(tensor, DeferredTensor) else tensor.detach().resolve_neg()
     return result
 
 
@@ -75,5 +83,14 @@ def merge_pruning(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         if base == name:
             result[name] = tensor
         elif name == f"{base}_orig":
-            result[base] = tensor * state[f"{base}_mask"].to(tensor.dtype)
+            result[base] = _pruned(tensor, state[f"{base}_mask"])
     return result
+
+
+def _pruned(tensor: Tensor, mask: Tensor) -> Tensor:
+    def product() -> Tensor:
+        return tensor * mask.to(tensor.dtype)
+
+    if isinstance(tensor, DeferredTensor):
+        return DeferredTensor(product, tensor.dtype, tensor.shape, tensor.stride())
+    return product()

@@ -64,7 +64,7 @@ def test_four_states_are_those_of_dependent_scalar_quantization():
 
 @pytest.mark.parametrize("trellis", TRELLISES.values(), ids=TRELLISES)
 class TestTrellis:
-    def test_states_and_quantizer_numbers_tell_the_same(self, trellis):
+    def test_states_and_quantizer_numbers_agree(self, trellis):
         chance = np.random.default_rng(0)
         indices = chance.integers(-5, 6, (60, 7)).astype(np.int16)
         quantizers = trellis.quantizers(indices)

@@ -45,11 +45,11 @@ def test_the_module_is_as_it_was_between_points(context):
 
 def test_an_interrupted_sweep_resumes(settings):
     plans = [LOSSLESS, PLAN, Plan(Rule("*", Interval(5)))]
-    told = []
+    described = []
 
     def stop_at_the_third(what):
-        told.append(what)
-        if len(told) == 3:
+        described.append(what)
+        if len(described) == 3:
             raise KeyboardInterrupt
 
     with experiment_context(settings(), on_point=stop_at_the_third) as context:
@@ -87,8 +87,8 @@ def test_other_conditions_are_other_points(settings):
         assert len(list((settings().out / "points").iterdir())) == number
 
 
-def test_progress_is_told(settings):
-    told = []
-    with experiment_context(settings(), on_point=told.append) as context:
+def test_progress_is_reported(settings):
+    described = []
+    with experiment_context(settings(), on_point=described.append) as context:
         context.compare(context.measure(LOSSLESS, "all as it is"))
-    assert told == ["all as it is", "the exact weights"]
+    assert described == ["all as it is", "the exact weights"]

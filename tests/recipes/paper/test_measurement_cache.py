@@ -45,7 +45,7 @@ def test_equal_points_have_one_key_and_others_another():
 
 
 @pytest.mark.parametrize("damage", ["empty", "cut", "digit", "foreign", "list", "not UTF-8", "rewritten"])
-def test_a_damaged_file_is_no_point_and_says_so(store, damage, caplog):
+def test_a_damaged_file_is_skipped_and_logged(store, damage, caplog):
     store.put(POINT, MEASURED)
     path = store.path(POINT)
     whole = path.read_text("utf-8")

@@ -146,7 +146,7 @@ def test_several_models_in_one_picture(transformer, rnn, nothing):
     assert found["fig7"].axes[0].get_lines()[1].get_color() == COLOURS[1]
 
 
-def test_classes_of_several_models_are_fields_with_dashes_for_what_there_is_not(transformer, rnn):
+def test_classes_of_several_models_have_dashes_for_missing_values(transformer, rnn):
     axes = COMPARISONS["fig5"]([transformer, rnn]).axes[0]
     assert [label.get_text() for label in axes.get_yticklabels()] == ["encoder.0", "encoder.3", "decoder.0", "softmax"]
     assert [text.get_text() for text in axes.texts] == ["50", "60", "–", "30", "–", "–", "20", "–"]

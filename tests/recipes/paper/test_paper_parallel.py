@@ -1,15 +1,18 @@
 """Points shared among processes: the same results, and an error that says what failed."""
 
 import csv
+from functools import partial
 
 import pytest
 from lightning_fabric import Fabric
+from lightning_fabric.strategies import DDPStrategy
 from torch.multiprocessing.spawn import ProcessRaisedException
 
 from recipes.errors import ExperimentError
 from recipes.paper.execution.parallel import measure_in_parallel
 from recipes.paper.execution.runner import run
 from recipes.paper.measurement.context import ExperimentContext
+from tests.fresh_process import start_server
 
 FEW = {"limit": 5, "bits": (2,), "coverage": 0.98}
 
@@ -29,6 +32,9 @@ def test_two_processes_measure_what_one_measures(settings, tmp_path, monkeypatch
         raise AssertionError(f"{what} was measured in this process")
 
     monkeypatch.setattr(ExperimentContext, "_measure", measured)
+    start_server()  # its processes begin with the imports done; those of "ddp_spawn" do them again
+    forked = partial(Fabric, accelerator="cpu", strategy=DDPStrategy(start_method="forkserver"))
+    monkeypatch.setattr("recipes.paper.execution.parallel.Fabric", lambda devices, **_: forked(devices=devices))
     (both,) = run(settings(out=tmp_path / "two", **FEW), "fig6", devices=2, quiet=True)
     assert both == tmp_path / "two" / "fig6.csv"
     assert scores(both) == scores(alone)

@@ -97,7 +97,7 @@ def test_figure_6(transformer):
     assert found["4"] == ["99.1 %", "**-37.10** [-38.00, -36.00]", "**-0.40** [-0.70, -0.10]"]
 
 
-def test_figure_7_tells_what_was_tried_and_not_found_from_what_was_not_tried(transformer, rnn_4, tmp_path):
+def test_figure_7_distinguishes_cells_without_a_result_from_cells_not_measured(transformer, rnn_4, tmp_path):
     tried = Results.read(
         write(tmp_path / "few", "baseline", "fig7", fig7=TABLES["fig7"][:1] + TABLES["fig7"][2:]), "few"
     )

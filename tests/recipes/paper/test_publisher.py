@@ -104,7 +104,7 @@ def test_no_project_means_no_run(tmp_path, runs):
     assert runs == []
 
 
-def test_a_run_that_cannot_start_is_told_and_the_pictures_stay(tmp_path, monkeypatch, caplog):
+def test_a_run_that_cannot_start_is_logged_and_the_pictures_stay(tmp_path, monkeypatch, caplog):
     def refuse(**settings):
         raise ModuleNotFoundError("no wandb here")
 
@@ -134,14 +134,14 @@ def test_a_picture_that_fails_does_not_keep_others_away(tmp_path, monkeypatch, c
     assert pictures(tmp_path) == ["fig4-paper.png", "fig4-paper.svg"]
 
 
-def test_malformed_results_are_told(tmp_path, caplog):
+def test_malformed_results_are_logged(tmp_path, caplog):
     write(tmp_path, fig7=("bits",))
     publish(tmp_path, "fig7", None)
     assert "the results cannot be shown" in caplog.text
     assert "has no column bleu" in caplog.text
 
 
-def test_without_matplotlib_the_results_stay_and_it_is_said_how_to_get_it(tmp_path, monkeypatch, caplog):
+def test_without_matplotlib_the_results_stay_and_the_log_says_what_to_install(tmp_path, monkeypatch, caplog):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     publish(write(tmp_path, "baseline", "fig7"), "fig7", None)
     assert "there is no picture fig7: charts need matplotlib: pip install" in caplog.text

@@ -80,7 +80,7 @@ def test_the_exact_weights_are_needed_once(tmp_path, lines):
         Results.read(tmp_path)
 
 
-def test_a_folder_without_results_is_told(tmp_path):
+def test_a_folder_without_results_is_an_error(tmp_path):
     with pytest.raises(ResultsError, match="holds 0"):
         parse(f"RNN={tmp_path / 'nowhere'}")
 
@@ -94,7 +94,7 @@ def test_a_folder_without_results_is_told(tmp_path):
         ("RNN 4", "recipes.rnn.RnnTranslation", "rnn-4"),
     ],
 )
-def test_the_papers_model_is_told_by_the_name_and_else_by_the_module(tmp_path, name, class_path, key):
+def test_the_papers_model_is_known_by_the_name_or_else_by_the_module(tmp_path, name, class_path, key):
     write(
         tmp_path,
         "baseline",

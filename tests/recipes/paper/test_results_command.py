@@ -50,7 +50,7 @@ def test_what_cannot_be_shown_is_one_line(tmp_path, arguments, told):
     assert told in str(ended.value.code)
 
 
-def test_a_file_where_the_folder_of_pictures_should_be_is_told(tmp_path):
+def test_a_file_in_place_of_the_folder_of_pictures_is_an_error(tmp_path):
     write(tmp_path, "baseline", "fig7")
     with pytest.raises(SystemExit, match=r"error: .*fig7\.csv"):
         main(["pictures", f"A={tmp_path}", "--out", str(tmp_path / "fig7.csv")])

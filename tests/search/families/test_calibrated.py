@@ -206,7 +206,7 @@ def test_a_plan_is_used_again_with_guidance_measured_anew(found):
     [(ids(cls=Answers), {}), (ids(), {"recovered": True}), (ids(cls=Answers), {"recovered": True, "effort": "quick"})],
     ids=["not recovered", "no outputs", "quick"],
 )
-def test_recovery_is_told_only_where_it_was_made(found, calibration, options):
+def test_recovery_is_recorded_only_where_it_was_made(found, calibration, options):
     net, archive = found
     plan = Plan.from_config(archive.manifest.plan)
     again = reuse(plan, net, Agreement(net), 50.0, Weights.from_module(net), calibration=calibration, **options)
@@ -214,7 +214,7 @@ def test_recovery_is_told_only_where_it_was_made(found, calibration, options):
     assert "recovered" not in again.manifest.metrics["search"]
 
 
-def test_calibration_that_cannot_be_used_is_told_when_a_plan_is_used_again(found):
+def test_unusable_calibration_is_logged_when_a_plan_is_used_again(found):
     net, archive = found
     plan = Plan.from_config(archive.manifest.plan)
     with pytest.raises(SearchError, match="calibration gives no batch"):

@@ -87,7 +87,7 @@ def test_a_module_that_is_compiled_is_scored_as_it_is():
 
 
 @pytest.mark.parametrize("watched", ["fails", "differs", "differs in the last digit"])
-def test_the_score_is_that_of_an_evaluation_which_nobody_watches(watched):
+def test_the_score_is_that_of_an_evaluation_without_hooks(watched):
     def evaluate(net):
         net(torch.arange(3))
         if not is_in_torch_dispatch_mode():
@@ -102,7 +102,7 @@ def test_the_score_is_that_of_an_evaluation_which_nobody_watches(watched):
     assert [bool(family.guidance) for family in families] == ([False] if watched == "fails" else [True, False])
 
 
-def test_noise_is_that_of_two_which_nobody_watches():
+def test_noise_is_that_of_two_evaluations_without_hooks():
     values = iter([5.0, 7.0, 7.5])
     *_, before, noise, _ = families_after(Net(), lambda _: Score(next(values)))
     assert (before.value, noise) == (7.0, 0.5)

@@ -98,8 +98,9 @@ def test_expected_improvement_is_none_where_infeasible_and_all_where_feasible():
     assert 0.095 < feasible <= 0.1
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(
+    st.sampled_from([3, 6, 10, 20]),
     st.floats(10.2, 13.8),
     st.floats(0.7, 9.0),
     st.integers(0, 1000),
@@ -107,12 +108,12 @@ def test_expected_improvement_is_none_where_infeasible_and_all_where_feasible():
     st.sampled_from([0.0, 0.05, 0.3]),
     st.sampled_from([0.0, 0.1, 0.3]),
 )
-def test_evaluations_stay_in_the_range_and_apart_with_any_noise(crossing, rate, seed, start, allowed, deviation):
+def test_evaluations_stay_in_the_range_and_apart_with_any_noise(limit, crossing, rate, seed, start, allowed, deviation):
     noise = random.Random(seed)
     points = run(
         lambda s: 0.3 * math.exp(-rate * (s - crossing)) + noise.uniform(-0.3, 0.3),
         start,
-        20,
+        limit,
         allowed=allowed,
         deviation=deviation,
         sizes_tried=50,

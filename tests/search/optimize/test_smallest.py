@@ -115,7 +115,7 @@ class Hopeless(Agreement):
 
 
 @pytest.mark.parametrize(("most", "kept"), [(0.0, "lossless"), (2**-8, "half")])
-def test_where_nothing_else_holds_it_falls_back_and_says_so(net, caplog, most, kept):
+def test_where_no_quantized_file_is_feasible_the_fallback_is_logged(net, caplog, most, kept):
     evaluate = Hopeless(net, most)
     archive = smallest(net, evaluate, 0.5, families=lambda w: (Rounded(w, weakest=-3.0),), progress=False)
     assert archive.manifest.metrics["search"]["fallback"] == kept
@@ -234,7 +234,7 @@ def test_a_compiled_or_wrapped_module_is_searched_too():
     assert archive.manifest.class_path == "small_network.Net"
 
 
-def test_noise_is_told_and_taken_off_what_is_allowed(net, caplog):
+def test_noise_is_recorded_and_subtracted_from_the_allowed_drop(net, caplog):
     agreement, calls = Agreement(net), []
 
     def evaluate(module):

@@ -77,7 +77,7 @@ def test_the_amplitude_is_learned_from_the_trials():
     assert float(probability_of_feasibility(without_parts(uneven), below)) > 0.05
 
 
-def test_a_deviation_of_the_exact_weights_is_told_from_a_drop():
+def test_a_deviation_of_the_exact_weights_is_distinguished_from_a_drop():
     """Where drops are alike at all sizes, much smaller files may be feasible too; where drops rise, they are not."""
     sizes, smaller = (12.5, 12.4, 12.3, 12.2), column([11.8])
     flat = without_parts(zip(sizes, (0.26, 0.34, 0.1, 0.4), strict=True))

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from lightning_compress import files
 from lightning_compress.archive import Archive, is_archive
+from lightning_compress.runtime import limited_workers
 from lightning_compress.runtime.progress import spinner
 from lightning_compress.weights import Weights
 
@@ -54,10 +55,11 @@ class CompanionWriter:
             on_verified: called before the file gets its name; if it raises, no file is left.
         """
         known = self.latest_archive(weights.fingerprint)
-        with spinner(shows_progress and known is None, "compressing the checkpoint"):
-            archive = self._compress(weights) if known is None else _with_record_of(known, weights)
         files.make_parent_folder(target)
-        archive.save(target, on_tensor=on_progress, on_verified=on_verified)
+        with limited_workers(1):  # the other cores belong to the training
+            with spinner(shows_progress and known is None, "compressing the checkpoint"):
+                archive = self._compress(weights) if known is None else _with_record_of(known, weights)
+            archive.save(target, on_tensor=on_progress, on_verified=on_verified)
         self.note_written(weights.fingerprint, target)
         return Written(archive, known is None)
 

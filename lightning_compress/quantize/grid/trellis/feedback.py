@@ -71,11 +71,8 @@ def feedback_points(
         ``[rows, columns]`` int16. Weights that feedback moves beyond the range of int16 are clamped to it.
     """
     # Imported here, since reading files needs no compiler.
-    from lightning_compress.quantize.grid.trellis.compiled_loops import (
-        round_with_feedback,
-        trellis_tables,
-        viterbi_with_feedback,
-    )
+    from lightning_compress.quantize.grid.trellis.feedback_loops import round_with_feedback, viterbi_with_feedback
+    from lightning_compress.quantize.grid.trellis.point_loops import trellis_tables
 
     rest = weights.float().numpy(force=True).copy(order="C")
     upper = np.ascontiguousarray(factor.numpy(), np.float32)

@@ -68,6 +68,12 @@ class Trellis:
         table = np.array(arrivals, np.intp).transpose(2, 1, 0)
         return table[0], table[1]
 
+    @cached_property
+    def feedback(self) -> Bytes:
+        """``[256]``: Σ q(c − lag) modulo 2 for the quantizers of a row so far, q(c) in the lowest bit of a byte."""
+        mask = sum(1 << lag for lag in self.lags)
+        return np.array([(quantizers & mask).bit_count() & 1 for quantizers in range(1 << 8)], np.uint8)
+
     def next_quantizers(self, odd: Bytes, before: Sequence[Bytes]) -> Bytes:
         """One step for all rows.
 

@@ -29,7 +29,8 @@ def trellis_points(
         ``[rows, columns]`` int16.
     """
     # Imported here, since reading files needs no compiler.
-    from lightning_compress.quantize.grid.trellis.compiled_loops import trellis_tables, viterbi
+    from lightning_compress.quantize.grid.trellis.point_loops import trellis_tables
+    from lightning_compress.quantize.grid.trellis.viterbi_loops import viterbi
 
     rows = np.ascontiguousarray(weights.numpy(force=True), np.float32)
     even = np.empty((0, 0), np.bool_) if zeros is None else np.ascontiguousarray(zeros.numpy(force=True))

@@ -67,7 +67,7 @@ def test_a_function_names_the_group_or_none(weights):
 
 
 @pytest.mark.parametrize(
-    ("groups", "told"),
+    ("groups", "message"),
     [
         (
             {"attention": "*attn*"},
@@ -79,8 +79,8 @@ def test_a_function_names_the_group_or_none(weights):
         (lambda weight: None, "none of the 11 tensors is a floating-point weight of a group"),
     ],
 )
-def test_groups_that_find_nothing_are_told(weights, groups, told):
-    with pytest.raises(SearchError, match=told):
+def test_groups_without_tensors_are_an_error(weights, groups, message):
+    with pytest.raises(SearchError, match=message):
         grouped(weights, groups)
 
 

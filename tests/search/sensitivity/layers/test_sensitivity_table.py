@@ -64,7 +64,7 @@ def test_groups_are_ranked_by_what_they_lose(result):
     assert unknown.ranked() == ()
 
 
-def test_rows_say_what_columns_name(result):
+def test_rows_have_the_values_that_columns_name(result):
     columns, rows = result.columns(), result.rows()
     assert columns == ["class", "strength", "val_bleu", "drop", "bytes", "raw bytes", "normalized error"]
     assert len(rows) == 12

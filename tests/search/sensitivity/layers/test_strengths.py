@@ -1,4 +1,4 @@
-"""Strengths: what a wish means, how it is called, and that JSON gives it back."""
+"""Strengths: the forms in which they are given, their labels, and that JSON gives them back."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from lightning_compress.errors import CompressionError, PlanError, SearchError
 from lightning_compress.search import Strength
 from lightning_compress.search.sensitivity.layers import STRENGTHS, strengths_of
 
-WISHES = [
+GIVEN = [
     (0.2, "prune 20 %", 0.2),
     (0.125, "prune 12.5 %", 0.125),
     (Prune(0.4, "class-uniform"), "prune 40 %", 0.4),
@@ -26,9 +26,9 @@ WISHES = [
 ]
 
 
-@pytest.mark.parametrize(("wish", "label", "ratio"), WISHES, ids=[label for _, label, _ in WISHES])
-def test_a_wish_becomes_a_strength_that_json_gives_back(wish, label, ratio):
-    strength = Strength.of(wish)
+@pytest.mark.parametrize(("given", "label", "ratio"), GIVEN, ids=[label for _, label, _ in GIVEN])
+def test_a_given_strength_round_trips_through_json(given, label, ratio):
+    strength = Strength.of(given)
     assert (strength.label, strength.ratio) == (label, ratio)
     assert Strength.from_config(json.loads(json.dumps(strength.to_config()))) == strength
     assert strength.plan == Plan(Rule("*", *strength.methods))

@@ -1,0 +1,144 @@
+"""Candidate files of each case, measured once."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from benchmarks.promise.items import Floats, Items
+from benchmarks.rate_distortion import ours
+from benchmarks.rate_distortion.source import Source
+from benchmarks.yardstick import yardstick_class
+from lightning_compress.search import Family
+from lightning_compress.search.families.target_size import strength_for
+
+KINDS = ("rnn", "transformer")
+DATA = ("no data", "calibrated")
+RATIOS = {  # the smallest and the largest ratio of a case
+    ("rnn", "no data"): (11.0, 26.0),
+    ("transformer", "no data"): (9.5, 18.0),
+    ("rnn", "calibrated"): (15.0, 36.0),
+    ("transformer", "calibrated"): (11.0, 24.0),
+}
+SENTENCES = 1000  # of training text, for calibration
+ALONG, OFFSETS = 12, 6  # files with one strength for all parts; files whose parts differ
+SPREAD = 0.25  # of the offsets, in octaves of the step
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One file and what was measured of it.
+
+    Attributes:
+        coordinates: for each part of the model the logarithm of the bytes of the whole model at the part's strength.
+        nbytes: of the file.
+        ratio: of the raw bytes to these.
+        statistics: ``[items, k]`` of BLEU.
+        divergence: of the first items, in nats a word.
+    """
+
+    coordinates: tuple[float, ...]
+    nbytes: int
+    ratio: float
+    statistics: Floats
+    divergence: Floats
+
+
+@dataclass(frozen=True)
+class Case:
+    """A model, with or without calibration data, and its files.
+
+    Attributes:
+        name: for the table.
+        shares: of the parts of the model.
+        exact: statistics of the exact weights.
+        files: the candidates.
+    """
+
+    name: str
+    shares: tuple[float, ...]
+    exact: Floats
+    files: tuple[Measured, ...]
+
+
+def measure(models: Path, text: Path, out: Path, kinds: Sequence[str] = KINDS, data: Sequence[str] = DATA) -> None:
+    """Measure what is not measured yet; each file is stored when it is known."""
+    out.mkdir(parents=True, exist_ok=True)
+    sources = {kind: Source(kind, yardstick_class(models)(kind)) for kind in kinds}
+    items = {kind: Items(source, text) for kind, source in sources.items()}
+    families: dict[tuple[str, str], Family] = {}
+    for kind, given, number in _order(kinds, data):
+        path = out / f"{kind}-{given.replace(' ', '-')}-{number:02}.npz"
+        if path.exists():
+            continue
+        if (kind, given) not in families:
+            families[kind, given] = _family(sources[kind], given)
+        family = families[kind, given]
+        strength, offsets = _setting(family, sources[kind].raw_bytes, RATIOS[kind, given], number)
+        archive = family.with_offsets(offsets).archive(strength)
+        score, divergence = items[kind].measure(archive.restore())
+        exact = items[kind].score(items[kind].exact)
+        bytes_at = family.with_offsets({}).predict_bytes
+        facts = {
+            "coordinates": [float(np.log(bytes_at(strength + offsets.get(part, 0.0)))) for part in family.shares],
+            "shares": list(family.shares.values()),
+            "nbytes": archive.nbytes,
+            "ratio": sources[kind].raw_bytes / archive.nbytes,
+        }
+        np.savez(
+            path, facts=json.dumps(facts), statistics=score.statistics, exact=exact.statistics, divergence=divergence
+        )
+        print(path.stem, f"{facts['ratio']:.2f}x {score.value - exact.value:+.2f} {divergence.mean():.4f}", flush=True)
+
+
+def cases(out: Path) -> Iterator[Case]:
+    """The cases with the files that are measured so far."""
+    for kind in KINDS:
+        for data in DATA:
+            paths = sorted(out.glob(f"{kind}-{data.replace(' ', '-')}-*.npz"))
+            if not paths:
+                continue
+            loaded: list[Mapping[str, Any]] = [np.load(path) for path in paths]
+            facts = [json.loads(str(one["facts"])) for one in loaded]
+            files = tuple(
+                Measured(tuple(f["coordinates"]), f["nbytes"], f["ratio"], one["statistics"], one["divergence"])
+                for f, one in zip(facts, loaded, strict=True)
+            )
+            yield Case(f"{kind}, {data}", tuple(facts[0]["shares"]), loaded[0]["exact"], files)
+
+
+def _order(kinds: Sequence[str], data: Sequence[str]) -> Iterator[tuple[str, str, int]]:
+    """Every third file of all cases first, so that an interrupted run has all sizes of each."""
+    for number in sorted(range(ALONG + OFFSETS), key=lambda k: (k % 3, k)):
+        for given in data:
+            for kind in kinds:
+                yield kind, given, number
+
+
+def _family(source: Source, data: str) -> Family:
+    return ours.while_evaluated(source) if data == "no data" else ours.with_text(source, SENTENCES)[0]
+
+
+def _setting(
+    family: Family, raw_bytes: int, ratios: tuple[float, float], number: int
+) -> tuple[float, Mapping[str, float]]:
+    """Strength and offsets of a file: along the strength, then around the middle of it with differing parts."""
+    low, high = ratios
+    draw = random.Random(number)
+    position = number / (ALONG - 1) if number < ALONG else draw.uniform(0.2, 0.7)
+    strength = strength_for(family, raw_bytes / (low * (high / low) ** position))
+    offsets = {part: draw.gauss(0.0, SPREAD) for part in family.shares} if number >= ALONG else {}
+    return strength, offsets
+
+
+def main(models: Path, text: Path, out: Path, kinds: Sequence[str] | None, data: Sequence[str] | None) -> None:
+    """One thread, so that other work goes on beside it."""
+    torch.set_num_threads(1)
+    measure(models, text, out, kinds or KINDS, data or DATA)

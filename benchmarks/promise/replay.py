@@ -1,0 +1,153 @@
+"""Searches among measured files on a random half of the items, judged on the other half."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from benchmarks.promise.measured import Case
+from lightning_compress import bleu_score
+from lightning_compress.search import Score, paired_drop
+from lightning_compress.search.evaluate.half_samples import half_differences
+from lightning_compress.search.optimize.acquisition import next_candidate
+from lightning_compress.search.optimize.promise import FewestBytes, trial_data, true_drops_of
+from lightning_compress.search.optimize.search_space import Candidate
+from lightning_compress.search.optimize.trial import Trial
+
+MAX_DROP, SPLITS, TOLERANCE, EVALUATIONS = 0.3, 20, 0.01, 18
+COMBINE = bleu_score(["a"], ["a"], tokenize="none").combine
+Indices = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One replayed search; every number is None where it found no file.
+
+    Attributes:
+        drop: of the file on the items that the search did not read.
+        error: standard deviation of that reading.
+        ratio: of the file.
+        evaluations: of the search, with the two of the exact weights.
+    """
+
+    drop: float | None
+    error: float | None
+    ratio: float | None
+    evaluations: int
+
+
+@dataclass(frozen=True, eq=False)
+class _Family:
+    """Stands for the family of a case: equal for all of its files, with their coordinates."""
+
+    shares: dict[str, float]
+
+    def shares_trials_with(self, other: object) -> bool:
+        return self is other
+
+    def with_offsets(self, _: object) -> _Family:
+        return self
+
+
+def replays(case: Case, assured: float | None) -> list[Outcome]:
+    """Searches on random halves of the items, each judged on the rest.
+
+    Args:
+        case: its measured files.
+        assured: probability that a file must have; None for the smallest file whose measured drop is allowed.
+    """
+    items = len(case.exact)
+    return [_replay(case, half, assured) for half in _halves(items)]
+
+
+def row(case: Case, name: str, outcomes: Sequence[Outcome]) -> str:
+    """A row of the table in Markdown: what the searches of one rule came to."""
+    found = [(one.drop, one.error, one.ratio) for one in outcomes if one.drop is not None]
+    drops, errors, ratios = ([float(values[k] or 0.0) for values in found] for k in range(3))
+    holds = sum(drop <= MAX_DROP for drop in drops) + len(outcomes) - len(found)
+    within = sum(d <= MAX_DROP + e for d, e in zip(drops, errors, strict=True)) + len(outcomes) - len(found)
+    mean = f"{fmean(drops):+.2f} | {fmean(ratios):.1f}×" if found else "– | –"
+    evaluations = fmean(one.evaluations for one in outcomes)
+    share = [f"{100 * count / len(outcomes):.0f} %" for count in (holds, within)]
+    return f"| {case.name} | {name} | {share[0]} | {share[1]} | {mean} | {evaluations:.1f} | {len(case.files)} |"
+
+
+def _replay(case: Case, half: Indices, assured: float | None) -> Outcome:
+    rest = np.setdiff1d(np.arange(len(case.exact)), half)
+    family = _Family({str(k): share for k, share in enumerate(case.shares)})
+    before = _score(case.exact, half)
+    trials: list[Trial] = []
+    order: list[int] = []
+    for index in _search(case, trials, order, assured or 0.5):
+        after, measured = _score(case.files[index].statistics, half), case.files[index]
+        paired = paired_drop(before, after, resamples=200)
+        divergence = float(measured.divergence.mean())
+        family_of: Any = family
+        halves = half_differences(before, after)
+        trials.append(Trial(family_of, float(index), measured.nbytes, after, paired, halves, divergence))
+        order.append(index)
+    chosen = _chosen(case, trials, order, assured)
+    if chosen is None:
+        return Outcome(None, None, None, len(trials) + 2)
+    judged = paired_drop(_score(case.exact, rest), _score(case.files[chosen].statistics, rest), resamples=200)
+    return Outcome(judged.value, judged.deviation, case.files[chosen].ratio, len(trials) + 2)
+
+
+def _search(case: Case, trials: list[Trial], order: list[int], assured: float) -> Iterator[int]:
+    """Files in the order in which the search evaluates them; it reads ``trials`` after each."""
+    yield min(range(len(case.files)), key=lambda k: abs(case.files[k].ratio - 32 / 3))
+    while len(order) < min(EVALUATIONS, len(case.files)):
+        data = trial_data(trials, *_inputs(case, order), MAX_DROP, assured)
+        chosen = _chosen(case, trials, order, assured)
+        largest = max(np.log(file.nbytes) for file in case.files) + 0.5
+        limit = largest if chosen is None else float(np.log(case.files[chosen].nbytes))
+        left = [k for k in range(len(case.files)) if k not in order and np.log(case.files[k].nbytes) < limit]
+        candidates = [Candidate(k, {}, case.files[k].coordinates, float(np.log(case.files[k].nbytes))) for k in left]
+        found = next_candidate(data, candidates, limit, tolerance=TOLERANCE / 10, min_improvement=TOLERANCE / 10)
+        if found is None:
+            return
+        yield int(found.strength)
+
+
+def _inputs(case: Case, order: list[int]) -> tuple[torch.Tensor, torch.Tensor]:
+    coordinates = [case.files[k].coordinates for k in order]
+    return torch.tensor(coordinates, dtype=torch.float64), torch.tensor(case.shares, dtype=torch.float64)
+
+
+def _chosen(case: Case, trials: list[Trial], order: list[int], assured: float | None) -> int | None:
+    """Index of the file that is returned."""
+    allowed = [k for k, trial in zip(order, trials, strict=True) if trial.drop.value <= MAX_DROP]
+    if assured is not None and trials:
+        objective = FewestBytes(MAX_DROP, assured)
+        true = true_drops_of(trials, MAX_DROP, assured, coordinates=_inputs(case, order)[0])
+        allowed = [
+            k for n, (k, trial) in enumerate(zip(order, trials, strict=True)) if objective.allows(trial, true[n])
+        ]
+    return min(allowed, key=lambda k: case.files[k].nbytes, default=None)
+
+
+def _score(statistics: Any, chosen: Indices) -> Score:
+    assert COMBINE is not None
+    return Score.of(statistics[chosen], COMBINE)
+
+
+def _halves(items: int) -> Iterator[Indices]:
+    draws = np.random.default_rng(0)
+    for _ in range(SPLITS):
+        yield np.sort(draws.permutation(items)[: items // 2])
+
+
+def table(found: Iterator[Case], levels: Sequence[float]) -> Iterator[str]:
+    """The table in Markdown, line by line."""
+    yield "| case | choice | holds | within its error | mean drop, unread half | ratio | evaluations | files |"
+    yield "|---|---|---|---|---|---|---|---|"
+    for case in found:
+        yield row(case, "smallest measured that holds", replays(case, None))
+        for level in levels:
+            yield row(case, f"`assured={level:g}`", replays(case, level))

@@ -1,0 +1,1 @@
+"""Seconds and bytes of compressing and loading, beside what others take in the same run."""

@@ -1,0 +1,1 @@
+"""Programs that are measured in environments of their own."""

@@ -1,0 +1,59 @@
+"""Retrain a trained translation model under compression, and measure the file that comes out.
+
+    python -m benchmarks.training rate --models DIR --kind rnn --ratio 27 --step 0.15 --steps 400 --output FILE
+    python -m benchmarks.training prune --models DIR --kind rnn --amount 0.8 --steps 400 --output FILE
+    python -m benchmarks.training score --models DIR --kind rnn --file FILE --split test
+
+DIR holds ``yardstick.py`` as for ``benchmarks/yardstick.py``; its class has ``model``, ``batches(sentences, size)``
+of training text, and ``loss``. BLEU is that of the file read back. ``score`` compares it with the exact weights by a
+paired bootstrap over sentences (P. Koehn 2004).
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import torch
+
+from benchmarks.training.methods import METHODS
+from benchmarks.training.retraining import Settings, retrain
+from benchmarks.training.scoring import compare
+from benchmarks.yardstick import yardstick_class
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("method", choices=[*METHODS, "score"])
+    parser.add_argument("--models", type=Path, required=True)
+    parser.add_argument("--kind", required=True, choices=["transformer", "rnn"])
+    parser.add_argument("--output", type=Path)
+    parser.add_argument("--file", type=Path, help="score: the file to compare with the exact weights")
+    parser.add_argument("--split", default="val")
+    parser.add_argument("--steps", type=int, default=400)
+    parser.add_argument("--learning-rate", type=float, default=3e-4)
+    parser.add_argument("--sentences", type=int, default=32, help="of a batch")
+    parser.add_argument("--share", type=float, default=0.7, help="of the distillation in the loss")
+    parser.add_argument("--ratio", type=float, default=20.0, help="rate: exact bytes over bytes of the file")
+    parser.add_argument("--step", type=float, help="rate: of the grid; found for the ratio by default")
+    parser.add_argument("--ramp", type=float, default=0.5, help="rate: share of the steps until the ratio is to be met")
+    parser.add_argument("--measure-every", type=int, default=25, help="rate: steps")
+    parser.add_argument("--amount", type=float, default=0.8, help="prune: share of the weights")
+    parser.add_argument("--seed", type=int, default=1)
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    make = yardstick_class(options.models)
+    if options.method == "score":
+        print(compare(make(options.kind), options.file, options.split))
+        return
+    torch.manual_seed(options.seed)
+    settings = Settings(options.steps, options.learning_rate, options.sentences, options.share, options.seed)
+    yardstick = make(options.kind)
+    method = METHODS[options.method](yardstick.model, options)
+    retrain(yardstick, make(options.kind).model, method, settings)
+    method.save(options.output)
+    print(compare(yardstick, options.output, options.split))
+
+
+if __name__ == "__main__":
+    main()

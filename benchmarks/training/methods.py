@@ -1,0 +1,111 @@
+"""What happens to the weights in each step: quantization with a penalty on the rate, or masks."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import Protocol
+
+from torch import nn
+
+from lightning_compress import Grid, Half, Plan, Rule, Weights, compress
+from lightning_compress.training import Dial, LatentWeights, Masks, RatePenalty, Schedule, starting_plan
+
+
+class Method(Protocol):
+    """A method, called by the loop of a training."""
+
+    def forward(self) -> AbstractContextManager[None]:
+        """The block of forward and backward pass."""
+
+    def before_step(self, step: int, steps: int) -> None:
+        """Called before the optimizer steps."""
+
+    def after_step(self, step: int) -> None:
+        """Called after it."""
+
+    def report(self) -> str:
+        """What is printed from time to time."""
+
+    def save(self, path: Path) -> None:
+        """Write the file."""
+
+
+class Rate:
+    """Quantized weights, and the code length beside the loss, up to a ratio."""
+
+    def __init__(self, module: nn.Module, options: argparse.Namespace) -> None:
+        weights = Weights.from_module(module)
+        exact = sum(4 * weight.tensor.numel() for weight in weights)
+        target = int(exact / options.ratio)
+        self.plan = starting_plan(weights, target) if options.step is None else grid_plan(options.step)
+        self._module, self._every, self._size, self._exact = module, options.measure_every, exact, exact
+        self._latent = LatentWeights(module, self.plan, weights=weights)
+        self._penalty = RatePenalty(self._latent)
+        self._dial = Dial(int(0.995 * target), options.ramp)
+
+    def forward(self) -> AbstractContextManager[None]:
+        return self._latent.quantized()
+
+    def before_step(self, step: int, steps: int) -> None:
+        if step % self._every == 0:
+            self._size = self._penalty.measure()
+            self._dial = self._dial.measured(self._size, step / steps)
+        self._penalty.add_gradients(self._dial.rate_weight)
+
+    def after_step(self, step: int) -> None:
+        pass
+
+    def report(self) -> str:
+        return f"ratio {self._exact / self._size:.2f}, rate weight {self._dial.rate_weight:.3g}"
+
+    def save(self, path: Path) -> None:
+        compress(self._module, self.plan).save(path)
+
+
+class Pruning:
+    """Masks by magnitude, by a cubic schedule over the first half; the file in half precision."""
+
+    def __init__(self, module: nn.Module, options: argparse.Namespace) -> None:
+        self._module = module
+        weights = Weights.from_module(module)
+        matrices = [weight.name for weight in weights if weight.tensor.dim() > 1]
+        share = (
+            options.amount
+            * sum(w.tensor.numel() for w in weights)
+            / sum(w.tensor.numel() for w in weights if w.tensor.dim() > 1)
+        )
+        self._masks = Masks(module, weights, matrices)
+        self._schedule = Schedule(share, end=options.steps // 2, every=max(1, options.steps // 40))
+        self._share = -1.0
+
+    def forward(self) -> AbstractContextManager[None]:
+        return nullcontext()
+
+    def before_step(self, step: int, steps: int) -> None:
+        pass
+
+    def after_step(self, step: int) -> None:
+        share = self._schedule.share(step)
+        if share > self._share:
+            self._share = share
+            self._masks.update(self._schedule, step)
+        self._masks.apply()
+
+    def report(self) -> str:
+        return f"{self._masks.share:.1%} of the weights in matrices pruned"
+
+    def save(self, path: Path) -> None:
+        compress(self._module, Plan(Rule("*", Half(rounding="nearest")))).save(path)
+
+
+def grid_plan(step: float) -> Plan:
+    """One grid for the matrices of the yardsticks, half precision for biases and norms."""
+    half = Half(rounding="nearest")
+    grid = Grid(step, trellis=0, rate_weight=0)
+    return Plan(Rule("*bias*", half), Rule("*norm*", half, optional=True), Rule("*", grid, half))
+
+
+METHODS: dict[str, Callable[[nn.Module, argparse.Namespace], Method]] = {"rate": Rate, "prune": Pruning}

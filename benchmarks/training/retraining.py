@@ -1,0 +1,71 @@
+"""The loop of a retraining: cross-entropy and distillation from the exact weights, AdamW, a cosine."""
+
+from __future__ import annotations
+
+import math
+import random
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from benchmarks.training.methods import Method
+from lightning_compress.training import soft_target_loss
+
+PAD = 0
+_WARMUP = 30
+_REPORT = 25
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a retraining trains."""
+
+    steps: int
+    learning_rate: float
+    sentences: int
+    share: float
+    seed: int
+
+
+def retrain(yardstick: Any, teacher: nn.Module, method: Method, settings: Settings) -> None:
+    """Train ``yardstick.model`` on; the teacher has the exact weights."""
+    model, shuffled = yardstick.model.train(), random.Random(settings.seed)
+    optimizer = torch.optim.AdamW(
+        model.parameters(), lr=settings.learning_rate, betas=(0.9, 0.999), weight_decay=0.0, fused=True
+    )
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _rate(step, settings.steps))
+    batches = list(yardstick.batches(29_000, settings.sentences))
+    order: list[int] = []
+    total, began = 0.0, time.perf_counter()
+    for step in range(settings.steps):
+        order = order or shuffled.sample(range(len(batches)), len(batches))
+        optimizer.zero_grad()
+        with method.forward():
+            loss = _loss(model, teacher.eval(), batches[order.pop()], settings.share)
+            loss.backward()
+        total += loss.item()
+        method.before_step(step, settings.steps)
+        optimizer.step()
+        schedule.step()
+        method.after_step(step)
+        if (step + 1) % _REPORT == 0:
+            seconds = time.perf_counter() - began
+            print(f"step {step + 1}, {seconds:.0f} s, loss {total / _REPORT:.3f}, {method.report()}", flush=True)
+            total = 0.0
+
+
+def _loss(model: nn.Module, teacher: nn.Module, batch: Any, share: float) -> torch.Tensor:
+    source, previous, target = batch
+    scores = model(source, previous)
+    exact = F.cross_entropy(scores.flatten(0, 1), target.flatten(), ignore_index=PAD)
+    with torch.no_grad():
+        reference = teacher(source, previous)
+    return (1 - share) * exact + share * soft_target_loss(scores, reference, mask=target != PAD)
+
+
+def _rate(step: int, steps: int) -> float:
+    return min((step + 1) / _WARMUP, 1.0) * (0.02 + 0.49 * (1 + math.cos(math.pi * step / steps)))

@@ -1,0 +1,34 @@
+"""BLEU of a file beside that of the exact weights, and whether the difference is one of the sample."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import sacrebleu
+
+import lightning_compress as lc
+from lightning_compress.search import paired_drop
+
+
+def compare(yardstick: Any, path: Path, split: str) -> str:
+    """One line: bytes, ratio, bits a weight, both BLEUs, and their difference with its interval of 95 %."""
+    state = yardstick.state_dict()
+    exact, found = _score(yardstick, state, split), _score(yardstick, lc.load(path), split)
+    drop = paired_drop(exact, found)
+    size, exact_bytes = path.stat().st_size, sum(4 * tensor.numel() for tensor in state.values())
+    return (
+        f"{split}: {size:,} bytes, {exact_bytes / size:.2f}×, {32 * size / exact_bytes:.3f} bits a weight, "
+        f"BLEU {found.value:.2f}, exact {exact.value:.2f}, change {-drop.value:+.2f} "
+        f"[{-drop.high:+.2f}, {-drop.low:+.2f}]"
+    )
+
+
+def _score(yardstick: Any, state: Any, split: str) -> lc.Score:
+    """BLEU with the statistics of each sentence, from the translations that the yardstick hands to sacrebleu."""
+    original = sacrebleu.corpus_bleu
+    with mock.patch.object(sacrebleu, "corpus_bleu", side_effect=original) as recorded:
+        yardstick.bleu(state, split)
+    hypotheses, (references,) = recorded.call_args.args
+    return lc.bleu_score(hypotheses, references, tokenize="none", force=True)

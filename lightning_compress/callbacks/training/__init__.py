@@ -1,0 +1,1 @@
+"""Callbacks of compression that training takes part in."""

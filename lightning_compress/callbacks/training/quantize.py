@@ -1,0 +1,256 @@
+"""``QuantizeDuringTraining``: forward and backward passes with the weights that the file will hold."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from os import PathLike
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+
+from lightning_compress.callbacks.arguments import check_classes, check_texts, check_whole_number
+from lightning_compress.callbacks.hooks.base import callback_class
+from lightning_compress.callbacks.hooks.collective import is_sharded
+from lightning_compress.callbacks.hooks.lightning_types import Trainer, callbacks_of
+from lightning_compress.callbacks.training.rate_target import RateTarget
+from lightning_compress.errors import CallbackError
+from lightning_compress.logging import log_scalars, logging_step
+from lightning_compress.plan import Plan
+from lightning_compress.runtime import preserved_random_state
+from lightning_compress.training import LatentWeights
+from lightning_compress.weights import Weights
+
+if TYPE_CHECKING:
+    from pytorch_lightning import Callback as _Callback
+else:
+    _Callback = callback_class()
+
+_log = logging.getLogger(__name__)
+
+
+class QuantizeDuringTraining(_Callback):
+    """Train the exact weights with the gradients of the quantized ones.
+
+    In each training step the module computes with the weights that a file of the plan would restore; the optimizer
+    updates the exact, latent weights (straight-through estimator). Every rule of a plan works, whatever module owns the
+    tensor; only low-rank factors do not. Validation, test and prediction see the quantized weights too. Between steps
+    the module holds the latent weights, so checkpoints hold them, and averages of weights are averages of them:
+    ``CompressCheckpoint`` with the same plan writes the file whose weights the validation measured.
+
+    With a target, the code length of the grid indices is a penalty beside the loss, and its weight is adapted until
+    the file has the bytes of the target (:mod:`lightning_compress.training.rate`).
+
+    Args:
+        plan: as for :class:`~lightning_compress.CompressCheckpoint`. With a target, its quantizer is
+            ``Grid(step, trellis=0, rate_weight=0)``.
+        start: the optimizer step from which weights are quantized.
+        refit_every: methods are fitted to the latent weights again after so many training batches, and after each
+            checkpoint. Methods whose fit is quick, all but ``KMeans``, can take 1.
+        target_ratio: how many times smaller than the exact weights the file is to be.
+        target_bytes: the bytes of the file; in place of ``target_ratio``.
+        measure_every: with a target, the file is measured and the penalty adapted every so many optimizer steps.
+        ramp: with a target, the share of the training (0 to 1) after which the file is to have its bytes.
+        classes: as for :class:`~lightning_compress.CompressCheckpoint`.
+        exclude: likewise.
+
+    Raises:
+        PlanError: the plan is invalid; or, when a run starts, it does not fit the module.
+        CallbackError: an argument is wrong; when a run starts, the module is sharded, an optimizer evaluates its
+            closure several times, or the checkpoint was trained with another plan or target.
+        TrainingError: a weight becomes NaN; the target is below what the file has without any index.
+    """
+
+    def __init__(
+        self,
+        plan: Plan | str | PathLike[str],
+        *,
+        start: int = 0,
+        refit_every: int = 1,
+        target_ratio: float | None = None,
+        target_bytes: int | None = None,
+        measure_every: int = 50,
+        ramp: float = 0.5,
+        classes: Mapping[str, str | Sequence[str]] | None = None,
+        exclude: Sequence[str] = (),
+    ) -> None:
+        super().__init__()
+        check_whole_number("start", start, 0)
+        check_whole_number("refit_every", refit_every, 1)
+        check_classes(classes)
+        check_texts("exclude", exclude, "patterns of tensor names such as ['teacher.*']")
+        self.plan = Plan.resolve(plan)
+        self.start, self.refit_every = start, refit_every
+        self.classes, self.exclude = classes, tuple(exclude)
+        self._rate = RateTarget.of(self.plan, target_ratio, target_bytes, measure_every, ramp)
+        self._latent: LatentWeights | None = None
+        self._hooks: list[Any] = []
+        self._is_in_batch = False
+
+    @property
+    def measured_bytes(self) -> int | None:
+        """The bytes of the file when it was measured last; None without a target."""
+        return self._rate.measured_bytes if self._rate else None
+
+    # The run
+
+    def on_fit_start(self, trainer: Trainer, pl_module: nn.Module) -> None:
+        """Take the weights of the module, which is on its device now; refuse what cannot be trained."""
+        _check_optimizers(trainer)
+        self._warn_of_other_plans(trainer)
+        self._take(trainer, pl_module)
+
+    def on_train_start(self, trainer: Trainer, pl_module: nn.Module) -> None:
+        """With manual optimization, quantize again after each step of an optimizer within a batch."""
+        self._latent_weights.forget_fit()
+        if self._rate:
+            self._rate.start(self._latent_weights, trainer.estimated_stepping_batches, self.start)
+        if not pl_module.automatic_optimization:
+            self._hooks = [each.register_step_post_hook(self._after_manual_step) for each in trainer.optimizers]
+
+    def on_train_end(self, trainer: Trainer, pl_module: nn.Module) -> None:
+        """Say whether the target was reached."""
+        if self._rate and self._is_active(trainer):
+            self._rate.finish()
+            self._log_measurement(trainer)
+
+    def teardown(self, trainer: Trainer, pl_module: nn.Module, stage: str) -> None:
+        """Leave the module with its latent weights and nothing else."""
+        if self._latent is not None:
+            self._latent.restore()
+        for hook in self._hooks:
+            hook.remove()
+        self._hooks, self._latent = [], None
+
+    def on_exception(self, trainer: Trainer, pl_module: nn.Module, exception: BaseException) -> None:
+        """Load the latent weights, so that a checkpoint of the failed run holds them."""
+        if self._latent is not None:
+            self._latent.restore()
+
+    # A training step
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: nn.Module, batch: Any, batch_idx: int) -> None:
+        """Load the quantized weights."""
+        if self._is_active(trainer):
+            self._is_in_batch = True
+            with preserved_random_state():
+                self._latent_weights.substitute()
+
+    def on_before_optimizer_step(self, trainer: Trainer, pl_module: nn.Module, optimizer: Any) -> None:
+        """Load the latent weights, which the optimizer updates; add the gradient of the rate."""
+        self._latent_weights.restore()
+        if self._rate and self._is_active(trainer):
+            with preserved_random_state():
+                if self._rate.before_step(trainer.global_step):
+                    self._log_measurement(trainer)
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: nn.Module, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Load the latent weights, if the batch was one of several of an accumulated gradient."""
+        self._is_in_batch = False
+        self._latent_weights.restore()
+
+    def _after_manual_step(self, optimizer: Any, args: Any, kwargs: Any) -> None:
+        if self._is_in_batch:
+            self._latent_weights.substitute()
+
+    # Evaluations
+
+    def _begin_evaluation(self, trainer: Trainer, module: nn.Module, is_first: bool) -> None:
+        if trainer.state.fn != "fit" or self._is_active(trainer):
+            if self._latent is None:
+                self._take(trainer, module)
+            with preserved_random_state():
+                self._latent_weights.substitute_to_evaluate(is_first=is_first)
+
+    def on_validation_batch_start(
+        self, trainer: Trainer, pl_module: nn.Module, batch: Any, batch_idx: int, dataloader_idx: int = 0
+    ) -> None:
+        """Load the weights that a file of the latent weights restores."""
+        self._begin_evaluation(trainer, pl_module, batch_idx == dataloader_idx == 0)
+
+    def on_validation_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: nn.Module,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Load the latent weights."""
+        if self._latent is not None:
+            self._latent.restore()
+
+    def on_validation_end(self, trainer: Trainer, pl_module: nn.Module) -> None:
+        """Free the quantized weights."""
+        if self._latent is not None:
+            self._latent.end_evaluation()
+
+    on_test_batch_start = on_predict_batch_start = on_validation_batch_start
+    on_test_batch_end = on_predict_batch_end = on_validation_batch_end
+    on_test_end = on_predict_end = on_validation_end
+
+    # Checkpoints
+
+    def state_dict(self) -> dict[str, Any]:
+        """The plan and the dial. Methods are fitted anew after a checkpoint, as they are when a run resumes from it."""
+        if self._latent is not None:
+            self._latent.forget_fit()
+        state: dict[str, Any] = {"plan": json.dumps(self.plan.to_config(), sort_keys=True)}
+        return state | (self._rate.state_dict() if self._rate else {})
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Continue; the plan must be that of the checkpoint."""
+        if json.loads(state_dict["plan"]) != self.plan.to_config():
+            raise CallbackError(
+                f"the checkpoint was trained with the plan {state_dict['plan']}, and this run has another: resume with "
+                "that plan, or start a new training from the weights alone"
+            )
+        if self._rate:
+            self._rate.load_state_dict(state_dict)
+
+    # Parts
+
+    @property
+    def _latent_weights(self) -> LatentWeights:
+        assert self._latent is not None
+        return self._latent
+
+    def _is_active(self, trainer: Trainer) -> bool:
+        return trainer.global_step >= self.start
+
+    def _take(self, trainer: Trainer, module: nn.Module) -> None:
+        if is_sharded(trainer):
+            raise CallbackError(
+                "QuantizeDuringTraining replaces whole tensors, and the module is sharded here: train with ddp or on "
+                "one device"
+            )
+        weights = Weights.from_module(module, exclude=self.exclude, classes=self.classes)
+        self._latent = LatentWeights(module, self.plan, refit_every=self.refit_every, weights=weights)
+
+    def _warn_of_other_plans(self, trainer: Trainer) -> None:
+        for callback in callbacks_of(trainer):
+            other = getattr(callback, "plan", self.plan)
+            if type(callback).__name__ == "CompressCheckpoint" and other != self.plan:
+                _log.warning(
+                    "CompressCheckpoint has another plan than QuantizeDuringTraining: its files will not hold the "
+                    "weights that were trained. Give both the same plan."
+                )
+
+    def _log_measurement(self, trainer: Trainer) -> None:
+        if self._rate and trainer.is_global_zero:
+            log_scalars(trainer.loggers, self._rate.scalars(), logging_step(trainer), "the rate of the training")
+
+
+def _check_optimizers(trainer: Trainer) -> None:
+    """Raise a CallbackError for an optimizer that evaluates the loss after it has changed the weights."""
+    for optimizer in trainer.optimizers:
+        if isinstance(optimizer, torch.optim.LBFGS):
+            raise CallbackError(
+                "LBFGS evaluates the loss several times in a step, and QuantizeDuringTraining quantizes once: take "
+                "another optimizer, such as AdamW"
+            )

@@ -1,0 +1,77 @@
+"""Wide words in two parts: high bits that are coded as symbols, and low bits that are nearly uniform and stored.
+
+The words of floating-point numbers are rotated left by one bit first, so that the high bits are the exponent and the
+first bits of the mantissa. Within an eighth of an octave the density of weights hardly changes: the low bits then take
+less than a thousandth more than their entropy.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from lightning_compress.coding.coder import Words
+from lightning_compress.coding.lanes.types import Symbols
+
+SYMBOL_BITS = 12
+_FEWEST_BITS = 6
+_SAMPLE = 1 << 16
+
+
+@dataclass(frozen=True)
+class Split:
+    """How words are divided.
+
+    Attributes:
+        rotated: whether they are rotated left by one bit first.
+        low: how many low bits are stored apart.
+    """
+
+    rotated: bool = False
+    low: int = 0
+
+    @classmethod
+    def of(cls, words: Words) -> Split:
+        """The division with the fewest estimated bytes, by a sample of the words."""
+        sample = np.ascontiguousarray(words[:: max(1, len(words) // _SAMPLE)])
+        candidates = [
+            (_estimated_bits(turned >> np.array(low, turned.dtype), low, len(words)), rotated, low)
+            for rotated, turned, largest in (
+                (False, sample, int(words.max())),
+                (True, rotate_left(sample), (1 << (8 * words.itemsize)) - 1),
+            )
+            for low in range(max(largest.bit_length() - SYMBOL_BITS, 0), max(largest.bit_length() - _FEWEST_BITS, 1))
+        ]
+        _, rotated, low = min(candidates)
+        return cls(rotated, low)
+
+    def symbols(self, words: Words) -> tuple[Symbols, Words]:
+        """``[n]`` symbols of two bytes, and the words turned, whose low bits are stored."""
+        turned = rotate_left(words) if self.rotated else words
+        return (turned >> np.array(self.low, words.dtype)).astype(np.uint16), turned
+
+    def joined(self, symbols: Symbols, low: Words) -> Words:
+        """The inverse of :meth:`symbols`; ``low``, the low bits of each word, is overwritten."""
+        low |= symbols.astype(low.dtype) << np.array(self.low, low.dtype)
+        return rotate_right(low) if self.rotated else low
+
+
+def rotate_left(words: Words) -> Words:
+    """The highest bit of each word becomes its lowest."""
+    one, rest = np.array(1, words.dtype), np.array(8 * words.itemsize - 1, words.dtype)
+    return (words << one) | (words >> rest)
+
+
+def rotate_right(words: Words) -> Words:
+    """The inverse of :func:`rotate_left`."""
+    one, rest = np.array(1, words.dtype), np.array(8 * words.itemsize - 1, words.dtype)
+    return (words >> one) | (words << rest)
+
+
+def _estimated_bits(symbols: Words, low: int, count: int) -> float:
+    """Bits of a word: the entropy of its symbol, a byte of the table for each symbol, and the low bits."""
+    counts = np.bincount(symbols.astype(np.int64))
+    counts = counts[counts > 0]
+    entropy = float((counts * np.log2(len(symbols) / counts)).sum()) / len(symbols)
+    return entropy + low + 8 * len(counts) / count

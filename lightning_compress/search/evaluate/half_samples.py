@@ -1,0 +1,82 @@
+"""Sampling noise of drops, from differences between random halves of the items.
+
+Two halves of the items share what a file really loses, but not the luck of their items. So half of the difference
+between the drops on the two halves has no signal in it, and over random halves its covariance is that of the drops on
+all items (McCarthy 1969, "Pseudo-replication: half samples"; Shao and Wu 1989, "A general theory for jackknife variance
+estimation"). It includes the luck of the exact weights, whose score is part of every drop.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lightning_compress.search.evaluate.score import Score, Statistics
+
+HALVES = 200
+_SEED = 0
+
+Floats = NDArray[np.float64]
+
+
+def half_differences(before: Score, after: Score) -> Floats | None:
+    """Half of the difference between the drops on two halves of the items, for each of many random halves.
+
+    The halves are the same for all scores with equally many items, so products of two files' differences estimate the
+    covariance of their drops.
+
+    Args:
+        before: the score of the exact weights.
+        after: the score of a file, on the same items.
+
+    Returns:
+        ``[halves]``; None where a score has no statistics, or fewer than two items.
+    """
+    first, second = _scores_of_halves(before), _scores_of_halves(after)
+    if first is None or second is None:
+        return None
+    drops = first - second
+    differences: Floats = (drops[0] - drops[1]) / 2
+    return differences if bool(np.isfinite(differences).all()) else None
+
+
+def noise_covariance(differences: list[Floats | None]) -> Floats | None:
+    """Covariance of the sampling noise of drops, ``[files, files]``.
+
+    Args:
+        differences: for each file those of :func:`half_differences`; files without any get no noise.
+
+    Returns:
+        None where no file has differences.
+    """
+    known = [one for one in differences if one is not None]
+    if not known:
+        return None
+    rows = np.stack([np.zeros_like(known[0]) if one is None else one for one in differences])
+    covariance: Floats = rows @ rows.T / rows.shape[1]
+    return covariance
+
+
+def items_needed(deviation: float, items: int, max_drop: float) -> int:
+    """Items whose sampling noise would be a quarter of ``max_drop``, given its deviation on ``items``.
+
+    The noise falls with the root of the number. To show a drop of at most 0.3 where the truth is 0.1, with 95 %
+    certainty in 80 % of cases, takes a standard deviation of 0.2 / (1.64 + 0.84) = 0.08.
+    """
+    return math.ceil(items * (4 * deviation / max_drop) ** 2)
+
+
+def _scores_of_halves(score: Score) -> Floats | None:
+    """``[2, halves]``: the score of each half, and of the rest."""
+    if score.statistics is None or score.combine is None or len(score.statistics) < 2:
+        return None
+    items = len(score.statistics)
+    draws = np.random.default_rng(_SEED)
+    chosen = np.zeros((HALVES, items))
+    for row in chosen:
+        row[draws.permutation(items)[: items // 2]] = 1.0
+    sums = chosen @ score.statistics
+    rest: Statistics = score.statistics.sum(0) - sums
+    return np.array([[score.combine(row) for row in half] for half in (sums, rest)])

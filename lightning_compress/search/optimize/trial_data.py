@@ -1,0 +1,78 @@
+"""The data that the surrogate is conditioned on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from lightning_compress.search.optimize.divergence_model import predicted_log_divergence
+
+# Prior median of the rate. Translation models, on uniform grids at an eighth of their size and less, have 2 to 6.
+PRIOR_RATE = 4.0
+
+
+@dataclass(frozen=True)
+class TrialData:
+    """The data that the surrogate is conditioned on.
+
+    Attributes:
+        coordinates: ``[trials, parts]`` float64: for each trial and part of the model, the logarithm of the bytes that
+            the whole model would have at the part's strength. Equal numbers mean that the part is equal.
+        drops: ``[trials]`` float64, at least one.
+        shares: ``[parts]`` float64: the part's share of the weights; they sum to 1.
+        max_drop: the largest drop of a feasible file, at least 0.
+        deviation: standard deviation of a drop by the bootstrap; 0 where the score has no statistics.
+        noise: ``[trials, trials]``, covariance of the sampling noise; None where the score has no statistics.
+        noise_share: without ``noise``, the fraction of the variance of a deviation that is sampling noise; with 0,
+            the measured drops themselves are predicted.
+        divergences: ``[trials]``, logarithm of each trial's divergence from the exact weights; None where unknown.
+        assured: the posterior probability that a file must have to be feasible.
+    """
+
+    coordinates: Tensor
+    drops: Tensor
+    shares: Tensor
+    max_drop: float
+    deviation: float = 0.0
+    noise: Tensor | None = None
+    noise_share: float = 0.0
+    divergences: Tensor | None = None
+    assured: float = 0.5
+
+    @property
+    def unit(self) -> float:
+        """The scale of drops: the one that matters to feasibility, above 0."""
+        positive = self.drops[(self.drops > 0) & self.drops.isfinite()]
+        return max(self.max_drop, self.deviation) or (float(positive.min()) if len(positive) else 1.0)
+
+    @property
+    def is_measured(self) -> bool:
+        """Whether measured drops are predicted, and not true ones."""
+        return self.noise is None and not self.noise_share
+
+    @property
+    def quantile(self) -> float:
+        """Of the standard normal distribution, at ``assured``."""
+        return float(torch.special.ndtri(torch.tensor(self.assured, dtype=torch.float64)))
+
+    def inputs_of_mean(self, coordinates: Tensor) -> tuple[Tensor, Tensor]:
+        """Coordinates of the prior mean for files, ``[files, k]``, and shares ``[k]``.
+
+        With divergences k is 1, and the prior median of the rate makes the drop proportional to the divergence.
+        """
+        if self.divergences is None:
+            return coordinates, self.shares
+        both = self.coordinates, coordinates
+        centre = self.coordinates.mean()
+        known, wanted = ((torch.exp(-PRIOR_RATE * (x - centre)) @ self.shares).log() for x in both)
+        own, overlap = (overlap_of(self.coordinates, x, self.shares) for x in both)
+        found = predicted_log_divergence(self.divergences, known, wanted, own, overlap)
+        return -found[:, None] / PRIOR_RATE, torch.ones(1, dtype=torch.float64)
+
+
+def overlap_of(first: Tensor, second: Tensor, shares: Tensor) -> Tensor:
+    """``[first, second]``: the share of the weights that two files have in common."""
+    shared: Tensor = (first[:, None] == second).double() @ shares
+    return shared

@@ -1,0 +1,156 @@
+"""From a trained checkpoint to a small file: train on with quantized weights until the file has the bytes asked for."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pytorch_lightning import Trainer, seed_everything
+from pytorch_lightning.callbacks import ModelCheckpoint
+from rich.console import Console
+from rich.table import Table
+from torch import Tensor
+
+from lightning_compress import CompressCheckpoint, Distill, QuantizeDuringTraining, Weights
+from lightning_compress.training import starting_plan
+from recipes.bleu import Bleu
+from recipes.checks import check_least, check_sizes
+from recipes.data.batching import Batch
+from recipes.data.parallel_text import ParallelText
+from recipes.data.vocabulary import PAD
+from recipes.schedule import Cosine
+from recipes.translate import load_translator
+from recipes.translation import Translation
+
+NAME = "finetuned"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a fine-tuning trains.
+
+    Attributes:
+        ratio: bytes of the exact weights over bytes of the file.
+        epochs: passes over the training text.
+        learning_rate: the highest; it falls by a cosine.
+        share: of the distillation from the exact weights in the loss.
+        measure_every: optimizer steps between two measurements of the file.
+
+    Raises:
+        SettingsError: if a number is out of range.
+    """
+
+    ratio: float
+    epochs: int = 4
+    learning_rate: float = 3e-4
+    share: float = 0.7
+    measure_every: int = 50
+
+    def __post_init__(self) -> None:
+        check_least(1, ratio=self.ratio)
+        check_sizes(epochs=self.epochs, measure_every=self.measure_every)
+        check_least(0, learning_rate=self.learning_rate, share=self.share)
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a fine-tuning gave: bytes of exact weights and file, and the BLEU of both on the validation text."""
+
+    path: Path
+    exact_bytes: int
+    size: int
+    exact_bleu: float
+    bleu: float
+
+
+def finetune(checkpoint: Path, data: ParallelText, settings: Settings, output: Path) -> Result:
+    """Fine-tune, export, and measure the file that was read back.
+
+    Args:
+        checkpoint: a checkpoint or a compressed file of a recipe.
+        data: the text, with the vocabularies of the checkpoint.
+        settings: how to train.
+        output: folder of the new checkpoint and its compressed file.
+    """
+    module = load_translator(checkpoint)
+    exact_bleu = bleu(module, data)
+    weights = Weights.from_module(module)
+    exact_bytes = sum(weight.tensor.numel() * weight.tensor.element_size() for weight in weights)
+    plan = starting_plan(weights, int(exact_bytes / settings.ratio))
+    quantize = QuantizeDuringTraining(plan, target_ratio=settings.ratio, measure_every=settings.measure_every)
+    save = ModelCheckpoint(output, filename=NAME, enable_version_counter=False)
+    trainer = Trainer(
+        max_epochs=settings.epochs,
+        callbacks=[
+            quantize,
+            Distill("network", share=settings.share, mask=is_word),
+            CompressCheckpoint(plan, on_error="raise"),
+            save,
+        ],
+        default_root_dir=output,
+        logger=False,
+        enable_model_summary=False,
+    )
+    data.setup("fit")
+    module.learning_rate, module.betas = settings.learning_rate, (0.9, 0.999)
+    module.rate_factor = Cosine(settings.epochs * len(data.train_dataloader()))
+    trainer.fit(module.train(), data)
+    path = output / f"{NAME}.safetensors"
+    return Result(path, exact_bytes, path.stat().st_size, exact_bleu, bleu(load_translator(path), data))
+
+
+def is_word(batch: Batch) -> Tensor:
+    """``[batch, length]``, bool: the target positions that are no padding."""
+    return batch.target != PAD
+
+
+def bleu(module: Translation, data: ParallelText) -> float:
+    """BLEU of greedy translations of the validation text."""
+    lines, references = data.text("valid")
+    metric = Bleu(tokenize=module.bleu_tokenize)
+    metric.add(module.translate(lines, beam=1), references)
+    return float(metric.compute())
+
+
+def table(result: Result) -> Table:
+    """The exact weights and the file, one below the other."""
+    out = Table(title="After training with compressed weights")
+    for heading in ("weights", "bytes", "ratio", "BLEU"):
+        out.add_column(heading, justify="left" if heading == "weights" else "right")
+    out.add_row("exact", f"{result.exact_bytes:,}", "1.00×", f"{result.exact_bleu:.2f}")
+    ratio = result.exact_bytes / result.size
+    out.add_row(str(result.path), f"{result.size:,}", f"{ratio:.2f}×", f"{result.bleu:.2f}")
+    return out
+
+
+def main(arguments: Sequence[str]) -> None:
+    """``finetune``: train, export, and print what came out."""
+    parser = argparse.ArgumentParser(
+        prog="python -m recipes finetune",
+        description="Train a trained model on with compressed weights, until its file has the bytes asked for.",
+    )
+    parser.add_argument("--checkpoint", type=Path, required=True, help=".ckpt or compressed file of a recipe")
+    parser.add_argument("--folder", required=True, help="folder of train.*, valid.* in both languages")
+    parser.add_argument("--source", required=True, help="ending of the source files, such as en")
+    parser.add_argument("--target", required=True, help="ending of the target files, such as de")
+    parser.add_argument("--target-ratio", type=float, required=True, help="exact bytes over bytes of the file")
+    parser.add_argument("--output", type=Path, default=Path("finetuned"), help="folder of the results")
+    parser.add_argument("--epochs", type=int, default=Settings.epochs)
+    parser.add_argument("--learning-rate", type=float, default=Settings.learning_rate)
+    parser.add_argument("--tokens", type=int, default=2048, help="size of a training batch")
+    parser.add_argument("--seed", type=int, default=1)
+    options = parser.parse_args(arguments)
+    settings = Settings(options.target_ratio, options.epochs, options.learning_rate)
+    seed_everything(options.seed, verbose=False)
+    data = ParallelText(
+        options.folder,
+        options.source,
+        options.target,
+        test=None,
+        tokens=options.tokens,
+        vocabularies=str(options.checkpoint),
+        seed=options.seed,
+    )
+    Console(highlight=False).print(table(finetune(options.checkpoint, data, settings, options.output)))

@@ -1,0 +1,67 @@
+"""From a checkpoint to a retrained file of the bytes that were asked for, which translates alone."""
+
+import pytest
+import yaml
+
+from lightning_compress import compress
+from lightning_compress.archive import Archive
+from lightning_compress.errors import TrainingError
+from lightning_compress.training import starting_plan
+from lightning_compress.weights import Weights
+from recipes.command import main, run_trainer
+from recipes.errors import SettingsError
+from recipes.finetune import Settings
+from recipes.schedule import Cosine
+from recipes.translate import load_translator
+
+SIZES = {"width": 16, "encoder_layers": 1, "decoder_layers": 1, "heads": 2, "feed_forward": 32, "norm": "pre"}
+
+
+@pytest.fixture(scope="module")
+def checkpoint(corpus, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("trained")
+    config = {
+        "trainer": {"accelerator": "cpu", "max_epochs": 1, "logger": False, "enable_model_summary": False},
+        "checkpoint": {"dirpath": str(folder), "filename": "best"},
+        "compress": {"plan": "half"},
+        "model": {
+            "class_path": "recipes.transformer.TransformerTranslation",
+            "init_args": {**SIZES, "learning_rate": 0.01, "warmup_steps": 20},
+        },
+        "data": {"folder": str(corpus), "source": "en", "target": "de", "tokens": 400},
+    }
+    (folder / "config.yaml").write_text(yaml.safe_dump(config))
+    run_trainer(["fit", "--config", str(folder / "config.yaml")])
+    return folder / "best.ckpt"
+
+
+def test_one_command_makes_a_small_file_that_translates(checkpoint, corpus, tmp_path, capsys):
+    main(
+        f"finetune --checkpoint {checkpoint} --folder {corpus} --source en --target de --target-ratio 4 --epochs 2 "
+        f"--tokens 800 --output {tmp_path}".split()
+    )
+    out = capsys.readouterr().out
+    assert "exact" in out
+    assert "BLEU" in out
+    archive = Archive.open(tmp_path / "finetuned.safetensors")
+    methods = [method for rule in archive.manifest.plan["rules"] for method in rule["methods"]]
+    assert any("grid" in method for method in methods)
+    assert load_translator(tmp_path / "finetuned.safetensors").translate(["a dog"])
+
+
+def test_the_plan_to_start_from_has_some_more_bytes_than_the_target(checkpoint):
+    weights = Weights.from_checkpoint(checkpoint)
+    size = compress(weights, "half").nbytes // 3
+    assert compress(weights, starting_plan(weights, size, headroom=1.2)).nbytes == pytest.approx(1.2 * size, rel=0.1)
+    with pytest.raises(TrainingError, match="give a larger target"):
+        starting_plan(weights, 100)
+
+
+def test_settings_are_checked():
+    for wrong in ({"ratio": 0.5}, {"ratio": 2, "epochs": 0}, {"ratio": 2, "learning_rate": -1}):
+        with pytest.raises(SettingsError):
+            Settings(**wrong)
+    with pytest.raises(SettingsError):
+        Cosine(0)
+    cosine = Cosine(100, warmup=10)
+    assert [cosine(0), cosine(50), cosine(100)] == pytest.approx([0.1, 0.51, 0.02], abs=0.01)

@@ -1,0 +1,138 @@
+"""Files are confirmed on items that the search never read."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from small_network import Net
+from small_search import Agreement, Rounded
+
+from lightning_compress import Score, smallest
+from lightning_compress.errors import SearchError
+from lightning_compress.search import paired_drop
+from lightning_compress.search.optimize.confirmation import confirm, sequence
+from lightning_compress.search.optimize.promise import TrueDrop
+from lightning_compress.search.optimize.trial import Trial
+
+ITEMS = 400
+
+
+def before():
+    return Score.mean_of(np.random.default_rng(0).normal(30, 3, ITEMS))
+
+
+def files(*drops):
+    """Files with these drops on the confirming items, from the largest to the smallest."""
+    exact = before()
+    trials = [Trial(None, 0.0, 1000 - 10 * k, exact, paired_drop(exact, exact)) for k in range(len(drops))]
+    lost = dict(zip(map(id, trials), drops, strict=True))
+
+    def score_of(trial):
+        noise = np.random.default_rng(trial.nbytes).normal(0, 0.5, ITEMS)
+        return Score.mean_of(exact.statistics[:, 0] - lost[id(trial)] - (noise - noise.mean()))
+
+    return trials, score_of
+
+
+@pytest.mark.parametrize(
+    ("drops", "kept", "tested"),
+    [
+        ((0.1, 0.15, 0.2), 2, 3),
+        ((0.1, 0.5, 0.1), 0, 2),  # the third is not read, though it would pass
+        ((0.5, 0.1, 0.1), None, 1),
+    ],
+)
+def test_the_first_failure_ends_the_sequence(drops, kept, tested):
+    trials, score_of = files(*drops)
+    found = confirm(trials, before(), score_of, 0.3, 0.9)
+    assert found.tested == tested
+    assert found.trial is (None if kept is None else trials[kept])
+    assert found.bound > found.drop
+
+
+def test_at_most_three_files_the_safest_first():
+    trials, _ = files(*[0.1] * 6)
+    sure = [0.99, 0.98, 0.9, 0.95, 0.8, 0.7]  # the third is neither smaller nor safer than the fourth
+    pairs = [(trial, TrueDrop(0.1, 0.0, 0.2, value)) for trial, value in zip(trials, sure, strict=True)]
+    order = sequence(pairs)
+    assert (order[0], order[-1], len(order)) == (trials[0], trials[5], 3)
+    assert sequence(pairs[2:4]) == [trials[3]]
+
+
+class Many(Agreement):
+    """2,560 answers with statistics, a part of which may be scored."""
+
+    def __init__(self, module, part=slice(None)):
+        super().__init__(module, statistics=True)
+        self.part = part
+        self.noise = torch.randn(2560, 24, generator=torch.Generator().manual_seed(2)) / 4
+        self.ids = torch.arange(64).repeat(40)
+        self.right = self._answers(module.eval())
+
+    def __call__(self, module):
+        self.calls += 1
+        same = 100.0 * (self._answers(module) == self.right)
+        margin = (module(self.ids) + self.noise).topk(2).values.diff()[:, 0].detach()
+        rows = np.stack([same.numpy(), np.ones(len(same)), margin.numpy()], -1)[self.part]
+        return Score.of(rows, lambda sums: float(sums[0] / sums[1]))
+
+
+def searched(evaluate, net, confirm=True):
+    found = smallest(
+        net,
+        evaluate,
+        5.0,
+        families=lambda w: (Rounded(w),),
+        confirm=confirm,
+        effort="quick",
+        progress=False,
+    )
+    return found.manifest.metrics["search"]
+
+
+def test_a_third_of_many_items_is_set_apart_and_costs_no_evaluation():
+    net = Net()
+    evaluate = Many(net)
+    found = searched(evaluate, net)
+    assert found["items"] == 2560 - round(2560 / 3)
+    assert found["confirmed"]["items"] == round(2560 / 3)
+    assert found["confirmed"]["passed"]
+    assert found["confirmed"]["bound"] <= 5.0
+    assert found["evaluations"] == evaluate.calls <= 8
+    assert found["expected_interval"][0] < found["expected_drop"] < found["expected_interval"][1]
+    assert "confirmed" not in searched(Many(net), net, confirm=False)
+
+
+def test_other_items_confirm_and_items_of_the_search_do_not(caplog):
+    net = Net()
+    first, second = Many(net, slice(0, 1280)), Many(net, slice(1280, 2560))
+    found = searched(first, net, second)
+    assert found["confirmed"]["passed"]
+    assert found["evaluations"] == first.calls + second.calls
+    found = searched(first, net, Many(net, slice(0, 1280)))
+    assert "confirmed" not in found
+    assert "scores items that evaluate scores too" in caplog.text
+
+
+def test_confirming_by_the_evaluation_itself_is_refused():
+    net = Net()
+    evaluate = Many(net)
+    with pytest.raises(SearchError, match="confirm is the same function as evaluate"):
+        smallest(net, evaluate, confirm=evaluate)
+    with pytest.raises(SearchError, match=r"assured is 1\.0, expected a probability from 0.5 to below 1"):
+        smallest(net, evaluate, assured=1.0)
+
+
+def test_a_file_that_is_not_confirmed_is_not_returned(caplog):
+    net = Net()
+    calls = []
+
+    def pessimist(module):
+        calls.append(1)
+        return Score.mean_of(np.random.default_rng(0).normal(90.0 if len(calls) == 1 else 50.0, 1.0, 100))
+
+    found = searched(Many(net, slice(0, 1000)), net, pessimist)
+    assert found["fallback"] in {"half", "lossless"}
+    assert not found["confirmed"]["passed"]
+    assert "the safest file loses up to" in caplog.text
