@@ -26,7 +26,7 @@ SIZES = {"width": 16, "layers": 3, "dropout": 0.1, "bidirectional": True}
 
 @pytest.fixture(scope="module")
 def trained(corpus, tmp_path_factory):
-    """Folder with best.ckpt and best.compressed.safetensors of a short training with SGD, and the file of its settings."""
+    """Folder with best.ckpt and its companion file of a short training with SGD, and the file of its settings."""
     folder = tmp_path_factory.mktemp("trained")
     config = {
         "trainer": {
