@@ -17,6 +17,7 @@ from lightning_compress.weights.arguments import nothing_matches
 from lightning_compress.weights.names import matches, strip_wrappers
 
 OTHER = "other"
+_GENERATOR = "generator"  # of words, or of images
 _SOURCE = re.compile(r"(?:^|[._])(?:src|source|enc(?:oders?)?(?![a-z]))")
 _TARGET = re.compile(r"(?:^|[._])(?:tgt|trg|target|dec(?:oders?)?(?![a-z]))")
 _STACK = re.compile(r"^(encoders?|decoders?|enc|dec)(?![a-z])|(encoders?|decoders?)$")
@@ -58,7 +59,8 @@ def classify(
     """
     names = list(names)
     embeddings, projections = _typed_prefixes(module)
-    derived = {name: _derive(strip_wrappers(name), embeddings, projections) for name in names}
+    networks = _generators_of_several_layers(map(strip_wrappers, names))
+    derived = {name: _derive(strip_wrappers(name), embeddings, projections, networks) for name in names}
     last = {stack: _last_layer(stack, derived.values()) for stack in ("encoder", "decoder")}
     result = {name: last.get(value, value) for name, value in derived.items()}
     for class_name, patterns in (overrides or {}).items():
@@ -87,14 +89,27 @@ def _typed_prefixes(module: nn.Module | None) -> tuple[set[str], set[str]]:
     return set(tables), projections
 
 
-def _derive(name: str, embeddings: set[str], projections: set[str]) -> str:
+def _generators_of_several_layers(names: Iterable[str]) -> set[str]:
+    """Prefixes of modules called generator that are networks, as that of a GAN, and no projection onto a vocabulary."""
+    owners: dict[str, set[str]] = {}
+    for name in names:
+        parts = name.lower().split(".")[:-1]
+        for position, part in enumerate(parts):
+            if part == _GENERATOR:
+                owners.setdefault(".".join(parts[: position + 1]), set()).add(".".join(parts))
+    return {f"{prefix}." for prefix, found in owners.items() if len(found) > 1}
+
+
+def _derive(name: str, embeddings: set[str], projections: set[str], networks: set[str]) -> str:
     """Class of one name; ``encoder`` or ``decoder`` without a number if the name contains no layer."""
     name = _PARAMETRIZED.sub(r".\1", name)
     parts = name.lower().split(".")
     owner = name.rpartition(".")[0]
     if (owner in embeddings or any(map(_EMBEDDING.search, parts))) and not _belongs_to_a_layer(parts):
         return _embedding_side(parts)
-    if owner in projections or any(_SOFTMAX.search(part) for part in parts[-3:]):
+    is_in_network = any(map(name.lower().startswith, networks))
+    ends = [part for part in parts[-3:] if not (is_in_network and part == _GENERATOR)]
+    if owner in projections or any(map(_SOFTMAX.search, ends)):
         return "softmax"
     for position, part in enumerate(parts):
         found = _STACK.search(part)

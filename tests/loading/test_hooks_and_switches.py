@@ -143,7 +143,7 @@ def test_the_callback_stores_the_values_of_each_checkpoint_by_one_call(tmp_path)
     assert SavesEachEpoch.calls == 2
     for epoch in (0, 1):
         checkpoint = torch.load(tmp_path / f"{epoch}.ckpt", weights_only=True)
-        stored = dict(Archive.open(tmp_path / f"{epoch}.safetensors").manifest.checkpoint)
+        stored = dict(Archive.open(tmp_path / f"{epoch}.compressed.safetensors").manifest.checkpoint)
         assert stored == {"epoch": epoch, "global_step": checkpoint["global_step"], "call": epoch + 1}
 
 

@@ -124,7 +124,7 @@ def test_a_logger_that_fails_is_reported_and_the_others_are_served(report, caplo
 
 def test_no_logger_is_no_error(tmp_path, caplog):
     run = _fit(tmp_path)
-    assert (tmp_path / "run" / "last.safetensors").exists()
+    assert (tmp_path / "run" / "last.compressed.safetensors").exists()
     assert run.loggers == []
     assert not [record for record in caplog.records if record.name.startswith("lightning_compress")]
 
@@ -136,7 +136,7 @@ def test_a_csv_log_holds_each_export_once_beside_its_validation(tmp_path, at_epo
     exports = [row for row in rows if row.get("compression/bytes")]
     validations = [row for row in rows if row["val_loss"]]
     assert [row["step"] for row in exports] == [row["step"] for row in validations] == ["2", "5"]
-    size = (tmp_path / "run" / "last.safetensors").stat().st_size
+    size = (tmp_path / "run" / "last.compressed.safetensors").stat().st_size
     assert float(exports[-1]["compression/bytes"]) == size
     assert float(exports[-1]["compression/seconds"]) > 0
 
@@ -163,7 +163,7 @@ def test_a_training_survives_a_logger_that_fails(tmp_path, caplog):
 
     _fit(tmp_path, Failing(tmp_path))
     assert sum("no network" in record.getMessage() for record in caplog.records) == 2
-    assert (tmp_path / "run" / "last.safetensors").exists()
+    assert (tmp_path / "run" / "last.compressed.safetensors").exists()
 
 
 def test_weights_and_biases_gets_scalars_and_a_table(tmp_path):
@@ -174,10 +174,10 @@ def test_weights_and_biases_gets_scalars_and_a_table(tmp_path):
     exports = [values for values in fake.logged if "compression/bytes" in values]
     tables = [values for values in fake.logged if "compression/classes" in values]
     assert [values["trainer/global_step"] for values in exports] == [2, 5]
-    assert exports[-1]["compression/bytes"] == (tmp_path / "run" / "last.safetensors").stat().st_size
+    assert exports[-1]["compression/bytes"] == (tmp_path / "run" / "last.compressed.safetensors").stat().st_size
     table = tables[-1]["compression/classes"]
     assert isinstance(table, wandb.Table)
     assert table.columns == ["class", "weights", "raw bytes", "bytes", "bits per weight", "sparsity"]
     assert [row[0] for row in table.data] == ["encoder.0", "decoder.0"]
-    report = Archive.open(tmp_path / "run" / "last.safetensors").report()
+    report = Archive.open(tmp_path / "run" / "last.compressed.safetensors").report()
     assert table.data == class_table(report)

@@ -26,7 +26,7 @@ SIZES = {"width": 16, "encoder_layers": 1, "decoder_layers": 1, "heads": 2, "fee
 
 @pytest.fixture(scope="module")
 def trained(corpus, tmp_path_factory):
-    """Folder with config.yaml, and best.ckpt and best.safetensors of one short training."""
+    """Folder with config.yaml, and best.ckpt and best.compressed.safetensors of one short training."""
     folder = tmp_path_factory.mktemp("trained")
     (folder / "plan.yaml").write_text(yaml.safe_dump(EXACT.to_config()))
     config = {
@@ -68,18 +68,18 @@ def run(command, trained, *arguments):
 
 def test_the_file_alone_translates_as_the_checkpoint_does(trained, tmp_path, lines, monkeypatch, capsys):
     alone = tmp_path / "model.safetensors"
-    shutil.copy(trained / "best.safetensors", alone)
+    shutil.copy(trained / "best.compressed.safetensors", alone)
     text = "".join(f"{line}\n" for line in lines)
     from_file = translate(monkeypatch, capsys, text, alone)
     assert len(from_file) == len(lines)
     assert any(from_file)
     assert translate(monkeypatch, capsys, text, trained / "best.ckpt") == from_file
-    assert translate(monkeypatch, capsys, text, trained / "last.safetensors") == from_file
+    assert translate(monkeypatch, capsys, text, trained / "last.compressed.safetensors") == from_file
     assert load_translator(alone).translate(lines) == from_file
 
 
 def test_batches_and_empty_lines_change_no_translation(trained, lines, monkeypatch, capsys):
-    path = trained / "best.safetensors"
+    path = trained / "best.compressed.safetensors"
     together = translate(monkeypatch, capsys, "\n".join(lines), path)
     text = "\n\n".join(lines)
     apart = translate(monkeypatch, capsys, text, path, "--batch-size", 3)
@@ -89,8 +89,8 @@ def test_batches_and_empty_lines_change_no_translation(trained, lines, monkeypat
 
 
 def test_a_beam_of_one_is_greedy_search(trained, lines, monkeypatch, capsys):
-    module = load_translator(trained / "best.safetensors")
-    greedy = translate(monkeypatch, capsys, "\n".join(lines), trained / "best.safetensors", "--beam", 1)
+    module = load_translator(trained / "best.compressed.safetensors")
+    greedy = translate(monkeypatch, capsys, "\n".join(lines), trained / "best.compressed.safetensors", "--beam", 1)
     assert greedy == module.translate(lines, beam=1)
 
 
@@ -98,7 +98,7 @@ def test_a_beam_of_one_is_greedy_search(trained, lines, monkeypatch, capsys):
 def test_trainer_measures_a_compressed_file_as_its_checkpoint(trained, command):
     compressed, checkpoint = (
         run(command, trained, "--ckpt_path", trained / f"best.{ending}").trainer.callback_metrics
-        for ending in ("safetensors", "ckpt")
+        for ending in ("compressed.safetensors", "ckpt")
     )
     assert set(compressed) == {f"{command[:3] if command == 'validate' else command}_{x}" for x in ("loss", "bleu")}
     assert compressed == checkpoint
@@ -107,14 +107,14 @@ def test_trainer_measures_a_compressed_file_as_its_checkpoint(trained, command):
 def test_the_text_of_training_is_not_needed_to_measure(trained, corpus, tmp_path):
     for language in ("en", "de"):
         shutil.copy(corpus / f"test.{language}", tmp_path)
-    path = trained / "best.safetensors"
+    path = trained / "best.compressed.safetensors"
     cli = run("test", trained, "--ckpt_path", path, "--data.folder", tmp_path)
     assert cli.trainer.callback_metrics["test_bleu"] >= 0
     assert cli.datamodule.sets.keys() == {"test"}
 
 
 def test_vocabularies_and_hyper_parameters_are_in_the_file(trained, corpus):
-    archive = Archive.open(trained / "best.safetensors")
+    archive = Archive.open(trained / "best.compressed.safetensors")
     vocabularies = ParallelText(str(corpus), "en", "de").vocabularies
     assert archive.assets() == vocabularies.to_assets()
     assert archive.manifest.class_path == "recipes.transformer.TransformerTranslation"
@@ -130,7 +130,7 @@ def test_training_goes_on_from_the_checkpoint_and_not_from_the_file(trained, tmp
     cli = run("fit", trained, "--ckpt_path", trained / "best.ckpt", *arguments)
     assert cli.trainer.current_epoch == 2
     with pytest.raises(CallbackError, match=r"best\.ckpt"):
-        run("fit", trained, "--ckpt_path", trained / "best.safetensors", *arguments)
+        run("fit", trained, "--ckpt_path", trained / "best.compressed.safetensors", *arguments)
 
 
 def test_a_test_set_without_references_stops_before_training(trained, corpus, tmp_path):
@@ -190,7 +190,7 @@ def test_vocabularies_of_another_training_are_refused(trained):
 @pytest.mark.parametrize("arguments", [["--beam", "0"], ["--batch-size", "-1"], ["--beams", "2"]])
 def test_wrong_options_are_refused(trained, arguments, capsys):
     with pytest.raises(SystemExit) as stop:
-        main(["translate", str(trained / "best.safetensors"), *arguments])
+        main(["translate", str(trained / "best.compressed.safetensors"), *arguments])
     assert stop.value.code == 2
     assert arguments[0] in capsys.readouterr().err
 

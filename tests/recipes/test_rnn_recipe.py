@@ -26,7 +26,7 @@ SIZES = {"width": 16, "layers": 3, "dropout": 0.1, "bidirectional": True}
 
 @pytest.fixture(scope="module")
 def trained(corpus, tmp_path_factory):
-    """Folder with best.ckpt and best.safetensors of a short training with SGD, and the file of its settings."""
+    """Folder with best.ckpt and its companion file of a short training with SGD, and the file of its settings."""
     folder = tmp_path_factory.mktemp("trained")
     config = {
         "trainer": {
@@ -111,7 +111,7 @@ def test_pairs_are_memorized(make_module, form):
 
 def test_the_file_alone_translates(trained, corpus, tmp_path, monkeypatch, capsys):
     alone = tmp_path / "model.safetensors"
-    shutil.copy(trained / "best.safetensors", alone)
+    shutil.copy(trained / "best.compressed.safetensors", alone)
     text = (corpus / "test.en").read_text(encoding="utf-8")
     monkeypatch.setattr(sys, "stdin", io.StringIO(text))
     main(["translate", str(alone)])
@@ -129,9 +129,9 @@ def test_the_file_alone_translates(trained, corpus, tmp_path, monkeypatch, capsy
 
 
 def test_the_file_rebuilds_the_module(trained):
-    archive = Archive.open(trained / "best.safetensors")
+    archive = Archive.open(trained / "best.compressed.safetensors")
     assert archive.manifest.class_path == "recipes.rnn.RnnTranslation"
-    module = load_from_checkpoint(RnnTranslation, trained / "best.safetensors")
+    module = load_from_checkpoint(RnnTranslation, trained / "best.compressed.safetensors")
     assert SIZES.items() <= module.hparams.items()
     assert module.optimizer == "sgd"
     stacks = {f"{stack}.{k}" for stack in ("encoder", "decoder") for k in range(3)}
@@ -140,7 +140,7 @@ def test_the_file_rebuilds_the_module(trained):
 
 
 def test_the_trainer_measures_the_file(trained):
-    path = str(trained / "best.safetensors")
+    path = str(trained / "best.compressed.safetensors")
     cli = run_trainer(["test", "--config", str(trained / "config.yaml"), "--ckpt_path", path])
     assert set(cli.trainer.callback_metrics) == {"test_loss", "test_bleu"}
 
@@ -204,7 +204,7 @@ def test_a_limit_below_one_pair_is_refused(corpus):
 
 
 def test_a_file_of_another_network_is_one_clear_error(trained):
-    path = str(trained / "best.safetensors")
+    path = str(trained / "best.compressed.safetensors")
     arguments = ["test", "--config", str(trained / "config.yaml"), "--ckpt_path", path]
     with pytest.raises(SystemExit, match=r"error: .*does not fit the module(.|\n)*encoder\.layers\.3"):
         main([*arguments, "--model.layers", "4"])
@@ -270,4 +270,4 @@ def test_configurations_train(name, corpus, tmp_path):
     config = CONFIGS / f"{name}.yaml"
     cli = run_trainer(["fit", "--config", str(config), *(f"--{key}={value}" for key, value in small.items())])
     assert cli.trainer.global_step == 2
-    assert (tmp_path / "best.safetensors").is_file()
+    assert (tmp_path / "best.compressed.safetensors").is_file()

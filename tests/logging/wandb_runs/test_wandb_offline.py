@@ -33,7 +33,7 @@ def written(wandb_folder):
 
 def test_an_offline_run_holds_everything(written, wandb_folder):
     """One run for all checks, because starting wandb takes longer than they do."""
-    files = [wandb_folder / f"run/epoch={epoch}.safetensors" for epoch in range(3)]
+    files = [wandb_folder / f"run/epoch={epoch}.compressed.safetensors" for epoch in range(3)]
     _expect_configuration(written, files)
     _expect_scalars(written, files)
     _expect_table_and_pictures(written, files, wandb_folder)

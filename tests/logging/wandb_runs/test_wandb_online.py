@@ -41,7 +41,7 @@ def test_versions_are_uploaded_and_old_ones_deleted(server, wandb_folder, caplog
     run = _train(wandb_folder, Artifacts(keep=1))
     assert [record.getMessage() for record in caplog.records if record.name.startswith("lightning_compress")] == []
     assert server.unknown == []
-    files = [wandb_folder / f"run/epoch={epoch}.safetensors" for epoch in range(3)]
+    files = [wandb_folder / f"run/epoch={epoch}.compressed.safetensors" for epoch in range(3)]
     # The second checkpoint is the best, the third the newest; the first is gone.
     assert server.aliases() == {"v1": ["best", "epoch-1"], "v2": ["epoch-2", "latest"]}
     models = {key: version for key, version in server.versions.items() if version["type"] == "model"}
