@@ -54,15 +54,17 @@ class InProcess:
         name: in the table.
         write: state dict and path → a file.
         read: path → state dict.
+        suffix: of the file; torch.load reads files by it.
     """
 
     name: str
     write: Callable[[State, Path], object]
     read: Callable[[Path], State]
+    suffix: str = "safetensors"
 
     def run(self, state: State, folder: Path) -> Timing:
         """See :class:`Method`."""
-        path = folder / "file.safetensors"
+        path = folder / f"file.{self.suffix}"
         path.unlink(missing_ok=True)
         began = time.perf_counter()
         self.write(state, path)
@@ -106,7 +108,7 @@ def ours(name: str, plan: lc.Plan | str, workers: int) -> InProcess:
 
 def torch_save() -> InProcess:
     """What all ratios are relative to."""
-    return InProcess("torch.save", lambda state, path: torch.save(dict(state), path), _torch_load)
+    return InProcess("torch.save", lambda state, path: torch.save(dict(state), path), _torch_load, "ckpt")
 
 
 def others() -> list[InProcess]:

@@ -21,6 +21,9 @@ def measured(
 
     A run before the first one, which is not counted, compiles and loads what is needed. A method that raises is left
     out, and its error is told.
+
+    Raises:
+        RuntimeError: the first method, which the others are compared with, cannot be measured.
     """
     found: dict[str, list[Timing]] = {}
     failed: set[str] = set()
@@ -33,6 +36,8 @@ def measured(
             except Exception as error:
                 failed.add(method.name)
                 told(f"skipped {method.name}: {error}")
+                if method is methods[0]:
+                    raise RuntimeError(f"{method.name} is what the others are compared with") from error
                 continue
             if run:
                 found.setdefault(method.name, []).append(timing)
