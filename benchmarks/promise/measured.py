@@ -28,6 +28,7 @@ RATIOS = {  # the smallest and the largest ratio of a case
     ("transformer", "calibrated"): (11.0, 24.0),
 }
 SENTENCES = 1000  # of training text, for calibration
+LEAST = 6  # measured files, without which a case is left out of replays
 ALONG, OFFSETS = 12, 6  # files with one strength for all parts; files whose parts differ
 SPREAD = 0.25  # of the offsets, in octaves of the step
 
@@ -103,7 +104,7 @@ def cases(out: Path) -> Iterator[Case]:
     for kind in KINDS:
         for data in DATA:
             paths = sorted(out.glob(f"{kind}-{data.replace(' ', '-')}-*.npz"))
-            if not paths:
+            if len(paths) < LEAST:
                 continue
             loaded: list[Mapping[str, Any]] = [np.load(path) for path in paths]
             facts = [json.loads(str(one["facts"])) for one in loaded]

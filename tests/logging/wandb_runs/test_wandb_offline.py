@@ -17,6 +17,7 @@ from lightning_compress.logging import class_table
 
 pytestmark = [pytest.mark.filterwarnings(advice) for advice in ADVICE]
 SCALARS = {"bytes", "ratio", "bits_per_weight", "seconds", "score_before", "score_after", "drop", "bleu_drop"}
+EXPECTED = {"expected_drop", "assured"}  # of a file that a search made
 
 
 @pytest.fixture
@@ -59,7 +60,7 @@ def _expect_scalars(written, files):
     assert [step["compression/bytes"] for step in exports] == [file.stat().st_size for file in files]
     assert [step["trainer/global_step"] for step in exports] == [1, 3, 5]
     names = {name.removeprefix("compression/") for name in exports[0] if name.startswith("compression/")}
-    assert names == SCALARS
+    assert names == SCALARS | EXPECTED
     assert [step["compression/score_before"] for step in exports] == [20.0, 30.0, 25.0]
     assert exports[0]["compression/bleu_drop"] == exports[0]["compression/drop"] == 0
 
