@@ -97,7 +97,7 @@ def finetune(checkpoint: Path, data: ParallelText, settings: Settings, output: P
     module.learning_rate, module.betas = settings.learning_rate, (0.9, 0.999)
     module.rate_factor = Cosine(settings.epochs * len(data.train_dataloader()))
     trainer.fit(module.train(), data)
-    path = output / f"{NAME}.safetensors"
+    path = output / f"{NAME}.compressed.safetensors"
     return Result(path, exact_bytes, path.stat().st_size, exact_bleu, bleu(load_translator(path), data))
 
 

@@ -62,7 +62,7 @@ TABLE = {
         package.Archive.open,
         FormatError,
         {"path": "x"},
-        {"path": FREE, "max_bytes": (True, -1, NAN, "1", [])},
+        {"path": FREE, "max_bytes": (True, -1, NAN, "1", []), "deferred": FREE},
     ),
     "Artifacts": (
         package.Artifacts,
@@ -238,7 +238,12 @@ TABLE = {
         {"path": "x"},
         {"path": FREE, "out": ("a.cpkt", "a", "a.pt"), "max_bytes": FREE, "on_tensor": FREE},  # as for load
     ),
-    "load": (package.load, FormatError, {"path": "x"}, {"path": FREE, "max_bytes": (True, -1, NAN, "1", [])}),
+    "load": (
+        package.load,
+        FormatError,
+        {"path": "x"},
+        {"path": FREE, "names": FREE, "device": FREE, "max_bytes": (True, -1, NAN, "1", [])},
+    ),
     "load_from_checkpoint": (package.load_from_checkpoint, CompressionError, {}, None),  # tests/loading
     "mean_loss": (
         callbacks.mean_loss,
@@ -314,7 +319,8 @@ TABLE = {
     ),
 }
 CLEAR = {"source", "out"}  # arguments whose value is enough in a message
-OTHERS = {"CompressionError", "Reconciled"}  # an exception, and what a function returns
+# An exception, what a function returns, and the callbacks whose arguments tests/training looks at.
+OTHERS = {"CompressionError", "Reconciled", "Distill", "PruneDuringTraining", "QuantizeDuringTraining"}
 
 
 def parameters(name):

@@ -14,8 +14,7 @@ import torch
 
 from lightning_compress.archive import Archive, is_archive
 from lightning_compress.errors import CompressionError
-from lightning_compress.files import is_temporary_name
-from lightning_compress.files.companion_names import checkpoints_of, companion_of, is_companion_name
+from lightning_compress.files import checkpoints_of, companion_of, is_companion_name, is_temporary_name
 from lightning_compress.plan import Plan
 from lightning_compress.weights import Weights
 

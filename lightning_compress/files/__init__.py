@@ -1,5 +1,6 @@
 """Files and folders, local or remote: reading, atomic replacement, temporary files, listing."""
 
+from lightning_compress.files.companion_names import checkpoints_of, companion_of, is_companion_name
 from lightning_compress.files.paths import (
     exists,
     is_inside,
@@ -28,8 +29,11 @@ __all__ = [
     "ChangedFileError",
     "Source",
     "check_replaceable",
+    "checkpoints_of",
+    "companion_of",
     "exists",
     "flush_to_disk",
+    "is_companion_name",
     "is_inside",
     "is_remote",
     "is_temporary_name",

@@ -30,7 +30,7 @@ def earlier_name(companion: str) -> str | None:
     'runs/last.safetensors'
     """
     earlier = companion.removesuffix(SUFFIX) + EARLIER_SUFFIX
-    return None if earlier.endswith(SUFFIX) else earlier
+    return None if not companion.endswith(SUFFIX) or earlier.endswith(SUFFIX) else earlier
 
 
 def is_companion_name(path: str | PathLike[str]) -> bool:

@@ -153,5 +153,7 @@ def _write_atomically(target: Path, write: Callable[[BinaryIO], object]) -> None
             write(file)
             flush_to_disk(file)
             _check_absent(target)  # it may have been created meanwhile
-    except RuntimeError as error:
-        raise OSError(f"cannot write {target}: {error}") from error
+    except OSError as error:
+        if error.filename is None and error.errno is not None:  # of a write, which does not name its file
+            raise OSError(error.errno, f"cannot write the file: {os.strerror(error.errno)}", str(target)) from error
+        raise

@@ -11,7 +11,7 @@ from rich.table import Table
 from safetensors.torch import load_file, save_file
 
 from lightning_compress import Plan, Raw, Rule, compress
-from lightning_compress.files.companion_names import companion_of
+from lightning_compress.files import companion_of
 from recipes.bleu import Bleu
 from recipes.command import run_trainer
 from recipes.data.text_files import read_lines, read_parallel

@@ -24,7 +24,7 @@ def saving(folder):
 
 
 def files(folder):
-    return {name: Archive.open(folder / name).manifest for name in names(folder, ".safetensors")}
+    return {name: Archive.open(folder / name).manifest for name in names(folder, ".compressed.safetensors")}
 
 
 def count_searches(monkeypatch):
@@ -44,9 +44,9 @@ def test_by_default_it_searches_once_at_the_end_for_the_best_checkpoint(tmp_path
     trainer(tmp_path, compress, saves, max_epochs=2).fit(Watch(200))
     assert searches == [1]
     assert set(during) == {0}
-    best = saves.best_model_path.rpartition("/")[2].replace(".ckpt", ".safetensors")
+    best = saves.best_model_path.rpartition("/")[2].replace(".ckpt", ".compressed.safetensors")
     found = files(tmp_path)
-    assert set(found) == {"epoch=0.safetensors", "epoch=1.safetensors"}
+    assert set(found) == {"epoch=0.compressed.safetensors", "epoch=1.compressed.safetensors"}
     assert [name for name, manifest in found.items() if "search" in manifest.metrics] == [best]
     (other,) = set(found) - {best}
     assert {entry.payload["kind"] for entry in found[other].entries} <= {"half", "raw"}
@@ -64,7 +64,7 @@ def test_every_checkpoint_is_searched_anew_where_that_is_asked_for(tmp_path, mon
 
 
 def test_a_search_that_fails_at_the_end_leaves_the_file_in_half_precision(tmp_path, caplog):
-    compress = CompressCheckpoint("auto", evaluate=lambda _: float("nan"), on_error="raise")
+    compress = CompressCheckpoint("auto", evaluate=lambda _: float("nan"), max_drop=1, on_error="raise")
     trainer(tmp_path, compress, saving(tmp_path), max_epochs=1).fit(Small())
     (manifest,) = files(tmp_path).values()
     assert "search" not in manifest.metrics

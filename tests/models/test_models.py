@@ -32,7 +32,7 @@ def trained(kind, plan, folder):
         callbacks=[ModelCheckpoint(folder, filename="model"), CompressCheckpoint(plan, on_error="raise")],
     )
     trainer.fit(module)
-    return module, trainer, folder / "model.ckpt", folder / "model.safetensors"
+    return module, trainer, folder / "model.ckpt", folder / "model.compressed.safetensors"
 
 
 def loaded_in_every_way(kind, trainer, companion):

@@ -46,10 +46,10 @@ def test_one_command_makes_a_small_file_that_translates(checkpoint, corpus, tmp_
     out = capsys.readouterr().out
     assert "exact" in out
     assert "BLEU" in out
-    archive = Archive.open(tmp_path / "finetuned.safetensors")
+    archive = Archive.open(tmp_path / "finetuned.compressed.safetensors")
     methods = [method for rule in archive.manifest.plan["rules"] for method in rule["methods"]]
     assert any("grid" in method for method in methods)
-    assert load_translator(tmp_path / "finetuned.safetensors").translate(["a dog"])
+    assert load_translator(tmp_path / "finetuned.compressed.safetensors").translate(["a dog"])
 
 
 def test_the_plan_to_start_from_has_some_more_bytes_than_the_target(checkpoint):

@@ -123,7 +123,7 @@ def test_masks_stay_through_every_kind_of_training(tmp_path):
             callbacks = (prune, CompressCheckpoint("half", on_error="raise"), save, *extra)
             trainer(folder, *callbacks, max_epochs=4, **options).fit(module)
             assert prune.share == pytest.approx(0.6, abs=0.05)
-            stored = load(folder / "last.safetensors")
+            stored = load(folder / "last.compressed.safetensors")
             matrices = [tensor for tensor in stored.values() if tensor.dim() > 1]
             found = sum(int((tensor == 0).sum()) for tensor in matrices) / sum(map(torch.numel, matrices))
             assert found == pytest.approx(0.6, abs=0.05)

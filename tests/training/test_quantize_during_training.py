@@ -104,7 +104,7 @@ def test_averages_accumulation_ties_and_buffers_are_served(tmp_path):
             save = ModelCheckpoint(folder, filename="last")
             callbacks = [*extra, *ours] if order % 2 else [*ours, *extra]
             recorder = fit(folder, make(), *callbacks, save, max_epochs=2, **options)
-            expect_same(load(folder / "last.safetensors"), recorder.validated)
+            expect_same(load(folder / "last.compressed.safetensors"), recorder.validated)
     with pytest.raises(PlanError, match=r"running_mean.*no parameter"):
         fit(tmp_path / "named", Vision(), QuantizeDuringTraining(named))
 

@@ -46,6 +46,10 @@ def export(folder, name, width=8):
     return ExportJob(target, checkpoint, Weights.from_module(Small(width)), 1, 0, {}, frozenset(), False)
 
 
+def name_of(outcome):
+    return Path(outcome.job.target).name.removesuffix(".compressed.safetensors")
+
+
 def files(folder):
     return {path.name.removesuffix(".compressed.safetensors") for path in folder.iterdir()}
 
@@ -114,7 +118,7 @@ def test_what_happens_when_the_queue_is_full(tmp_path, caplog):
                 assert name not in files(folder), "the weights of the earlier save"
             queue.finish(10)
             outcomes = queue.completed()
-            assert "".join(Path(outcome.job.target).stem for outcome in outcomes) == kept
+            assert "".join(name_of(outcome) for outcome in outcomes) == kept
             assert not any(outcome.error for outcome in outcomes)
             assert files(folder) == set(kept)
             messages = [line for line in lines(caplog) if f"background={when_full!r}" in line]
@@ -252,7 +256,7 @@ def test_a_worker_that_is_silent_for_long_is_killed_and_replaced(tmp_path, caplo
             for name in "abcd":
                 queue.submit(export(folder, name))  # which waits for the first file
             queue.finish(10)
-            outcomes = {Path(outcome.job.target).stem: outcome.error for outcome in queue.completed()}
+            outcomes = {name_of(outcome): outcome.error for outcome in queue.completed()}
             assert [worker.ended for worker in workers.started] == ["killed"] * hangs + [None]
             assert files(folder) == (set("abcd") if hangs == 1 else set("bcd"))
             assert [name for name, error in outcomes.items() if error] == ([] if hangs == 1 else ["a"])

@@ -84,7 +84,7 @@ def test_another_models_checkpoint_is_refused(command, checkpoint, tmp_path):
     torch.save({"state_dict": {"weight": torch.ones(3)}, "hyper_parameters": {}}, path)
     assert "other.ckpt holds no source_vocabulary.txt" in command("table2", checkpoint=path)
     assert "is compressed already: give the .ckpt" in command(
-        "table2", checkpoint=checkpoint.with_suffix(".safetensors")
+        "table2", checkpoint=checkpoint.with_suffix(".compressed.safetensors")
     )
 
 
