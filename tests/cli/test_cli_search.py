@@ -114,7 +114,7 @@ def test_tune_to_a_budget_and_retarget(folder, run):
 
 
 def test_tune_with_calibration(folder, run):
-    status, _, err = run(*TUNE, *SCORE, "--max-drop", "9", "--calibration", "tuned_project:Teaching", "--json")
+    status, _, err = run(*TUNE, *SCORE, "--max-drop", "10%", "--calibration", "tuned_project:Teaching", "--json")
     assert (status, err) == (0, "")
     assert Archive.open("small.safetensors").streams_named("row_exponents").keys() == {"hidden.weight", "head.weight"}
 
