@@ -63,10 +63,6 @@ def _is_creation(path: Any, flags: int, *_: Any) -> bool:
     return bool(flags & os.O_CREAT) and _is_ours(path)
 
 
-def _is_reading(path: Any, flags: int = 0, *_: Any) -> bool:
-    return _is_ours(path)
-
-
 def _first_is_ours(path: Any, *_: Any) -> bool:
     return _is_ours(path)
 

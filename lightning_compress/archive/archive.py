@@ -99,20 +99,24 @@ class Archive:
             OSError: the file cannot be written; no partial file is left.
         """
 
+        nbytes = 0
+
         def check(written: str) -> None:
+            nonlocal nbytes
             try:
                 limit = self.manifest.raw_bytes + self.manifest.tied_bytes + (1 << 40)
                 again = Archive.open(written, max_bytes=limit, deferred=True)
                 if to_envelope(again.manifest) != to_envelope(self.manifest):
                     raise FormatError("the manifest differs")
                 again.verify(on_tensor=on_tensor)
+                nbytes = again.nbytes
             except FormatError as error:
                 raise VerificationError(f"{path} did not read back as it was written: {error}") from error
             if on_verified is not None:
                 on_verified()
 
         replace_file(fspath(path), writer.file_parts(self.manifest, self.streams), check, reader.is_archive)
-        return writer.file_bytes(self.manifest)
+        return nbytes
 
     def restore(
         self,

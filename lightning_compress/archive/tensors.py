@@ -9,7 +9,7 @@ from torch import Tensor
 from lightning_compress.archive.encode import decode_tensor
 from lightning_compress.archive.manifest.spec import Manifest
 from lightning_compress.runtime import one_thread
-from lightning_compress.weights.deferred import DeferredTensor
+from lightning_compress.weights.deferred import DeferredTensor, contiguous_strides
 
 
 class Tensors(Mapping[str, Tensor]):
@@ -57,12 +57,3 @@ class Tensors(Mapping[str, Tensor]):
 
     def __len__(self) -> int:
         return len(self._entries) + len(self._ties)
-
-
-def contiguous_strides(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """Strides, in elements, of a contiguous tensor."""
-    strides, step = [], 1
-    for size in reversed(shape):
-        strides.append(step)
-        step *= max(size, 1)
-    return tuple(reversed(strides))

@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 
 from lightning_compress.errors import FormatError
 
-PRECISION = 24  # bits of a probability, the most that a symbol can cost
 Part = tuple[NDArray[Any], NDArray[np.int64]]
 
 

@@ -1,7 +1,7 @@
 """Loads compressed files: as tensors, as modules, and expanded to checkpoints."""
 
 from lightning_compress.loading.allowed_classes import resolve_class
-from lightning_compress.loading.expansion import as_checkpoint, expand, load
+from lightning_compress.loading.expansion import expand, load
 from lightning_compress.loading.installed_lightning import lightning_version
 from lightning_compress.loading.left_out import tell_left_out
 from lightning_compress.loading.modules import build, load_from_checkpoint
@@ -10,7 +10,6 @@ from lightning_compress.loading.stored_module import StoredModule
 
 __all__ = [
     "StoredModule",
-    "as_checkpoint",
     "build",
     "expand",
     "lightning_version",

@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Collection, Iterable
 from os import PathLike, fspath
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import torch
 from torch import Tensor
@@ -111,14 +111,6 @@ def expand(
     keys = _safetensors_keys(archive.manifest.names)
     renamed = {keys[name]: tensor for name, tensor in tensors.items()}
     _write_atomically(target, lambda file: write_safetensors(file, renamed, written))
-
-
-def as_checkpoint(archive: Archive, *, on_tensor: Callable[[Entry], None] | None = None) -> dict[str, Any]:
-    """A checkpoint dictionary of Lightning with the weights, hyper-parameters and further values of a file.
-
-    It has what rebuilds a module, and not what only resumes a training. Attached files are under ``assets``.
-    """
-    return StoredModule.of_archive(archive, "the file", on_tensor=on_tensor).as_checkpoint(lightning_version())
 
 
 def _safetensors_keys(names: Iterable[str]) -> dict[str, str]:

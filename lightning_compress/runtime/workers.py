@@ -92,7 +92,7 @@ def in_order(function: Callable[[Item], Result], items: Iterable[Item], workers:
     try:
         for item in items:
             pending.append(executor.submit(work, item))
-            if len(pending) > workers + 1:
+            if len(pending) == workers + _AHEAD:
                 yield pending.popleft().result()
         while pending:
             yield pending.popleft().result()

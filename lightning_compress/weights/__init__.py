@@ -18,6 +18,7 @@ from lightning_compress.weights.metadata.module_metadata import is_metric
 from lightning_compress.weights.moments import power_of_two_near, standard_deviation
 from lightning_compress.weights.names import matches, matches_any, matches_as_written, strip_wrappers
 from lightning_compress.weights.reading.safetensors_file import SAFETENSORS_DTYPES
+from lightning_compress.weights.storable.state_dict import MAX_DIMENSIONS
 from lightning_compress.weights.ties import Tie
 from lightning_compress.weights.weights import Weight, Weights, as_bytes
 
@@ -25,6 +26,7 @@ __all__ = [
     "ASSETS_KEY",
     "BUFFER",
     "LIGHTNINGS_OWN",
+    "MAX_DIMENSIONS",
     "SAFETENSORS_DTYPES",
     "VERSION_KEY",
     "Binding",

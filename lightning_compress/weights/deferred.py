@@ -57,6 +57,15 @@ class DeferredTensor(Tensor):
         return f"DeferredTensor({tuple(self.shape)}, {self.dtype})"
 
 
+def contiguous_strides(shape: Sequence[int]) -> tuple[int, ...]:
+    """Strides, in elements, of a contiguous tensor."""
+    strides, step = [], 1
+    for size in reversed(shape):
+        strides.append(step)
+        step *= max(size, 1)
+    return tuple(reversed(strides))
+
+
 def memory_of(tensor: Tensor) -> Hashable:
     """What tensors that share memory have in common."""
     if isinstance(tensor, DeferredTensor):

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from lightning_compress.weights.deferred import memory_of
+from lightning_compress.weights.deferred import contiguous_strides, memory_of
 from lightning_compress.weights.names import strip_wrappers
 
 
@@ -87,7 +87,7 @@ def _equal(first: Tensor, second: Tensor) -> bool:
 
 
 def _same(name: str, base: Tensor) -> Tie:
-    return Tie(name, 0, tuple(base.shape), tuple(torch.empty(base.shape, device="meta").stride()))
+    return Tie(name, 0, tuple(base.shape), contiguous_strides(base.shape))
 
 
 def _ties_of_module(state: Mapping[str, Tensor], module: nn.Module, known: Mapping[str, Tie]) -> dict[str, Tie]:

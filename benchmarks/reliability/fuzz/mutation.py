@@ -74,9 +74,7 @@ def changed_text(random: Random, text: str) -> str:
         elif change == 2:
             result = result[:place] + random.choice(_PIECES) + result[place:]
         elif change == 3:
-            result = (
-                result[:place] + chr(random.choice((0, 9, 10, 32, 127, 0x85, 0x2028, 0xFEFF, 0x1F600))) + result[place:]
-            )
+            result = result[:place] + chr(random.choice(_CHARACTERS)) + result[place:]
         else:
             lines = result.splitlines(keepends=True)
             random.shuffle(lines)

@@ -6,11 +6,11 @@ import math
 import re
 from typing import Any
 
-from lightning_compress.archive.manifest.spec import MAX_DIMENSIONS, MAX_ELEMENTS, Entry, Manifest
+from lightning_compress.archive.manifest.spec import MAX_ELEMENTS, Entry, Manifest
 from lightning_compress.coding import CODERS
 from lightning_compress.errors import FormatError, VersionError
 from lightning_compress.quantize import DTYPES, PAYLOADS
-from lightning_compress.weights import Tie
+from lightning_compress.weights import MAX_DIMENSIONS, Tie
 
 _CRC = re.compile("[0-9a-f]{8}", re.ASCII)
 

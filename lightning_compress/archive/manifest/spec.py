@@ -20,7 +20,6 @@ FORMAT_VERSION = 4
 METADATA_KEY = "lightning_compress"
 MAX_HEADER_BYTES = 100_000_000
 MAX_ELEMENTS = 1 << 48
-MAX_DIMENSIONS = 64  # of a tensor of torch
 
 
 class Part(NamedTuple):

@@ -16,9 +16,9 @@ from torch import Tensor
 
 from lightning_compress.errors import WeightsError
 from lightning_compress.files import Source
-from lightning_compress.weights.deferred import DeferredTensor
+from lightning_compress.weights.deferred import DeferredTensor, contiguous_strides
 from lightning_compress.weights.reading.state_dicts import shown
-from lightning_compress.weights.reading.tensor_records import MAX_DIMENSIONS
+from lightning_compress.weights.storable.state_dict import MAX_DIMENSIONS
 
 _OWN_METADATA = "lightning_compress"
 _MAX_HEADER_BYTES = 100_000_000  # the limit of the safetensors library
@@ -150,6 +150,6 @@ def _read(source: Source, name: str, place: _Place) -> Tensor:
 
 
 def _deferred(source: Source, name: str, place: _Place) -> Tensor:
-    stride = torch.empty(place.shape, device="meta").stride()
+    stride = contiguous_strides(place.shape)
     memory = (source.identity, name)
     return DeferredTensor(lambda: _read(source, name, place), place.dtype, place.shape, stride, memory=memory)

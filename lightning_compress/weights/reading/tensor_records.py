@@ -12,8 +12,8 @@ from torch import Tensor
 from lightning_compress.errors import WeightsError
 from lightning_compress.weights.deferred import memory_of
 from lightning_compress.weights.reading.inert_pickle import Placeholder, StorageRecord, path_of
+from lightning_compress.weights.storable.state_dict import MAX_DIMENSIONS
 
-MAX_DIMENSIONS = 64  # of a tensor, as in torch
 _MAX_EXPANSION = 1 << 30  # bytes by which the tensors of a file may exceed it, as expanded ones do
 DTYPES = {str(value): value for value in vars(torch).values() if isinstance(value, torch.dtype)}
 _STORAGE_DTYPES = {

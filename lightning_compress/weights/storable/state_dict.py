@@ -11,7 +11,7 @@ from torch.nn.parameter import is_lazy
 from lightning_compress.errors import WeightsError
 from lightning_compress.weights.deferred import DeferredTensor
 
-_MAX_DIMENSIONS = 64  # operations of torch take no more
+MAX_DIMENSIONS = 64  # operations of torch take no more
 
 
 def storable_tensors(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -32,9 +32,9 @@ def storable_tensors(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
             raise WeightsError(f"{name!r} is not initialized yet and has no values: run the module on one batch first")
         if tensor.device.type == "meta":
             raise WeightsError(f"{name!r} is on the meta device and has no values: materialize it first")
-        if tensor.ndim > _MAX_DIMENSIONS:
+        if tensor.ndim > MAX_DIMENSIONS:
             raise WeightsError(
-                f"{name!r} has {tensor.ndim} dimensions, expected at most {_MAX_DIMENSIONS}: reshape it, or leave it "
+                f"{name!r} has {tensor.ndim} dimensions, expected at most {MAX_DIMENSIONS}: reshape it, or leave it "
                 "out with compression_exclude()"
             )
         if str(tensor.dtype).startswith("torch.bits"):
