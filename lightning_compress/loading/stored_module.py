@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from torch import Tensor
 
-from lightning_compress.archive import Archive, Entry
+from lightning_compress.archive import Archive
 from lightning_compress.errors import MismatchError
 from lightning_compress.weights import ASSETS_KEY, LIGHTNINGS_OWN, CheckpointRecord, Weights
 
@@ -31,15 +31,13 @@ class StoredModule:
     source: str = "the file"
 
     @classmethod
-    def of_archive(
-        cls, archive: Archive, source: str, *, on_tensor: Callable[[Entry], None] | None = None
-    ) -> StoredModule:
-        """The content of a compressed file; ``on_tensor`` is called after each restored tensor.
+    def of_archive(cls, archive: Archive, source: str) -> StoredModule:
+        """The content of a compressed file.
 
         Raises:
             FormatError, ChecksumError: the file is damaged.
         """
-        tensors, record = archive.restore(on_tensor=on_tensor), archive.record()
+        tensors, record = archive.restore(), archive.record()
         if archive.manifest.format_version < 3:
             # A file of an earlier version does not hold tuples, for example, and loads as it did.
             record = replace(record, hyper_parameters_left_out=())
