@@ -15,10 +15,11 @@ from benchmarks.promise.measured import Case
 from lightning_compress import bleu_score
 from lightning_compress.search import Score, paired_drop
 from lightning_compress.search.evaluate.half_samples import half_differences
+from lightning_compress.search.feasibility.promise import FewestBytes, true_drops_of
 from lightning_compress.search.optimize.acquisition import next_candidate
-from lightning_compress.search.optimize.promise import FewestBytes, trial_data, true_drops_of
 from lightning_compress.search.optimize.search_space import Candidate
-from lightning_compress.search.optimize.trial import Trial
+from lightning_compress.search.optimize.trial_data import TrialData
+from lightning_compress.search.trials.trial import Trial
 
 MAX_DROP, SPLITS, TOLERANCE, EVALUATIONS = 0.3, 20, 0.01, 18
 COMBINE = bleu_score(["a"], ["a"], tokenize="none").combine
@@ -103,7 +104,7 @@ def _search(case: Case, trials: list[Trial], order: list[int], assured: float) -
     """Files in the order in which the search evaluates them; it reads ``trials`` after each."""
     yield min(range(len(case.files)), key=lambda k: abs(case.files[k].ratio - 32 / 3))
     while len(order) < min(EVALUATIONS, len(case.files)):
-        data = trial_data(trials, *_inputs(case, order), MAX_DROP, assured)
+        data = TrialData.of(trials, *_inputs(case, order), MAX_DROP, assured)
         chosen = _chosen(case, trials, order, assured)
         largest = max(np.log(file.nbytes) for file in case.files) + 0.5
         limit = largest if chosen is None else float(np.log(case.files[chosen].nbytes))

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 
-from lightning_compress.search.optimize.surrogate import TrialData, true_drops
+from lightning_compress.search.optimize.surrogate import true_drops
+from lightning_compress.search.optimize.trial_data import TrialData
 
 MAX_DROP, SEARCHES, FILES = 0.3, 60, 20
 SIZES = np.linspace(12.3, 11.5, FILES)  # logarithms of bytes

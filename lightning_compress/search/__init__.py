@@ -1,5 +1,6 @@
 """Search for a plan: the smallest file at an allowed drop in score, the best score in a size, and other sizes later."""
 
+from lightning_compress.search.arguments import ASSURED
 from lightning_compress.search.effort import EFFORTS
 from lightning_compress.search.evaluate import (
     Drop,
@@ -20,11 +21,10 @@ from lightning_compress.search.families import (
     input_guided_families,
     uniform_families,
 )
-from lightning_compress.search.optimize import smallest
-from lightning_compress.search.optimize.promise import ASSURED
 from lightning_compress.search.record import Frontier, pareto_frontier, retarget, reuse
 from lightning_compress.search.sensitivity import Calibration
 from lightning_compress.search.sensitivity.layers import LayerSensitivities, Strength, layer_sensitivities
+from lightning_compress.search.smallest_file import smallest
 
 __all__ = [
     "ASSURED",

@@ -10,6 +10,8 @@ from typing import Any
 from lightning_compress.errors import SearchError
 from lightning_compress.weights import Weights
 
+ASSURED = 0.6  # posterior probability that the true drop of a file is allowed, where nothing else is asked for
+
 
 def check_max_drop(max_drop: Any) -> None:
     """Refuse what is no number from 0; an infinite drop allows any loss.

@@ -15,7 +15,8 @@ import torch
 from torch import Tensor
 
 from lightning_compress.search.optimize.search_space import Candidate
-from lightning_compress.search.optimize.surrogate import TrialData, probability_of_feasibility
+from lightning_compress.search.optimize.surrogate import probability_of_feasibility
+from lightning_compress.search.optimize.trial_data import TrialData
 
 
 def next_candidate(

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import math
 
+from lightning_compress.search.arguments import ASSURED
 from lightning_compress.search.effort import Effort
 from lightning_compress.search.families.family import Family
 from lightning_compress.search.families.target_size import strength_for
 from lightning_compress.search.optimize.acquisition import next_candidate
-from lightning_compress.search.optimize.promise import ASSURED, FewestBytes
 from lightning_compress.search.optimize.search_space import MAX_STEP, SearchSpace
-from lightning_compress.search.optimize.trials import Trials
+from lightning_compress.search.trials.trials import Trials
 
 _FIRST_BITS = 3.0  # for each weight, in the first file of a search
 _FIRST_SAVING = 0.03  # fraction of the incumbent's bytes that the first file of another family saves
@@ -44,7 +44,7 @@ def minimize_bytes(
         min_improvement: the smallest expected improvement worth an evaluation, as a fraction of the tolerance.
     """
     while trials.remaining > max(reserved, trials.incumbent is None):
-        proposal = _propose(trials, family, effort, FewestBytes(max_drop, assured), min_improvement)
+        proposal = _propose(trials, family, effort, max_drop, assured, min_improvement)
         if proposal is None:
             return
         candidate, strength = proposal
@@ -55,13 +55,13 @@ def minimize_bytes(
 
 
 def _propose(
-    trials: Trials, family: Family, effort: Effort, objective: FewestBytes, min_improvement: float
+    trials: Trials, family: Family, effort: Effort, max_drop: float, assured: float, min_improvement: float
 ) -> tuple[Family, float] | None:
     """The family with the offsets to evaluate next, and the strength; None where nothing is expected to improve."""
     known = trials.informing(family)
     if not known:
         return _first(trials, family)
-    space = SearchSpace(family, known, objective.max_drop, objective.assured)
+    space = SearchSpace(family, known, max_drop, assured)
     incumbent = trials.incumbent
     max_log_bytes = space.max_log_bytes + MAX_STEP if incumbent is None else math.log(incumbent[0].nbytes)
     found = next_candidate(

@@ -17,12 +17,12 @@ from itertools import combinations
 import torch
 
 from lightning_compress.runtime.cached import cached_property
+from lightning_compress.search.arguments import ASSURED
 from lightning_compress.search.families.family import Family
 from lightning_compress.search.families.target_size import strength_for
-from lightning_compress.search.optimize.coordinates import CoordinateMap, offsets_of
-from lightning_compress.search.optimize.promise import ASSURED, trial_data
-from lightning_compress.search.optimize.surrogate import PRIOR_RATE, TrialData
-from lightning_compress.search.optimize.trial import Trial
+from lightning_compress.search.optimize.trial_data import PRIOR_RATE, TrialData
+from lightning_compress.search.trials.coordinates import CoordinateMap, offsets_of
+from lightning_compress.search.trials.trial import Trial
 
 MAX_STEP = 0.5  # by which candidates may be smaller than every trial, in the logarithm of bytes
 _ALONG_STRENGTH = 100  # candidates
@@ -83,7 +83,7 @@ class SearchSpace:
         """The trials as the surrogate takes them."""
         coordinates = torch.tensor([known.coordinates for known in self._evaluated], dtype=torch.float64)
         shares = torch.tensor(list(self.family.shares.values()) or [1.0], dtype=torch.float64)
-        return trial_data(self._trials, coordinates, shares, self.max_drop, self.assured)
+        return TrialData.of(self._trials, coordinates, shares, self.max_drop, self.assured)
 
     def candidates(self, max_log_bytes: float) -> list[Candidate]:
         """The candidates with fewer bytes than this (a logarithm), without files that were evaluated."""

@@ -41,8 +41,6 @@ from lightning_compress.search.optimize.gaussian_process import (
 )
 from lightning_compress.search.optimize.trial_data import PRIOR_RATE, TrialData
 
-__all__ = ["PRIOR_RATE", "TrialData", "TrueDrops", "probability_of_feasibility", "true_drops"]
-
 _MIN_POSTERIOR = 1e-3  # hyper-parameters less probable than this, relative to the most probable, are left out
 _BATCH = 256  # files that are predicted together
 Quantity = Callable[[Process, Files], Tensor]

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from lightning_compress.search.evaluate.half_samples import noise_covariance
 from lightning_compress.search.optimize.divergence_model import predicted_log_divergence
+from lightning_compress.search.trials.trial import Trial
 
 # Prior median of the rate. Translation models, on uniform grids at an eighth of their size and less, have 2 to 6.
 PRIOR_RATE = 4.0
+# Of the variance of a deviation, where the score has no statistics: it cannot be told how much of it is sampling noise.
+_NOISE_SHARE = 0.5
 
 
 @dataclass(frozen=True)
@@ -40,6 +46,34 @@ class TrialData:
     noise_share: float = 0.0
     divergences: Tensor | None = None
     assured: float = 0.5
+
+    @classmethod
+    def of(
+        cls, trials: Sequence[Trial], coordinates: Tensor, shares: Tensor, max_drop: float, assured: float
+    ) -> TrialData:
+        """The data of trials.
+
+        Args:
+            trials: of families that share trials.
+            coordinates: ``[trials, parts]``, of each.
+            shares: ``[parts]``.
+            max_drop: the largest allowed drop.
+            assured: the probability that it is kept with.
+        """
+        noise = noise_covariance([trial.half_differences for trial in trials])
+        divergences = [trial.divergence for trial in trials]
+        known = all(value is not None and value > 0 for value in divergences)
+        return cls(
+            coordinates,
+            torch.tensor([trial.drop.value for trial in trials], dtype=torch.float64),
+            shares,
+            max_drop,
+            max(trial.drop.deviation for trial in trials),
+            None if noise is None else torch.from_numpy(noise),
+            0.0 if noise is not None else _NOISE_SHARE,
+            torch.from_numpy(np.log(np.array(divergences, np.float64))) if known else None,
+            assured,
+        )
 
     @property
     def unit(self) -> float:

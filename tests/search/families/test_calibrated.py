@@ -19,8 +19,9 @@ from lightning_compress.search import PlanFamily, evaluating, reuse
 from lightning_compress.search.effort import EFFORTS
 from lightning_compress.search.families.calibrated import calibrated_archive, calibrated_families
 from lightning_compress.search.families.target_size import fit_bytes
+from lightning_compress.search.feasibility.promise import FewestBytes
 from lightning_compress.search.optimize.bayesian_optimization import minimize_bytes
-from lightning_compress.search.optimize.trials import FewestBytes, Trials
+from lightning_compress.search.trials.trials import Trials
 
 pytestmark = pytest.mark.usefixtures("quick_predictions")
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from lightning_compress.search.optimize.acquisition import expected_improvement, next_candidate
 from lightning_compress.search.optimize.search_space import MAX_STEP, Candidate
-from lightning_compress.search.optimize.surrogate import TrialData
+from lightning_compress.search.optimize.trial_data import TrialData
 
 SMALLEST, LARGEST, ALLOWED, TOLERANCE = 10.0, 14.0, 0.3, 0.01
 

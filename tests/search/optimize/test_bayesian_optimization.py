@@ -10,8 +10,9 @@ import pytest
 
 from lightning_compress.search.effort import EFFORTS
 from lightning_compress.search.evaluate.score import Score
+from lightning_compress.search.feasibility.promise import FewestBytes
 from lightning_compress.search.optimize.bayesian_optimization import minimize_bytes
-from lightning_compress.search.optimize.trials import FewestBytes, Trials
+from lightning_compress.search.trials.trials import Trials
 
 MAX_DROP, DEVIATION = 0.3, 0.17
 PARTS = {"body": 0.4, "head": 0.25, "tail": 0.2, "rest": 0.15}

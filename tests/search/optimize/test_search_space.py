@@ -10,7 +10,7 @@ import torch
 from lightning_compress.search.evaluate.bootstrap import paired_drop
 from lightning_compress.search.evaluate.score import Score
 from lightning_compress.search.optimize.search_space import MAX_STEP, SearchSpace
-from lightning_compress.search.optimize.trials import Trial
+from lightning_compress.search.trials.trial import Trial
 
 MAX_DROP = 0.3
 

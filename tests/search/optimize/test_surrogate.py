@@ -7,7 +7,8 @@ import math
 import pytest
 import torch
 
-from lightning_compress.search.optimize.surrogate import TrialData, probability_of_feasibility
+from lightning_compress.search.optimize.surrogate import probability_of_feasibility
+from lightning_compress.search.optimize.trial_data import TrialData
 
 MAX_DROP = 0.3
 

@@ -20,7 +20,7 @@ def test_a_slower_search_gives_the_same_file_and_says_in_the_log_how_long_it_too
     caplog.set_level(logging.INFO, logger="lightning_compress")
     first = _found(tmp_path / "first.safetensors")
     clock = time.perf_counter
-    monkeypatch.setattr("lightning_compress.search.optimize.smallest_file.perf_counter", lambda: 7 * clock())
+    monkeypatch.setattr("lightning_compress.search.smallest_file.context.perf_counter", lambda: 7 * clock())
     assert _found(tmp_path / "second.safetensors") == first
     told = [record.getMessage() for record in caplog.records if "the search took" in record.getMessage()]
     assert len(told) == 2

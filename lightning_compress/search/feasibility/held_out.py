@@ -16,11 +16,11 @@ from lightning_compress.search.evaluate.items import (
     overlap_of_items,
 )
 from lightning_compress.search.evaluate.score import Score
-from lightning_compress.search.optimize.confirmation import confirm, sequence
-from lightning_compress.search.optimize.promise import FewestBytes, true_drops_of
-from lightning_compress.search.optimize.trial import Trial
-from lightning_compress.search.optimize.trials import Trials
+from lightning_compress.search.feasibility.confirmation import confirm, sequence
+from lightning_compress.search.feasibility.promise import FewestBytes, true_drops_of
 from lightning_compress.search.record.manifest_metrics import promise_metrics
+from lightning_compress.search.trials.trial import Trial
+from lightning_compress.search.trials.trials import Trials
 
 _log = logging.getLogger(__name__)
 _CAUTIOUS = 0.9  # posterior probability where the items are too few to know their variance

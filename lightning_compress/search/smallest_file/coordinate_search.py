@@ -10,20 +10,20 @@ from __future__ import annotations
 from lightning_compress.search.effort import Effort
 from lightning_compress.search.families.family import Family
 from lightning_compress.search.families.target_size import fit_bytes
-from lightning_compress.search.optimize.trials import BestScore, Trials
+from lightning_compress.search.trials.trials import Trials
 
 _STEP = 0.5  # of the strength
 
 
-def maximize_score(trials: Trials, effort: Effort, objective: BestScore) -> None:
+def maximize_score(trials: Trials, effort: Effort, max_bytes: int) -> None:
     """Change the offsets of the incumbent's family, in the rounds of the effort, as long as the score rises."""
     for _ in range(effort.rounds):
         start = trials.incumbent_family
-        if start is None or _one_round(trials, start, objective) is start:
+        if start is None or _one_round(trials, start, max_bytes) is start:
             return
 
 
-def _one_round(trials: Trials, start: Family, objective: BestScore) -> Family:
+def _one_round(trials: Trials, start: Family, max_bytes: int) -> Family:
     """The family after each part was tried stronger and weaker once; ``start`` itself where nothing improved."""
     assert trials.incumbent is not None
     family = start
@@ -32,8 +32,8 @@ def _one_round(trials: Trials, start: Family, objective: BestScore) -> Family:
             if not trials.remaining:
                 return family
             candidate = family.with_offsets({**family.offsets, part: family.offsets.get(part, 0.0) + step})
-            strength, archive = fit_bytes(candidate, objective.max_bytes)
-            if archive.nbytes > objective.max_bytes:
+            strength, archive = fit_bytes(candidate, max_bytes)
+            if archive.nbytes > max_bytes:
                 continue
             trial = trials.evaluate(archive, candidate, strength)
             if trials.incumbent[0] is trial:

@@ -11,9 +11,9 @@ from small_search import Agreement, Rounded
 from lightning_compress import Score, smallest
 from lightning_compress.errors import SearchError
 from lightning_compress.search import paired_drop
-from lightning_compress.search.optimize.confirmation import confirm, sequence
-from lightning_compress.search.optimize.promise import TrueDrop
-from lightning_compress.search.optimize.trial import Trial
+from lightning_compress.search.feasibility.confirmation import confirm, sequence
+from lightning_compress.search.feasibility.promise import TrueDrop
+from lightning_compress.search.trials.trial import Trial
 
 ITEMS = 400
 

@@ -15,7 +15,7 @@ from torch import nn
 from lightning_compress import Archive, Plan, Score, Weights, smallest
 from lightning_compress.errors import SearchError
 from lightning_compress.search.effort import EFFORTS
-from lightning_compress.search.optimize import smallest_file
+from lightning_compress.search.smallest_file import fewest_bytes
 
 
 def rounded(weights):
@@ -155,7 +155,7 @@ def test_minus_infinity_is_a_candidate_that_lost_everything(net):
 def test_evaluations_that_nothing_waits_for_are_spent_on_less(net, monkeypatch):
     usual = Agreement(net)
     before = smallest(net, usual, 5.0, families=rounded, progress=False)
-    monkeypatch.setattr(smallest_file, "_FINAL_MIN_IMPROVEMENT", 0.0)
+    monkeypatch.setattr(fewest_bytes, "_FINAL_MIN_IMPROVEMENT", 0.0)
     all_spent = Agreement(net)
     after = smallest(net, all_spent, 5.0, families=rounded, progress=False)
     assert sum(map(len, after.streams.values())) <= sum(map(len, before.streams.values()))

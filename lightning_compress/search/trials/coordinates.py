@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from lightning_compress.search.families.family import Family
-from lightning_compress.search.optimize.trial import Trial
+from lightning_compress.search.trials.trial import Trial
 
 _DIGITS = 6  # of a strength
 

@@ -15,10 +15,7 @@ from lightning_compress.search.evaluate.half_samples import half_differences
 from lightning_compress.search.evaluate.items import check_same_order
 from lightning_compress.search.evaluate.score import Score
 from lightning_compress.search.families.family import Family
-from lightning_compress.search.optimize.promise import FewestBytes
-from lightning_compress.search.optimize.trial import Trial
-
-__all__ = ["BestScore", "FewestBytes", "Objective", "Trial", "Trials"]
+from lightning_compress.search.trials.trial import Trial
 
 
 def _whole(score: Score) -> Score:
@@ -39,21 +36,6 @@ class Objective(Protocol):
     def note_first(self, trial: Trial) -> None:
         """Called with the first trial, before others are evaluated."""
         ...
-
-
-@dataclass(frozen=True)
-class BestScore:
-    """The best score in a file of at most ``max_bytes``."""
-
-    max_bytes: int
-
-    def best(self, trials: Sequence[Trial]) -> Trial | None:
-        """By measured bytes; of equal scores the smaller file."""
-        feasible = (trial for trial in trials if trial.nbytes <= self.max_bytes)
-        return min(feasible, key=lambda trial: (-trial.score.value, trial.nbytes), default=None)
-
-    def note_first(self, trial: Trial) -> None:
-        """Nothing is promised of the drop, so its noise does not matter."""
 
 
 @dataclass(eq=False)

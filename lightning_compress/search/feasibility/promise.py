@@ -12,20 +12,18 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from lightning_compress.search.evaluate.half_samples import items_needed, noise_covariance
+from lightning_compress.search.arguments import ASSURED
+from lightning_compress.search.evaluate.half_samples import items_needed
 from lightning_compress.search.evaluate.items import item_count
 from lightning_compress.search.families.family import Family
-from lightning_compress.search.optimize.coordinates import coordinates_of
-from lightning_compress.search.optimize.surrogate import TrialData, true_drops
-from lightning_compress.search.optimize.trial import Trial
+from lightning_compress.search.optimize.surrogate import true_drops
+from lightning_compress.search.optimize.trial_data import TrialData
+from lightning_compress.search.trials.coordinates import coordinates_of
+from lightning_compress.search.trials.trial import Trial
 
-ASSURED = 0.6
-# Of the variance of a deviation, where the score has no statistics: it cannot be told how much of it is sampling noise.
-_NOISE_SHARE = 0.5
 _TOO_NOISY = 0.5  # standard deviation of a drop over the allowed drop
 _log = logging.getLogger(__name__)
 _NORMAL_95 = 1.959964
@@ -52,34 +50,6 @@ class TrueDrop:
         return cls(mean, mean - _NORMAL_95 * deviation, mean + _NORMAL_95 * deviation, assured)
 
 
-def trial_data(
-    trials: Sequence[Trial], coordinates: Tensor, shares: Tensor, max_drop: float, assured: float
-) -> TrialData:
-    """The trials as the surrogate takes them.
-
-    Args:
-        trials: of families that share trials.
-        coordinates: ``[trials, parts]``, of each.
-        shares: ``[parts]``.
-        max_drop: the largest allowed drop.
-        assured: the probability that it is kept with.
-    """
-    noise = noise_covariance([trial.half_differences for trial in trials])
-    divergences = [trial.divergence for trial in trials]
-    known = all(value is not None and value > 0 for value in divergences)
-    return TrialData(
-        coordinates,
-        torch.tensor([trial.drop.value for trial in trials], dtype=torch.float64),
-        shares,
-        max_drop,
-        max(trial.drop.deviation for trial in trials),
-        None if noise is None else torch.from_numpy(noise),
-        0.0 if noise is not None else _NOISE_SHARE,
-        torch.from_numpy(np.log(np.array(divergences, np.float64))) if known else None,
-        assured,
-    )
-
-
 def true_drops_of(
     trials: Sequence[Trial], max_drop: float, assured: float, *, coordinates: Tensor | None = None
 ) -> Mapping[int, TrueDrop]:
@@ -92,7 +62,7 @@ def true_drops_of(
         members = [trials[index] for index in indices]
         shares = torch.tensor(list(family.shares.values()) or [1.0], dtype=torch.float64)
         at = coordinates_of(members, family) if coordinates is None else coordinates
-        data = trial_data(members, at, shares, max_drop, assured)
+        data = TrialData.of(members, at, shares, max_drop, assured)
         posterior = true_drops(data)
         for index, *values in zip(
             indices,

@@ -11,9 +11,10 @@ import torch
 from lightning_compress import Score
 from lightning_compress.search import paired_drop
 from lightning_compress.search.evaluate.half_samples import half_differences
-from lightning_compress.search.optimize.promise import FewestBytes, true_drops_of
-from lightning_compress.search.optimize.surrogate import TrialData, probability_of_feasibility, true_drops
-from lightning_compress.search.optimize.trial import Trial
+from lightning_compress.search.feasibility.promise import FewestBytes, true_drops_of
+from lightning_compress.search.optimize.surrogate import probability_of_feasibility, true_drops
+from lightning_compress.search.optimize.trial_data import TrialData
+from lightning_compress.search.trials.trial import Trial
 
 MAX_DROP, FILES = 0.3, 16
 SIZES = np.linspace(12.2, 11.6, FILES)

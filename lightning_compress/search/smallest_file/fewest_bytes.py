@@ -1,0 +1,92 @@
+"""The search for the smallest file whose true drop is allowed."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from torch import Tensor
+
+from lightning_compress.search.evaluate.items import ItemOrderError
+from lightning_compress.search.families.family import Family
+from lightning_compress.search.families.input_error import InputError
+from lightning_compress.search.families.output_divergence import OutputDivergence
+from lightning_compress.search.feasibility.held_out import Parts, Promise, expected_metrics
+from lightning_compress.search.feasibility.promise import FewestBytes
+from lightning_compress.search.optimize.bayesian_optimization import minimize_bytes
+from lightning_compress.search.sensitivity.calibration import Distillation
+from lightning_compress.search.smallest_file.context import SearchContext
+from lightning_compress.search.smallest_file.plain_storage import store_exactly, store_plainly
+from lightning_compress.search.trials.trials import Trials
+
+_log = logging.getLogger(__name__)
+_RESERVED = 3  # evaluations at most that a family leaves to each one after it
+_FINAL_MIN_IMPROVEMENT = 0.1  # fraction of the tolerance, when no other family waits for evaluations
+
+
+def search_fewest_bytes(
+    context: SearchContext,
+    families: Sequence[Family],
+    parts: Parts,
+    promise: Promise,
+    max_drop: float,
+    min_score: float | None,
+    noise: float,
+) -> tuple[Trials, dict[str, Any]]:
+    """Search the families, and test what they found; where nothing is feasible, the weights are stored plainly.
+
+    Args:
+        context: of the search.
+        families: at least one, the most promising first.
+        parts: the items that the search reads, and those that confirm its file.
+        promise: what the caller asks for.
+        max_drop: the largest loss of score allowed.
+        min_score: the lowest score allowed, in addition.
+        noise: between two evaluations of the exact weights.
+
+    Returns:
+        The trials, with the file as incumbent, and what the record of the search says of its true drop.
+    """
+    before = parts.searched(parts.before)
+    allowed = max_drop if min_score is None else min(max_drop, before.value - min_score)
+    objective = FewestBytes(max(allowed - noise, 0.0), promise.assured_with(before))
+    effort, divergence = context.effort, _divergence(context)
+    trials = Trials(
+        context.evaluator, before, objective, effort.evaluations, context.advance, divergence, parts.searched
+    )
+    try:
+        _search(context, trials, families, objective)
+    except ItemOrderError as error:
+        _log.error("%s. The weights are stored exactly.", error)
+        trials.all.clear()
+        store_exactly(trials)
+        return trials, {}
+    if trials.incumbent is None:
+        store_plainly(trials, max_drop)
+        return trials, {}
+    confirmed = parts.confirm(trials, objective)
+    if confirmed is None:
+        return trials, expected_metrics(trials, objective)
+    if not confirmed["passed"]:
+        store_plainly(trials, max_drop)
+    return trials, {**expected_metrics(trials, objective), "confirmed": confirmed}
+
+
+def _divergence(context: SearchContext) -> Callable[[Mapping[str, Tensor]], float | None]:
+    """How the divergence of a file from the exact weights is measured."""
+    if isinstance(context.calibration, Distillation):
+        return OutputDivergence(context.evaluator, context.calibration)
+    return InputError(context.evaluator.weights, context.observations)
+
+
+def _search(context: SearchContext, trials: Trials, families: Sequence[Family], objective: FewestBytes) -> None:
+    effort, max_drop, assured = context.effort, objective.max_drop, objective.assured
+    for later, family in zip(reversed(range(len(families))), families, strict=True):
+        # The unguided family is hardly ever better than the guided one, so no evaluations are reserved for it.
+        share = min(later * _RESERVED, trials.remaining * later // (later + 1))
+        reserved = 0 if context.observer is not None else share
+        minimize_bytes(trials, family, effort, max_drop, assured=assured, reserved=reserved)
+    # No family waits any more, so the remaining evaluations may go to smaller expected improvements.
+    last = trials.incumbent_family or families[0]
+    minimize_bytes(trials, last, effort, max_drop, assured=assured, min_improvement=_FINAL_MIN_IMPROVEMENT)
