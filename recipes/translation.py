@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import torch
@@ -13,21 +12,19 @@ from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 from torch.nn import functional as F
 
-from recipes.bleu import Bleu
 from recipes.checks import check_finite, check_least, check_name, check_shares, check_sizes
 from recipes.data.assets import RECORD, Vocabularies, record_of
 from recipes.data.batching import Batch
 from recipes.data.parallel_text import ParallelText
-from recipes.data.vocabulary import EOS, PAD
-from recipes.errors import ScoreError, TextError, VocabularyError
+from recipes.data.vocabulary import PAD
+from recipes.errors import TextError, VocabularyError
 from recipes.models.network import Network
-from recipes.optimizer import make_optimizer
-from recipes.schedule import Halving, InverseSquareRoot
 from recipes.search.beam import beam_search
 from recipes.search.greedy import greedy_search
-from recipes.search.lines import translate_batch, translate_lines
-
-_log = logging.getLogger(__name__)
+from recipes.search.lines import text_of, translate_lines
+from recipes.training.bleu import Bleu
+from recipes.training.optimizer import make_optimizer
+from recipes.training.schedule import make_schedule
 
 
 class Translation(LightningModule):
@@ -87,11 +84,8 @@ class Translation(LightningModule):
         check_finite(length_penalty=length_penalty)
         check_shares(label_smoothing=label_smoothing, first_beta=betas[0], second_beta=betas[1])
         check_name("optimizer", optimizer, ("adam", "sgd"))
-        check_name("schedule", schedule, ("inverse-square-root", "halving"))
         check_name("loss_per", loss_per, ("word", "sentence"))
-        halving = schedule == "halving"
-        self.rate_factor: Callable[[int], float]
-        self.rate_factor = Halving(decay_start, decay_every) if halving else InverseSquareRoot(warmup_steps)
+        self.rate_factor = make_schedule(schedule, warmup_steps, decay_start, decay_every)
         self.optimizer, self.loss_per, self.learning_rate = optimizer, loss_per, learning_rate
         self.betas, self.weight_decay, self.label_smoothing = betas, weight_decay, label_smoothing
         self.beam, self.test_beam = beam, test_beam
@@ -105,8 +99,7 @@ class Translation(LightningModule):
 
     def setup(self, stage: str) -> None:
         """Take the vocabularies of the data module, if it is one of ours."""
-        data = getattr(self.trainer, "datamodule", None)
-        if isinstance(data, ParallelText):
+        if (data := self._text()) is not None:
             self.use(data.vocabularies)
 
     def use(self, vocabularies: Vocabularies) -> None:
@@ -138,15 +131,8 @@ class Translation(LightningModule):
             ScoreError: outside of training, if scores are NaN or infinite.
         """
         self.log("val_loss", self.loss(batch), batch_size=batch.tokens, prog_bar=True, sync_dist=True)
-        try:
-            found = translate_batch(batch, batch_index, lambda source: self.best(source, beam=self.beam))
-            self.val_bleu.add(found, list(batch.references))
-        except ScoreError as error:
-            if self.trainer.state.fn != TrainerFn.FITTING:
-                raise
-            if not self.val_bleu.is_failed:
-                _log.error("%s; val_bleu is NaN, the training goes on", error)
-            self.val_bleu.add_failed(list(batch.references))
+        fitting = self.trainer.state.fn == TrainerFn.FITTING
+        self.val_bleu.count(batch, batch_index, lambda source: self.best(source, beam=self.beam), may_fail=fitting)
         self.log("val_bleu", self.val_bleu, prog_bar=True)
 
     def test_step(self, batch: Batch, batch_index: int) -> None:
@@ -156,8 +142,7 @@ class Translation(LightningModule):
             ScoreError: if scores are NaN or infinite.
         """
         self.log("test_loss", self.loss(batch), batch_size=batch.tokens, sync_dist=True)
-        found = translate_batch(batch, batch_index, lambda source: self.best(source, beam=self.test_beam))
-        self.test_bleu.add(found, list(batch.references))
+        self.test_bleu.count(batch, batch_index, lambda source: self.best(source, beam=self.test_beam))
         self.log("test_bleu", self.test_bleu)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
@@ -202,10 +187,7 @@ class Translation(LightningModule):
         Raises:
             ScoreError: if scores are NaN or infinite; a row of the batch is named.
         """
-        target = self.known_vocabularies().target
-        texts = [" ".join(target.decode(row)) for row in self.search(source, beam=beam).tolist()]
-        empty = (source[:, 0] == EOS).tolist()
-        return ["" if none else text for text, none in zip(texts, empty, strict=True)]
+        return text_of(source, self.search(source, beam=beam), self.known_vocabularies().target)
 
     @torch.no_grad()
     def translate(
@@ -241,10 +223,14 @@ class Translation(LightningModule):
         Raises:
             TextError: if the trainer has no ParallelText data module.
         """
-        data = getattr(self.trainer, "datamodule", None)
-        if not isinstance(data, ParallelText):
+        if (data := self._text()) is None:
             raise TextError("there is no validation text: train with a ParallelText data module, or give the text")
         return data.text("valid")
+
+    def _text(self) -> ParallelText | None:
+        """The data module of the trainer, if it is one of ours."""
+        data = getattr(self.trainer, "datamodule", None)
+        return data if isinstance(data, ParallelText) else None
 
     # What travels with the weights
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from lightning_compress.errors import ClassNotAllowedError
-from lightning_compress.loading.importing import attribute_named, import_named
+from lightning_compress.loading.classes.importing import attribute_named, import_named
 
 
 def import_by_path(option: str, path: str, *, is_called: bool = True) -> Any:

@@ -13,14 +13,14 @@ from weakref import WeakKeyDictionary
 import numpy as np
 from numpy.typing import NDArray
 
-from lightning_compress.coding import stack
+from lightning_compress.coding import ans_stack
 from lightning_compress.coding.coder import (
     MAX_ALPHABET,
     Statistics,
     Words,
     dtype_of,
 )
-from lightning_compress.coding.frequency_table import best_table, read_table
+from lightning_compress.coding.models.frequency_table import best_table, read_table
 from lightning_compress.errors import FormatError
 from lightning_compress.runtime import Work
 
@@ -68,7 +68,7 @@ class Ans:
             numbers, slots = np.zeros(len(counts), np.int32), weights
             numbers[present] = np.arange(len(present))
             symbols = numbers[words]
-        return table + stack.push([(symbols, slots)])
+        return table + ans_stack.push([(symbols, slots)])
 
     def work(self, count: int, width: int, groups: tuple[int, ...] = ()) -> Work:
         """See :class:`Coder`."""
@@ -83,13 +83,13 @@ class Ans:
                 f"an ANS stream has {np.count_nonzero(weights)} symbols below {len(weights)}, expected at least two of "
                 f"{8 * width} bits"
             )
-        coder = stack.opened(body)
-        model, result = stack.model(weights[numbered]), np.empty(count, dtype_of(width))
+        coder = ans_stack.opened(body)
+        model, result = ans_stack.model(weights[numbered]), np.empty(count, dtype_of(width))
         for start in range(0, count, _CHUNK):
             target = result[start : start + _CHUNK]
             symbols = coder.decode(model, len(target))
             target[:] = symbols if len(numbered) == len(weights) else numbered[symbols]
-        stack.check_end(coder)
+        ans_stack.check_end(coder)
         return result
 
 

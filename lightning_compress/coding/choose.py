@@ -12,12 +12,12 @@ from typing import TypeGuard
 
 import numpy as np
 
-from lightning_compress.coding.adaptive_fit import MAX_SYMBOLS
 from lightning_compress.coding.ans import Ans
 from lightning_compress.coding.coder import Coder, FittedCoder, Statistics, Words
 from lightning_compress.coding.contexts import Contexts
 from lightning_compress.coding.huffman import Huffman
 from lightning_compress.coding.lanes import Lanes
+from lightning_compress.coding.models.adaptive_fit import MAX_SYMBOLS
 from lightning_compress.coding.packed import Packed
 from lightning_compress.coding.planes import Planes
 from lightning_compress.coding.stored import Stored

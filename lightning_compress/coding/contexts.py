@@ -11,10 +11,10 @@ from typing import ClassVar
 
 import numpy as np
 
-from lightning_compress.coding import stack
-from lightning_compress.coding.adaptive import CHUNK, split
-from lightning_compress.coding.adaptive_fit import MAX_MODELS, MAX_SYMBOLS, AdaptiveFit, is_adaptive, read_groups
+from lightning_compress.coding import ans_stack
 from lightning_compress.coding.coder import Statistics, Words, dtype_of
+from lightning_compress.coding.models.adaptive import CHUNK, split
+from lightning_compress.coding.models.adaptive_fit import MAX_MODELS, MAX_SYMBOLS, AdaptiveFit, is_adaptive, read_groups
 from lightning_compress.runtime import Work
 
 _HEADER = 4
@@ -34,7 +34,7 @@ class Contexts:
     def encode(self, statistics: Statistics) -> bytes:
         """See :class:`Coder`."""
         fitted = AdaptiveFit.of(statistics)
-        return fitted.header + stack.push(list(zip(fitted.pieces, fitted.weights, strict=True)))
+        return fitted.header + ans_stack.push(list(zip(fitted.pieces, fitted.weights, strict=True)))
 
     def work(self, count: int, width: int, groups: tuple[int, ...] = ()) -> Work:
         """See :class:`Coder`."""
@@ -47,15 +47,15 @@ class Contexts:
     def decode(self, data: memoryview, count: int, width: int, groups: tuple[int, ...] = ()) -> Words:
         """See :class:`Coder`."""
         model, starts, lengths, body = read_groups(data, count, width, groups)
-        coder, result, done = stack.opened(body), np.empty(count, dtype_of(width)), 0
+        coder, result, done = ans_stack.opened(body), np.empty(count, dtype_of(width)), 0
         for start, length in zip(starts, lengths, strict=True):
             counts = np.zeros(len(start), np.int64)
             for block in split(result[done : done + length]):
-                categorical = stack.model(start + model.learned(counts))
+                categorical = ans_stack.model(start + model.learned(counts))
                 for at in range(0, len(block), CHUNK):
                     symbols = coder.decode(categorical, len(block[at : at + CHUNK]))
                     block[at : at + CHUNK] = symbols
                     counts += np.bincount(symbols, minlength=len(counts))
             done += length
-        stack.check_end(coder)
+        ans_stack.check_end(coder)
         return result

@@ -10,10 +10,10 @@ from torch import Tensor
 
 from lightning_compress.archive import Entry, Manifest
 from lightning_compress.errors import PlanError
+from lightning_compress.messages.log_once import log_once
+from lightning_compress.messages.name_lists import first_names
 from lightning_compress.plan import Plan, Rule
 from lightning_compress.quantize import FLOATS
-from lightning_compress.runtime.log_once import log_once
-from lightning_compress.runtime.name_lists import first_names
 from lightning_compress.weights import BUFFER, Weight, Weights, is_guess
 
 _log = logging.getLogger(__name__)

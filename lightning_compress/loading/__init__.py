@@ -1,6 +1,6 @@
 """Loads compressed files: as tensors, as modules, and expanded to checkpoints."""
 
-from lightning_compress.loading.allowed_classes import resolve_class
+from lightning_compress.loading.classes.allowed_classes import resolve_class
 from lightning_compress.loading.expansion import expand, load
 from lightning_compress.loading.installed_lightning import lightning_version
 from lightning_compress.loading.left_out import tell_left_out

@@ -8,8 +8,8 @@ from importlib import import_module
 from typing import Any, TypeVar
 
 from lightning_compress.errors import ClassNotAllowedError, MismatchError
-from lightning_compress.loading.allowed_classes import is_allowed, resolve_class
-from lightning_compress.loading.class_paths import imported_class, refused_paths
+from lightning_compress.loading.classes.allowed_classes import is_allowed, resolve_class
+from lightning_compress.loading.classes.class_paths import imported_class, refused_paths
 from lightning_compress.loading.stored_module import StoredModule
 from lightning_compress.weights import lightning_package
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from torch import nn
 
-from lightning_compress.runtime.name_lists import first_names
+from lightning_compress.messages.name_lists import first_names
 from lightning_compress.weights import strip_wrappers
 
 _log = logging.getLogger(__name__)

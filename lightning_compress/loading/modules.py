@@ -13,7 +13,7 @@ from torch import nn
 from lightning_compress.archive import Archive
 from lightning_compress.errors import MismatchError
 from lightning_compress.loading.arguments import Signature, constructor_values
-from lightning_compress.loading.class_paths import holds_note
+from lightning_compress.loading.classes.class_paths import holds_note
 from lightning_compress.loading.installed_lightning import lightning_version
 from lightning_compress.loading.instantiation import CLASS_KEY, INSTANTIATOR_KEY, class_to_build, instantiate
 from lightning_compress.loading.left_out import tell_left_out

@@ -1,4 +1,4 @@
-"""The running process: random state, threads, module snapshots, memory and time, progress bars (in ``progress``)."""
+"""The running process: random state, threads, module snapshots, memory and time of work, compilation."""
 
 from lightning_compress.runtime.garbage import collection_paused
 from lightning_compress.runtime.random_state import preserved_random_state, snapshot_random_state

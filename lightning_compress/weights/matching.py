@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from lightning_compress.errors import MismatchError
-from lightning_compress.runtime.name_lists import first_names
+from lightning_compress.messages.name_lists import first_names
 from lightning_compress.weights.names import (
     common_name,
     counts_averages,

@@ -12,10 +12,10 @@ from safetensors.torch import load_file, save_file
 
 from lightning_compress import Plan, Raw, Rule, compress
 from lightning_compress.files import companion_of
-from recipes.bleu import Bleu
 from recipes.command import run_trainer
 from recipes.data.text_files import read_lines, read_parallel
 from recipes.demo.grammar import write_corpus
+from recipes.training.bleu import Bleu
 from recipes.translate import load_translator
 from recipes.translation import Translation
 

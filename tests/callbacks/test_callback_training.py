@@ -35,7 +35,7 @@ from torchmetrics import MeanMetric
 from lightning_compress import compress, load, load_from_checkpoint
 from lightning_compress.archive import Archive
 from lightning_compress.callbacks import CompressCheckpoint
-from lightning_compress.runtime import progress
+from lightning_compress.messages import progress
 
 pytestmark = pytest.mark.usefixtures("quick_coding")
 

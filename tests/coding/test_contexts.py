@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from lightning_compress.coding import CODERS, Statistics
 from lightning_compress.coding.coder import Words
 from lightning_compress.coding.contexts import Contexts
-from lightning_compress.coding.generalized_gaussian import SHAPES, powers, prior, slopes
+from lightning_compress.coding.models.generalized_gaussian import SHAPES, powers, prior, slopes
 from lightning_compress.errors import FormatError
 from lightning_compress.quantize import StreamSpec
 

@@ -10,9 +10,9 @@ from torch import nn
 from lightning_compress import Half, Interval, Plan, Prune, Rule, compress
 from lightning_compress.archive import Archive
 from lightning_compress.compression import is_made_from, payloads_of, why_exact, with_reasons_of
+from lightning_compress.messages import log_once as log_once_module
 from lightning_compress.plan import PRESETS
 from lightning_compress.quantize import KMeans, Raw
-from lightning_compress.runtime import log_once as log_once_module
 from lightning_compress.search.families.data_free import uniform_families
 from lightning_compress.search.model_parts import model_patterns
 from lightning_compress.search.sensitivity.layers.groups import grouped

@@ -20,7 +20,7 @@ from torch import nn
 from lightning_compress import Plan, Raw, Rule, compress, load_from_checkpoint
 from lightning_compress.archive import Archive
 from lightning_compress.errors import ClassNotAllowedError, MismatchError
-from lightning_compress.loading.class_paths import imported_class, refused_paths
+from lightning_compress.loading.classes.class_paths import imported_class, refused_paths
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),  # of jsonargparse, about Lightning

@@ -334,7 +334,7 @@ def test_a_nested_class_is_found(monkeypatch):
 @pytest.mark.parametrize("allow", [[], ["other.*"], ["torch.nn.Linear.more"], ["TORCH.*"]])
 def test_another_is_not_even_imported(allow, monkeypatch):
     imported = []
-    monkeypatch.setattr("lightning_compress.loading.importing.import_module", imported.append)
+    monkeypatch.setattr("lightning_compress.loading.classes.importing.import_module", imported.append)
     with pytest.raises(ClassNotAllowedError, match=r"allow=\['torch\.nn\.Linear'\]"):
         resolve_class("torch.nn.Linear", allow)
     assert imported == []

@@ -13,7 +13,7 @@ from lightning_compress.weights import Weights
 from recipes.command import main, run_trainer
 from recipes.errors import SettingsError
 from recipes.finetune import Settings
-from recipes.schedule import Cosine
+from recipes.training.schedule import Cosine
 from recipes.translate import load_translator
 from tests.each_case import naming
 

@@ -11,7 +11,7 @@ from each_case import naming
 from torch import nn
 
 from lightning_compress.errors import WeightsError
-from lightning_compress.runtime import log_once as log_once_module
+from lightning_compress.messages import log_once as log_once_module
 from lightning_compress.weights import Weights
 
 

@@ -28,9 +28,9 @@ from lightning_compress.callbacks.translation.translator import Translator
 from lightning_compress.compression import compress
 from lightning_compress.errors import CallbackError
 from lightning_compress.logging import logging_step
+from lightning_compress.messages.progress import progress_bar
 from lightning_compress.plan import Plan
 from lightning_compress.runtime import limited_workers, preserved_random_state
-from lightning_compress.runtime.progress import progress_bar
 from lightning_compress.search import Evaluate, evaluating
 from lightning_compress.weights import Weights
 

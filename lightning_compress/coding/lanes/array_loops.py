@@ -11,8 +11,8 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from lightning_compress.coding.adaptive import COUNT, block_ends
 from lightning_compress.coding.lanes.types import Code, Counts, Slots, States, Symbols
+from lightning_compress.coding.models.adaptive import COUNT, block_ends
 
 LEAST_STATE = 1 << 16
 MOST_WEIGHT = 1 << 31

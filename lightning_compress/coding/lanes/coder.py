@@ -11,14 +11,14 @@ from typing import ClassVar
 
 import numpy as np
 
-from lightning_compress.coding.adaptive import Counts
-from lightning_compress.coding.adaptive_fit import MAX_MODELS, AdaptiveFit, is_adaptive, read_groups
 from lightning_compress.coding.coder import Statistics, Words, dtype_of, read_varint, write_varint
-from lightning_compress.coding.frequency_table import best_table, read_table
 from lightning_compress.coding.lanes import code
 from lightning_compress.coding.lanes.code import PRECISIONS, Layout
 from lightning_compress.coding.lanes.low_bits import SYMBOL_BITS, Split
 from lightning_compress.coding.lanes.types import Symbols
+from lightning_compress.coding.models.adaptive import Counts
+from lightning_compress.coding.models.adaptive_fit import MAX_MODELS, AdaptiveFit, is_adaptive, read_groups
+from lightning_compress.coding.models.frequency_table import best_table, read_table
 from lightning_compress.coding.packed import pack, packed_size, unpack
 from lightning_compress.errors import FormatError
 from lightning_compress.runtime import Work

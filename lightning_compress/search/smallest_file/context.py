@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from time import perf_counter
 
-from lightning_compress.runtime.progress import Advance
+from lightning_compress.messages.progress import Advance
 from lightning_compress.search.effort import Effort
 from lightning_compress.search.evaluate.evaluation import Evaluator
 from lightning_compress.search.families.input_guided import Observer

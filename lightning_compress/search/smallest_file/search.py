@@ -9,7 +9,7 @@ from torch import nn
 
 from lightning_compress.archive import Archive
 from lightning_compress.errors import SearchError
-from lightning_compress.runtime.progress import progress_bar
+from lightning_compress.messages.progress import progress_bar
 from lightning_compress.search.arguments import (
     ASSURED,
     check_assured,

@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lightning_compress.coding.adaptive import Blocks, fit
+from lightning_compress.coding.models.adaptive import Blocks, fit
 from lightning_compress.quantize import GridPayload, Words, matrix_shape
 
 Table = NDArray[np.float32]

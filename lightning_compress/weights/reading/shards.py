@@ -9,7 +9,7 @@ from typing import Any
 
 from lightning_compress.errors import WeightsError
 from lightning_compress.files import exists, is_remote, local_path, read_bytes
-from lightning_compress.runtime.name_lists import first_names
+from lightning_compress.messages.name_lists import first_names
 
 INDEX_SUFFIX = ".index.json"
 _SINGLE_FILES = ("model.safetensors", "pytorch_model.bin")

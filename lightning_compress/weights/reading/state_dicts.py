@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from lightning_compress.errors import WeightsError
-from lightning_compress.runtime.name_lists import first_names
+from lightning_compress.messages.name_lists import first_names
 from lightning_compress.weights.reading.inert_pickle import Placeholder, path_of
 from lightning_compress.weights.reading.tensor_records import looks_like_tensor, tensor_record
 

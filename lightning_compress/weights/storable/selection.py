@@ -8,8 +8,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from lightning_compress.runtime.log_once import log_once
-from lightning_compress.runtime.name_lists import first_names
+from lightning_compress.messages.log_once import log_once
+from lightning_compress.messages.name_lists import first_names
 from lightning_compress.weights.arguments import check_patterns_match
 from lightning_compress.weights.metadata.module_metadata import checked_patterns, exclude_patterns_of, metric_state
 from lightning_compress.weights.names import matches_any

@@ -25,7 +25,7 @@ from lightning_compress.callbacks.export.policy import Policy
 from lightning_compress.callbacks.export.publishing import Publishing
 from lightning_compress.callbacks.moments import Moments
 from lightning_compress.errors import CallbackError, PlanError
-from lightning_compress.runtime.log_once import log_once
+from lightning_compress.messages.log_once import log_once
 from tests.each_case import naming
 
 HALF = Plan.resolve("half")

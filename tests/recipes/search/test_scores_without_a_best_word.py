@@ -12,7 +12,6 @@ import torch
 from pytorch_lightning import Trainer
 
 from lightning_compress import TranslationQuality, compress
-from recipes.bleu import Bleu
 from recipes.command import main
 from recipes.data.parallel_text import ParallelText
 from recipes.data.vocabulary import BOS, EOS, PAD, UNK
@@ -20,6 +19,7 @@ from recipes.errors import ScoreError
 from recipes.models.network import Network
 from recipes.search.beam import beam_search
 from recipes.search.greedy import greedy_search
+from recipes.training.bleu import Bleu
 from recipes.transformer import TransformerTranslation
 from tests.each_case import naming
 
@@ -171,7 +171,7 @@ def test_a_training_goes_on_and_measuring_ends(data, tmp_path, caplog):
         trainer.fit(module, datamodule=data)
     assert trainer.current_epoch == 2
     assert torch.isnan(trainer.callback_metrics["val_bleu"])
-    said = [record.getMessage() for record in caplog.records if record.name == "recipes.translation"]
+    said = [record.getMessage() for record in caplog.records if record.name == "recipes.training.bleu"]
     assert len(said) == 3  # before the first epoch, and after each
     assert all(re.match(r"batch 1, sentence 1 \(its reference: '[xyz]'\): the scores of word 1", text) for text in said)
     measured = [r.getMessage() for r in caplog.records if "quality was not measured" in r.getMessage()]

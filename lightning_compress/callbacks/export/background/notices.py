@@ -6,7 +6,7 @@ import logging
 from collections.abc import Sequence
 
 from lightning_compress.callbacks.export.background.messages import LogRecord
-from lightning_compress.runtime.log_once import log_once
+from lightning_compress.messages.log_once import log_once
 
 _log = logging.getLogger(__name__)
 

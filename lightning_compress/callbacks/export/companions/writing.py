@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 
 from lightning_compress import files
 from lightning_compress.archive import Archive, is_archive
+from lightning_compress.messages.progress import spinner
 from lightning_compress.runtime import limited_workers
-from lightning_compress.runtime.progress import spinner
 from lightning_compress.weights import Weights
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from torch import Tensor, nn
 
 from lightning_compress.errors import SearchError
-from lightning_compress.runtime.progress import progress_bar
+from lightning_compress.messages.progress import progress_bar
 from lightning_compress.search.arguments import check_batches, check_flag, check_name, check_weights
 from lightning_compress.search.evaluate.evaluation import Evaluate, check_arguments
 from lightning_compress.search.evaluate.swapper import Swapper, swapping

@@ -24,7 +24,7 @@ from typing import Any, Literal
 
 from torch import nn, optim
 
-from lightning_compress.loading.allowed_classes import is_allowed
+from lightning_compress.loading.classes.allowed_classes import is_allowed
 
 _SAFE = (nn.Module, optim.Optimizer, optim.lr_scheduler.LRScheduler)
 _VALUES = (str, int, float, bool, complex, bytes, type(None))

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
+from recipes.checks import check_name
 from recipes.errors import SettingsError
 
 
@@ -68,3 +70,13 @@ class Cosine:
         """The factor for the update after ``step`` updates were made."""
         share = min(step / self.steps, 1.0)
         return min((step + 1) / self.warmup, 1.0) * (0.02 + 0.49 * (1 + math.cos(math.pi * share)))
+
+
+def make_schedule(name: str, warmup_steps: int, decay_start: int, decay_every: int) -> Callable[[int], float]:
+    """``inverse-square-root`` with a warm-up, or ``halving`` from ``decay_start`` on.
+
+    Raises:
+        SettingsError: another name, or a number of steps out of range.
+    """
+    check_name("schedule", name, ("inverse-square-root", "halving"))
+    return Halving(decay_start, decay_every) if name == "halving" else InverseSquareRoot(warmup_steps)

@@ -9,7 +9,7 @@ from typing import Any
 from torch import nn
 
 from lightning_compress.errors import ClassNotAllowedError
-from lightning_compress.loading.importing import NoSuchModuleError, attribute_named, import_named
+from lightning_compress.loading.classes.importing import NoSuchModuleError, attribute_named, import_named
 from lightning_compress.weights import matches_as_written
 
 

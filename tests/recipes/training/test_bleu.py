@@ -7,7 +7,7 @@ from collections import Counter
 import pytest
 import sacrebleu
 
-from recipes.bleu import Bleu
+from recipes.training.bleu import Bleu
 
 
 def multi_bleu(translations, references):

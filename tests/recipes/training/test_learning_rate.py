@@ -2,7 +2,7 @@
 
 import pytest
 
-from recipes.schedule import Halving, InverseSquareRoot
+from recipes.training.schedule import Halving, InverseSquareRoot
 
 
 def test_it_rises_linearly_and_falls_as_the_inverse_square_root():

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lightning_compress.coding.coder import Words
-from lightning_compress.coding.generalized_gaussian import SCALES, SHAPES, powers, prior, slopes
+from lightning_compress.coding.models.generalized_gaussian import SCALES, SHAPES, powers, prior, slopes
 from lightning_compress.runtime.cached import cached_property
 
 CHUNK = 1 << 20

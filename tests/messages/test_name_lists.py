@@ -1,6 +1,6 @@
 """Lists of names in messages: all of few, the first of many and how many more there are."""
 
-from lightning_compress.runtime.name_lists import first_names
+from lightning_compress.messages.name_lists import first_names
 
 
 def test_few_names_are_all_shown_and_of_many_the_first_and_a_number():

@@ -7,7 +7,7 @@ import io
 import pytest
 from rich.console import Console
 
-from lightning_compress.runtime import progress
+from lightning_compress.messages import progress
 
 
 @pytest.mark.parametrize(

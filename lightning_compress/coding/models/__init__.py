@@ -1,0 +1,1 @@
+"""Models of the distribution of symbols, from which the range coders make codes."""

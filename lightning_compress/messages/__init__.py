@@ -1,0 +1,1 @@
+"""What a person is told: lists of names, messages that are logged once, progress bars."""
