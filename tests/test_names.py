@@ -176,7 +176,7 @@ def test_charts_draw_every_name():
     for figure in (
         charts.ranked_bars(names, [1.0] * len(names), None, together[:50], together[-50:]),
         charts.heat_map(["a"], names[:1], [[1.0]], together, together),
-        charts.bytes_by_class([ClassReport("\x1b[31mred", 1, 2, 8, 4, 0.0)]),
+        charts.bytes_by_class([ClassReport(1, 2, 8, 4, 0.0, class_name="\x1b[31mred")]),
     ):
         text = charts.to_svg(figure)
         text.encode()

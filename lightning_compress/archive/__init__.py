@@ -4,7 +4,7 @@ from lightning_compress.archive.archive import Archive
 from lightning_compress.archive.encode import encode_asset, encode_tensor
 from lightning_compress.archive.manifest.spec import Asset, Entry, Manifest
 from lightning_compress.archive.reader import is_archive
-from lightning_compress.archive.report import ClassReport, Report, TensorReport
+from lightning_compress.archive.report import ClassReport, ModuleReport, Report, TensorReport
 from lightning_compress.archive.streams import SpooledStreams
 
 __all__ = [
@@ -13,6 +13,7 @@ __all__ = [
     "ClassReport",
     "Entry",
     "Manifest",
+    "ModuleReport",
     "Report",
     "SpooledStreams",
     "TensorReport",

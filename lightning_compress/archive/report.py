@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from lightning_compress.archive.manifest.spec import Entry, Manifest
 
@@ -31,10 +32,9 @@ class TensorReport:
 
 
 @dataclass(frozen=True)
-class ClassReport:
-    """All stored tensors of one class together."""
+class _GroupReport:
+    """Several stored tensors together: sizes in bytes, and the share of their elements that are 0 (0 to 1)."""
 
-    class_name: str
     tensors: int
     weights: int
     raw_bytes: int
@@ -43,8 +43,22 @@ class ClassReport:
 
     @property
     def bits_per_weight(self) -> float:
-        """Coded bits per weight; 0 for a class without weights."""
+        """Coded bits per weight; 0 for a group without weights."""
         return 8 * self.bytes / self.weights if self.weights else 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassReport(_GroupReport):
+    """All stored tensors of one class together."""
+
+    class_name: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModuleReport(_GroupReport):
+    """All stored tensors of one module and its submodules together; the path of the whole model is empty."""
+
+    module: str
 
 
 @dataclass(frozen=True)
@@ -88,20 +102,35 @@ class Report:
 
     def by_class(self) -> tuple[ClassReport, ...]:
         """One row per class, in order of appearance."""
+        return tuple(
+            ClassReport(class_name=name, **totals) for name, totals in self._grouped(lambda row: row.class_name)
+        )
+
+    def by_module(self, depth: int | None = None) -> tuple[ModuleReport, ...]:
+        """One row per module, in order of appearance.
+
+        Args:
+            depth: how many parts a path has at most: 1 for the submodules of the model itself. By default each tensor
+                counts for the module that holds it.
+        """
+        modules = self._grouped(lambda row: ".".join(row.name.split(".")[:-1][:depth]))
+        return tuple(ModuleReport(module=path, **totals) for path, totals in modules)
+
+    def _grouped(self, key: Callable[[TensorReport], str]) -> Iterator[tuple[str, dict[str, Any]]]:
         groups: dict[str, list[TensorReport]] = {}
         for row in self.rows:
-            groups.setdefault(row.class_name, []).append(row)
-        return tuple(
-            ClassReport(
-                class_name=name,
-                tensors=len(rows),
-                weights=sum(row.weights for row in rows),
-                raw_bytes=sum(row.raw_bytes for row in rows),
-                bytes=sum(row.bytes for row in rows),
-                sparsity=_sparsity(rows),
+            groups.setdefault(key(row), []).append(row)
+        for name, rows in groups.items():
+            yield (
+                name,
+                {
+                    "tensors": len(rows),
+                    "weights": sum(row.weights for row in rows),
+                    "raw_bytes": sum(row.raw_bytes for row in rows),
+                    "bytes": sum(row.bytes for row in rows),
+                    "sparsity": _sparsity(rows),
+                },
             )
-            for name, rows in groups.items()
-        )
 
 
 def report(manifest: Manifest, file_bytes: int) -> Report:

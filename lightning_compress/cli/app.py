@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import sys
+from enum import Enum
 from importlib import metadata
 from pathlib import Path
 from typing import Annotated
@@ -18,6 +19,7 @@ from lightning_compress.cli.output import (
     Json,
     Key,
     Output,
+    Rows,
     escaped,
     output_path,
     print_archive,
@@ -42,6 +44,14 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+
+
+class By(str, Enum):
+    """What one row of ``inspect`` stands for."""
+
+    tensor = "tensor"
+    class_ = "class"
+    module = "module"
 
 
 def main() -> None:
@@ -121,13 +131,19 @@ def expand(
 @app.command()
 def inspect(
     file: File,
-    classes: Annotated[bool, typer.Option("--classes", help="One row per class instead of per tensor.")] = False,
+    by: Annotated[By, typer.Option(help="What one row stands for.")] = By.tensor,
+    depth: Annotated[
+        int | None, typer.Option(min=1, help="With --by module: the number of parts of a path, at most.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """List the tensors of a file with shape, class, payload, coders, bytes, bits per weight and sparsity."""
     archive = Archive.open(file)
     sizes = archive.report()
-    print_archive(file, archive, as_json, rows=sizes.by_class() if classes else sizes.rows)
+    rows: Rows = sizes.rows
+    if by is not By.tensor:
+        rows = sizes.by_class() if by is By.class_ else sizes.by_module(depth)
+    print_archive(file, archive, as_json, rows)
 
 
 @app.command()

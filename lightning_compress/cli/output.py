@@ -17,10 +17,12 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from lightning_compress.archive import Archive, ClassReport, Report, TensorReport
+from lightning_compress.archive import Archive, ClassReport, ModuleReport, Report, TensorReport
 from lightning_compress.compression import why_exact
 from lightning_compress.files.companion_names import SUFFIX
 from lightning_compress.weights import dump
+
+Rows = Sequence[TensorReport] | Sequence[ClassReport] | Sequence[ModuleReport]
 
 ERRORS = Console(stderr=True)
 _UNLIMITED_WIDTH = 10_000  # columns, for a table that is not printed to a terminal
@@ -122,9 +124,7 @@ def save(archive: Archive, out: Path, quiet: bool) -> None:
         archive.save(out, on_tensor=lambda entry: advance(entry.elements))
 
 
-def print_archive(
-    file: Path, archive: Archive, as_json: bool, rows: Sequence[TensorReport] | Sequence[ClassReport]
-) -> None:
+def print_archive(file: Path, archive: Archive, as_json: bool, rows: Rows) -> None:
     """Print the contents of a file: these rows as a table and a summary, or everything as JSON."""
     report, manifest = archive.report(), archive.manifest
     exact = why_exact(manifest)
@@ -170,25 +170,26 @@ def print_archive(
             console.print(f"{title}: {printable(', '.join(names))}", highlight=False, markup=False, soft_wrap=True)
 
 
-def _table(rows: Sequence[TensorReport] | Sequence[ClassReport], exact: Mapping[str, str]) -> Table:
-    """A table with one line per row; the first columns differ between tensors and classes.
+def _table(rows: Rows, exact: Mapping[str, str]) -> Table:
+    """A table with one line per row; the first columns differ between tensors, classes and modules.
 
     Args:
         rows: the contents of the table.
         exact: name of a tensor that is kept exactly → why.
     """
     table = Table(box=None, header_style="bold", pad_edge=False)
-    first = (
-        ("class", "tensors") if rows and isinstance(rows[0], ClassReport) else ("tensor", "shape", "class", "stored as")
-    )
-    for title in first:
-        table.add_column(title, overflow="fold", no_wrap=title != "tensor")
+    groups: dict[type, str] = {ClassReport: "class", ModuleReport: "module"}
+    group = groups.get(type(rows[0])) if rows else None
+    for title in (group, "tensors") if group else ("tensor", "shape", "class", "stored as"):
+        table.add_column(title, overflow="fold", no_wrap=title not in ("tensor", "module"))
     for title in ("weights", "bytes", "bits/weight", "zeros"):
         table.add_column(title, justify="right", no_wrap=True)
     for row in rows:
         sizes = (f"{row.weights:,}", f"{row.bytes:,}", f"{row.bits_per_weight:.2f}", f"{row.sparsity:.1%}")
         if isinstance(row, ClassReport):
             table.add_row(escaped(row.class_name), str(row.tensors), *sizes)
+        elif isinstance(row, ModuleReport):
+            table.add_row(escaped(row.module) or "(the model itself)", str(row.tensors), *sizes)
         else:
             name = " = ".join((row.name, *row.aliases))
             shape = f"{'×'.join(map(str, row.shape)) or 'scalar'} {row.dtype}"

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from lightning_compress.weights import Weight, Weights, matches, strip_wrappers
 
 _MAX_SMALL = 65_536  # elements of a small parameter
+_MAX_PARTS = 8  # a search compares pairs of them
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,8 @@ def model_patterns(weights: Weights) -> ModelPatterns:
 def parts_of(weights: Iterable[Weight]) -> dict[str, tuple[str, ...]]:
     """Part of the model → names of its tensors, largest part first; empty where there is only one part.
 
-    A part is what the first component of a class name stands for: ``encoder`` in ``encoder.attention``.
+    A part is what the first component of a class name stands for: ``encoder`` in ``encoder.attention``. Only the eight
+    largest parts are told apart; the tensors of the others are in none.
     """
     members: dict[str, list[Weight]] = {}
     for weight in weights:
@@ -46,7 +48,7 @@ def parts_of(weights: Iterable[Weight]) -> dict[str, tuple[str, ...]]:
     if len(members) < 2:
         return {}
     largest_first = sorted(members, key=lambda part: -sum(weight.tensor.numel() for weight in members[part]))
-    return {part: tuple(weight.name for weight in members[part]) for part in largest_first}
+    return {part: tuple(weight.name for weight in members[part]) for part in largest_first[:_MAX_PARTS]}
 
 
 def is_small_parameter(weight: Weight) -> bool:

@@ -208,7 +208,8 @@ class Weights:
         module = unwrap(module)
         kept, excluded = select_tensors(state, module, exclude)
         ties = find_ties(kept, module)
-        class_of = classify(kept, module=module, overrides=classes)
+        shapes = {name: tensor.shape for name, tensor in kept.items()}
+        class_of = classify(kept, module=module, shapes=shapes, overrides=classes)
         reasons = exact_reasons(kept, module=module, aliases={name: tie.of for name, tie in ties.items()})
         record = record or CheckpointRecord.of_module(module)
         if hyper_parameters is not None:

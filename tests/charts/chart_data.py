@@ -10,7 +10,7 @@ from lightning_compress.charts import Histogram
 
 def rows(*sizes):
     """Class reports of ``(name, raw bytes, bytes)``."""
-    return [ClassReport(name, 1, raw // 4, raw, nbytes, 0.0) for name, raw, nbytes in sizes]
+    return [ClassReport(1, raw // 4, raw, nbytes, 0.0, class_name=name) for name, raw, nbytes in sizes]
 
 
 def histogram(*counts):

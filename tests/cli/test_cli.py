@@ -110,11 +110,37 @@ def test_inspect_in_json(compressed, run):
     assert Plan.from_config(body["plan"]) == Plan.resolve("half")
 
 
-def test_inspect_by_class(compressed, run):
-    status, out, _ = run("inspect", compressed, "--classes", "--json")
+def test_inspect_by_class_and_by_module(compressed, run):
+    status, out, _ = run("inspect", compressed, "--by", "class", "--json")
     assert status == 0
-    assert [row["class_name"] for row in json.loads(out)["rows"]] == ["encoder.0", "encoder.1", "other"]
-    assert run("inspect", compressed, "--classes")[1].split()[:2] == ["class", "tensors"]
+    long = LONG.partition(".")[0]
+    assert [row["class_name"] for row in json.loads(out)["rows"]] == [
+        "encoder.0",
+        "encoder.1",
+        "layer[0]",
+        long,
+        "other",
+    ]
+    assert run("inspect", compressed, "--by", "class")[1].split()[:2] == ["class", "tensors"]
+    rows = json.loads(run("inspect", compressed, "--by", "module", "--json")[1])["rows"]
+    assert [row["module"] for row in rows] == [
+        "encoder.0",
+        "encoder.1",
+        "layer[0]",
+        LONG[: -len(".weight")],
+        "loss",
+        "",
+    ]
+    assert rows[1]["weights"] == 20 * 30 + 30
+    assert rows[1]["bits_per_weight"] == pytest.approx(8 * rows[1]["bytes"] / 630)
+    rows = json.loads(run("inspect", compressed, "--by", "module", "--depth", 1, "--json")[1])["rows"]
+    assert [(row["module"], row["tensors"]) for row in rows] == [
+        ("encoder", 3), ("layer[0]", 1), (long, 1), ("loss", 1), ("", 1),
+    ]  # fmt: skip
+    status, table, _ = run("inspect", compressed, "--by", "module")
+    assert table.split()[:2] == ["module", "tensors"]
+    assert "(the model itself)" in table
+    assert run("inspect", compressed, "--by", "layer")[0] == 2
 
 
 def test_verify(compressed, run):

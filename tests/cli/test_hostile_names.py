@@ -29,7 +29,7 @@ def test_no_command_prints_control_characters_of_names(tmp_path, run):
     cases = {
         "compress": (0, ["compress", whole, small, "--plan", "half"]),
         "inspect": (0, ["inspect", small]),
-        "inspect classes": (0, ["inspect", small, "--classes"]),
+        "inspect classes": (0, ["inspect", small, "--by", "class"]),
         "verify": (0, ["verify", small]),
         "expand": (0, ["expand", small, tmp_path / "out.ckpt"]),
         "expand to safetensors": (0, ["expand", small, tmp_path / "out.safetensors"]),

@@ -71,12 +71,18 @@ STYLES = {
         "model._orig_mod.softmax.weight": "softmax",
     },
     "parametrized": {"encoder.layers.0.linear.parametrizations.weight.original0": "encoder.0"},
-    "convolutional": {"features.0.weight": "other", "layer1.0.conv1.weight": "other", "fc.weight": "other"},
+    "convolutional": {
+        "features.0.weight": "features.0",
+        "layer1.0.conv1.weight": "layer1.0",
+        "layer1.1.conv1.weight": "layer1.1",
+        "layer2.0.conv1.weight": "layer2.0",
+        "fc.weight": "fc",
+    },
     "words that contain others": {
-        "ensemble.members.0.weight": "other",
-        "encoding.weight": "other",
-        "generator.main.3.weight": "other",
-        "discriminator.main.0.weight": "other",
+        "ensemble.members.0.weight": "ensemble.members.0",
+        "encoding.weight": "encoding",
+        "generator.main.3.weight": "generator.main.3",
+        "discriminator.main.0.weight": "discriminator.main.0",
     },
 }
 

@@ -38,15 +38,16 @@ MODELS = {
     "GPT-2": {
         "transformer.wte.weight": "embedding",
         "transformer.wpe.weight": "embedding",
-        "transformer.h.0.attn.c_attn.weight": "other",
-        "transformer.ln_f.weight": "other",
+        "transformer.h.0.attn.c_attn.weight": "h.0",
+        "transformer.h.11.mlp.c_fc.weight": "h.11",
+        "transformer.ln_f.weight": "ln_f",
     },
     "ViT of timm": {
         "cls_token": "other",
         "pos_embed": "other",
-        "blocks.0.attn.qkv.weight": "other",
-        "blocks.0.attn.rel_pos_h": "other",
-        "head.weight": "other",
+        "blocks.0.attn.qkv.weight": "blocks.0",
+        "blocks.0.attn.rel_pos_h": "blocks.0",
+        "head.weight": "head",
     },
     "ViT of torchvision": {
         "class_token": "other",
@@ -60,7 +61,8 @@ MODELS = {
         "vit.encoder.layer.3.attention.attention.key.weight": "encoder.3",
     },
     "Swin": {
-        "layers.0.blocks.1.attn.relative_position_bias_table": "other",
+        "layers.0.blocks.1.attn.relative_position_bias_table": "layers.0",
+        "layers.1.downsample.reduction.weight": "layers.1",
         "absolute_pos_embed": "other",
         "swin.encoder.layers.0.blocks.1.attention.self.relative_position_bias_table": "encoder.0",
     },
@@ -83,7 +85,8 @@ MODELS = {
     },
     "wav2vec": {
         "wav2vec2.masked_spec_embed": "other",
-        "wav2vec2.feature_extractor.conv_layers.0.conv.weight": "other",
+        "wav2vec2.feature_extractor.conv_layers.0.conv.weight": "feature_extractor.conv_layers.0",
+        "wav2vec2.feature_projection.projection.weight": "feature_projection",
         "wav2vec2.encoder.pos_conv_embed.conv.weight_g": "encoder.2",
         "wav2vec2.encoder.pos_conv_embed.conv.parametrizations.weight.original1": "encoder.2",
         "wav2vec2.encoder.layers.0.attention.rel_attn_embed.weight": "encoder.0",
@@ -139,6 +142,6 @@ def test_tables_within_layers_belong_to_them_although_they_are_embeddings():
         "encoder.block.0.relative_attention_bias.weight": "encoder.0",
         "encoder.block.0.distances.weight": "encoder.0",
         "first.0.weight": "embedding",
-        "first.1.weight": "other",
-        "first.1.bias": "other",
+        "first.1.weight": "first.1",
+        "first.1.bias": "first.1",
     }

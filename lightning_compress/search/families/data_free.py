@@ -27,7 +27,7 @@ def uniform_families(weights: Weights) -> Sequence[PlanFamily]:
     patterns = model_patterns(weights)
     trained = (weight for weight in weights if weight.tensor.is_floating_point() and weight.reason is None)
     matrices = [weight for weight in trained if not is_small_parameter(weight)]
-    parts = parts_of(matrices)
+    parts, whole = parts_of(matrices), frozenset(weight.name for weight in matrices)
 
     @cache
     def deviation(names: frozenset[str]) -> float:
@@ -35,7 +35,7 @@ def uniform_families(weights: Weights) -> Sequence[PlanFamily]:
 
     def plan_at(strength: float, offsets: Mapping[str, float]) -> Plan:
         nonzero = {part: offset for part, offset in offsets.items() if offset}
-        return uniform_plan(patterns, strength, nonzero, _units(deviation, parts, nonzero) if nonzero else {})
+        return uniform_plan(patterns, strength, nonzero, _units(deviation, parts, whole, nonzero) if nonzero else {})
 
     return (PlanFamily(weights, plan_at, WEAKEST, STRONGEST, parts),)
 
@@ -62,7 +62,10 @@ def uniform_plan(
 
 
 def _units(
-    deviation: Callable[[frozenset[str]], float], parts: Mapping[str, Sequence[str]], with_offset: Iterable[str]
+    deviation: Callable[[frozenset[str]], float],
+    parts: Mapping[str, Sequence[str]],
+    whole: frozenset[str],
+    with_offset: Iterable[str],
 ) -> dict[str, float]:
     """Standard deviation of all matrices over that of each part with an offset, and over that of the others together.
 
@@ -70,7 +73,6 @@ def _units(
     all matrices, so that a part that gets a rule of its own keeps its step.
     """
     members = {part: frozenset(parts[part]) for part in with_offset}
-    whole = frozenset(name for names in parts.values() for name in names)
     members[_REST] = whole.difference(*members.values())
     return {part: deviation(whole) / deviation(names) for part, names in members.items() if deviation(names) > 0}
 

@@ -38,8 +38,7 @@ def test_by_class_what_is_no_weight_is_left_out(weights):
     assert names(grouped(weights, "class")) == {
         "embedding": ["embedding.weight"],
         "encoder.0": ["encoder.0.weight", "encoder.0.bias"],
-        "encoder.1": ["encoder.1.weight", "encoder.1.bias"],
-        "other": ["norm.weight", "norm.bias"],
+        "encoder.1": ["encoder.1.weight", "encoder.1.bias", "norm.weight", "norm.bias"],
     }
 
 

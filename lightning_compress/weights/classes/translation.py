@@ -1,9 +1,4 @@
-"""The class of each weight: the part of the model it belongs to.
-
-The reference paper (section 2) splits a translation model into source embedding, target embedding, encoder, decoder
-and softmax, and splits encoder and decoder further by layer. The same classes are derived for other models from tensor
-names and module types; tensors that neither identifies get the class ``other``.
-"""
+"""The classes of translation models, from tensor names and module types; they are found in other models too."""
 
 from __future__ import annotations
 
@@ -13,10 +8,11 @@ from itertools import pairwise
 
 from torch import nn
 
-from lightning_compress.weights.arguments import nothing_matches
-from lightning_compress.weights.names import matches, strip_wrappers
+from lightning_compress.weights.names import strip_wrappers
 
 OTHER = "other"
+SOFTMAX = "softmax"
+EMBEDDINGS = ("source_embedding", "target_embedding", "embedding")
 _GENERATOR = "generator"  # of words, or of images
 _SOURCE = re.compile(r"(?:^|[._])(?:src|source|enc(?:oders?)?(?![a-z]))")
 _TARGET = re.compile(r"(?:^|[._])(?:tgt|trg|target|dec(?:oders?)?(?![a-z]))")
@@ -35,41 +31,28 @@ _NUMBERED = re.compile(r"^(\d+)$|(?:layer|block|stage)_(\d+)$")
 _RECURRENT_LAYER = re.compile(r"_l(\d+)(?:_reverse)?$")
 
 
-def classify(
-    names: Iterable[str],
-    *,
-    module: nn.Module | None = None,
-    overrides: Mapping[str, str | Sequence[str]] | None = None,
-) -> dict[str, str]:
-    """Assign a class to each tensor name.
+def translation_classes(names: Mapping[str, str], module: nn.Module | None) -> dict[str, str]:
+    """The class of each tensor; ``other`` for those that neither names nor types identify.
 
     Args:
-        names: tensor names, as in a state dict.
-        module: the module they come from; its embeddings and its vocabulary projection are then recognized by type and
-            size, independent of their names.
-        overrides: class name → pattern or patterns of its tensors; they take precedence over the derived classes.
-
-    Returns:
-        name → class: ``source_embedding``, ``target_embedding``, ``embedding`` (side unknown), ``encoder.K``,
-        ``decoder.K``, ``softmax`` or ``other``, or a class of ``overrides``. Tensors of an encoder or decoder outside
-        its numbered layers, such as a final norm, belong to the last layer.
-
-    Raises:
-        WeightsError: a pattern of ``overrides`` matches nothing.
+        names: name → the name without wrappers.
+        module: the module they come from, if it is known.
     """
-    names = list(names)
     embeddings, projections = _typed_prefixes(module)
-    networks = _generators_of_several_layers(map(strip_wrappers, names))
-    derived = {name: _derive(strip_wrappers(name), embeddings, projections, networks) for name in names}
+    networks = _generators_of_several_layers(names.values())
+    derived = {name: _derive(inner, embeddings, projections, networks) for name, inner in names.items()}
     last = {stack: _last_layer(stack, derived.values()) for stack in ("encoder", "decoder")}
-    result = {name: last.get(value, value) for name, value in derived.items()}
-    for class_name, patterns in (overrides or {}).items():
-        for pattern in [patterns] if isinstance(patterns, str) else patterns:
-            chosen = [name for name in names if matches(pattern, name)]
-            if not chosen:
-                raise nothing_matches(f"class {class_name!r}:", pattern, names)
-            result.update(dict.fromkeys(chosen, class_name))
-    return result
+    return {name: last.get(value, value) for name, value in derived.items()}
+
+
+def is_plain_parameter(last: str) -> bool:
+    """Whether the last part of a name is that of one vector or of positions without a module of their own."""
+    return bool(_PLAIN_PARAMETER.search(last.lower()))
+
+
+def without_parametrization(name: str) -> str:
+    """The name that a parametrized tensor has without its parametrization."""
+    return _PARAMETRIZED.sub(r".\1", name)
 
 
 def _typed_prefixes(module: nn.Module | None) -> tuple[set[str], set[str]]:
@@ -78,15 +61,19 @@ def _typed_prefixes(module: nn.Module | None) -> tuple[set[str], set[str]]:
         return set(), set()
     modules = [(strip_wrappers(name), part) for name, part in module.named_modules()]
     tables = {name: part for name, part in modules if isinstance(part, (nn.Embedding, nn.EmbeddingBag))}
-    vocabularies = {
-        t.num_embeddings for name, t in tables.items() if not _POSITIONS.search(name.lower().split(".")[-1])
-    }
+    vocabularies = {t.num_embeddings for name, t in tables.items() if not _counts_positions(name.lower())}
     projections = {
         name
         for name, part in modules
         if isinstance(part, nn.Linear) and part.out_features in vocabularies and part.out_features > part.in_features
     }
     return set(tables), projections
+
+
+def _counts_positions(name: str) -> bool:
+    """Whether the rows of an embedding stand for positions or distances, by its name; not for words."""
+    last = name.split(".")[-1]
+    return bool(_POSITIONS.search(last) or _RELATIVE.search(last))
 
 
 def _generators_of_several_layers(names: Iterable[str]) -> set[str]:
@@ -102,7 +89,7 @@ def _generators_of_several_layers(names: Iterable[str]) -> set[str]:
 
 def _derive(name: str, embeddings: set[str], projections: set[str], networks: set[str]) -> str:
     """Class of one name; ``encoder`` or ``decoder`` without a number if the name contains no layer."""
-    name = _PARAMETRIZED.sub(r".\1", name)
+    name = without_parametrization(name)
     parts = name.lower().split(".")
     owner = name.rpartition(".")[0]
     if (owner in embeddings or any(map(_EMBEDDING.search, parts))) and not _belongs_to_a_layer(parts):
@@ -110,7 +97,7 @@ def _derive(name: str, embeddings: set[str], projections: set[str], networks: se
     is_in_network = any(map(name.lower().startswith, networks))
     ends = [part for part in parts[-3:] if not (is_in_network and part == _GENERATOR)]
     if owner in projections or any(map(_SOFTMAX.search, ends)):
-        return "softmax"
+        return SOFTMAX
     for position, part in enumerate(parts):
         found = _STACK.search(part)
         if found:
@@ -124,13 +111,11 @@ def _belongs_to_a_layer(parts: Sequence[str]) -> bool:
     """Whether what is called an embedding is no table of words or positions, but a part of the layer that it lies in.
 
     That is a table of relative positions, one vector or positions kept as a parameter without a module of its own
-    (``cls_token``, ``pos_embed``), or anything within a numbered layer of an encoder or decoder.
+    (``cls_token``, ``pos_embed``), or anything within a numbered layer.
     """
-    if any(map(_RELATIVE.search, parts)) or _PLAIN_PARAMETER.search(parts[-1]):
+    if any(map(_RELATIVE.search, parts)) or is_plain_parameter(parts[-1]):
         return True
-    in_stack = any(map(_STACK.search, parts))
-    numbered = (_LAYERS.search(before) and number.isdigit() for before, number in pairwise(parts[:-2]))
-    return in_stack and any(numbered)
+    return any(_LAYERS.search(before) and number.isdigit() for before, number in pairwise(parts[:-2]))
 
 
 def _embedding_side(parts: Sequence[str]) -> str:
