@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from benchmarks.promise.items import Floats, Items
-from benchmarks.rate_distortion import ours
+from benchmarks.rate_distortion.methods import ours
 from benchmarks.rate_distortion.source import Source
 from benchmarks.yardstick import yardstick_class
 from lightning_compress.search import Family

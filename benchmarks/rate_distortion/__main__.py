@@ -9,9 +9,9 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.rate_distortion import fp32, integers, nncodec, ours, zstd_bfloat16
 from benchmarks.rate_distortion.measure import measure
-from benchmarks.rate_distortion.method import Method
+from benchmarks.rate_distortion.methods import fp32, integers, nncodec, ours, zstd_bfloat16
+from benchmarks.rate_distortion.methods.method import Method
 from benchmarks.rate_distortion.picture import draw
 from benchmarks.rate_distortion.points import Store
 from benchmarks.rate_distortion.source import Source

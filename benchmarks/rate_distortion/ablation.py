@@ -22,8 +22,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from benchmarks.rate_distortion import ours
-from benchmarks.rate_distortion.calibration import SENTENCES, Text
+from benchmarks.rate_distortion.methods import ours
+from benchmarks.rate_distortion.methods.calibration import SENTENCES, Text
 from benchmarks.rate_distortion.source import Source
 from benchmarks.yardstick import yardstick_class
 from lightning_compress import Grid, Plan, Rule

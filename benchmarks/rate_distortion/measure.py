@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from benchmarks.rate_distortion.method import Candidate, Method
+from benchmarks.rate_distortion.methods.method import Candidate, Method
 from benchmarks.rate_distortion.points import Point, Store
 from benchmarks.rate_distortion.source import Source, digest_of_files, digest_of_tensors
 

@@ -30,11 +30,11 @@ from typing import Any
 import torch
 
 from benchmarks.reliability import results as records
-from benchmarks.reliability.children import DelayedKill, Ended, Mark, run_child
-from benchmarks.reliability.crash_steps import kill_at
-from benchmarks.reliability.crash_training import EPOCHS, RESUMED_EPOCHS, Moment, train
-from benchmarks.reliability.folder_state import digests, inspect, newest
-from benchmarks.reliability.training import VARIANTS, Variant
+from benchmarks.reliability.faults.kill_steps import kill_at
+from benchmarks.reliability.trainings.child_processes import DelayedKill, Ended, Mark, run_child
+from benchmarks.reliability.trainings.folder_state import digests, inspect, newest
+from benchmarks.reliability.trainings.training import VARIANTS, Variant
+from benchmarks.reliability.trainings.trial import EPOCHS, RESUMED_EPOCHS, Moment, train
 
 # At the start and at the end. Companion files that the policy no longer allows may stay until the next save.
 FAULTS = ("damaged", "stale", "gaps", "temporary", "dangling")

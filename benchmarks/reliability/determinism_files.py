@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from benchmarks.reliability.training import COPY, TOP, Variant, fit
+from benchmarks.reliability.trainings.training import COPY, TOP, Variant, fit
 from lightning_compress import Plan, Rule, smallest
 from lightning_compress.archive import Archive
 from lightning_compress.coding import CODERS, Statistics

@@ -21,11 +21,11 @@ import fsspec
 import torch
 
 from benchmarks.reliability import results as records
-from benchmarks.reliability.children import Mark, run_child
-from benchmarks.reliability.crash_training import Errors, Moment, train
-from benchmarks.reliability.file_system_faults import FAULTS, VANISHING_FOLDER, Fault
-from benchmarks.reliability.folder_state import inspect, newest
-from benchmarks.reliability.training import COPY, LINK, TOP, Variant, fit
+from benchmarks.reliability.faults.file_system_faults import FAULTS, VANISHING_FOLDER, Fault
+from benchmarks.reliability.trainings.child_processes import Mark, run_child
+from benchmarks.reliability.trainings.folder_state import inspect, newest
+from benchmarks.reliability.trainings.training import COPY, LINK, TOP, Variant, fit
+from benchmarks.reliability.trainings.trial import Errors, Moment, train
 from lightning_compress.archive import Archive
 
 VARIANTS = {

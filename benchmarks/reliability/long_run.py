@@ -22,7 +22,7 @@ import pytorch_lightning as pl
 import torch
 
 from benchmarks.reliability import results as records
-from benchmarks.reliability.training import LINK, Variant, fit
+from benchmarks.reliability.trainings.training import LINK, Variant, fit
 from lightning_compress.files import is_temporary_name
 
 SAVES = {"monitor": "step", "mode": "max", "save_top_k": 3, "every_n_train_steps": 1} | LINK

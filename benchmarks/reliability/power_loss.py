@@ -28,8 +28,8 @@ from typing import Any
 import torch
 
 from benchmarks.reliability import results as records
-from benchmarks.reliability.power_loss_recording import Entry, FileSync, Naming, Operation, recorded
-from benchmarks.reliability.training import LAST, LINK, TOP, VARIANTS, Variant, fit
+from benchmarks.reliability.faults.recorded_operations import Entry, FileSync, Naming, Operation, recorded
+from benchmarks.reliability.trainings.training import LAST, LINK, TOP, VARIANTS, Variant, fit
 from lightning_compress import Plan, Rule
 from lightning_compress.archive import Archive
 from lightning_compress.compression import compress

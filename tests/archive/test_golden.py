@@ -10,11 +10,11 @@ from pathlib import Path
 
 import golden_models
 import pytest
-import reference_reader
 import torch
 import write_golden
 import zstandard
 from golden_models import FILES, FOLDER, MODELS
+from reference import reader as reference_reader
 from torch import Tensor
 
 from lightning_compress.archive import Archive, Entry

@@ -12,7 +12,7 @@ import torch
 from each_case import naming
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from reference_grid import grid_streams, grid_values, rows_and_columns
+from reference.grid import grid_streams, grid_values, rows_and_columns
 
 from lightning_compress.errors import FormatError
 from lightning_compress.quantize import Grid, GridGuide, GridPayload, Raw

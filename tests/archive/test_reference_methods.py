@@ -6,9 +6,9 @@ from pathlib import Path
 
 import golden_models
 import pytest
-import reference_reader
 import torch
 from golden_models import weights
+from reference import reader as reference_reader
 
 from lightning_compress import (
     Binary,

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from benchmarks.rate_distortion import ablation
-from benchmarks.rate_distortion.calibration import Text
+from benchmarks.rate_distortion.methods.calibration import Text
 from benchmarks.rate_distortion.source import Source
 from lightning_compress import Grid
 from lightning_compress.quantize import GridGuide

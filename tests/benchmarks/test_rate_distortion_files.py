@@ -7,8 +7,8 @@ import pytest
 import torch
 from safetensors.torch import load
 
-from benchmarks.rate_distortion import integers, ours, zstd_bfloat16
-from benchmarks.rate_distortion.integers import (
+from benchmarks.rate_distortion.methods import integers, ours, zstd_bfloat16
+from benchmarks.rate_distortion.methods.integers import (
     from_int4_groups,
     from_int8_rows,
     group_size,
@@ -17,7 +17,7 @@ from benchmarks.rate_distortion.integers import (
     read,
     write,
 )
-from benchmarks.rate_distortion.method import Method
+from benchmarks.rate_distortion.methods.method import Method
 from benchmarks.rate_distortion.source import Source
 
 METHODS = [zstd_bfloat16.METHOD, integers.INT8, integers.INT4, ours.METHODS[0]]

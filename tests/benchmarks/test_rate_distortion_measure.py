@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from safetensors.torch import load_file, save_file
 
-from benchmarks.rate_distortion import fp32
 from benchmarks.rate_distortion.measure import measure
-from benchmarks.rate_distortion.method import Candidate, Method
+from benchmarks.rate_distortion.methods import fp32
+from benchmarks.rate_distortion.methods.method import Candidate, Method
 from benchmarks.rate_distortion.points import Point, Store
 from benchmarks.rate_distortion.source import Source
 

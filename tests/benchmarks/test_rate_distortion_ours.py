@@ -7,10 +7,10 @@ import pytest
 import torch
 from torch import nn
 
-from benchmarks.rate_distortion import ours
-from benchmarks.rate_distortion.calibration import PAD, Text
 from benchmarks.rate_distortion.measure import measure
-from benchmarks.rate_distortion.method import Method
+from benchmarks.rate_distortion.methods import ours
+from benchmarks.rate_distortion.methods.calibration import PAD, Text
+from benchmarks.rate_distortion.methods.method import Method
 from benchmarks.rate_distortion.points import Point, Store
 from benchmarks.rate_distortion.source import Source
 from lightning_compress import load

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from benchmarks.rate_distortion import nncodec
+from benchmarks.rate_distortion.methods import nncodec
 from benchmarks.rate_distortion.peers import environment as peers
 from benchmarks.rate_distortion.source import Source
 

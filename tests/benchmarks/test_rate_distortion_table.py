@@ -9,10 +9,10 @@ import pytest
 import torch
 
 import lightning_compress as lc
-from benchmarks.rate_distortion import fp32, ours
 from benchmarks.rate_distortion import table as command
 from benchmarks.rate_distortion.measure import measure
-from benchmarks.rate_distortion.method import Method
+from benchmarks.rate_distortion.methods import fp32, ours
+from benchmarks.rate_distortion.methods.method import Method
 from benchmarks.rate_distortion.points import Point, Store, write_points
 from benchmarks.rate_distortion.source import Source
 from benchmarks.rate_distortion.table import measure_test, smallest_files, table

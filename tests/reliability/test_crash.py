@@ -14,9 +14,9 @@ import torch
 from each_case import naming
 
 from benchmarks.reliability import crash
-from benchmarks.reliability.children import DelayedKill, run_child
-from benchmarks.reliability.folder_state import inspect
-from benchmarks.reliability.training import COPY, LINK, TOP, Variant, fit
+from benchmarks.reliability.trainings.child_processes import DelayedKill, run_child
+from benchmarks.reliability.trainings.folder_state import inspect
+from benchmarks.reliability.trainings.training import COPY, LINK, TOP, Variant, fit
 
 pytestmark = [
     pytest.mark.skipif(sys.platform != "linux", reason="processes are forked, and their files are read in /proc"),

@@ -10,7 +10,7 @@ import pytest
 from each_case import naming
 
 from benchmarks.reliability import power_loss
-from benchmarks.reliability.power_loss_recording import FileSync, FolderSync, Naming, recorded
+from benchmarks.reliability.faults.recorded_operations import FileSync, FolderSync, Naming, recorded
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the paths of open files are read in /proc")
 

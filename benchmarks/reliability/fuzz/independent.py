@@ -10,7 +10,7 @@ TESTS = Path(__file__).parents[3] / "tests"
 sys.path += [str(TESTS / "archive"), str(TESTS / "hostile")]
 
 import forge  # noqa: E402
-import reference_reader  # noqa: E402
+from reference import reader as reference_reader  # noqa: E402
 
 __all__ = ["forge", "tensor", "tensors", "words"]
 

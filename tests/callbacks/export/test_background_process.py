@@ -136,7 +136,10 @@ def test_a_script_without_a_main_guard_that_is_killed(tmp_path, recorded):
     second.mkdir()
     script = tmp_path / "train.py"
     text = SCRIPT.format(
-        tests=str(Path(__file__).parents[1]), module=str(tmp_path / "module"), first=str(first), second=str(second)
+        tests=str(Path(__file__).parents[2] / "helpers"),
+        module=str(tmp_path / "module"),
+        first=str(first),
+        second=str(second),
     )
     script.write_text(text, encoding="utf-8")
     (tmp_path / "torch.py").write_text("raise ImportError('a file of the working directory')", encoding="utf-8")

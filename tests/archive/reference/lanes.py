@@ -6,7 +6,7 @@ import bisect
 from collections.abc import Callable
 from itertools import accumulate
 
-from reference_models import leb128, read_models, read_table, unpack
+from reference.models import leb128, read_models, read_table, unpack
 
 
 def decode_lanes(data: bytes, n: int, bits: int, groups: tuple[int, ...]) -> list[int]:

@@ -17,9 +17,10 @@ from typing import Any
 
 import numpy as np
 import zstandard
-from reference_coders import decode
-from reference_grid import grid_streams, grid_values
-from reference_methods import codebook, factored, inner, sparse
+
+from reference.coders import decode
+from reference.grid import grid_streams, grid_values
+from reference.methods import codebook, factored, inner, sparse
 
 _BITS = {"bool": 8, "bfloat16": 16, "float4_e2m1fn_x2": 8}
 _TEXTS = ("hyper_parameters", "checkpoint")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from safetensors.torch import load_file, save_file
 
-from benchmarks.rate_distortion.method import Candidate, Method
+from benchmarks.rate_distortion.methods.method import Candidate, Method
 from benchmarks.rate_distortion.source import Source
 
 

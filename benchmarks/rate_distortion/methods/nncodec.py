@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from benchmarks.rate_distortion.method import Candidate, Method
+from benchmarks.rate_distortion.methods.method import Candidate, Method
 from benchmarks.rate_distortion.peers.environment import CODE, environment, work
 from benchmarks.rate_distortion.source import Source
 

@@ -12,9 +12,9 @@ from typing import Any
 
 import pytorch_lightning as pl
 
-from benchmarks.reliability.children import Mark
-from benchmarks.reliability.folder_state import FolderState, digests, inspect, read
-from benchmarks.reliability.training import Variant, fit
+from benchmarks.reliability.trainings.child_processes import Mark
+from benchmarks.reliability.trainings.folder_state import FolderState, digests, inspect, read
+from benchmarks.reliability.trainings.training import Variant, fit
 from lightning_compress.callbacks import reconcile
 
 EPOCHS = 4  # of a new training

@@ -19,7 +19,7 @@ import zstandard
 from safetensors.torch import save
 from torch import Tensor
 
-from benchmarks.rate_distortion.method import Candidate, Method
+from benchmarks.rate_distortion.methods.method import Candidate, Method
 from benchmarks.rate_distortion.source import Source
 
 GROUPS = (256, 128, 64, 32)

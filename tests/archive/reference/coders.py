@@ -7,8 +7,9 @@ import zlib
 
 import numpy as np
 import zstandard
-from reference_lanes import decode_lanes
-from reference_models import leb128, read_models, read_table, unpack
+
+from reference.lanes import decode_lanes
+from reference.models import leb128, read_models, read_table, unpack
 
 _PLANE_CODERS = {0: "stored", 1: "packed", 2: "zstd", 3: "huffman", 4: "ans", 5: "contexts", 6: "lanes"}
 

@@ -6,13 +6,13 @@ from functools import partial
 import pytest
 from lightning_fabric import Fabric
 from lightning_fabric.strategies import DDPStrategy
+from tests.fresh_process import start_server
 from torch.multiprocessing.spawn import ProcessRaisedException
 
 from recipes.errors import ExperimentError
 from recipes.paper.execution.parallel import measure_in_parallel
 from recipes.paper.execution.runner import run
 from recipes.paper.measurement.context import ExperimentContext
-from tests.fresh_process import start_server
 
 FEW = {"limit": 5, "bits": (2,), "coverage": 0.98}
 

@@ -10,7 +10,7 @@ import torch
 import zstandard
 from torch import Tensor
 
-from benchmarks.rate_distortion.method import Candidate, Method
+from benchmarks.rate_distortion.methods.method import Candidate, Method
 from benchmarks.rate_distortion.source import Source
 
 

@@ -18,8 +18,8 @@ import torch
 from torch import nn
 
 import lightning_compress as lc
-from benchmarks.rate_distortion.calibration import SENTENCES, Text
-from benchmarks.rate_distortion.method import Candidate, Method, Search
+from benchmarks.rate_distortion.methods.calibration import SENTENCES, Text
+from benchmarks.rate_distortion.methods.method import Candidate, Method, Search
 from benchmarks.rate_distortion.source import Source
 from lightning_compress import Archive, Weights
 from lightning_compress.search import (

@@ -1,0 +1,1 @@
+"""Miniature trainings in processes of their own, and what is wrong in the folders that they leave."""
