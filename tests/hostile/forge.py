@@ -187,10 +187,10 @@ def envelope_of(manifest_text: str) -> str:
     return f'{{"manifest":{manifest_text},"sha256":"{digest}"}}'
 
 
-def packed_envelope(text: str | bytes, frame: bytes | None = None, version: Any = 4) -> str:
-    """An envelope of versions 2 to 4 around a manifest text, or around a frame."""
+def packed_envelope(text: str | bytes, frame: bytes | None = None, version: Any = 4, level: int = 19) -> str:
+    """An envelope of versions 2 to 4 around a manifest text, or around a frame; the writer compresses at level 19."""
     content = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
-    frame = zstandard.ZstdCompressor(level=19).compress(content) if frame is None else frame
+    frame = zstandard.ZstdCompressor(level=level).compress(content) if frame is None else frame
     return envelope_of(canonical({"format_version": version, "zstd": base64.b85encode(frame).decode()}))
 
 
