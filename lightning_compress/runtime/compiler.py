@@ -1,10 +1,15 @@
-"""Whether loops can be compiled here."""
+"""Whether loops can be compiled here, and for how few types of arrays."""
 
 from __future__ import annotations
 
 import logging
 from functools import cache
+from typing import TypeVar
 
+import numpy as np
+from numpy.typing import NDArray
+
+Element = TypeVar("Element", bound=np.generic)
 _log = logging.getLogger(__name__)
 
 
@@ -20,3 +25,10 @@ def has_compiler() -> bool:
         _log.info("numba cannot be loaded (%s), so files are read and written several times slower", error)
         return False
     return True
+
+
+def read_only(array: NDArray[Element]) -> NDArray[Element]:
+    """A view that cannot be written to; loops are compiled once for such arrays, and not for writable ones besides."""
+    view: NDArray[Element] = array.view()
+    view.flags.writeable = False
+    return view

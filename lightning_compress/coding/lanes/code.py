@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from lightning_compress.coding.lanes import array_loops
 from lightning_compress.coding.lanes.types import Code, Counts, States, Symbols
 from lightning_compress.errors import FormatError
-from lightning_compress.runtime.compiler import has_compiler
+from lightning_compress.runtime.compiler import has_compiler, read_only
 
 MAX_LANES = 32
 PRECISIONS = range(12, 16)
@@ -74,7 +74,7 @@ def encode(symbols: Symbols, ends: Counts, weights: Counts, layout: Layout) -> b
     states = np.full(layout.lanes, layout.start, np.uint32)
     code = np.empty(len(symbols) + 2 * layout.lanes, "<u2")
     first = array_loops.divide_slots(weights, layout.precision)
-    filled = _loops().encode(symbols, ends, first, layout.precision, states, code)
+    filled = _loops().encode(read_only(symbols), ends, first, layout.precision, states, code)
     for state in reversed(states.tolist()):
         words = [state & 0xFFFF, state >> _WORD] if state >> _WORD else [state] if state else []
         code[filled : filled + len(words)] = words

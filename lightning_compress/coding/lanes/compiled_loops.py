@@ -86,14 +86,16 @@ def decode(
     begin = int64(0)
     for group in range(len(lengths)):
         done, length = int64(0), lengths[group]
-        counts[:] = 0
+        for symbol in range(alphabet):
+            counts[symbol] = 0
         while done < length:
             for symbol in range(alphabet):
                 own = weights[group, symbol]
                 learned[symbol] = own + COUNT * (counts[symbol] + counts[mirrors[symbol]]) if own else int64(0)
             divide_slots(learned, precision, first)
             for symbol in range(alphabet):
-                table[first[symbol] : first[symbol + 1]] = symbol
+                for slot in range(first[symbol], first[symbol + 1]):
+                    table[slot] = symbol
                 slots[symbol] = uint32(first[symbol + 1] - first[symbol]) << _WORD | uint32(first[symbol])
             size = min(length - done, max(done, int64(FIRST_BLOCK))) if adaptive else length
             part = symbols[begin + done : begin + done + size]
@@ -147,7 +149,8 @@ def _decode_some(
         own[lane] = refilled if needs_word else state
         left -= int64(needs_word)
         symbols[place] = symbol
-    states[:] = own
+    for lane_number in range(len(states)):
+        states[lane_number] = own[lane_number]
     return left
 
 

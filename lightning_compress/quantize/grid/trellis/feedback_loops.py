@@ -1,7 +1,8 @@
 """Points of rows, one after the other, with the errors fed back: compiled loops.
 
 What a weight becomes depends on every weight before it, in its row and in the rows above; there is nothing that arrays
-as a whole could do at once. All arrays of floating-point numbers that come and go are float32.
+as a whole could do at once. All arrays of floating-point numbers that come and go are float32. Elements are copied one
+by one, since numba takes seconds to compile assignments to slices.
 """
 
 from __future__ import annotations
@@ -35,7 +36,8 @@ def round_with_feedback(
     columns = rest.shape[1]
     value = np.empty(columns, float32)
     for row in range(len(rest)):
-        value[:] = rest[row]
+        for column in range(columns):
+            value[column] = rest[row, column]
         for column in range(columns):
             inverse = float32(1) / upper[column, column]
             magnitude = min(abs(value[column]), LARGEST)
@@ -81,15 +83,21 @@ def viterbi_with_feedback(
     chosen, errors = np.empty((_BLOCK, states), float32), np.empty((_BLOCK, states), float32)
     origins, made = np.empty((_BLOCK, states), int32), np.empty(_BLOCK, float32)
     for row in range(len(rest)):
-        value[:] = rest[row]
-        total[:] = NEVER
+        for column in range(columns):
+            value[column] = rest[row, column]
+        for state in range(states):
+            total[state] = NEVER
         total[0] = 0
         for start in range(0, columns, _BLOCK):
             width = min(_BLOCK, columns - start)
-            values[:, :width] = value[start : start + width]
+            for state in range(states):
+                for place in range(width):
+                    values[state, place] = value[start + place]
             for first in range(0, width, _GROUP):
                 end = min(first + _GROUP, width)
-                near[:, : end - first] = values[:, first:end]
+                for state in range(states):
+                    for place in range(first, end):
+                        near[state, place - first] = values[state, place]
                 for place in range(first, end):
                     column = start + place
                     inverse = float32(1) / upper[column, column]
@@ -121,14 +129,16 @@ def viterbi_with_feedback(
                         for place in range(end - 1, first - 1, -1):
                             made[place - first] = errors[place, origin]
                             origin = origins[place, origin]
-                        new_values[state, end:] = values[origin, end:]
+                        for place in range(end, width):
+                            new_values[state, place] = values[origin, place]
                         _move(new_values[state, end:width], made[:_GROUP], upper, start + first, start + end)
                     values, new_values = new_values, values
             best = 0
             for state in range(1, states):
                 if total[state] < total[best]:
                     best = state
-            total[:] = NEVER
+            for state in range(states):
+                total[state] = NEVER
             total[best] = 0
             for place in range(width - 1, -1, -1):
                 points[row, start + place], made[place] = chosen[place, best], errors[place, best]

@@ -32,7 +32,8 @@ def viterbi(
     found, step = np.empty((columns, 4), float32), np.empty(2 * states, float64)
     came = np.empty((columns, states), uint8)
     for row in range(len(weights)):
-        total[:] = NEVER
+        for state in range(states):
+            total[state] = NEVER
         total[0] = 0
         for column in range(columns):
             magnitude = min(abs(weights[row, column]), LARGEST)

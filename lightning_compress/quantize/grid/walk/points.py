@@ -14,7 +14,7 @@ from lightning_compress.quantize.grid.contexts import Classes, check_groups, gro
 from lightning_compress.quantize.grid.matrix import unzigzag, zigzag
 from lightning_compress.quantize.grid.trellis.trellis import TRELLISES, Bytes, Integers, indices_of, points_of
 from lightning_compress.quantize.payload import Words
-from lightning_compress.runtime.compiler import has_compiler
+from lightning_compress.runtime.compiler import has_compiler, read_only
 
 _CHUNK = 1 << 18
 
@@ -64,12 +64,12 @@ def grouped_words(indices: Integers, quantizers: Bytes | None, classes: Classes)
     from lightning_compress.quantize.grid.walk.compiled_loops import group_words
 
     along = np.empty((0, 0), np.uint8) if quantizers is None else quantizers
-    sides = classes.of(rows, columns)
+    of_rows, of_columns = map(read_only, classes.of(rows, columns))
     counts = np.zeros(contexts, np.int64)
     width = np.dtype(np.uint8 if _largest_word(indices) < 1 << 8 else np.uint16)
-    group_words(indices, along, *sides, counts, np.empty(0, width))
+    group_words(indices, along, of_rows, of_columns, counts, np.empty(0, width))
     words = np.empty(indices.size, width)
-    group_words(indices, along, *sides, np.cumsum(counts) - counts, words)
+    group_words(indices, along, of_rows, of_columns, np.cumsum(counts) - counts, words)
     return words, tuple(counts.tolist())
 
 
@@ -97,7 +97,9 @@ def restored_points(
         starts = np.cumsum(lengths) - lengths
         next_word = starts.copy()
         feedback = TRELLISES[states].feedback if states else np.zeros(1 << 8, np.uint8)
-        take_points(words, next_word, *classes.of(rows, columns), 2 if states else 1, feedback, by_column)
+        of_rows, of_columns = map(read_only, classes.of(rows, columns))
+        quantizers = 2 if states else 1
+        take_points(read_only(words), next_word, of_rows, of_columns, quantizers, read_only(feedback), by_column)
         check_groups(groups, next_word - starts)
         return torch.from_numpy(_transposed(by_column))
     if states:
