@@ -10,6 +10,7 @@ import math
 
 import pytest
 import torch
+from each_case import naming
 from torch import nn
 
 import lightning_compress as package
@@ -23,7 +24,6 @@ from lightning_compress.errors import (
     SearchError,
     WeightsError,
 )
-from tests.each_case import naming
 
 NAN, INF, THING = math.nan, math.inf, object()
 FREE = ()  # any value is taken

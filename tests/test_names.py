@@ -8,6 +8,7 @@ import logging
 import pytest
 import safetensors.torch
 import torch
+from each_case import naming
 from torch import nn
 
 from lightning_compress import Archive, Plan, Rule, Weights, charts, compress, expand, load
@@ -18,7 +19,6 @@ from lightning_compress.quantize import Raw
 from lightning_compress.report import write_report
 from lightning_compress.search.sensitivity.layers.sensitivity_table import LayerSensitivities
 from lightning_compress.weights import Weight
-from tests.each_case import naming
 
 NAMES = (
     "",

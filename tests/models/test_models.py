@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 import pytorch_lightning as pl
 import torch
+from each_case import naming
 from pytorch_lightning.callbacks import ModelCheckpoint
 
 from lightning_compress import CompressCheckpoint, Plan, Raw, Rule, compress, expand, load, load_from_checkpoint
 from tests.callbacks.conftest import ADVICE
-from tests.each_case import naming
 from tests.models.language import T5, Bert, Recurrent, Rotary
 from tests.models.vision import GAN, ArcFace, Averaged, Diffusion, LoRA, ResNet
 

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from each_case import naming
 
 from lightning_compress import compress
 from lightning_compress.archive import Archive
@@ -15,7 +16,6 @@ from recipes.errors import SettingsError
 from recipes.finetune import Settings
 from recipes.training.schedule import Cosine
 from recipes.translate import load_translator
-from tests.each_case import naming
 
 SIZES = {"width": 16, "encoder_layers": 1, "decoder_layers": 1, "heads": 2, "feed_forward": 32, "norm": "pre"}
 

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from each_case import naming
 
 from lightning_compress import CompressionError
 from recipes.command import check_checkpoint, main, message_of
@@ -16,7 +17,6 @@ from recipes.rnn import RnnTranslation
 from recipes.search.beam import beam_search
 from recipes.transformer import TransformerTranslation
 from recipes.translate import load_translator
-from tests.each_case import naming
 
 DEMO = str(Path(__file__).parents[2] / "recipes" / "configs" / "demo.yaml")
 SIZES = {"width": 8, "encoder_layers": 1, "decoder_layers": 1, "heads": 1, "feed_forward": 8}

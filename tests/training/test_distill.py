@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import pytest
 import torch
+from each_case import naming
 from pytorch_lightning.callbacks import ModelCheckpoint
+from small_trainings import Small, trainer
 from torch import nn
 from torch.nn import functional as F
 
 from lightning_compress import Distill, Plan, Raw, Rule, compress
 from lightning_compress.errors import CallbackError, TrainingError
 from lightning_compress.training import hidden_state_loss, output_tensor, soft_target_loss
-from tests.callbacks.small_trainings import Small, trainer
-from tests.each_case import naming
 
 
 class Classes(Small):

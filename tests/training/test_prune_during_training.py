@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 import torch
+from each_case import naming
 from pytorch_lightning.callbacks import EMAWeightAveraging, ModelCheckpoint
+from small_trainings import Recurrent, Small, Tied, TwoOptimizers, trainer
 from torch import nn
 
 from lightning_compress import (
@@ -21,8 +23,6 @@ from lightning_compress import (
 from lightning_compress.errors import CallbackError, TrainingError
 from lightning_compress.quantize import Ternary
 from lightning_compress.training import Grouping, Masks, Schedule
-from tests.callbacks.small_trainings import Recurrent, Small, Tied, TwoOptimizers, trainer
-from tests.each_case import naming
 
 
 class Ordered(Small):

@@ -7,7 +7,9 @@ import logging
 import pytest
 import pytorch_lightning as pl
 import torch
+from each_case import naming
 from pytorch_lightning.callbacks import EMAWeightAveraging, ModelCheckpoint
+from small_trainings import Recurrent, Small, Tied, TwoOptimizers, Vision, trainer
 from torch.nn import functional as F
 
 from lightning_compress import CompressCheckpoint, Plan, QuantizeDuringTraining, Rule, compress, load
@@ -15,8 +17,6 @@ from lightning_compress.errors import CallbackError, PlanError, TrainingError
 from lightning_compress.plan import METHODS
 from lightning_compress.prune import Prune
 from lightning_compress.quantize import Binary, Grid, GroupWise, Half, Interval, KMeans, Logarithmic, Raw, Ternary
-from tests.callbacks.small_trainings import Recurrent, Small, Tied, TwoOptimizers, Vision, trainer
-from tests.each_case import naming
 
 pytestmark = pytest.mark.usefixtures("quick_coding")
 CASES = {

@@ -6,6 +6,8 @@ import logging
 
 import pytest
 import torch
+from each_case import naming
+from small_trainings import Small, trainer
 from torch import nn
 from torch.nn import functional as F
 
@@ -14,8 +16,6 @@ from lightning_compress.errors import CallbackError, TrainingError
 from lightning_compress.quantize import Grid, Half
 from lightning_compress.training import Dial, LatentWeights, RatePenalty
 from lightning_compress.training.rate.code_lengths import CodeLengths
-from tests.callbacks.small_trainings import Small, trainer
-from tests.each_case import naming
 
 GRID = Grid(0.25, trellis=0, rate_weight=0)
 PLAN = Plan(Rule("*weight*", GRID), Rule("*", Half(rounding="nearest"), optional=True))

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from each_case import naming
 from fake_worker import Workers
 from small_trainings import Small
 from torch import nn
@@ -26,7 +27,6 @@ from lightning_compress.callbacks.export.publishing import Publishing
 from lightning_compress.callbacks.moments import Moments
 from lightning_compress.errors import CallbackError, PlanError
 from lightning_compress.messages.log_once import log_once
-from tests.each_case import naming
 
 HALF = Plan.resolve("half")
 

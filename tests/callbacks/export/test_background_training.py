@@ -7,6 +7,7 @@ from contextlib import suppress
 
 import pytest
 import test_callback_contract as contract
+from each_case import naming
 from fake_worker import Workers
 from pytorch_lightning.callbacks import Callback, ModelCheckpoint, WeightAveraging
 from pytorch_lightning.utilities.exceptions import SIGTERMException
@@ -18,7 +19,6 @@ from lightning_compress.callbacks.export import exports
 from lightning_compress.callbacks.export.background.messages import Failed
 from lightning_compress.callbacks.export.background.queue import BackgroundQueue
 from lightning_compress.errors import CallbackError
-from tests.each_case import naming
 
 SCENARIOS = (
     contract.top_k,

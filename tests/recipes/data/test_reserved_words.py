@@ -3,6 +3,7 @@
 import re
 
 import pytest
+from each_case import naming
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -12,7 +13,6 @@ from recipes.data.reserved_words import ReservedWords, find_reserved_words
 from recipes.data.vocabulary import BOS, EOS, PAD, SPECIALS, UNK, Vocabulary
 from recipes.errors import VocabularyError
 from recipes.search.lines import translate_lines
-from tests.each_case import naming
 
 CONTROL = {PAD, BOS, EOS}
 PIECES = ["<@@", "s>", "</@@", "<s", "s", "<S>", "<pad>.", "<s></s>", "\u2581<s>", "<\u200bs>", "＜s＞"]

@@ -6,6 +6,7 @@ import unicodedata
 from types import SimpleNamespace
 
 import pytest
+from each_case import naming
 
 from recipes.data.assets import TextSettings, Vocabularies
 from recipes.data.parallel_text import ParallelText
@@ -13,7 +14,6 @@ from recipes.data.text_files import read_lines, read_parallel, read_stream, spli
 from recipes.data.vocabulary import EOS, Vocabulary
 from recipes.errors import TextError
 from recipes.search.lines import translate_lines
-from tests.each_case import naming
 
 BOM = "\ufeff"
 SPACES = [character for character in map(chr, range(0x10000)) if character.isspace()]  # there is none beyond

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import pytest
 import torch
+from each_case import naming
 from pytorch_lightning import Trainer
 
 from lightning_compress import TranslationQuality, compress
@@ -21,7 +22,6 @@ from recipes.search.beam import beam_search
 from recipes.search.greedy import greedy_search
 from recipes.training.bleu import Bleu
 from recipes.transformer import TransformerTranslation
-from tests.each_case import naming
 
 NAN, INFINITE = float("nan"), float("inf")
 WORDS = 8

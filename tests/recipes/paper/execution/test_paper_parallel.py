@@ -4,9 +4,9 @@ import csv
 from functools import partial
 
 import pytest
+from fresh_process import start_server
 from lightning_fabric import Fabric
 from lightning_fabric.strategies import DDPStrategy
-from tests.fresh_process import start_server
 from torch.multiprocessing.spawn import ProcessRaisedException
 
 from recipes.errors import ExperimentError
