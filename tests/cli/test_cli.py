@@ -117,7 +117,6 @@ def test_inspect_by_class_and_by_module(compressed, run):
     assert [row["class_name"] for row in json.loads(out)["rows"]] == [
         "encoder.0",
         "encoder.1",
-        "layer[0]",
         long,
         "other",
     ]

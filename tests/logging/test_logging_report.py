@@ -68,7 +68,7 @@ def _checkpoints(folder, **options):
 @pytest.fixture
 def report():
     """Of a small archive with two classes."""
-    state = {"encoder.0.weight": torch.linspace(-1, 1, 64).reshape(8, 8), "head.bias": torch.zeros(8)}
+    state = {"encoder.0.weight": torch.linspace(-1, 1, 64).reshape(8, 8), "bias": torch.zeros(8)}
     return compress(state, "half").report()
 
 

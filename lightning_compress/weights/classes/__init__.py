@@ -5,6 +5,6 @@ decoder and softmax, encoder and decoder further by layer. What these rules do n
 layers of the module: ``h.3`` of a GPT-2, ``layer2.0`` of a ResNet.
 """
 
-from lightning_compress.weights.classes.classify import classify
+from lightning_compress.weights.classes.assignment import classify
 
 __all__ = ["classify"]

@@ -180,7 +180,7 @@ def test_a_part_that_bears_more_is_made_stronger(net):
         return agreement(module)
 
     def parted(weights):
-        return (Rounded(weights, parts=("embedding", "other")),)
+        return (Rounded(weights, parts=("embedding", "head")),)
 
     plain = smallest(net, evaluate, 5.0, families=rounded, progress=False)
     apart = smallest(net, evaluate, 5.0, families=parted, effort="thorough", progress=False)
