@@ -93,6 +93,8 @@ def measure(models: Path, text: Path, out: Path, kinds: Sequence[str] = KINDS, d
             "nbytes": archive.nbytes,
             "ratio": sources[kind].raw_bytes / archive.nbytes,
         }
+        assert score.statistics is not None
+        assert exact.statistics is not None
         np.savez(
             path, facts=json.dumps(facts), statistics=score.statistics, exact=exact.statistics, divergence=divergence
         )

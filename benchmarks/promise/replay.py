@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 
 from benchmarks.promise.measured import Case
 from lightning_compress import bleu_score
-from lightning_compress.search import Score, paired_drop
-from lightning_compress.search.evaluate.half_samples import half_differences
-from lightning_compress.search.feasibility.promise import FewestBytes, true_drops_of
+from lightning_compress.search import Family, Score, paired_drop
+from lightning_compress.search.evaluate.half_samples import HalfSamples
+from lightning_compress.search.feasibility.promise import FewestBytes
 from lightning_compress.search.optimize.acquisition import next_candidate
+from lightning_compress.search.optimize.posterior import Posterior
 from lightning_compress.search.optimize.search_space import Candidate
-from lightning_compress.search.optimize.trial_data import TrialData
 from lightning_compress.search.trials.trial import Trial
 
 MAX_DROP, SPLITS, TOLERANCE, EVALUATIONS = 0.3, 20, 0.01, 18
@@ -83,53 +83,62 @@ def _replay(case: Case, half: Indices, assured: float | None) -> Outcome:
     rest = np.setdiff1d(np.arange(len(case.exact)), half)
     family = _Family({str(k): share for k, share in enumerate(case.shares)})
     before = _score(case.exact, half)
+    halves = HalfSamples(before)
     trials: list[Trial] = []
     order: list[int] = []
-    for index in _search(case, trials, order, assured or 0.5):
+    for index in _search(case, trials, order, assured):
         after, measured = _score(case.files[index].statistics, half), case.files[index]
         paired = paired_drop(before, after, resamples=200)
         divergence = float(measured.divergence.mean())
         family_of: Any = family
-        halves = half_differences(before, after)
-        trials.append(Trial(family_of, float(index), measured.nbytes, after, paired, halves, divergence))
+        trials.append(
+            Trial(family_of, float(index), measured.nbytes, after, paired, halves.differences(after), divergence)
+        )
         order.append(index)
-    chosen = _chosen(case, trials, order, assured)
+    chosen = _chosen(case, _posterior(case, trials, order, assured), order, assured)
     if chosen is None:
         return Outcome(None, None, None, len(trials) + 2)
     judged = paired_drop(_score(case.exact, rest), _score(case.files[chosen].statistics, rest), resamples=200)
     return Outcome(judged.value, judged.deviation, case.files[chosen].ratio, len(trials) + 2)
 
 
-def _search(case: Case, trials: list[Trial], order: list[int], assured: float) -> Iterator[int]:
+def _search(case: Case, trials: list[Trial], order: list[int], assured: float | None) -> Iterator[int]:
     """Files in the order in which the search evaluates them; it reads ``trials`` after each."""
     yield min(range(len(case.files)), key=lambda k: abs(case.files[k].ratio - 32 / 3))
     while len(order) < min(EVALUATIONS, len(case.files)):
-        data = TrialData.of(trials, *_inputs(case, order), MAX_DROP, assured)
-        chosen = _chosen(case, trials, order, assured)
+        posterior = _posterior(case, trials, order, assured)
+        surrogate, chosen = posterior.surrogate_of(_family(trials)), _chosen(case, posterior, order, assured)
+        assert surrogate is not None
         largest = max(np.log(file.nbytes) for file in case.files) + 0.5
         limit = largest if chosen is None else float(np.log(case.files[chosen].nbytes))
         left = [k for k in range(len(case.files)) if k not in order and np.log(case.files[k].nbytes) < limit]
         candidates = [Candidate(k, {}, case.files[k].coordinates, float(np.log(case.files[k].nbytes))) for k in left]
-        found = next_candidate(data, candidates, limit, tolerance=TOLERANCE / 10, min_improvement=TOLERANCE / 10)
+        found = next_candidate(surrogate, candidates, limit, tolerance=TOLERANCE / 10, min_improvement=TOLERANCE / 10)
         if found is None:
             return
         yield int(found.strength)
 
 
-def _inputs(case: Case, order: list[int]) -> tuple[torch.Tensor, torch.Tensor]:
-    coordinates = [case.files[k].coordinates for k in order]
-    return torch.tensor(coordinates, dtype=torch.float64), torch.tensor(case.shares, dtype=torch.float64)
+def _posterior(case: Case, trials: list[Trial], order: list[int], assured: float | None) -> Posterior:
+    coordinates = torch.tensor([case.files[k].coordinates for k in order], dtype=torch.float64)
+    return Posterior(trials, MAX_DROP, assured or 0.5, coordinates=coordinates)
 
 
-def _chosen(case: Case, trials: list[Trial], order: list[int], assured: float | None) -> int | None:
+def _family(trials: list[Trial]) -> Family:
+    family = trials[0].family
+    assert family is not None
+    return family
+
+
+def _chosen(case: Case, posterior: Posterior, order: list[int], assured: float | None) -> int | None:
     """Index of the file that is returned."""
-    allowed = [k for k, trial in zip(order, trials, strict=True) if trial.drop.value <= MAX_DROP]
-    if assured is not None and trials:
+    pairs = list(zip(order, posterior.trials, strict=True))
+    if assured is None:
+        allowed = [k for k, trial in pairs if trial.drop.value <= MAX_DROP]
+    else:
         objective = FewestBytes(MAX_DROP, assured)
-        true = true_drops_of(trials, MAX_DROP, assured, coordinates=_inputs(case, order)[0])
-        allowed = [
-            k for n, (k, trial) in enumerate(zip(order, trials, strict=True)) if objective.allows(trial, true[n])
-        ]
+        true = posterior.true_drops
+        allowed = [k for n, (k, trial) in enumerate(pairs) if objective.allows(trial, true[n])]
     return min(allowed, key=lambda k: case.files[k].nbytes, default=None)
 
 

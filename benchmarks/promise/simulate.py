@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 
-from lightning_compress.search.optimize.surrogate import true_drops
+from lightning_compress.search.optimize.surrogate import Surrogate
 from lightning_compress.search.optimize.trial_data import TrialData
 
 MAX_DROP, SEARCHES, FILES = 0.3, 60, 20
@@ -38,7 +38,7 @@ def table() -> Iterator[str]:
                 noise=torch.from_numpy(noise),
                 divergences=known,
             )
-            probability = true_drops(data).probability.numpy()
+            probability = Surrogate(data).true_drops.probability.numpy()
             for level in (0.0, *LEVELS):
                 allowed = np.flatnonzero((drops <= MAX_DROP) & (probability >= level))
                 name = f"`assured={level:g}`" if level else "smallest measured"

@@ -21,32 +21,41 @@ _SEED = 0
 Floats = NDArray[np.float64]
 
 
-def half_differences(before: Score, after: Score) -> Floats | None:
-    """Half of the difference between the drops on two halves of the items, for each of many random halves.
-
-    The halves are the same for all scores with equally many items, so products of two files' differences estimate the
-    covariance of their drops.
+class HalfSamples:
+    """Drops on random halves of the items; what the exact weights score on each is computed once.
 
     Args:
         before: the score of the exact weights.
-        after: the score of a file, on the same items.
-
-    Returns:
-        ``[halves]``; None where a score has no statistics, or fewer than two items.
     """
-    first, second = _scores_of_halves(before), _scores_of_halves(after)
-    if first is None or second is None:
-        return None
-    drops = first - second
-    differences: Floats = (drops[0] - drops[1]) / 2
-    return differences if bool(np.isfinite(differences).all()) else None
+
+    def __init__(self, before: Score) -> None:
+        self._before = _scores_of_halves(before)
+
+    def differences(self, after: Score) -> Floats | None:
+        """Half of the difference between the drops on two halves of the items, for each of many random halves.
+
+        The halves are the same for all scores with equally many items, so products of two files' differences estimate
+        the covariance of their drops.
+
+        Args:
+            after: the score of a file, on the same items.
+
+        Returns:
+            ``[halves]``; None where a score has no statistics, or fewer than two items.
+        """
+        scores = None if self._before is None else _scores_of_halves(after)
+        if self._before is None or scores is None:
+            return None
+        drops = self._before - scores
+        differences: Floats = (drops[0] - drops[1]) / 2
+        return differences if bool(np.isfinite(differences).all()) else None
 
 
 def noise_covariance(differences: list[Floats | None]) -> Floats | None:
     """Covariance of the sampling noise of drops, ``[files, files]``.
 
     Args:
-        differences: for each file those of :func:`half_differences`; files without any get no noise.
+        differences: for each file those of :meth:`HalfSamples.differences`; files without any get no noise.
 
     Returns:
         None where no file has differences.

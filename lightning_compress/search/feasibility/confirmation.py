@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from lightning_compress.search.evaluate.bootstrap import drop_quantile
 from lightning_compress.search.evaluate.score import Score
-from lightning_compress.search.feasibility.promise import TrueDrop
+from lightning_compress.search.optimize.posterior import TrueDrop
 from lightning_compress.search.trials.trial import Trial
 
 MAX_FILES = 3

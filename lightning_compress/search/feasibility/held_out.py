@@ -17,7 +17,7 @@ from lightning_compress.search.evaluate.items import (
 )
 from lightning_compress.search.evaluate.score import Score
 from lightning_compress.search.feasibility.confirmation import confirm, sequence
-from lightning_compress.search.feasibility.promise import FewestBytes, true_drops_of
+from lightning_compress.search.feasibility.promise import FewestBytes
 from lightning_compress.search.record.manifest_metrics import promise_metrics
 from lightning_compress.search.trials.trial import Trial
 from lightning_compress.search.trials.trials import Trials
@@ -128,7 +128,7 @@ def expected_metrics(trials: Trials, objective: FewestBytes) -> dict[str, Any]:
     """What the record of a search says of the incumbent's drop on other text; empty for plain storage."""
     assert trials.incumbent is not None
     trial = trials.incumbent[0]
-    true = true_drops_of(trials.all, objective.max_drop, objective.assured).get(trials.all.index(trial))
+    true = objective.posterior(trials.all).true_drops.get(trials.all.index(trial))
     if true is None:
         return {}
     _log.info(
@@ -144,6 +144,6 @@ def expected_metrics(trials: Trials, objective: FewestBytes) -> dict[str, Any]:
 
 def _feasible(trials: Trials, objective: FewestBytes) -> list[Any]:
     """The feasible files with their true drops; the incumbent alone where it is stored plainly."""
-    true = true_drops_of(trials.all, objective.max_drop, objective.assured)
+    true = objective.posterior(trials.all).true_drops
     feasible = objective.feasible(trials.all)
     return [(trial, true[index]) for index, trial in enumerate(trials.all) if trial in feasible and index in true]

@@ -9,84 +9,17 @@ selection bias").
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-
-import torch
-from torch import Tensor
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 from lightning_compress.search.arguments import ASSURED
 from lightning_compress.search.evaluate.half_samples import items_needed
 from lightning_compress.search.evaluate.items import item_count
-from lightning_compress.search.families.family import Family
-from lightning_compress.search.optimize.surrogate import true_drops
-from lightning_compress.search.optimize.trial_data import TrialData
-from lightning_compress.search.trials.coordinates import coordinates_of
+from lightning_compress.search.optimize.posterior import Posterior, TrueDrop
 from lightning_compress.search.trials.trial import Trial
 
 _TOO_NOISY = 0.5  # standard deviation of a drop over the allowed drop
 _log = logging.getLogger(__name__)
-_NORMAL_95 = 1.959964
-
-
-@dataclass(frozen=True)
-class TrueDrop:
-    """What a file is expected to lose on other text like the items.
-
-    Attributes:
-        mean: expected drop.
-        low, high: bounds of the 95 % interval.
-        assured: probability that the drop is at most the allowed one.
-    """
-
-    mean: float
-    low: float
-    high: float
-    assured: float
-
-    @classmethod
-    def of(cls, mean: float, deviation: float, assured: float) -> TrueDrop:
-        """From a posterior that is nearly normal."""
-        return cls(mean, mean - _NORMAL_95 * deviation, mean + _NORMAL_95 * deviation, assured)
-
-
-def true_drops_of(
-    trials: Sequence[Trial], max_drop: float, assured: float, *, coordinates: Tensor | None = None
-) -> Mapping[int, TrueDrop]:
-    """Index of a trial of a family → its true drop, from all trials that inform it.
-
-    ``coordinates`` ``[trials, parts]`` are computed where they are not given, for which all share one surrogate.
-    """
-    found: dict[int, TrueDrop] = {}
-    for family, indices in _groups(trials):
-        members = [trials[index] for index in indices]
-        shares = torch.tensor(list(family.shares.values()) or [1.0], dtype=torch.float64)
-        at = coordinates_of(members, family) if coordinates is None else coordinates
-        data = TrialData.of(members, at, shares, max_drop, assured)
-        posterior = true_drops(data)
-        for index, *values in zip(
-            indices,
-            posterior.mean.tolist(),
-            posterior.deviation.tolist(),
-            posterior.probability.tolist(),
-            strict=True,
-        ):
-            found[index] = TrueDrop.of(*values)
-    return found
-
-
-def _groups(trials: Sequence[Trial]) -> list[tuple[Family, list[int]]]:
-    """Families with the indices of the trials that share one surrogate."""
-    groups: list[tuple[Family, list[int]]] = []
-    for index, trial in enumerate(trials):
-        if trial.family is None:
-            continue
-        known = next((members for family, members in groups if family.shares_trials_with(trial.family)), None)
-        if known is None:
-            groups.append((trial.family, [index]))
-        else:
-            known.append(index)
-    return groups
 
 
 @dataclass(frozen=True)
@@ -102,6 +35,13 @@ class FewestBytes:
 
     max_drop: float
     assured: float = ASSURED
+    _latest: list[Posterior] = field(default_factory=list, init=False, repr=False, compare=False)
+
+    def posterior(self, trials: Sequence[Trial]) -> Posterior:
+        """What these trials say together; the same object until there is another trial."""
+        if not self._latest or self._latest[0].trials != tuple(trials):
+            self._latest[:] = [Posterior(trials, self.max_drop, self.assured)]
+        return self._latest[0]
 
     def best(self, trials: Sequence[Trial]) -> Trial | None:
         """The smallest feasible trial, of equally large ones the better score; None where none is feasible."""
@@ -128,7 +68,7 @@ class FewestBytes:
 
     def feasible(self, trials: Sequence[Trial]) -> list[Trial]:
         """The trials that may be returned."""
-        true = true_drops_of(trials, self.max_drop, self.assured)
+        true = self.posterior(trials).true_drops
         return [trial for index, trial in enumerate(trials) if self.allows(trial, true.get(index))]
 
     def allows(self, trial: Trial, true: TrueDrop | None) -> bool:

@@ -15,17 +15,21 @@ import torch
 from torch import Tensor
 
 from lightning_compress.search.optimize.search_space import Candidate
-from lightning_compress.search.optimize.surrogate import probability_of_feasibility
-from lightning_compress.search.optimize.trial_data import TrialData
+from lightning_compress.search.optimize.surrogate import Surrogate
 
 
 def next_candidate(
-    data: TrialData, candidates: Sequence[Candidate], max_log_bytes: float, *, tolerance: float, min_improvement: float
+    surrogate: Surrogate,
+    candidates: Sequence[Candidate],
+    max_log_bytes: float,
+    *,
+    tolerance: float,
+    min_improvement: float,
 ) -> Candidate | None:
     """The candidate with the greatest expected improvement, None where that is too small.
 
     Args:
-        data: trials so far.
+        surrogate: conditioned on the trials so far.
         candidates: files that may be evaluated.
         max_log_bytes: logarithm of the bytes of the incumbent, which a file must have fewer than.
         tolerance: candidates whose coordinates are all this near to those of a trial are left out.
@@ -35,19 +39,19 @@ def next_candidate(
         return None
     coordinates = torch.tensor([candidate.coordinates for candidate in candidates], dtype=torch.float64)
     log_bytes = torch.tensor([candidate.log_bytes for candidate in candidates], dtype=torch.float64)
-    improvement = expected_improvement(data, coordinates, max_log_bytes - log_bytes)
-    distances = torch.cdist(coordinates, data.coordinates, p=math.inf)
+    improvement = expected_improvement(surrogate, coordinates, max_log_bytes - log_bytes)
+    distances = torch.cdist(coordinates, surrogate.data.coordinates, p=math.inf)
     improvement[distances.amin(1) < tolerance] = 0
     best = int(improvement.argmax())
     return candidates[best] if float(improvement[best]) > min_improvement else None
 
 
-def expected_improvement(data: TrialData, coordinates: Tensor, improvement: Tensor) -> Tensor:
+def expected_improvement(surrogate: Surrogate, coordinates: Tensor, improvement: Tensor) -> Tensor:
     """``[files]``: improvement times probability of feasibility.
 
     Args:
-        data: trials so far.
+        surrogate: conditioned on the trials so far.
         coordinates: ``[files, parts]`` float64.
         improvement: ``[files]``, by which the logarithm of the bytes of each file is below the incumbent's.
     """
-    return improvement * probability_of_feasibility(data, coordinates)
+    return improvement * surrogate.probability_of_feasibility(coordinates)

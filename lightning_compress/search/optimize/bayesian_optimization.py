@@ -8,13 +8,15 @@ greatest expected improvement, until that is too small or the evaluation budget 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
 
-from lightning_compress.search.arguments import ASSURED
 from lightning_compress.search.effort import Effort
 from lightning_compress.search.families.family import Family
 from lightning_compress.search.families.target_size import strength_for
 from lightning_compress.search.optimize.acquisition import next_candidate
+from lightning_compress.search.optimize.posterior import Posterior
 from lightning_compress.search.optimize.search_space import MAX_STEP, SearchSpace
+from lightning_compress.search.trials.trial import Trial
 from lightning_compress.search.trials.trials import Trials
 
 _FIRST_BITS = 3.0  # for each weight, in the first file of a search
@@ -26,9 +28,8 @@ def minimize_bytes(
     trials: Trials,
     family: Family,
     effort: Effort,
-    max_drop: float,
+    posterior: Callable[[Sequence[Trial]], Posterior],
     *,
-    assured: float = ASSURED,
     reserved: int = 0,
     min_improvement: float = _MIN_IMPROVEMENT,
 ) -> None:
@@ -38,13 +39,12 @@ def minimize_bytes(
         trials: so far; new ones are added.
         family: where to start; trials of other offsets count as its own.
         effort: has the tolerance, a relative difference in bytes.
-        max_drop: the largest drop of a feasible file.
-        assured: the posterior probability that a feasible file keeps to it.
+        posterior: what trials say together.
         reserved: evaluations to leave over; one is left over in any case while no file is feasible.
         min_improvement: the smallest expected improvement worth an evaluation, as a fraction of the tolerance.
     """
     while trials.remaining > max(reserved, trials.incumbent is None):
-        proposal = _propose(trials, family, effort, max_drop, assured, min_improvement)
+        proposal = _propose(trials, family, posterior(trials.all), effort, min_improvement)
         if proposal is None:
             return
         candidate, strength = proposal
@@ -55,17 +55,17 @@ def minimize_bytes(
 
 
 def _propose(
-    trials: Trials, family: Family, effort: Effort, max_drop: float, assured: float, min_improvement: float
+    trials: Trials, family: Family, posterior: Posterior, effort: Effort, min_improvement: float
 ) -> tuple[Family, float] | None:
     """The family with the offsets to evaluate next, and the strength; None where nothing is expected to improve."""
-    known = trials.informing(family)
-    if not known:
+    surrogate = posterior.surrogate_of(family)
+    if surrogate is None:
         return _first(trials, family)
-    space = SearchSpace(family, known, max_drop, assured)
+    space = SearchSpace(family, trials.informing(family), surrogate.data)
     incumbent = trials.incumbent
     max_log_bytes = space.max_log_bytes + MAX_STEP if incumbent is None else math.log(incumbent[0].nbytes)
     found = next_candidate(
-        space.data,
+        surrogate,
         space.candidates(max_log_bytes),
         max_log_bytes,
         tolerance=effort.tolerance,

@@ -13,7 +13,9 @@ from lightning_compress.search.optimize.trial_data import PRIOR_RATE, TrialData,
 _PRIOR_RATE_DEVIATION = 0.5  # of the logarithm
 _DIVERGENCE_RATE_DEVIATION = 0.25  # likewise, where divergences are known
 _RATES = torch.logspace(math.log10(0.5), math.log10(20.0), 12, dtype=torch.float64)
-_LOCATION_MARGIN, _LOCATIONS = 1.5, 80  # the grid reaches this far beyond all coordinates, and has so many values
+# The grid reaches this far below and above the trials, and has so many values. A location far above explains that all
+# trials lose much, with the smallest rates that are probable.
+_BELOW, _ABOVE, _LOCATIONS = 2.0, 3.0, 100
 AMPLITUDES = (0.03, 0.15, 0.5, 1.0, 2.0, 4.0)  # multiples of the prior median
 _PRIOR_AMPLITUDE_DEVIATION = 0.7  # of the logarithm
 # Prior median of the amplitude: a fraction of the bootstrap deviation, the rest of which comes from the choice of
@@ -110,10 +112,10 @@ def _noise_of_evaluation(data: TrialData, variance: float) -> float:
     return max(float(own.mean()) * (1 - min(max(shared, 0.0), 1.0)), least)
 
 
-def hyper_parameter_grid(known: Tensor, inputs: Tensor) -> tuple[Tensor, Tensor]:
-    """Rate and location of the mean, ``[settings]`` each: every pair of values."""
-    low, high = (float(bound) for bound in torch.cat([known, inputs]).aminmax())
-    locations = torch.linspace(low - _LOCATION_MARGIN, high + _LOCATION_MARGIN, _LOCATIONS, dtype=torch.float64)
+def hyper_parameter_grid(inputs: Tensor) -> tuple[Tensor, Tensor]:
+    """Rate and location of the mean, ``[settings]`` each: every pair of values; from the inputs of the trials."""
+    low, high = (float(bound) for bound in inputs.aminmax())
+    locations = torch.linspace(low - _BELOW, high + _ABOVE, _LOCATIONS, dtype=torch.float64)
     rate, location = (axis.reshape(-1) for axis in torch.meshgrid(_RATES, locations, indexing="ij"))
     return rate, location
 

@@ -16,8 +16,6 @@ from itertools import combinations
 
 import torch
 
-from lightning_compress.runtime.cached import cached_property
-from lightning_compress.search.arguments import ASSURED
 from lightning_compress.search.families.family import Family
 from lightning_compress.search.families.target_size import strength_for
 from lightning_compress.search.optimize.trial_data import PRIOR_RATE, TrialData
@@ -59,14 +57,11 @@ class SearchSpace:
     Args:
         family: one of the families that differ in offsets alone.
         trials: those that inform its surrogate; at least one.
-        max_drop: the largest drop of a feasible file.
-        assured: the posterior probability that a feasible file keeps to it.
+        data: the same, as the surrogate takes them.
     """
 
-    def __init__(self, family: Family, trials: Sequence[Trial], max_drop: float, assured: float = ASSURED) -> None:
-        self.family = family
-        self.max_drop = max_drop
-        self.assured = assured
+    def __init__(self, family: Family, trials: Sequence[Trial], data: TrialData) -> None:
+        self.family, self.data = family, data
         self._trials = trials
         self._coordinates = CoordinateMap(family)
         self._evaluated = [self._candidate(t.strength, offsets_of(t), math.log(t.nbytes)) for t in trials]
@@ -77,13 +72,6 @@ class SearchSpace:
     def max_log_bytes(self) -> float:
         """Logarithm of the predicted bytes of the largest file."""
         return self._predicted(self.family.weakest, self.family.offsets) + self._errors[-1]
-
-    @cached_property
-    def data(self) -> TrialData:
-        """The trials as the surrogate takes them."""
-        coordinates = torch.tensor([known.coordinates for known in self._evaluated], dtype=torch.float64)
-        shares = torch.tensor(list(self.family.shares.values()) or [1.0], dtype=torch.float64)
-        return TrialData.of(self._trials, coordinates, shares, self.max_drop, self.assured)
 
     def candidates(self, max_log_bytes: float) -> list[Candidate]:
         """The candidates with fewer bytes than this (a logarithm), without files that were evaluated."""
@@ -108,7 +96,7 @@ class SearchSpace:
         """Indices of the trials whose neighbourhoods are searched."""
         log_bytes = [known.log_bytes for known in self._evaluated]
         drops = [trial.drop.value for trial in self._trials]
-        feasible = (index for index, drop in enumerate(drops) if drop <= self.max_drop)
+        feasible = (index for index, drop in enumerate(drops) if drop <= self.data.max_drop)
         smallest = sorted(feasible, key=lambda index: log_bytes[index])
         # Ordered by the drop that each would have at one common size, by the prior rate.
         unit = self.data.unit

@@ -32,6 +32,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from lightning_compress.runtime.cached import cached_property
 from lightning_compress.search.optimize.gaussian_process import (
     AMPLITUDES,
     Files,
@@ -61,45 +62,58 @@ class TrueDrops:
     probability: Tensor
 
 
-def true_drops(data: TrialData) -> TrueDrops:
-    """The posterior of the true drops of the trials themselves."""
-    first, second, probability = _averaged(data, data.coordinates, Process.moments)
-    return TrueDrops(first, (second - first.square()).clamp(min=0).sqrt(), probability)
-
-
-def probability_of_feasibility(data: TrialData, coordinates: Tensor) -> Tensor:
-    """The posterior probability that other files, once evaluated, are feasible.
+class Surrogate:
+    """The Gaussian processes of all hyper-parameters, conditioned on the trials once.
 
     Args:
-        data: trials so far.
-        coordinates: ``[files, parts]`` float64, as in ``data``.
+        data: the trials.
 
-    Returns:
-        ``[files]`` float64, between 0 and 1.
+    Attributes:
+        data: the trials.
     """
-    return _averaged(data, coordinates, Process.probability_of_feasibility)[0]
 
+    def __init__(self, data: TrialData) -> None:
+        self.data = data
+        inputs, shares = data.inputs_of_mean(data.coordinates)
+        if data.divergences is not None:  # that of a trial is known and need not be predicted
+            inputs = -data.divergences[:, None] / PRIOR_RATE
+        self._known = Files(data, data.coordinates, inputs, shares)
+        grid = hyper_parameter_grid(inputs)
+        processes, losses = zip(*(conditioned(self._known, *grid, multiple) for multiple in AMPLITUDES), strict=True)
+        posterior = torch.stack(losses)
+        posterior = (posterior.min() - posterior).exp()
+        posterior[posterior < _MIN_POSTERIOR] = 0
+        posterior = posterior / posterior.sum()
+        probable = [weights.nonzero()[:, 0] for weights in posterior]
+        self._weighted = [
+            (weights[at], process.at(at))
+            for weights, process, at in zip(posterior, processes, probable, strict=True)
+            if len(at)
+        ]
 
-def _averaged(data: TrialData, coordinates: Tensor, quantity: Quantity) -> Tensor:
-    """``[k, files]``: quantities of files, averaged over the hyper-parameters."""
-    files = Files(data, coordinates, *data.inputs_of_mean(coordinates))
-    known = Files(data, data.coordinates, *data.inputs_of_mean(data.coordinates))
-    if data.divergences is not None:  # that of a trial is known and need not be predicted
-        measured = -data.divergences[:, None] / PRIOR_RATE
-        known = Files(data, data.coordinates, measured, known.shares)
-        files = known if coordinates is data.coordinates else files
-    grid = hyper_parameter_grid(known.inputs, files.inputs)
-    processes, losses = zip(*(conditioned(known, *grid, multiple) for multiple in AMPLITUDES), strict=True)
-    posterior = torch.stack(losses)
-    posterior = (posterior.min() - posterior).exp()
-    posterior[posterior < _MIN_POSTERIOR] = 0
-    found = []
-    for start in range(0, len(coordinates), _BATCH):
-        batch, total = files.at(slice(start, start + _BATCH)), torch.zeros((), dtype=torch.float64)
-        for weights, process in zip(posterior, processes, strict=True):
-            probable = weights.nonzero()[:, 0]
-            if len(probable):
-                total = total + weights[probable] @ quantity(process.at(probable), batch)
-        found.append(total)
-    average: Tensor = torch.cat(found, -1) / posterior.sum()
-    return average
+    @cached_property
+    def true_drops(self) -> TrueDrops:
+        """The posterior of the true drops of the trials themselves."""
+        first, second, probability = self._averaged(self._known, Process.moments)
+        return TrueDrops(first, (second - first.square()).clamp(min=0).sqrt(), probability)
+
+    def probability_of_feasibility(self, coordinates: Tensor) -> Tensor:
+        """The posterior probability that other files, once evaluated, are feasible.
+
+        Args:
+            coordinates: ``[files, parts]`` float64, as in the data.
+
+        Returns:
+            ``[files]`` float64, between 0 and 1.
+        """
+        files = Files(self.data, coordinates, *self.data.inputs_of_mean(coordinates))
+        return self._averaged(files, Process.probability_of_feasibility)[0]
+
+    def _averaged(self, files: Files, quantity: Quantity) -> Tensor:
+        """``[k, files]``: quantities of files, averaged over the hyper-parameters."""
+        found = []
+        for start in range(0, len(files.coordinates), _BATCH):
+            batch = files.at(slice(start, start + _BATCH))
+            averages = [weights @ quantity(process, batch) for weights, process in self._weighted]
+            found.append(torch.stack(averages).sum(0))
+        return torch.cat(found, -1)

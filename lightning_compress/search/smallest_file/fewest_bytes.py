@@ -81,12 +81,12 @@ def _divergence(context: SearchContext) -> Callable[[Mapping[str, Tensor]], floa
 
 
 def _search(context: SearchContext, trials: Trials, families: Sequence[Family], objective: FewestBytes) -> None:
-    effort, max_drop, assured = context.effort, objective.max_drop, objective.assured
+    effort, posterior = context.effort, objective.posterior
     for later, family in zip(reversed(range(len(families))), families, strict=True):
         # The unguided family is hardly ever better than the guided one, so no evaluations are reserved for it.
         share = min(later * _RESERVED, trials.remaining * later // (later + 1))
         reserved = 0 if context.observer is not None else share
-        minimize_bytes(trials, family, effort, max_drop, assured=assured, reserved=reserved)
+        minimize_bytes(trials, family, effort, posterior, reserved=reserved)
     # No family waits any more, so the remaining evaluations may go to smaller expected improvements.
     last = trials.incumbent_family or families[0]
-    minimize_bytes(trials, last, effort, max_drop, assured=assured, min_improvement=_FINAL_MIN_IMPROVEMENT)
+    minimize_bytes(trials, last, effort, posterior, min_improvement=_FINAL_MIN_IMPROVEMENT)

@@ -21,7 +21,7 @@ class Trial:
         nbytes: of the file.
         score: as evaluated.
         drop: of the score below that of the exact weights.
-        half_differences: as :func:`~lightning_compress.search.evaluate.half_samples.half_differences` gives them.
+        half_differences: as :meth:`.HalfSamples.differences` gives them.
         divergence: of the file's outputs from those of the exact weights; None where it is unknown.
         archive: None once the trial cannot be returned any more.
     """

@@ -11,7 +11,7 @@ from torch import Tensor
 from lightning_compress.archive import Archive
 from lightning_compress.search.evaluate.bootstrap import paired_drop
 from lightning_compress.search.evaluate.evaluation import Evaluator
-from lightning_compress.search.evaluate.half_samples import half_differences
+from lightning_compress.search.evaluate.half_samples import HalfSamples
 from lightning_compress.search.evaluate.items import check_same_order
 from lightning_compress.search.evaluate.score import Score
 from lightning_compress.search.families.family import Family
@@ -63,6 +63,10 @@ class Trials:
     searched: Callable[[Score], Score] = _whole
     all: list[Trial] = field(default_factory=list)
     incumbent: tuple[Trial, Archive] | None = None
+    _halves: HalfSamples = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        self._halves = HalfSamples(self.before)
 
     @property
     def remaining(self) -> int:
@@ -83,7 +87,7 @@ class Trials:
         nbytes, tensors = archive.nbytes, archive.restore()
         score = self.searched(self.evaluator.score(tensors, f"a candidate of {nbytes:,} bytes"))
         check_same_order(self.before, score)
-        drop, halves = paired_drop(self.before, score), half_differences(self.before, score)
+        drop, halves = paired_drop(self.before, score), self._halves.differences(score)
         divergence = None if family is None else self.divergence(tensors)
         trial = Trial(family, strength, nbytes, score, drop, halves, divergence, archive)
         self.all.append(trial)

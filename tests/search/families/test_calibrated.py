@@ -82,10 +82,10 @@ def test_trials_without_recovery_inform_the_family_with_recovery():
     with evaluating(net, agreement, Weights.from_module(net)) as evaluator:
         before, _ = evaluator.baseline()
         trials = Trials(evaluator, before, FewestBytes(10.0), 20, lambda *_: None)
-        minimize_bytes(trials, rounded, EFFORTS["default"], 10.0, reserved=15)
+        minimize_bytes(trials, rounded, EFFORTS["default"], trials.objective.posterior, reserved=15)
         assert trials.incumbent is not None
         reached = trials.incumbent[0].nbytes
-        minimize_bytes(trials, recovered, EFFORTS["default"], 10.0)
+        minimize_bytes(trials, recovered, EFFORTS["default"], trials.objective.posterior)
         assert trials.informing(rounded) == trials.informing(recovered) == trials.all
         own = [trial for trial in trials.all if trial.family.recover is not None]
         assert own

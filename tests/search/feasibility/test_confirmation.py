@@ -12,7 +12,7 @@ from lightning_compress import Score, smallest
 from lightning_compress.errors import SearchError
 from lightning_compress.search import paired_drop
 from lightning_compress.search.feasibility.confirmation import confirm, sequence
-from lightning_compress.search.feasibility.promise import TrueDrop
+from lightning_compress.search.optimize.posterior import TrueDrop
 from lightning_compress.search.trials.trial import Trial
 
 ITEMS = 400

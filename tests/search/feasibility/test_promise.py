@@ -10,9 +10,10 @@ import torch
 
 from lightning_compress import Score
 from lightning_compress.search import paired_drop
-from lightning_compress.search.evaluate.half_samples import half_differences
-from lightning_compress.search.feasibility.promise import FewestBytes, true_drops_of
-from lightning_compress.search.optimize.surrogate import probability_of_feasibility, true_drops
+from lightning_compress.search.evaluate.half_samples import HalfSamples
+from lightning_compress.search.feasibility.promise import FewestBytes
+from lightning_compress.search.optimize.posterior import Posterior
+from lightning_compress.search.optimize.surrogate import Surrogate
 from lightning_compress.search.optimize.trial_data import TrialData
 from lightning_compress.search.trials.trial import Trial
 
@@ -42,7 +43,7 @@ def test_a_choice_by_the_posterior_is_not_biased_as_one_by_the_measured_drop_is(
     measured, posterior, expected = [], [], []
     for seed in range(25):
         true, drops = simulated(seed)
-        found = true_drops(data_of(drops))
+        found = Surrogate(data_of(drops)).true_drops
         allowed = (found.probability.numpy() >= 0.6) & (drops <= MAX_DROP)
         measured.append(smallest_of(true, drops <= MAX_DROP))
         posterior.append(smallest_of(true, allowed))
@@ -57,7 +58,7 @@ def test_half_of_the_true_drops_are_within_the_middle_half_of_the_posterior():
     inside = []
     for seed in range(12):
         true, drops = simulated(seed)
-        found = true_drops(data_of(drops))
+        found = Surrogate(data_of(drops)).true_drops
         inside.append(np.abs(true - found.mean.numpy()) < 0.6745 * found.deviation.numpy())
     assert 0.4 < np.mean(inside) < 0.75
 
@@ -65,14 +66,14 @@ def test_half_of_the_true_drops_are_within_the_middle_half_of_the_posterior():
 def test_a_divergence_makes_the_posterior_narrower():
     _, drops = simulated(3)
     divergences = torch.from_numpy(-4 * SIZES)
-    plain, informed = (true_drops(data_of(drops, divergences=known)) for known in (None, divergences))
+    plain, informed = (Surrogate(data_of(drops, divergences=known)).true_drops for known in (None, divergences))
     assert float(informed.deviation.mean()) < float(plain.deviation.mean())
 
 
 def test_a_higher_probability_asks_for_larger_files():
     _, drops = simulated(1)
     files = torch.linspace(11.6, 12.4, 30, dtype=torch.float64)[:, None]
-    low, high = (probability_of_feasibility(data_of(drops, assured=level), files) for level in (0.5, 0.95))
+    low, high = (Surrogate(data_of(drops, assured=level)).probability_of_feasibility(files) for level in (0.5, 0.95))
     assert bool((high <= low + 1e-9).all())
     assert float((low - high).max()) > 0.2
 
@@ -101,7 +102,7 @@ def trials_of(drops, items, seed=0, noise=1.0, offset=0.0):
         strength = number / 20
         nbytes = round(family.predict_bytes(strength))
         paired = paired_drop(before, after, resamples=200)
-        found.append(Trial(family, strength, nbytes, after, paired, half_differences(before, after)))
+        found.append(Trial(family, strength, nbytes, after, paired, HalfSamples(before).differences(after)))
     return found
 
 
@@ -110,7 +111,7 @@ def test_the_smallest_file_that_is_sure_enough_is_best():
     sizes = [FewestBytes(MAX_DROP, assured).best(trials).nbytes for assured in (0.5, 0.999)]
     assert trials[3].nbytes <= sizes[0] <= sizes[1]
     assert FewestBytes(0.0, 0.9).best(trials_of([1.0, 2.0], 400)) is None
-    true = true_drops_of(trials, MAX_DROP, 0.5)
+    true = Posterior(trials, MAX_DROP, 0.5).true_drops
     assert all(true[k].low < true[k].mean < true[k].high for k in range(6))
 
 

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from lightning_compress.search.optimize.acquisition import expected_improvement, next_candidate
 from lightning_compress.search.optimize.search_space import MAX_STEP, Candidate
+from lightning_compress.search.optimize.surrogate import Surrogate
 from lightning_compress.search.optimize.trial_data import TrialData
 
 SMALLEST, LARGEST, ALLOWED, TOLERANCE = 10.0, 14.0, 0.3, 0.01
@@ -32,7 +33,7 @@ def proposal(points, allowed=ALLOWED, deviation=0.1, min_improvement=0.25, sizes
     ]
     data = TrialData(sizes[:, None], drops, torch.ones(1, dtype=torch.float64), allowed, deviation)
     found = next_candidate(
-        data, candidates, incumbent, tolerance=TOLERANCE, min_improvement=min_improvement * TOLERANCE
+        Surrogate(data), candidates, incumbent, tolerance=TOLERANCE, min_improvement=min_improvement * TOLERANCE
     )
     return None if found is None else found.log_bytes
 
@@ -84,8 +85,8 @@ def test_a_max_drop_of_zero_still_ends():
 
 
 def test_without_candidates_there_is_no_proposal():
-    data = TrialData(torch.full((1, 1), 11.0), torch.zeros(1), torch.ones(1), ALLOWED)
-    assert next_candidate(data, [], 11.0, tolerance=TOLERANCE, min_improvement=0.0) is None
+    data = TrialData(*(torch.tensor(x, dtype=torch.float64) for x in ([[11.0]], [0.0], [1.0])), ALLOWED)
+    assert next_candidate(Surrogate(data), [], 11.0, tolerance=TOLERANCE, min_improvement=0.0) is None
 
 
 def test_expected_improvement_is_none_where_infeasible_and_all_where_feasible():
@@ -93,7 +94,7 @@ def test_expected_improvement_is_none_where_infeasible_and_all_where_feasible():
     trials = torch.tensor([[11.5], [11.8], [12.2], [12.5]], dtype=torch.float64)
     files, improvement = torch.tensor([[11.4], [12.4]]).double(), torch.tensor([1.1, 0.1]).double()
     data = TrialData(trials, drops, torch.ones(1, dtype=torch.float64), ALLOWED)
-    infeasible, feasible = expected_improvement(data, files, improvement).tolist()
+    infeasible, feasible = expected_improvement(Surrogate(data), files, improvement).tolist()
     assert infeasible < 0.02
     assert 0.095 < feasible <= 0.1
 

@@ -69,8 +69,8 @@ class Files:
 def searched(seed, shares, deviation=DEVIATION, evaluations=20):
     """The trials of a search, and the compression ratio that it ends with."""
     scores = Scores(seed, deviation)
-    trials = Trials(scores, Score(100.0), FewestBytes(MAX_DROP), evaluations, lambda *_: None)
-    minimize_bytes(trials, Files(shares), EFFORTS["default"], MAX_DROP, min_improvement=0.1)
+    trials = Trials(scores, Score(100.0), objective := FewestBytes(MAX_DROP), evaluations, lambda *_: None)
+    minimize_bytes(trials, Files(shares), EFFORTS["default"], objective.posterior, min_improvement=0.1)
     assert trials.incumbent is not None
     assert scores.count <= evaluations
     return trials, 40_000_000 / trials.incumbent[0].nbytes
@@ -94,8 +94,8 @@ def test_without_noise_the_file_of_equal_strengths_is_found(shares):
 
 def test_reserved_evaluations_are_left_over():
     scores = Scores(0, DEVIATION)
-    trials = Trials(scores, Score(100.0), FewestBytes(MAX_DROP), 20, lambda *_: None)
-    minimize_bytes(trials, Files(PARTS), EFFORTS["default"], MAX_DROP, reserved=12)
+    trials = Trials(scores, Score(100.0), objective := FewestBytes(MAX_DROP), 20, lambda *_: None)
+    minimize_bytes(trials, Files(PARTS), EFFORTS["default"], objective.posterior, reserved=12)
     assert scores.count == 8
 
 
@@ -105,5 +105,5 @@ def test_a_family_without_smaller_files_costs_no_evaluation():
     weak = Files({})
     weak.strongest = 1.0
     weak.shares_trials_with = lambda other: other is weak
-    minimize_bytes(trials, weak, EFFORTS["default"], MAX_DROP)
+    minimize_bytes(trials, weak, EFFORTS["default"], trials.objective.posterior)
     assert trials.evaluator.count == before

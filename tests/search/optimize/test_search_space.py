@@ -9,6 +9,7 @@ import torch
 
 from lightning_compress.search.evaluate.bootstrap import paired_drop
 from lightning_compress.search.evaluate.score import Score
+from lightning_compress.search.optimize.posterior import Posterior
 from lightning_compress.search.optimize.search_space import MAX_STEP, SearchSpace
 from lightning_compress.search.trials.trial import Trial
 
@@ -31,6 +32,9 @@ class Parted:
     def with_offsets(self, offsets):
         return Parted(self.shares, offsets)
 
+    def shares_trials_with(self, other):
+        return isinstance(other, Parted)
+
 
 SHARES = {"body": 0.5, "head": 0.3, "tail": 0.2}
 
@@ -42,7 +46,8 @@ def trial(family, strength, drop, error=1.0):
 
 def space(*known, shares=SHARES):
     family = Parted(shares)
-    return SearchSpace(family, [trial(family.with_offsets(offsets), *rest) for offsets, *rest in known], MAX_DROP)
+    trials = [trial(family.with_offsets(offsets), *rest) for offsets, *rest in known]
+    return SearchSpace(family, trials, Posterior(trials, MAX_DROP, 0.5).surrogate_of(family).data)
 
 
 def strengths(candidate):

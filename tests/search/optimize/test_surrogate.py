@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from lightning_compress.search.optimize.surrogate import probability_of_feasibility
+from lightning_compress.search.optimize.surrogate import Surrogate
 from lightning_compress.search.optimize.trial_data import TrialData
 
 MAX_DROP = 0.3
@@ -30,14 +30,18 @@ def in_parts(files, shares):
 
 
 def feasibility_in_parts(files, shares, *coordinates):
-    return probability_of_feasibility(in_parts(files, shares), torch.tensor(coordinates, dtype=torch.float64)).tolist()
+    return (
+        Surrogate(in_parts(files, shares))
+        .probability_of_feasibility(torch.tensor(coordinates, dtype=torch.float64))
+        .tolist()
+    )
 
 
 @pytest.mark.parametrize("rate", [2.0, 3.3, 6.0])
 def test_a_power_law_is_recovered_from_three_points(rate):
     known = without_parts((size, 0.5 * math.exp(-rate * (size - 12.0))) for size in (11.5, 11.9, 12.4))
     truth = 12.0 - math.log(0.3 / 0.5) / rate
-    smaller, larger = probability_of_feasibility(known, column([truth - 0.1, truth + 0.1]))
+    smaller, larger = Surrogate(known).probability_of_feasibility(column([truth - 0.1, truth + 0.1]))
     assert smaller < 0.2
     assert larger > 0.8
 
@@ -46,7 +50,7 @@ def test_a_power_law_is_recovered_from_three_points(rate):
 def test_a_smaller_file_is_never_more_probably_feasible(allowed):
     drops = torch.tensor([0.1, 0.5, 0.2, math.inf], dtype=torch.float64)
     known = TrialData(column([12.0, 11.8, 11.5, 11.0]), drops, column([1.0])[0], allowed)
-    found = probability_of_feasibility(known, column(torch.linspace(10.01, 14.0, 50).tolist()))
+    found = Surrogate(known).probability_of_feasibility(column(torch.linspace(10.01, 14.0, 50).tolist()))
     assert bool((found.diff() >= -1e-9).all())
     assert 0 <= float(found.min()) < 0.1
     assert 0.4 < float(found.max()) <= 1
@@ -59,8 +63,8 @@ def test_one_outlier_changes_the_posterior_little():
     assert (
         float(
             (
-                probability_of_feasibility(without_parts(points, 0.1), here)
-                - probability_of_feasibility(with_outlier, here)
+                Surrogate(without_parts(points, 0.1)).probability_of_feasibility(here)
+                - Surrogate(with_outlier).probability_of_feasibility(here)
             )
             .abs()
             .max()
@@ -74,8 +78,8 @@ def test_the_amplitude_is_learned_from_the_trials():
     even = [(12.0 - step, 0.3 * 1.5 ** (step / 0.1)) for step in (-0.2, -0.1, 0.05, 0.1)]
     uneven = [(size, drop + deviation) for (size, drop), deviation in zip(even, (0.2, -0.15, -0.2, 0.2), strict=True)]
     below = column([11.85])
-    assert float(probability_of_feasibility(without_parts(even), below)) < 0.02
-    assert float(probability_of_feasibility(without_parts(uneven), below)) > 0.05
+    assert float(Surrogate(without_parts(even)).probability_of_feasibility(below)) < 0.02
+    assert float(Surrogate(without_parts(uneven)).probability_of_feasibility(below)) > 0.05
 
 
 def test_a_deviation_of_the_exact_weights_is_distinguished_from_a_drop():
@@ -83,8 +87,8 @@ def test_a_deviation_of_the_exact_weights_is_distinguished_from_a_drop():
     sizes, smaller = (12.5, 12.4, 12.3, 12.2), column([11.8])
     flat = without_parts(zip(sizes, (0.26, 0.34, 0.1, 0.4), strict=True))
     rising = without_parts(zip(sizes, (0.1, 0.26, 0.34, 0.4), strict=True))
-    assert float(probability_of_feasibility(flat, smaller)) > 0.15
-    assert float(probability_of_feasibility(rising, smaller)) < 0.05
+    assert float(Surrogate(flat).probability_of_feasibility(smaller)) > 0.15
+    assert float(Surrogate(rising).probability_of_feasibility(smaller)) < 0.05
 
 
 LINE = [((12.6, 12.6), 0.1), ((12.3, 12.3), 0.45), ((12.0, 12.0), 0.6), ((11.7, 11.7), 0.95)]
@@ -123,7 +127,7 @@ def test_files_are_predicted_together_as_each_alone():
     coordinates = torch.rand(600, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0)) + 11.6
     coordinates[0], coordinates[1] = 11.6, 12.6  # so that the grid of locations is the same for all
     ends = coordinates[:2]
-    together = probability_of_feasibility(known, coordinates)
+    together = Surrogate(known).probability_of_feasibility(coordinates)
     for start in (2, 300, 598):
-        few = probability_of_feasibility(known, torch.cat([ends, coordinates[start : start + 2]]))
+        few = Surrogate(known).probability_of_feasibility(torch.cat([ends, coordinates[start : start + 2]]))
         assert few[2:].tolist() == pytest.approx(together[start : start + 2].tolist(), abs=1e-9)
