@@ -92,6 +92,7 @@ TABLE = {
             "max_drop": (True, -1, NAN, INF, "0.3", []),
             "calibration": (3, "x", [], THING),
             "assured": (True, 0.4, 1.0, NAN, "0.9", None),
+            "confirm": (3, None, "x"),
             "search_at": CHOICE,
             "effort": CHOICE,
             "artifacts": (None, 1, "yes", [], THING),

@@ -2,9 +2,11 @@
 
     python -m benchmarks.promise measure --models DIR --text DIR --out DIR
     python -m benchmarks.promise replay --out DIR
+    python -m benchmarks.promise search --models DIR --text DIR --out DIR
     python -m benchmarks.promise simulate
 
 ``measure`` scores each candidate file once, item by item; a run that was interrupted continues. ``replay`` searches
 among these files on a random half of the items, judges the chosen file on the other half, and decodes nothing.
+``search`` searches once for each case and reads the file once on test text.
 ``simulate`` needs no models: the true drops of its files are known.
 """

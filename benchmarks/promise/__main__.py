@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from benchmarks.promise import measured, replay, simulate
+from benchmarks.promise import measured, replay, searches, simulate
 
 LEVELS = (0.5, 0.6, 0.75, 0.9)
 
@@ -13,19 +13,26 @@ LEVELS = (0.5, 0.6, 0.75, 0.9)
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.promise", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
-    one = commands.add_parser("measure", help="score candidates; continues an interrupted run")
-    one.add_argument("--models", type=Path, required=True, help="folder with yardstick.py")
-    one.add_argument("--text", type=Path, required=True, help="folder with valid.en, valid.de, train.en and train.de")
-    one.add_argument("--out", type=Path, required=True, help="folder of the measurements")
-    one.add_argument("--model", action="append", choices=measured.KINDS, help="default: both")
-    one.add_argument("--data", action="append", choices=measured.DATA, help="default: both")
+    helps = {
+        "measure": "score candidates; continues an interrupted run",
+        "search": "one search for each case on all of the validation text, read once on test2016",
+    }
+    for name, told in helps.items():
+        one = commands.add_parser(name, help=told)
+        one.add_argument("--models", type=Path, required=True, help="folder with yardstick.py")
+        one.add_argument("--text", type=Path, required=True, help="folder with NAME.en and NAME.de of each text")
+        one.add_argument("--out", type=Path, required=True, help="folder of the measurements")
+        one.add_argument("--model", action="append", choices=measured.KINDS, help="default: both")
+        one.add_argument("--data", action="append", choices=measured.DATA, help="default: both")
     two = commands.add_parser("replay", help="search among the measured files, and judge on the other half")
     two.add_argument("--out", type=Path, required=True, help="folder of the measurements")
     two.add_argument("--assured", type=float, action="append", help="default: 0.5, 0.6, 0.75 and 0.9")
     commands.add_parser("simulate", help="choices among files whose true drops are known")
     options = parser.parse_args()
-    if options.command == "measure":
-        measured.main(options.models, options.text, options.out, options.model, options.data)
+    if options.command in helps:
+        run = measured.main if options.command == "measure" else searches.main
+        kinds, data = options.model or measured.KINDS, options.data or measured.DATA
+        run(options.models, options.text, options.out, kinds, data)
         return
     lines = (
         simulate.table()

@@ -29,7 +29,7 @@ RATIOS = {  # the smallest and the largest ratio of a case
 }
 SENTENCES = 1000  # of training text, for calibration
 LEAST = 6  # measured files, without which a case is left out of replays
-ALONG, OFFSETS = 12, 6  # files with one strength for all parts; files whose parts differ
+ALONG, OFFSETS, LARGER = 12, 6, 3  # files with one strength for all parts; whose parts differ; larger than the range
 SPREAD = 0.25  # of the offsets, in octaves of the step
 
 
@@ -119,7 +119,7 @@ def cases(out: Path) -> Iterator[Case]:
 
 def _order(kinds: Sequence[str], data: Sequence[str]) -> Iterator[tuple[str, str, int]]:
     """Every third file of all cases first, so that an interrupted run has all sizes of each."""
-    for number in sorted(range(ALONG + OFFSETS), key=lambda k: (k % 3, k)):
+    for number in sorted(range(ALONG + OFFSETS + LARGER), key=lambda k: (k % 3, k)):
         for given in data:
             for kind in kinds:
                 yield kind, given, number
@@ -132,16 +132,18 @@ def _family(source: Source, data: str) -> Family:
 def _setting(
     family: Family, raw_bytes: int, ratios: tuple[float, float], number: int
 ) -> tuple[float, Mapping[str, float]]:
-    """Strength and offsets of a file: along the strength, then around the middle of it with differing parts."""
+    """Strength and offsets of a file: along the strength, around its middle with differing parts, then larger ones."""
     low, high = ratios
-    draw = random.Random(number)
-    position = number / (ALONG - 1) if number < ALONG else draw.uniform(0.2, 0.7)
+    draw, differs = random.Random(number), ALONG <= number < ALONG + OFFSETS
+    position = draw.uniform(0.2, 0.7) if differs else number / (ALONG - 1)
+    if number >= ALONG + OFFSETS:
+        position = -(number - ALONG - OFFSETS + 1) / (ALONG - 1)
     strength = strength_for(family, raw_bytes / (low * (high / low) ** position))
-    offsets = {part: draw.gauss(0.0, SPREAD) for part in family.shares} if number >= ALONG else {}
+    offsets = {part: draw.gauss(0.0, SPREAD) for part in family.shares} if differs else {}
     return strength, offsets
 
 
-def main(models: Path, text: Path, out: Path, kinds: Sequence[str] | None, data: Sequence[str] | None) -> None:
+def main(models: Path, text: Path, out: Path, kinds: Sequence[str], data: Sequence[str]) -> None:
     """One thread, so that other work goes on beside it."""
     torch.set_num_threads(1)
-    measure(models, text, out, kinds or KINDS, data or DATA)
+    measure(models, text, out, kinds, data)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from os import PathLike
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -43,7 +44,7 @@ from lightning_compress.logging import Artifacts
 from lightning_compress.plan import DEFAULT_PLAN, Plan
 from lightning_compress.runtime import preserved_random_state
 from lightning_compress.search import ASSURED, Calibration
-from lightning_compress.search.arguments import check_assured
+from lightning_compress.search.arguments import check_assured, check_confirm
 from lightning_compress.search.effort import effort_of
 from lightning_compress.search.max_drop import MaxDrop
 from lightning_compress.weights import CheckpointRecord, Weights
@@ -89,6 +90,9 @@ class CompressCheckpoint(ExportListener, _Callback):
             uses them, and each later file is guided by what they measure of its weights.
         assured: with ``"auto"``, the probability, 0.5 to below 1, that a file loses at most ``max_drop`` on other text
             like that of the score.
+        confirm: with ``"auto"``, module → value of items that the score does not read, in the same unit: the file of a
+            search is tested on them. True sets a third of the score's items apart where it has statistics of 2,000 or
+            more; False does not.
         search_at: with ``"auto"``, when to search. ``"end"``: once, when the training ends, for the best checkpoint;
             until then companion files are in half precision. ``"first"``: at the first checkpoint, and again when a
             later one loses more with the plan found. ``"every"``: at every checkpoint.
@@ -124,6 +128,7 @@ class CompressCheckpoint(ExportListener, _Callback):
         calibration: Calibration | None = None,
         effort: Literal["quick", "default", "thorough"] = EFFORT,
         assured: float = ASSURED,
+        confirm: Callable[[Any], Any] | bool = True,
         search_at: SearchAt = SEARCH_AT,
         artifacts: Artifacts | bool = False,
         pictures: bool = True,
@@ -142,14 +147,17 @@ class CompressCheckpoint(ExportListener, _Callback):
         check_calibration(calibration)
         checked(effort_of, effort)
         checked(check_assured, assured)
+        checked(partial(check_confirm, evaluate=evaluate), confirm)
         check_choice("search_at", search_at, get_args(SearchAt))
         is_auto = isinstance(plan, str) and plan == "auto"
-        self._auto = Auto(objective, allowed, calibration, effort, assured, search_at) if is_auto else None
+        self._auto = Auto(objective, allowed, calibration, effort, assured, search_at, confirm) if is_auto else None
         self.plan = None if self._auto else Plan.resolve(plan)
         if self._auto:
             check_inline(background)
         else:
-            check_no_search(plan, (evaluate, monitor, mode, calibration, max_drop), (effort, assured, search_at))
+            check_no_search(
+                plan, (evaluate, monitor, mode, calibration, max_drop), (effort, assured, search_at, confirm)
+            )
         if evaluate is not None and monitor is not None:
             raise CallbackError(f"evaluate=… takes the place of monitor={monitor!r}: leave one of the two out")
         self.when, self.on_error, self.background = when, on_error, background
@@ -256,6 +264,18 @@ class CompressCheckpoint(ExportListener, _Callback):
             self._exports.submit(
                 trainer, self._job_at_end(trainer, pl_module, path) if trainer.is_global_zero else None
             )
+            self._end_if_interrupted()
+
+    def after_save(self, trainer: Trainer, job: Job | None) -> None:
+        """Submit the job, now that the checkpoint is written."""
+        super().after_save(trainer, job)
+        self._end_if_interrupted()
+
+    def _end_if_interrupted(self) -> None:
+        """End the training as the user wanted when a search was interrupted; the file that it had found is written."""
+        if self._auto is not None and self._auto.interrupted:
+            self._auto.interrupted = False
+            raise KeyboardInterrupt
 
     def _job_at_end(self, trainer: Trainer, module: nn.Module, path: str) -> Job | None:
         """The job of a saved checkpoint; None where it has no companion file, or cannot be read."""
@@ -280,8 +300,15 @@ class CompressCheckpoint(ExportListener, _Callback):
         """Likewise."""
         self._exports.poll(trainer)
 
+    def on_validation_start(self, trainer: Trainer, pl_module: nn.Module) -> None:
+        """Measure how long it takes, since a search takes many."""
+        if self._auto:
+            self._auto.validation_starts(trainer)
+
     def on_validation_end(self, trainer: Trainer, pl_module: nn.Module) -> None:
         """Likewise; if ``on_error`` says so, raise on every rank the error of an export."""
+        if self._auto:
+            self._auto.cost.end()
         self._exports.synchronize(trainer)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: nn.Module) -> None:

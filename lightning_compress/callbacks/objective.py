@@ -43,7 +43,7 @@ class Metric:
     def score(self, module: Any) -> Any:
         """The module's score, for which higher is better: the value, or its negative if lower values are better."""
         value = self.evaluate(module)
-        return value if self.higher_is_better else -Score.from_value(value).value
+        return value if self.higher_is_better else -Score.from_value(value)
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import math
-from typing import Annotated
+from collections.abc import Callable
+from typing import Annotated, Any
 
 import typer
 
@@ -22,10 +22,12 @@ from lightning_compress.cli.output import (
 )
 from lightning_compress.compression.pipeline import read_weights
 from lightning_compress.loading import StoredModule, build
+from lightning_compress.search import ASSURED, smallest
 from lightning_compress.search import retarget as retarget_file
-from lightning_compress.search import smallest
 from lightning_compress.search.max_drop import MaxDrop
 from lightning_compress.weights import CheckpointRecord, Weights
+
+_INTERRUPTED = 130  # exit status of a command that Ctrl-C ends
 
 
 def tune(
@@ -50,6 +52,18 @@ def tune(
         str | None,
         typer.Option(help="package.module:name of an object with batches and loss(module, batch).", show_default=False),
     ] = None,
+    assured: Annotated[
+        float,
+        typer.Option(help="Probability, 0.5 to below 1, that the file loses at most --max-drop on other data, too."),
+    ] = ASSURED,
+    confirm: Annotated[
+        str | None,
+        typer.Option(
+            help="package.module:name of a function that scores other items, on which the file is tested; 'no': test "
+            "nothing. By default a third of the items is set apart where there are 2,000 or more.",
+            show_default=False,
+        ),
+    ] = None,
     output: Output = None,
     effort: Annotated[str, typer.Option(help="quick, default or thorough.")] = "default",
     exclude: Annotated[list[str] | None, typer.Option(help="Pattern of tensors to leave out; repeatable.")] = None,
@@ -60,6 +74,7 @@ def tune(
     out = output_path(checkpoint, output)
     factory, score = import_by_path("--module", module), import_by_path("--evaluate", evaluate)
     allowed = _allowed_drop(max_drop, evaluate, max_bytes)
+    other = _confirmation(confirm)
     data = None if calibration is None else import_by_path("--calibration", calibration, is_called=False)
     if isinstance(data, type) or (callable(data) and not hasattr(data, "loss")):
         data = data()
@@ -71,24 +86,34 @@ def tune(
     archive = smallest(
         built,
         score,
-        allowed.measured(built, score, weights),
+        allowed,
         max_bytes=max_bytes,
+        assured=assured,
+        confirm=other,
         calibration=data,
         effort=effort,
         progress=not as_json,
         weights=weights,
     )
-    if max_bytes is None:
-        allowed.warn_if_large(float(archive.manifest.metrics["search"]["score_before"]))
     save(archive, out, as_json)
     print_archive(out, archive, as_json, rows=archive.report().by_class())
+    if archive.manifest.metrics["search"].get("interrupted") == KeyboardInterrupt.__name__:
+        raise typer.Exit(_INTERRUPTED)
 
 
-def _allowed_drop(max_drop: str | None, evaluate: str, max_bytes: int | None) -> MaxDrop:
-    """The drop that is given, else that of the metric; with a size limit, it is without effect."""
+def _allowed_drop(max_drop: str | None, evaluate: str, max_bytes: int | None) -> MaxDrop | None:
+    """The drop that is given, else that of the metric; None with a size limit, which needs none."""
     if max_drop is not None:
         return MaxDrop.from_text(max_drop)
-    return MaxDrop(math.inf) if max_bytes is not None else MaxDrop.of_metric(evaluate.rpartition(":")[2])
+    return None if max_bytes is not None else MaxDrop.of_metric(evaluate.rpartition(":")[2])
+
+
+def _confirmation(confirm: str | None) -> Callable[[Any], Any] | bool:
+    """What is given: a function to import, or nothing to test; by default items are set apart where there are many."""
+    if confirm is None or confirm == "no":
+        return confirm is None
+    function: Callable[[Any], Any] = import_by_path("--confirm", confirm)
+    return function
 
 
 def retarget(

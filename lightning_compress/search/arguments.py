@@ -13,19 +13,6 @@ from lightning_compress.weights import Weights
 ASSURED = 0.6  # posterior probability that the true drop of a file is allowed, where nothing else is asked for
 
 
-def check_max_drop(max_drop: Any) -> None:
-    """Refuse what is no number from 0; an infinite drop allows any loss.
-
-    Raises:
-        SearchError: another value.
-    """
-    if not _is_number(max_drop) or not max_drop >= 0:
-        raise SearchError(
-            f"max_drop is {max_drop!r}, expected a number from 0: give the largest loss of score that you allow, in "
-            "the unit of the score, such as max_drop=0.3"
-        )
-
-
 def check_assured(assured: Any) -> float:
     """Refuse what is no probability from 0.5 to below 1.
 
@@ -94,13 +81,12 @@ def check_min_score(min_score: Any) -> None:
         )
 
 
-def check_search(max_drop: Any, min_score: Any, families: Any, weights: Any, exclude: Any, classes: Any) -> None:
+def check_search(min_score: Any, families: Any, weights: Any, exclude: Any, classes: Any) -> None:
     """Refuse wrong arguments of :func:`smallest`; module, calibration and effort are checked elsewhere.
 
     Raises:
         SearchError: the first wrong one.
     """
-    check_max_drop(max_drop)
     if min_score is not None:
         check_min_score(min_score)
     if families is not None and not callable(families):

@@ -4,16 +4,11 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from numbers import Real
-from typing import Any
-
-from torch import nn
 
 from lightning_compress.errors import SearchError
-from lightning_compress.search.evaluate.evaluation import evaluating
-from lightning_compress.weights import Weights
 
 SUSPICIOUS = 0.05  # share of a score; who allows more than this may have another unit in mind
 _log = logging.getLogger(__name__)
@@ -50,6 +45,16 @@ class MaxDrop:
         return cls(amount / 100 if is_share else amount, is_share)
 
     @classmethod
+    def of(cls, value: object, metric: str) -> MaxDrop:
+        """What is given, else what is allowed for a metric; errors as for :meth:`parse` and :meth:`of_metric`.
+
+        Args:
+            value: None where nothing is given.
+            metric: name of the metric, or of the function that evaluates; see :func:`name_of`.
+        """
+        return cls.of_metric(metric) if value is None else cls.parse(value)
+
+    @classmethod
     def from_text(cls, text: str) -> MaxDrop:
         """Either, as it is written on a command line; errors as for :meth:`parse`."""
         number = _number_in(text)
@@ -73,20 +78,9 @@ class MaxDrop:
         """The drop that is allowed from this score of the exact weights, in the unit of the score."""
         return self.amount * abs(score) if self.is_share else self.amount
 
-    def measured(self, module: nn.Module, evaluate: Callable[[Any], Any], weights: Weights) -> float:
-        """Like :meth:`in_unit_of`; a share takes one evaluation of the exact weights.
-
-        Raises:
-            SearchError: the evaluation fails.
-        """
-        if not self.is_share:
-            return self.amount
-        with evaluating(module, evaluate, weights) as evaluator:
-            return self.in_unit_of(evaluator.score(weights.state_dict(), "the exact weights").value)
-
     def warn_if_large(self, score: float) -> None:
         """Log a warning if a drop that was given in the unit of the score is a large part of this score."""
-        if not self.is_share and math.isfinite(score) and self.amount > SUSPICIOUS * abs(score):
+        if not self.is_share and math.isfinite(self.amount + score) and self.amount > SUSPICIOUS * abs(score):
             part = f"{self.amount / abs(score):.0%}" if score else "all"
             _log.warning(
                 "max_drop=%g allows the file to lose %s of the score %.4g: if that is not meant, give a share of the "
@@ -95,6 +89,13 @@ class MaxDrop:
                 part,
                 score,
             )
+
+
+def name_of(evaluate: object) -> str:
+    """The name of a function that evaluates, or of the class of an object that does."""
+    while isinstance(evaluate, partial):
+        evaluate = evaluate.func
+    return str(getattr(evaluate, "__name__", type(evaluate).__name__))
 
 
 def _number(value: object) -> float | None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import pytest
+import torch
 from pytorch_lightning.callbacks import ModelCheckpoint
 from small_trainings import Small, loader, names, trainer
 from torch.nn import functional as F
 
-from lightning_compress import Archive
+from lightning_compress import Archive, Score
 from lightning_compress.callbacks import CompressCheckpoint
 from lightning_compress.callbacks.export import auto
 from lightning_compress.errors import CallbackError
@@ -76,3 +77,87 @@ def test_other_moments_are_refused():
         CompressCheckpoint("auto", search_at="last")
     with pytest.raises(CallbackError, match="are for plan='auto'"):
         CompressCheckpoint("half", search_at="every")
+
+
+class Failing:
+    """The negative loss; at its fifth call something happens instead."""
+
+    def __init__(self, happens):
+        self.calls, self.happens = 0, happens
+
+    def __call__(self, module):
+        self.calls += 1
+        if self.calls == 5:
+            self.happens()
+        return negative_loss(module)
+
+
+def interrupted():
+    raise KeyboardInterrupt
+
+
+def test_an_interrupt_in_a_search_keeps_its_file_and_ends_the_training(tmp_path):
+    compress = CompressCheckpoint("auto", evaluate=Failing(interrupted), max_drop=0.5, search_at="first")
+    run = trainer(tmp_path, compress, saving(tmp_path), max_epochs=2)
+    with pytest.raises((KeyboardInterrupt, SystemExit)):
+        run.fit(Small(200))
+    (manifest,) = files(tmp_path).values()
+    assert manifest.metrics["search"]["interrupted"] == "KeyboardInterrupt"
+    assert run.current_epoch == 0
+
+
+def test_sigterm_in_a_search_keeps_its_file(tmp_path, monkeypatch):
+    """Lightning notes the signal, which it does at the end of the call that is running."""
+    noted = []
+    monkeypatch.setattr("pytorch_lightning.Trainer.received_sigterm", property(lambda _: bool(noted)))
+    evaluate = Failing(lambda: noted.append(1))
+    compress = CompressCheckpoint("auto", evaluate=evaluate, max_drop=0.5, on_error="raise")
+    trainer(tmp_path, compress, saving(tmp_path), max_epochs=1).fit(Small(200))
+    (manifest,) = files(tmp_path).values()
+    assert manifest.metrics["search"]["interrupted"] == "SearchStoppedError"
+    assert evaluate.calls == 5
+
+
+def test_what_a_search_will_cost_is_said_after_the_first_validation(tmp_path, monkeypatch):
+    said = []
+    monkeypatch.setattr("lightning_compress.callbacks.export.search_cost.announce", said.append)
+    compress = CompressCheckpoint("auto", max_drop=0.5, effort="quick")
+    run = trainer(tmp_path, compress, saving(tmp_path), max_epochs=2, num_sanity_val_steps=1)
+
+    class Watch(Small):
+        def on_train_epoch_end(self):
+            said.append(self.current_epoch)
+
+    run.fit(Watch())
+    assert said[0].startswith("CompressCheckpoint('auto'): an evaluation took ")
+    assert "so a search of up to 8 takes at most 0 minutes" in said[0]
+    assert said[1:] == [0, 1]
+
+
+@pytest.mark.parametrize("mode", ["max", "min"])
+def test_other_items_confirm_the_file(tmp_path, mode):
+    def score(module, part):
+        values = [-F.mse_loss(module(x), y, reduction="none").mean(1) for x, y in loader()]
+        return Score.mean_of((1 if mode == "max" else -1) * torch.cat(values)[part].detach().numpy())
+
+    compress = CompressCheckpoint(
+        "auto",
+        evaluate=lambda module: score(module, slice(0, None, 2)),
+        confirm=lambda module: score(module, slice(1, None, 2)),
+        mode=mode,
+        max_drop=0.5,
+        effort="quick",
+        on_error="raise",
+    )
+    trainer(tmp_path, compress, saving(tmp_path), max_epochs=1).fit(Small(200))
+    (manifest,) = files(tmp_path).values()
+    assert manifest.metrics["search"]["confirmed"]["passed"]
+    assert manifest.metrics["search"]["score_before"] < 0
+
+
+def test_a_confirmation_that_is_none_is_refused():
+    for confirm in (negative_loss, 3):
+        with pytest.raises(CallbackError, match="confirm is"):
+            CompressCheckpoint("auto", evaluate=negative_loss, max_drop=1, confirm=confirm)
+    with pytest.raises(CallbackError, match="are for plan='auto'"):
+        CompressCheckpoint("half", confirm=False)

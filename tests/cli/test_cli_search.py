@@ -36,6 +36,21 @@ def score(module):
     return 100 * float((module(X).argmax(-1) == right).float().mean())
 
 
+def sure(module):
+    from lightning_compress import Score
+    return Score.mean_of(100.0 * (module(X[:200]).argmax(-1) == module(X[:200]).argmax(-1)).float().numpy())
+
+
+def interrupted(module):
+    calls.append(1)
+    if len(calls) == 8:
+        raise KeyboardInterrupt
+    return score(module)
+
+
+calls = []
+
+
 def broken(module):
     raise ValueError("no data here")
 
@@ -102,6 +117,25 @@ def test_tune_prints_a_table_and_no_bar_to_a_pipe(folder, run):
     assert "small.safetensors: " in out
 
 
+def test_tune_confirms_on_other_items(folder, run):
+    status, out, _ = run(
+        *TUNE, *SCORE, "--max-drop", "5", "--assured", "0.9", "--confirm", "tuned_project:sure", "--json"
+    )
+    assert status == 0
+    found = json.loads(out)["metrics"]["search"]
+    assert found["confirmed"]["passed"]
+    assert found["confirmed"]["items"] == 200
+    assert found["assured"] >= 0.9
+
+
+def test_an_interrupted_tune_writes_what_it_found(folder, run):
+    status, out, err = run(*TUNE, "--evaluate", "tuned_project:interrupted", "--max-drop", "5", "--json")
+    assert status == 130
+    assert json.loads(out)["metrics"]["search"]["interrupted"] == "KeyboardInterrupt"
+    assert "note: the search ended early, after 8 of at most 8 evaluations" in err
+    assert Archive.open("small.safetensors")
+
+
 def test_tune_to_a_budget_and_retarget(folder, run):
     assert run(*TUNE, *SCORE, "--max-bytes", "9000")[0] == 0
     assert (folder / "small.safetensors").stat().st_size <= 9000
@@ -131,6 +165,8 @@ ERRORS = {
     "small": ((*TUNE, *SCORE, "--max-bytes", "10"), "no file of 10 bytes can be made: the smallest has"),
     "drop": ((*TUNE, *SCORE, "--max-drop", "-1"), "max_drop is -1.0, expected a finite number from 0"),
     "no drop": ((*TUNE, *SCORE), "max_drop is needed: how much of 'score'"),
+    "assured": ((*TUNE, *SCORE, "--max-drop", "1", "--assured", "1"), "assured is 1.0, expected a probability"),
+    "confirm": ((*TUNE, *SCORE, "--max-drop", "1", "--confirm", "nothing"), "--confirm is 'nothing', expected"),
     "effort": ((*TUNE, *SCORE, "--max-drop", "1", "--effort", "much"), "effort='much' is not known"),
     "once": ((*TUNE, *SCORE, "--max-drop", "1", "--calibration", "tuned_project:once"), "calibration is an iterator"),
     "retarget": (

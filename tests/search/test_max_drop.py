@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import logging
 import math
+from functools import partial
 
 import pytest
 import torch
 from each_case import naming
+from small_network import Net
+from small_search import Rounded
 from torch import nn
 
+from lightning_compress import smallest
 from lightning_compress.errors import SearchError
-from lightning_compress.search.max_drop import MaxDrop
+from lightning_compress.search.max_drop import MaxDrop, name_of
 from lightning_compress.weights import Weights
 
 
@@ -54,21 +58,23 @@ def test_a_share_is_one_of_the_score_of_the_exact_weights_whatever_its_sign() ->
     assert MaxDrop(0.3).in_unit_of(40) == 0.3
 
 
-def test_only_a_share_is_measured_and_of_the_weights_given() -> None:
-    module, calls = nn.Linear(2, 2), []
+def test_a_share_takes_no_further_evaluation_and_is_one_of_the_weights_given() -> None:
+    module, calls = Net(), []
 
     def evaluate(given: nn.Module) -> float:
-        calls.append(given)
-        return float(given.weight.sum())
+        calls.append(float(given.head.weight.abs().sum()))
+        return calls[-1]
 
     weights = Weights.from_state_dict({name: tensor.clone() for name, tensor in module.state_dict().items()})
     with torch.no_grad():
-        expected = 0.01 * abs(float(module.weight.sum()))
-        module.weight.add_(1)  # as with averaged weights: those of the module are others
-    assert MaxDrop(0.3).measured(module, evaluate, weights) == 0.3
-    assert calls == []
-    assert MaxDrop.parse("1%").measured(module, evaluate, weights) == pytest.approx(expected)
-    assert len(calls) == 1
+        module.head.weight.mul_(2)  # as with averaged weights: those of the module are others
+    archive = smallest(
+        module, evaluate, "1%", weights=weights, families=lambda w: (Rounded(w),), effort="quick", progress=False
+    )
+    found = archive.manifest.metrics["search"]
+    assert len(calls) == found["evaluations"] <= 8
+    assert calls[0] == calls[1] == pytest.approx(found["score_before"])
+    assert 0 < found["drop"] <= 0.01 * calls[0]
 
 
 def test_only_bleu_needs_none() -> None:
@@ -93,3 +99,18 @@ def test_a_drop_that_is_a_large_part_of_the_score_is_warned_of(caplog: pytest.Lo
             allowed.warn_if_large(score)
             assert bool(caplog.records) == is_large
             assert not is_large or "such as '1%'" in caplog.text
+
+
+def test_a_function_or_an_object_that_evaluates_has_a_name() -> None:
+    class CorpusBleu:
+        def __call__(self, module: nn.Module) -> float:
+            return 1.0
+
+    def accuracy(module: nn.Module, batches: int = 1) -> float:
+        return 1.0
+
+    assert name_of(accuracy) == "accuracy"
+    assert name_of(partial(partial(accuracy, batches=2))) == "accuracy"
+    assert name_of(CorpusBleu()) == "CorpusBleu"
+    assert MaxDrop.of(None, name_of(CorpusBleu())) == MaxDrop.parse("1%")
+    assert MaxDrop.of(0.5, "accuracy") == MaxDrop(0.5)

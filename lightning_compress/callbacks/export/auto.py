@@ -7,24 +7,28 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+from torch import nn
 
 from lightning_compress.archive import Archive, Manifest, is_archive
 from lightning_compress.callbacks.arguments import checked
 from lightning_compress.callbacks.export.companions.companion_files import find
+from lightning_compress.callbacks.export.search_cost import SearchCost
 from lightning_compress.callbacks.hooks.collective import is_sharded
 from lightning_compress.callbacks.hooks.console import announce
 from lightning_compress.callbacks.hooks.lightning_types import Trainer
-from lightning_compress.callbacks.objective import Objective
+from lightning_compress.callbacks.hooks.validation import check_not_terminated
+from lightning_compress.callbacks.objective import Metric, Objective
 from lightning_compress.compression import compress
 from lightning_compress.errors import CallbackError, SearchError
 from lightning_compress.files.companion_names import companion_of
 from lightning_compress.plan import Plan, Rule
 from lightning_compress.quantize import Half
-from lightning_compress.search import ASSURED, Calibration, reuse, smallest
+from lightning_compress.search import ASSURED, Calibration, Evaluate, reuse, smallest
 from lightning_compress.search.effort import effort_of
-from lightning_compress.search.max_drop import MaxDrop
+from lightning_compress.search.max_drop import MaxDrop, name_of
 from lightning_compress.weights import Weights
 
 SearchAt = Literal["end", "first", "every"]
@@ -39,21 +43,21 @@ SEARCH_AT: SearchAt = "end"
 _log = logging.getLogger(__name__)
 
 
-def check_no_search(plan: object, optional: Sequence[object], others: tuple[str, float, str]) -> None:
+def check_no_search(plan: object, optional: Sequence[object], others: tuple[str, float, str, object]) -> None:
     """Refuse arguments of a search beside a given plan.
 
     Args:
         plan: as the user gave it.
         optional: the values of the arguments whose default is None.
-        others: ``effort``, ``assured`` and ``search_at``, as the user gave them.
+        others: ``effort``, ``assured``, ``search_at`` and ``confirm``, as the user gave them.
 
     Raises:
         CallbackError: one of them is not its default.
     """
-    if any(value is not None for value in optional) or others != (EFFORT, ASSURED, SEARCH_AT):
+    if any(value is not None for value in optional) or others != (EFFORT, ASSURED, SEARCH_AT, True):
         raise CallbackError(
-            "evaluate, monitor, mode, calibration, assured, search_at, max_drop and effort are for plan='auto', and "
-            f"the plan is {plan!r}: leave them out"
+            "evaluate, monitor, mode, calibration, max_drop, effort, assured, confirm and search_at are for "
+            f"plan='auto', and the plan is {plan!r}: leave them out"
         )
 
 
@@ -97,9 +101,12 @@ class Auto:
         effort: as for :func:`~lightning_compress.smallest`.
         assured: likewise.
         search_at: at the ``"end"`` of the training, at the ``"first"`` checkpoint, or at ``"every"`` one.
+        confirm: module → value of other items, in the unit of the objective; or True or False, as for ``smallest``.
 
     Attributes:
         is_provisional: whether files are made without a search for now.
+        cost: says what a search will cost.
+        interrupted: whether the user has interrupted a search, whose file is to be written before the training ends.
     """
 
     def __init__(
@@ -110,13 +117,15 @@ class Auto:
         effort: str,
         assured: float = ASSURED,
         search_at: SearchAt = "end",
+        confirm: Evaluate | bool = True,
     ) -> None:
-        self._objective, self._max_drop = objective, max_drop
-        self._score = 0.0  # of the exact weights that the plan was found with; a share is a share of it
+        self._objective, self._max_drop, self._confirm = objective, max_drop, confirm
         self._calibration = calibration
         self._effort, self._assured = effort, assured
         self._search_at, self.is_provisional = search_at, search_at == "end"
         self._found: _FoundPlan | None = None
+        self.interrupted = False
+        self.cost = SearchCost(effort_of(effort).evaluations)
         self._trainer: Trainer | None = None
 
     def attach(self, trainer: Trainer) -> None:
@@ -142,11 +151,16 @@ class Auto:
         metric = self._objective.resolve(trainer)
         self._objective.check_trainer(trainer)
         evaluate = self._objective.evaluate
-        name = metric.name if evaluate is None else getattr(evaluate, "__name__", metric.name)
+        name = metric.name if evaluate is None else name_of(evaluate)
         self._max_drop = self._max_drop or checked(MaxDrop.of_metric, name)
         what = "validations" if evaluate is None else "evaluations"
         most = f"up to {effort_of(self._effort).evaluations} {what} of {name!r}"
         announce(f"CompressCheckpoint('auto') searches {_WHEN[self._search_at].format(most)}")
+
+    def validation_starts(self, trainer: Trainer) -> None:
+        """The trainer's own validation: where it gives the score, it tells what a search will cost."""
+        if self._objective.evaluate is None and not trainer.sanity_checking:
+            self.cost.begin()
 
     def measure(self, trainer: Trainer) -> str:
         """The name of the score; empty if the user's own ``evaluate`` gives it."""
@@ -156,7 +170,7 @@ class Auto:
         """Use the plan in the companion file of the checkpoint that a run resumes from."""
         companion = find(companion_of(path))
         if path and is_archive(companion):
-            self._note_found(Archive.open(companion).manifest)
+            self._found = _FoundPlan.of(Archive.open(companion).manifest)
 
     def compress(self, weights: Weights) -> Archive:
         """The archive of these weights, by the plan found before if its file is still feasible, else by a new search.
@@ -179,12 +193,16 @@ class Auto:
         assert trainer is not None
         assert self._max_drop is not None
         module, metric = trainer.lightning_module, self._objective.resolve(trainer)
+        evaluate = self._watched(trainer, metric)
+        confirm = self._confirm
+        if not isinstance(confirm, bool):
+            confirm = self._watched(trainer, replace(metric, evaluate=confirm))
         if self._found is not None and self._search_at != "every":
             archive = reuse(
                 self._found.plan,
                 module,
-                metric.score,
-                self._max_drop.in_unit_of(self._score),
+                evaluate,
+                self._max_drop,
                 weights,
                 calibration=self._calibration,
                 recovered=self._found.recovered,
@@ -196,18 +214,27 @@ class Auto:
                 return archive
         archive = smallest(
             module,
-            metric.score,
-            self._max_drop.measured(module, metric.score, weights),
+            evaluate,
+            self._max_drop,
+            confirm=confirm,
             calibration=self._calibration,
             effort=self._effort,
             assured=self._assured,
             progress=trainer.progress_bar_callback is not None,
             weights=weights,
         )
-        self._note_found(archive.manifest)
-        self._max_drop.warn_if_large(self._score)
+        self._found = _FoundPlan.of(archive.manifest)
+        self.interrupted = archive.manifest.metrics["search"].get("interrupted") == KeyboardInterrupt.__name__
         return archive
 
-    def _note_found(self, manifest: Manifest) -> None:
-        self._found = _FoundPlan.of(manifest)
-        self._score = float(manifest.metrics.get("search", {}).get("score_before", 0.0))
+    def _watched(self, trainer: Trainer, metric: Metric) -> Evaluate:
+        """The metric's score, unless the process is to end; the first evaluation says what the search will cost."""
+
+        def score(module: nn.Module) -> Any:
+            check_not_terminated(trainer)
+            self.cost.begin()
+            value = metric.score(module)
+            self.cost.end()
+            return value
+
+        return score

@@ -176,6 +176,14 @@ class Trainer(Protocol):
         """Whether ``fit`` validates."""
 
     @property
+    def sanity_checking(self) -> bool:
+        """Whether it validates before the training, to find errors."""
+
+    @property
+    def received_sigterm(self) -> bool:
+        """Whether the process was asked to end."""
+
+    @property
     def world_size(self) -> int:
         """The number of processes."""
 

@@ -13,6 +13,7 @@ from torch import Generator, Tensor
 from lightning_compress.callbacks.hooks.lightning_types import Batch, LightningModule, Metric, Trainer
 from lightning_compress.callbacks.hooks.logged import CapturedMetrics, captured_logging
 from lightning_compress.errors import CallbackError
+from lightning_compress.search.evaluate import SearchStoppedError
 from lightning_compress.weights import is_metric
 
 
@@ -30,11 +31,13 @@ def validated(trainer: Trainer, module: LightningModule, monitor: str, batches: 
 
     Raises:
         CallbackError: there is no validation data, or the metric is not logged.
+        SearchStoppedError: the process was asked to end.
     """
     with _isolated(module) as captured:
         module.on_validation_start()
         module.on_validation_epoch_start()
         for batch in validation_batches(trainer, module, batches):
+            check_not_terminated(trainer)
             captured.begin(batch)
             module.on_validation_batch_start(*batch)
             output = _step(trainer, module, batch)
@@ -43,6 +46,16 @@ def validated(trainer: Trainer, module: LightningModule, monitor: str, batches: 
         module.on_validation_epoch_end()
         module.on_validation_end()
     return captured.value(monitor)
+
+
+def check_not_terminated(trainer: Trainer) -> None:
+    """Refuse to go on after SIGTERM, which Lightning only notes.
+
+    Raises:
+        SearchStoppedError: it was received.
+    """
+    if trainer.received_sigterm:
+        raise SearchStoppedError("the process received SIGTERM")
 
 
 def logged_in_step(trainer: Trainer, module: LightningModule, batch: Batch, name: str) -> Any:

@@ -5,6 +5,7 @@ from lightning_compress.search.evaluate.bootstrap import Drop, paired_drop
 from lightning_compress.search.evaluate.evaluation import (
     Evaluate,
     Evaluator,
+    SearchStoppedError,
     check_arguments,
     evaluating,
 )
@@ -16,6 +17,7 @@ __all__ = [
     "Evaluate",
     "Evaluator",
     "Score",
+    "SearchStoppedError",
     "Statistics",
     "Swapper",
     "bleu_score",

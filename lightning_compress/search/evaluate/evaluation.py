@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from lightning_compress.errors import SearchError
 from lightning_compress.runtime.snapshot import ModuleSnapshot, TensorCopies, preserved_module
+from lightning_compress.search.evaluate.items import check_same_items
 from lightning_compress.search.evaluate.score import Score
 from lightning_compress.weights import Weight, Weights, as_bytes, load_into
 
@@ -24,6 +25,10 @@ Observe = Callable[[], AbstractContextManager[None]]
 _log = logging.getLogger(__name__)
 _EXACT = "the exact weights"  # for messages
 _ROUNDOFF = 1e-6  # under an observer, torch may sum a product in another order or skip compiled code
+
+
+class SearchStoppedError(SearchError):
+    """Raised by an evaluation to end a search, which then returns the best file found so far."""
 
 
 @dataclass(eq=False)
@@ -51,11 +56,13 @@ class Evaluator:
 
         Raises:
             SearchError: the evaluation fails, or gives no finite number.
+            ItemsChangedError: the two evaluations score other items, or the same ones in another order.
         """
         exact = self.weights.state_dict()
         observed = None if observe is None else self._observed(exact, observe)
         first = observed or self._measure(exact, _EXACT)
         second = self._measure(exact, _EXACT)
+        check_same_items(first, second)
         if observed is not None:
             close = math.isclose(observed.value, second.value, rel_tol=_ROUNDOFF)
             first, second = second, second if close else self._measure(exact, _EXACT)
@@ -94,6 +101,8 @@ class Evaluator:
     def _observed(self, exact: Mapping[str, Tensor], observe: Observe) -> Score | None:
         try:
             return self._measure(exact, _EXACT, observe)
+        except SearchStoppedError:
+            raise
         except Exception as error:  # of any type: the evaluation is repeated without the observer
             _log.debug("evaluate cannot be observed: %s: %s", type(error).__name__, error)
             return None
@@ -160,9 +169,12 @@ def call_evaluate(evaluate: Evaluate, module: nn.Module, what: str) -> Score:
 
     Raises:
         SearchError: the evaluation raises, or returns NaN or something that is not a score.
+        SearchStoppedError: the evaluation raises it.
     """
     try:
         value = evaluate(module)
+    except SearchStoppedError:
+        raise
     except Exception as error:
         raise SearchError(
             f"evaluate failed on {what} with {type(error).__name__}: {error}. The module is as it was."

@@ -17,8 +17,16 @@ _DISTINCT = 0.5  # fraction of rows that differ from all others, from which on e
 _SEED = 0
 
 
-class ItemOrderError(SearchError):
-    """An evaluation gave its items in another order than before."""
+class ItemsChangedError(SearchError):
+    """An evaluation scored other items than before, or gave them in another order.
+
+    Attributes:
+        before: the score before.
+    """
+
+    def __init__(self, before: Score, what: str) -> None:
+        super().__init__(f"{what}. Files are compared item by item: score the same items in the same order each time")
+        self.before = before
 
 
 def item_count(score: Score) -> int | None:
@@ -26,26 +34,36 @@ def item_count(score: Score) -> int | None:
     return None if score.statistics is None else len(score.statistics)
 
 
-def check_same_order(before: Score, after: Score) -> None:
-    """Refuse statistics whose items come in another order.
+def check_same_items(before: Score, after: Score) -> None:
+    """Refuse statistics of other items, or in another order.
 
     Some columns do not depend on the weights, such as the lengths of references. If such a column has the same values
     in another order, so have the items.
 
     Raises:
-        ItemOrderError: a column with many different values is a permutation of what it was.
+        ItemsChangedError: the shapes of the statistics differ; or a column with many different values is a permutation
+            of what it was.
     """
     first, second = before.statistics, after.statistics
-    if first is None or second is None or first.shape != second.shape:
+    if (first is None and second is None) or after.value == float("-inf"):  # which a broken model may score
         return
+    if first is None or second is None or first.shape != second.shape:
+        raise ItemsChangedError(before, f"evaluate gave {_described(after)}, and {_described(before)} before")
     for column, (old, new) in enumerate(zip(first.T, second.T, strict=True)):
         if np.array_equal(old, new) or len(np.unique(old)) < _TELLING:
             continue
         if np.array_equal(np.sort(old), np.sort(new)):
-            raise ItemOrderError(
-                f"evaluate gave its {len(first)} items in another order than before (column {column} of the "
-                "statistics): paired comparisons need one order, so do not shuffle, and evaluate the same items"
+            raise ItemsChangedError(
+                before,
+                f"evaluate gave its {len(first)} items in another order (column {column} of the statistics)",
             )
+
+
+def _described(score: Score) -> str:
+    if score.statistics is None:
+        return "a number without statistics"
+    rows, columns = score.statistics.shape
+    return f"statistics of {rows} items with {columns} numbers each"
 
 
 def overlap_of_items(searched: Score, confirming: Score) -> bool:

@@ -70,6 +70,13 @@ class Score:
             )
         return cls.of(np.stack([table, np.ones_like(table)], -1), lambda sums: float(sums[0] / sums[1]))
 
+    def __neg__(self) -> Score:
+        """The score for which lower values were better, with its statistics."""
+        combine = self.combine
+        if combine is None:
+            return Score(-self.value)
+        return Score(-self.value, self.statistics, lambda sums: -combine(sums))
+
     @classmethod
     def from_value(cls, value: Any) -> Score:
         """The score that an ``evaluate`` function returned, as a number or as a score.

@@ -91,6 +91,10 @@ class Parts:
         if self.held_out is None and self.other is None:
             return None
         candidates = sequence(_feasible(trials, objective))
+        trials.choose(candidates[0])
+        if self.other is not None and trials.interrupted:
+            _log.warning("the search ended early, so the file is not confirmed, and the safest one is chosen")
+            return None
         before = self._score(trials, None)
         items = item_count(before)
         if items is None or (self.other is not None and overlap_of_items(self.before, before)):
@@ -100,7 +104,6 @@ class Parts:
                 if items is None
                 else "scores items that evaluate scores too, so give it others",
             )
-            trials.choose(candidates[0])
             return None
         found = confirm(
             candidates, before, lambda trial: self._score(trials, trial), objective.max_drop, objective.assured

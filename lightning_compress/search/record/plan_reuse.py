@@ -9,12 +9,13 @@ from torch import nn
 from lightning_compress.archive import Archive
 from lightning_compress.compression.pipeline import compress
 from lightning_compress.plan import Plan
-from lightning_compress.search.arguments import check_assured, check_max_drop
+from lightning_compress.search.arguments import check_assured
 from lightning_compress.search.effort import effort_of
 from lightning_compress.search.evaluate.bootstrap import paired_drop
 from lightning_compress.search.evaluate.evaluation import Evaluate, evaluating
 from lightning_compress.search.families.calibrated import calibrated_archive
 from lightning_compress.search.families.input_guided import Observer, grid_guides
+from lightning_compress.search.max_drop import MaxDrop
 from lightning_compress.search.record.frontier import Frontier
 from lightning_compress.search.record.manifest_metrics import search_metrics, with_search_metrics
 from lightning_compress.search.sensitivity.calibration import Calibration, Distillation, check_calibration
@@ -25,7 +26,7 @@ def reuse(
     plan: Plan,
     module: nn.Module,
     evaluate: Evaluate,
-    max_drop: float,
+    max_drop: float | str | MaxDrop,
     weights: Weights,
     *,
     calibration: Calibration | None = None,
@@ -46,7 +47,7 @@ def reuse(
         plan: of the file that a search returned.
         module: as for :func:`smallest`.
         evaluate: as for :func:`smallest`.
-        max_drop: as for :func:`smallest`.
+        max_drop: as for :func:`smallest`, and required.
         weights: the exact weights.
         calibration: that of the search, None where it had none.
         recovered: whether that file went through recovery (``recovered`` in its metrics).
@@ -59,7 +60,7 @@ def reuse(
         SearchError: a wrong argument; an evaluation or a batch of calibration that fails.
         PlanError: the plan does not fit these weights.
     """
-    check_max_drop(max_drop)
+    allowed = MaxDrop.parse(max_drop)
     check_assured(assured)
     batches = effort_of(effort).recovery if recovered else 0
     with evaluating(module, evaluate, weights) as evaluator:
@@ -77,7 +78,7 @@ def reuse(
             )
         score = evaluator.score(archive.restore(), "the plan found before")
         drop = paired_drop(before, score)
-        if drop.value + NormalDist().inv_cdf(assured) * drop.deviation > max_drop - noise:
+        if drop.value + NormalDist().inv_cdf(assured) * drop.deviation > allowed.in_unit_of(before.value) - noise:
             return None
         metrics = search_metrics(before, score, drop, noise, evaluator.count)
         if batches and isinstance(calibration, Distillation):

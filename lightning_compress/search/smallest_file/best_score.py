@@ -12,6 +12,7 @@ from lightning_compress.search.families.target_size import fit_bytes, unreachabl
 from lightning_compress.search.record.manifest_metrics import reserved_bytes
 from lightning_compress.search.smallest_file.context import SearchContext
 from lightning_compress.search.smallest_file.coordinate_search import maximize_score
+from lightning_compress.search.smallest_file.ending_early import ending_early
 from lightning_compress.search.smallest_file.plain_storage import PLAIN
 from lightning_compress.search.trials.trial import Trial
 from lightning_compress.search.trials.trials import Trials
@@ -53,12 +54,13 @@ def search_best_score(context: SearchContext, families: Sequence[Family], before
                 trials.evaluate(archive)
                 break
     reached: list[int] = []
-    for family in families if trials.incumbent is None else ():
-        strength, archive = fit_bytes(family, limit)
-        reached.append(archive.nbytes)
-        if archive.nbytes <= limit and trials.remaining:
-            trials.evaluate(archive, family, strength)
-    if trials.incumbent is None:
-        raise unreachable(max_bytes, min(reached) + reserve)
-    maximize_score(trials, context.effort, limit)
+    with ending_early(trials):
+        for family in families if trials.incumbent is None else ():
+            strength, archive = fit_bytes(family, limit)
+            reached.append(archive.nbytes)
+            if archive.nbytes <= limit and trials.remaining:
+                trials.evaluate(archive, family, strength)
+        if trials.incumbent is None:
+            raise unreachable(max_bytes, min(reached) + reserve)
+        maximize_score(trials, context.effort, limit)
     return trials

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
-from lightning_compress.search.evaluate.items import ItemOrderError
+from lightning_compress.search.evaluate.items import ItemsChangedError
 from lightning_compress.search.families.family import Family
 from lightning_compress.search.families.input_error import InputError
 from lightning_compress.search.families.output_divergence import OutputDivergence
@@ -16,7 +16,9 @@ from lightning_compress.search.feasibility.held_out import Parts, Promise, expec
 from lightning_compress.search.feasibility.promise import FewestBytes
 from lightning_compress.search.optimize.bayesian_optimization import minimize_bytes
 from lightning_compress.search.sensitivity.calibration import Distillation
+from lightning_compress.search.smallest_file.baseline import Baseline
 from lightning_compress.search.smallest_file.context import SearchContext
+from lightning_compress.search.smallest_file.ending_early import ending_early
 from lightning_compress.search.smallest_file.plain_storage import store_exactly, store_plainly
 from lightning_compress.search.trials.trials import Trials
 
@@ -30,9 +32,8 @@ def search_fewest_bytes(
     families: Sequence[Family],
     parts: Parts,
     promise: Promise,
-    max_drop: float,
+    baseline: Baseline,
     min_score: float | None,
-    noise: float,
 ) -> tuple[Trials, dict[str, Any]]:
     """Search the families, and test what they found; where nothing is feasible, the weights are stored plainly.
 
@@ -41,36 +42,44 @@ def search_fewest_bytes(
         families: at least one, the most promising first.
         parts: the items that the search reads, and those that confirm its file.
         promise: what the caller asks for.
-        max_drop: the largest loss of score allowed.
+        baseline: what files are compared with.
         min_score: the lowest score allowed, in addition.
-        noise: between two evaluations of the exact weights.
 
     Returns:
         The trials, with the file as incumbent, and what the record of the search says of its true drop.
     """
     before = parts.searched(parts.before)
+    max_drop = baseline.max_drop
     allowed = max_drop if min_score is None else min(max_drop, before.value - min_score)
-    objective = FewestBytes(max(allowed - noise, 0.0), promise.assured_with(before))
+    objective = FewestBytes(max(allowed - baseline.noise, 0.0), promise.assured_with(before))
     effort, divergence = context.effort, _divergence(context)
     trials = Trials(
         context.evaluator, before, objective, effort.evaluations, context.advance, divergence, parts.searched
     )
     try:
-        _search(context, trials, families, objective)
-    except ItemOrderError as error:
-        _log.error("%s. The weights are stored exactly.", error)
-        trials.all.clear()
-        store_exactly(trials)
-        return trials, {}
+        with ending_early(trials):
+            _search(context, trials, families, objective)
+    except ItemsChangedError as error:
+        return exact_file(context, error), {}
     if trials.incumbent is None:
         store_plainly(trials, max_drop)
         return trials, {}
-    confirmed = parts.confirm(trials, objective)
+    confirmed = None
+    with ending_early(trials):
+        confirmed = parts.confirm(trials, objective)
     if confirmed is None:
         return trials, expected_metrics(trials, objective)
     if not confirmed["passed"]:
         store_plainly(trials, max_drop)
     return trials, {**expected_metrics(trials, objective), "confirmed": confirmed}
+
+
+def exact_file(context: SearchContext, error: ItemsChangedError) -> Trials:
+    """Trials whose incumbent has the exact weights, since scores of changing items cannot be compared."""
+    _log.error("%s. The weights are stored exactly.", error)
+    trials = Trials(context.evaluator, error.before, FewestBytes(0.0), context.effort.evaluations, context.advance)
+    store_exactly(trials)
+    return trials
 
 
 def _divergence(context: SearchContext) -> Callable[[Mapping[str, Tensor]], float | None]:

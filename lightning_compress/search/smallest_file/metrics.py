@@ -45,6 +45,8 @@ def _metrics(
         metrics["fallback"] = name
     if isinstance(trial.family, PlanFamily) and trial.family.recover is not None:
         metrics["recovered"] = True
+    if trials.interrupted:
+        metrics["interrupted"] = trials.interrupted
     if context.observer is not None and isinstance(trial.family, PlanFamily) and trial.family.guidance:
         metrics["observed"] = True
     points = ((t.strength, t.nbytes, t.score.value) for t in trials.all if t.family is not None)

@@ -26,7 +26,7 @@ def plain_name(trials: Trials) -> str | None:
 
 def store_plainly(trials: Trials, max_drop: float) -> None:
     """Half precision if it is feasible; else losslessly, which needs no evaluation."""
-    if trials.remaining:
+    if trials.remaining and not trials.interrupted:
         trials.evaluate(compress(trials.evaluator.weights, PLAIN["half"]))
     if trials.incumbent is None:
         store_exactly(trials)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
@@ -20,15 +21,17 @@ from lightning_compress.search.arguments import (
 )
 from lightning_compress.search.effort import effort_of
 from lightning_compress.search.evaluate.evaluation import Evaluate, check_arguments, evaluating
+from lightning_compress.search.evaluate.items import ItemsChangedError
 from lightning_compress.search.families.calibrated import calibrated_families
 from lightning_compress.search.families.family import Family
 from lightning_compress.search.families.input_guided import Observer, input_guided_families
 from lightning_compress.search.feasibility.held_out import Parts, Promise
+from lightning_compress.search.max_drop import MaxDrop, name_of
 from lightning_compress.search.sensitivity.calibration import Calibration, check_calibration
 from lightning_compress.search.smallest_file.baseline import score_exact_weights
 from lightning_compress.search.smallest_file.best_score import search_best_score
 from lightning_compress.search.smallest_file.context import SearchContext
-from lightning_compress.search.smallest_file.fewest_bytes import search_fewest_bytes
+from lightning_compress.search.smallest_file.fewest_bytes import exact_file, search_fewest_bytes
 from lightning_compress.search.smallest_file.metrics import with_metrics
 from lightning_compress.weights import Weights
 
@@ -38,7 +41,7 @@ Families = Callable[[Weights], Sequence[Family]]
 def smallest(
     module: nn.Module,
     evaluate: Evaluate,
-    max_drop: float = 0.3,
+    max_drop: float | str | MaxDrop | None = None,
     *,
     max_bytes: int | None = None,
     min_score: float | None = None,
@@ -65,11 +68,16 @@ def smallest(
     text ``expected_drop``, its 95 % ``expected_interval``, the probability ``assured`` that it is allowed, the number
     of ``items`` and, where the file was tested, ``confirmed``. How long the search took is in the log.
 
+    A search that ends early, by an interrupt or because ``evaluate`` fails, returns the best file found so far; log and
+    file (``interrupted``) say so. Where there is none yet, the exception is raised.
+
     Args:
         module: a module with the exact weights loaded.
         evaluate: module → a number or :class:`Score`, higher is better. It is called in ``eval()`` mode, without
             gradients, each time from the same random state.
-        max_drop: the largest loss of score allowed, in its own unit.
+        max_drop: the largest loss of score allowed: a number in the unit of the score, or a share of the score of the
+            exact weights such as ``"1%"``. Required, unless ``max_bytes`` is given or the name of ``evaluate`` has
+            BLEU in it: then it is ``"1%"``.
         max_bytes: a size in bytes instead: the best score in a file of at most this size, whatever the drop.
         min_score: the lowest score that the file may have, in addition to ``max_drop``; exact weights below it are an
             error.
@@ -93,13 +101,15 @@ def smallest(
         The archive, to be saved.
 
     Raises:
-        SearchError: a wrong argument, before anything is evaluated; an evaluation that raises, gives NaN or is not
-            repeatable; exact weights below ``min_score``; calibration batches that fail; a ``max_bytes`` that no file
-            reaches. The module is restored.
+        SearchError: a wrong argument, before anything is evaluated; an evaluation that is not repeatable, or that
+            raises or gives NaN before a file is found; exact weights below ``min_score``; calibration batches that
+            fail; a ``max_bytes`` that no file reaches. The module is restored.
         WeightsError: the module's weights cannot be read.
     """
     check_arguments(module, evaluate)
-    check_search(max_drop, min_score, families, weights, exclude, classes)
+    unlimited = max_drop is None and max_bytes is not None
+    allowed = MaxDrop(math.inf) if unlimited else MaxDrop.of(max_drop, name_of(evaluate))
+    check_search(min_score, families, weights, exclude, classes)
     check_flag("progress", progress)
     promise = Promise(check_assured(assured), check_confirm(confirm, evaluate))
     max_bytes = None if max_bytes is None else check_max_bytes(max_bytes)
@@ -111,15 +121,21 @@ def smallest(
                 check_calibration(calibration, module)
         observer = Observer(evaluator.weights, module) if calibration is None and families is None else None
         context = SearchContext(evaluator, observer, calibration, limits, advance)
-        before, noise = score_exact_weights(context, max_drop, min_score)
+        try:
+            baseline = score_exact_weights(context, allowed, min_score)
+        except ItemsChangedError as error:
+            if max_bytes is not None:
+                raise
+            return with_metrics(context, exact_file(context, error), 0.0, {})
         made = (families or partial(_default_families, context))(evaluator.weights)
         if not made:
             raise SearchError("families gave none: return a list of at least one family")
         if max_bytes is not None:
-            return with_metrics(context, search_best_score(context, made, before, max_bytes), noise, {}, max_bytes)
-        parts = Parts.of(before, promise.confirm)
-        trials, extra = search_fewest_bytes(context, made, parts, promise, max_drop, min_score, noise)
-        return with_metrics(context, trials, noise, extra)
+            trials = search_best_score(context, made, baseline.score, max_bytes)
+            return with_metrics(context, trials, baseline.noise, {}, max_bytes)
+        parts = Parts.of(baseline.score, promise.confirm)
+        trials, extra = search_fewest_bytes(context, made, parts, promise, baseline, min_score)
+        return with_metrics(context, trials, baseline.noise, extra)
 
 
 def _default_families(context: SearchContext, weights: Weights) -> Sequence[Family]:

@@ -12,7 +12,7 @@ from lightning_compress.archive import Archive
 from lightning_compress.search.evaluate.bootstrap import paired_drop
 from lightning_compress.search.evaluate.evaluation import Evaluator
 from lightning_compress.search.evaluate.half_samples import HalfSamples
-from lightning_compress.search.evaluate.items import check_same_order
+from lightning_compress.search.evaluate.items import check_same_items
 from lightning_compress.search.evaluate.score import Score
 from lightning_compress.search.families.family import Family
 from lightning_compress.search.trials.trial import Trial
@@ -52,6 +52,7 @@ class Trials:
         searched: a score → that of the items which the search may read.
         all: every trial, in order.
         incumbent: the best feasible trial with its archive; None where no trial is feasible.
+        interrupted: the name of the exception that ended the search early; empty where none did.
     """
 
     evaluator: Evaluator
@@ -63,6 +64,7 @@ class Trials:
     searched: Callable[[Score], Score] = _whole
     all: list[Trial] = field(default_factory=list)
     incumbent: tuple[Trial, Archive] | None = None
+    interrupted: str = ""
     _halves: HalfSamples = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -83,10 +85,11 @@ class Trials:
 
         Raises:
             SearchError: the evaluation fails.
+            ItemsChangedError: it scores other items than before, or in another order.
         """
         nbytes, tensors = archive.nbytes, archive.restore()
         score = self.searched(self.evaluator.score(tensors, f"a candidate of {nbytes:,} bytes"))
-        check_same_order(self.before, score)
+        check_same_items(self.before, score)
         drop, halves = paired_drop(self.before, score), self._halves.differences(score)
         divergence = None if family is None else self.divergence(tensors)
         trial = Trial(family, strength, nbytes, score, drop, halves, divergence, archive)

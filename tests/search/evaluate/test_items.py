@@ -8,7 +8,11 @@ from small_network import Net
 from small_search import Rounded
 
 from lightning_compress import Score, smallest
-from lightning_compress.search.evaluate.items import HeldOut, ItemOrderError, check_same_order, overlap_of_items
+from lightning_compress.search.evaluate.items import HeldOut, ItemsChangedError, check_same_items, overlap_of_items
+
+
+def rounded(weights):
+    return (Rounded(weights),)
 
 
 def score_of(rows):
@@ -23,12 +27,23 @@ def rows_of(seed, items=60):
 def test_another_order_is_noticed_by_what_does_not_depend_on_the_weights():
     rows = rows_of(0)
     shuffled = rows[np.random.default_rng(1).permutation(60)]
-    with pytest.raises(ItemOrderError, match=r"60 items in another order than before \(column 1"):
-        check_same_order(score_of(rows), score_of(shuffled))
+    with pytest.raises(ItemsChangedError, match=r"60 items in another order \(column 1"):
+        check_same_items(score_of(rows), score_of(shuffled))
     other = rows.copy()
     other[:, 0] = 1 - other[:, 0]  # other answers to the same items
-    check_same_order(score_of(rows), score_of(other))
-    check_same_order(Score(1.0), score_of(rows))
+    check_same_items(score_of(rows), score_of(other))
+    check_same_items(Score(1.0), Score(2.0))
+    check_same_items(score_of(rows), Score(float("-inf")))  # a broken model
+
+
+def test_other_items_are_noticed_by_their_number():
+    rows = rows_of(0)
+    for other, told in (
+        (score_of(rows[:50]), "statistics of 50 items with 2 numbers each, and statistics of 60 items"),
+        (Score(1.0), "a number without statistics, and statistics of 60 items"),
+    ):
+        with pytest.raises(ItemsChangedError, match=f"evaluate gave {told}"):
+            check_same_items(score_of(rows), other)
 
 
 def test_items_set_apart_are_never_read():
@@ -56,10 +71,25 @@ def test_a_search_whose_items_change_their_order_stores_the_exact_weights(caplog
         order = np.arange(60) if len(calls) < 3 else np.random.default_rng(len(calls)).permutation(60)
         return score_of(rows_of(0)[order])
 
-    found = smallest(net, evaluate, families=lambda w: (Rounded(w),), progress=False).manifest.metrics["search"]
+    found = smallest(net, evaluate, 0.3, families=rounded, progress=False).manifest.metrics["search"]
     assert found["fallback"] == "lossless"
     assert found["drop"] == 0.0
-    assert "in another order than before" in caplog.text
+    assert "in another order (column 1" in caplog.text
+
+
+@pytest.mark.parametrize("first", [2, 3])
+def test_a_search_whose_items_change_their_number_stores_the_exact_weights(caplog, first):
+    """In the second evaluation of the exact weights, or later."""
+    net, calls = Net(), []
+
+    def evaluate(module):
+        calls.append(1)
+        return score_of(rows_of(0)[: 60 if len(calls) < first else 60 - len(calls)])
+
+    found = smallest(net, evaluate, 0.3, families=rounded, progress=False).manifest.metrics["search"]
+    assert (found["fallback"], found["drop"], len(calls)) == ("lossless", 0.0, first)
+    assert f"statistics of {60 - first} items with 2 numbers each, and statistics of 60 items" in caplog.text
+    assert "stored exactly" in caplog.text
 
 
 def test_few_items_are_announced_and_ask_for_more_certainty(caplog):
@@ -67,6 +97,7 @@ def test_few_items_are_announced_and_ask_for_more_certainty(caplog):
     found = smallest(
         net,
         lambda module: Score.mean_of(values - float(module.head.weight.std() < 0.01)),
+        0.3,
         families=lambda w: (Rounded(w, weakest=-1.0),),
         effort="quick",
         progress=False,

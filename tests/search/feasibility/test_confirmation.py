@@ -119,9 +119,9 @@ def test_confirming_by_the_evaluation_itself_is_refused():
     net = Net()
     evaluate = Many(net)
     with pytest.raises(SearchError, match="confirm is the same function as evaluate"):
-        smallest(net, evaluate, confirm=evaluate)
+        smallest(net, evaluate, 5.0, confirm=evaluate)
     with pytest.raises(SearchError, match=r"assured is 1\.0, expected a probability from 0.5 to below 1"):
-        smallest(net, evaluate, assured=1.0)
+        smallest(net, evaluate, 5.0, assured=1.0)
 
 
 def test_a_file_that_is_not_confirmed_is_not_returned(caplog):

@@ -121,7 +121,8 @@ def test_where_no_quantized_file_is_feasible_the_fallback_is_logged(net, caplog,
     assert archive.manifest.metrics["search"]["fallback"] == kept
     assert archive.manifest.metrics["search"]["drop"] == 0.0
     assert evaluate.calls <= EFFORTS["default"].evaluations
-    (record,) = [r for r in caplog.records if r.name.startswith("lightning_compress")]
+    large, record = [r for r in caplog.records if r.name.startswith("lightning_compress")]
+    assert "max_drop=0.5 allows the file to lose 50% of the score 1" in large.getMessage()
     assert record.levelno == logging.WARNING
     assert {"half": "half precision", "lossless": "exactly"}[kept] in record.getMessage()
 
@@ -262,4 +263,4 @@ def test_random_evaluations_are_repeatable_since_each_starts_from_the_same_state
 
 def test_an_unknown_effort_is_refused(net):
     with pytest.raises(SearchError, match="effort='huge' is not known: write 'quick', 'default', 'thorough'"):
-        smallest(net, Agreement(net), effort="huge")
+        smallest(net, Agreement(net), 5.0, effort="huge")
