@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.rate_distortion import ours
+from benchmarks.rate_distortion.methods import ours
 from benchmarks.rate_distortion.source import Source
 from benchmarks.yardstick import yardstick_class
 from lightning_compress.quantize import GridGuide

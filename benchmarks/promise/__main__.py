@@ -9,15 +9,16 @@ from benchmarks.promise import measured, replay, searches, simulate
 
 LEVELS = (0.5, 0.6, 0.75, 0.9)
 
+NEED_MODELS = {
+    "measure": "score candidates; continues an interrupted run",
+    "search": "one search for each case on all of the validation text, read once on test2016",
+}
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.promise", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
-    helps = {
-        "measure": "score candidates; continues an interrupted run",
-        "search": "one search for each case on all of the validation text, read once on test2016",
-    }
-    for name, told in helps.items():
+    for name, told in NEED_MODELS.items():
         one = commands.add_parser(name, help=told)
         one.add_argument("--models", type=Path, required=True, help="folder with yardstick.py")
         one.add_argument("--text", type=Path, required=True, help="folder with NAME.en and NAME.de of each text")
@@ -29,7 +30,7 @@ def main() -> None:
     two.add_argument("--assured", type=float, action="append", help="default: 0.5, 0.6, 0.75 and 0.9")
     commands.add_parser("simulate", help="choices among files whose true drops are known")
     options = parser.parse_args()
-    if options.command in helps:
+    if options.command in NEED_MODELS:
         run = measured.main if options.command == "measure" else searches.main
         kinds, data = options.model or measured.KINDS, options.data or measured.DATA
         run(options.models, options.text, options.out, kinds, data)

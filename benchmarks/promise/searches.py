@@ -12,8 +12,8 @@ import torch
 from torch import nn
 
 from benchmarks.promise.items import ITEMS, TEST, Sentences
-from benchmarks.rate_distortion import ours
-from benchmarks.rate_distortion.calibration import Text
+from benchmarks.rate_distortion.methods import ours
+from benchmarks.rate_distortion.methods.calibration import Text
 from benchmarks.rate_distortion.source import Source
 from benchmarks.yardstick import yardstick_class
 from lightning_compress import load, smallest

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
-from benchmarks.promise import replay
+from benchmarks import column_steps
+from benchmarks.promise import __main__, replay
 from benchmarks.promise.measured import Case, Measured
 
 ITEMS, SIZES = 120, (12.4, 12.2, 12.0, 11.8)
@@ -54,3 +56,20 @@ def test_halves_are_the_same_each_time():
 def test_a_search_without_a_file_counts_as_kept():
     line = replay.row(case(), "rule", [replay.Outcome(None, None, None, 5)])
     assert "| 100 % | 100 % | – | – | 5.0 |" in line
+
+
+def test_every_command_is_importable():
+    """The commands that need models are not run here."""
+    assert {"measure", "search"} == set(__main__.NEED_MODELS)
+    assert callable(column_steps.main)
+
+
+def test_steps_of_columns_save_what_the_means_say_and_less_at_low_rates():
+    factor = np.exp(np.random.default_rng(0).normal(0, 0.7, 400))
+    factor *= np.sqrt((factor**-2.0).mean())
+    costs = column_steps.laplace_costs()
+    high, low = column_steps.savings(factor, 2.0, costs)
+    assert high == pytest.approx(-np.log2(factor**-2.0).mean() / 2)
+    assert 0.5 * high < low < high
+    assert column_steps.savings(factor, 6.0, costs)[1] == pytest.approx(high, abs=0.01)
+    assert column_steps.savings(np.ones(5), 2.0, costs)[1] == pytest.approx(0.0, abs=1e-6)
