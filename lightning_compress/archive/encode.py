@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Container
+from typing import Any
 
 import numpy as np
+import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from lightning_compress import coding
@@ -12,9 +16,10 @@ from lightning_compress.archive.crc import checksum
 from lightning_compress.archive.manifest.spec import Asset, Entry, StreamRecord
 from lightning_compress.errors import ChecksumError, FormatError, VersionError
 from lightning_compress.quantize import DTYPES, PAYLOADS, Payload, RawPayload, StreamSpec, Words
-from lightning_compress.weights import as_bytes, chunks
+from lightning_compress.weights import as_bytes
 
 _DTYPE_NAMES = {dtype: name for name, dtype in DTYPES.items()}
+_CHUNK = 1 << 18  # bytes
 # Types smaller than a byte: torch saves them but has no arithmetic for them.
 _WITHOUT_ARITHMETIC = {"float4_e2m1fn_x2", *(f"{sign}int{bits}" for sign in ("", "u") for bits in range(1, 8))}
 
@@ -34,6 +39,7 @@ def encode_tensor(name: str, class_name: str, payload: Payload, restored: Tensor
         payload = RawPayload(restored)
         coded = _encode_streams(payload, restored)
     body = b"".join(data for _, data in coded.values())
+    crc32, zeros = _crc32_and_zeros(restored)
     entry = Entry(
         name=name,
         shape=tuple(restored.shape),
@@ -41,9 +47,9 @@ def encode_tensor(name: str, class_name: str, payload: Payload, restored: Tensor
         class_name=class_name,
         payload={"kind": payload.kind, **payload.parameters()},
         streams=tuple(StreamRecord(stream, coder, len(data)) for stream, (coder, data) in coded.items()),
-        zeros=_zeros(restored),
+        zeros=zeros,
         coded_crc32=checksum(body),
-        crc32=checksum(as_bytes(restored).numpy()),
+        crc32=crc32,
     )
     return entry, body
 
@@ -64,9 +70,9 @@ def decode_tensor(entry: Entry, body: memoryview) -> Tensor:
         raise VersionError(f"tensor {entry.name!r}: this torch restores no {entry.dtype} from {entry.kind}") from error
     if {"kind": payload.kind, **payload.parameters()} != entry.payload:
         raise FormatError(f"tensor {entry.name!r} has parameters that no {payload.kind} payload has: {entry.payload}")
-    if checksum(as_bytes(restored).numpy()) != entry.crc32:
+    crc32, zeros = _crc32_and_zeros(restored)
+    if crc32 != entry.crc32:
         raise ChecksumError(f"tensor {entry.name!r} does not restore to the values it was made from")
-    zeros = _zeros(restored)
     if zeros != entry.zeros:
         raise FormatError(f"tensor {entry.name!r} has {zeros} zeros, and the manifest says {entry.zeros}")
     return restored
@@ -124,14 +130,28 @@ def _decode_stream(owner: str, record: StreamRecord, data: memoryview, spec: Str
         raise type(error)(f"stream {record.name!r} of {owner!r}: {error}") from error
 
 
-def _zeros(restored: Tensor) -> int:
-    """Number of elements that are 0; −0 counts. Elements of types without arithmetic are 0 if their bytes are."""
-    dtype, flat = restored.dtype, as_bytes(restored)
+def _crc32_and_zeros(restored: Tensor) -> tuple[str, int]:
+    """Checksum of the bytes of a tensor, and how many of its elements are 0, in one pass; −0 counts.
+
+    Elements of types without arithmetic are 0 if their bytes are.
+    """
+    dtype, data, crc32, zeros = restored.dtype, as_bytes(restored), 0, 0
+    plain = dtype.is_complex or _DTYPE_NAMES[dtype] in _WITHOUT_ARITHMETIC
+    for start in range(0, len(data), _CHUNK):
+        chunk = data[start : start + _CHUNK]
+        crc32 = zlib.crc32(chunk.numpy().data, crc32)
+        zeros += _zeros_of_bytes(chunk, dtype) if plain else int(np.count_nonzero(_comparable(chunk, dtype) == 0))
+    return f"{crc32:08x}", zeros
+
+
+def _zeros_of_bytes(data: Tensor, dtype: torch.dtype) -> int:
+    """How many elements are 0 among complex ones, or those of types without arithmetic."""
     if dtype.is_complex:
-        parts = (chunk.reshape(-1, 2) for chunk in chunks(flat.view(dtype.to_real())))
-        return sum(int((pair == 0).all(1).sum()) for pair in parts)
-    if _DTYPE_NAMES[dtype] in _WITHOUT_ARITHMETIC:
-        return int(np.count_nonzero(flat.numpy() == 0))
-    narrow = dtype.is_floating_point and dtype.itemsize < 4  # numpy does not know all of these
-    values = (chunk.float() if narrow else chunk for chunk in chunks(flat.view(dtype)))
-    return sum(int(np.count_nonzero(chunk.numpy() == 0)) for chunk in values)
+        return int((data.view(dtype.to_real()).reshape(-1, 2) == 0).all(1).sum())
+    return int(np.count_nonzero(data.numpy() == 0))
+
+
+def _comparable(data: Tensor, dtype: torch.dtype) -> NDArray[Any]:
+    """The elements as numbers that NumPy compares, which does not know all narrow types."""
+    values = data.view(dtype)
+    return (values.float() if dtype.is_floating_point and dtype.itemsize < 4 else values).numpy()

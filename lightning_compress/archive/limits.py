@@ -49,12 +49,13 @@ def workers_within(manifest: Manifest) -> int:
 
     With several, the memory at the peak is that of the largest tensors together. A small file needs one thread.
     """
-    if manifest.raw_bytes < _BYTES_PER_WORKER:
+    wanted = min(worker_count(), manifest.raw_bytes // _BYTES_PER_WORKER)
+    if wanted <= 1:
         return 1
     largest = sorted((work_of(entry).memory for entry in manifest.entries), reverse=True)
     memory = MEMORY_FACTOR * manifest.raw_bytes + MEMORY_BASE - manifest.raw_bytes
     fitting = sum(total <= memory for total in accumulate(largest))
-    return max(1, min(worker_count(), fitting, manifest.raw_bytes // _BYTES_PER_WORKER))
+    return max(1, min(wanted, fitting))
 
 
 def _check(source: str, file_bytes: int, verb: str, amount: int, unit: str, limit: int) -> None:

@@ -101,6 +101,10 @@ class Entry:
 
     def layout(self) -> dict[str, StreamSpec]:
         """Stream name → its decoded size."""
+        return self._layout
+
+    @cached_property
+    def _layout(self) -> dict[str, StreamSpec]:
         return PAYLOADS[self.kind].layout(self.payload, self.elements, self.torch_dtype)
 
 

@@ -83,6 +83,12 @@ def holds(points: Tensor, scales: Tensor, dtype: torch.dtype, offsets: Tensor | 
     return all(bool(torch.isfinite(extreme.to(dtype)).all()) for extreme in extremes)
 
 
+def surely_holds(largest: int, scales: Tensor, dtype: torch.dtype, offsets: Tensor | None = None) -> bool:
+    """Whether :func:`holds` is true whatever the points are, of which the largest magnitude is at most ``largest``."""
+    reach = largest * float(scales.max()) + (0.0 if offsets is None else float(offsets.abs().max()))
+    return reach < torch.finfo(dtype).max / 2
+
+
 def zigzag(indices: Integers) -> Words:
     """0, −1, 1, −2, 2 … → 0, 1, 2, 3, 4 …, in the narrower type that holds them."""
     words: Words = ((indices << 1) ^ (indices >> 15)).view(np.uint16)

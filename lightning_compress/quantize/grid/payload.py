@@ -21,11 +21,19 @@ from lightning_compress.quantize.grid.matrix import (
     holds,
     matrix_shape,
     row_scales,
+    surely_holds,
 )
 from lightning_compress.quantize.grid.offsets import Offsets
-from lightning_compress.quantize.grid.walk import grouped_words, quantized, restored_points, restored_values
+from lightning_compress.quantize.grid.walk import (
+    grouped_words,
+    quantized,
+    restored_points,
+    restored_values,
+    scaled_points,
+)
 from lightning_compress.quantize.payload import StreamSpec, Words
 from lightning_compress.runtime import Work
+from lightning_compress.runtime.cached import cached_property
 
 _CHUNK_BYTES = 1 << 24
 _COLUMN = 40_000  # operations that one column of a trellis takes beside those of its elements
@@ -40,7 +48,6 @@ class GridPayload:
     :meth:`of`.
 
     Attributes:
-        points: ``[rows, columns]`` int16, from −32766 to 32766.
         words: ``[n]`` what is coded of them, context by context: indices in zigzag (0, −1, 1, −2 … → 0, 1, 2 …).
         groups: how many words each context has.
         step: distance of neighbouring points, positive.
@@ -50,11 +57,11 @@ class GridPayload:
         offsets: of the columns; None where there are none.
         shape: sizes of the tensor.
         dtype: type of the tensor.
+        values: ``[rows, columns]`` of the dtype, what the payload restores to.
     """
 
     kind: ClassVar[str] = "grid"
 
-    points: Tensor
     words: Words
     groups: tuple[int, ...]
     step: float
@@ -64,6 +71,7 @@ class GridPayload:
     offsets: Offsets | None
     shape: tuple[int, ...]
     dtype: torch.dtype
+    values: Tensor
 
     @classmethod
     def of(
@@ -97,19 +105,32 @@ class GridPayload:
         if points.numel() and int(points.abs().max()) > MAX_POINT:
             raise ValueError(f"a point lies at {int(points.abs().max())} steps, expected at most {MAX_POINT}")
         added = None if offsets is None else offsets.values()
-        if not holds(points, row_scales(step, exponents, len(points)), dtype, added):
+        scales = row_scales(step, exponents, len(points))
+        if not holds(points, scales, dtype, added):
             raise ValueError(f"points of step {step} reach beyond {dtype}: store such a tensor another way")
         if trellis and points.shape[1] > LONGEST_PATH * len(points):
             raise ValueError(f"rows of {points.shape[1]} weights, {len(points)} of them, are too long for a trellis")
         indices, quantizers = quantized(points, trellis)
         classes = choose_classes(indices, quantizers) if classes is None else classes
         words, groups = grouped_words(indices, quantizers, classes)
-        return cls(points, words, groups, step, trellis, classes, exponents, offsets, shape, dtype)
+        values = scaled_points(points, scales, added, dtype)
+        return cls(words, groups, step, trellis, classes, exponents, offsets, shape, dtype, values)
+
+    @cached_property
+    def points(self) -> Tensor:
+        """``[rows, columns]`` int16, from −32766 to 32766."""
+        shape = matrix_shape(self.shape)
+        if not len(self.words):
+            return torch.empty(shape, dtype=torch.int16)
+        return restored_points(self.words, self.groups, self.classes, shape, self.trellis)
 
     def scaled(self, by: float) -> GridPayload:
         """The same indices for weights that are this many times as large."""
         offsets = None if self.offsets is None else replace(self.offsets, unit=self.offsets.unit * by)
-        return replace(self, step=self.step * by, offsets=offsets)
+        scales = row_scales(self.step * by, self.exponents, len(self.points))
+        added = None if offsets is None else offsets.values()
+        values = scaled_points(self.points, scales, added, self.dtype)
+        return replace(self, step=self.step * by, offsets=offsets, values=values)
 
     def parameters(self) -> dict[str, Any]:
         """Step, trellis, word width; where there are any: groups, rows, sides with classes, the smallest exponent,
@@ -119,7 +140,7 @@ class GridPayload:
         if len(self.groups) > 1:
             parameters |= {"groups": list(self.groups)}
         if sides or self.exponents is not None or self.offsets is not None:
-            parameters |= {"rows": len(self.points)}
+            parameters |= {"rows": len(self.values)}
         if sides:
             parameters |= {"classes": sides}
         if self.exponents is not None:
@@ -143,11 +164,7 @@ class GridPayload:
 
     def restore(self) -> Tensor:
         """The tensor."""
-        if not self.points.numel():
-            return torch.empty(self.shape, dtype=self.dtype)
-        scales = row_scales(self.step, self.exponents, len(self.points))
-        added = None if self.offsets is None else self.offsets.values()
-        return restored_values(self.points, scales, added, self.dtype).reshape(self.shape)
+        return self.values.reshape(self.shape)
 
     def split_zeros(self) -> None:
         """See :class:`Payload`; zeros of a grid are frequent indices, and cheap."""
@@ -188,11 +205,11 @@ class GridPayload:
             )
         words = streams.get("indices", np.empty(0, f"<u{width}"))
         if not len(words):  # such a matrix can have any number of rows, and none of them has elements
-            empty = torch.empty((rows, columns), dtype=torch.int16)
-            return cls(empty, words, groups, step, trellis, classes, None, None, shape, dtype)
-        largest = MAX_POINT - 1 if trellis else 2 * MAX_POINT
-        if int(words.max(initial=0)) > largest:
-            raise FormatError(f"the word {int(words.max())} stands in a grid, expected at most {largest}")
+            empty = torch.empty((rows, columns), dtype=dtype)
+            return cls(words, groups, step, trellis, classes, None, None, shape, dtype, empty)
+        largest, most = int(words.max()), MAX_POINT - 1 if trellis else 2 * MAX_POINT
+        if largest > most:
+            raise FormatError(f"the word {largest} stands in a grid, expected at most {most}")
         exponents = None
         if "exponent" in parameters:
             steps = torch.from_numpy(streams["row_exponents"].astype(np.int32))
@@ -201,11 +218,13 @@ class GridPayload:
             exponents = steps + parameters["exponent"]
         if trellis and columns > LONGEST_PATH * rows:
             raise FormatError(f"a trellis has {rows} rows of {columns}, expected at most {LONGEST_PATH * rows}")
-        points = restored_points(words, groups, classes, (rows, columns), trellis)
         offsets = None
         if "offset" in parameters:
             offsets = Offsets.from_words(streams["column_offsets"], parameters["offset"])
         added = None if offsets is None else offsets.values()
-        if not holds(points, row_scales(step, exponents, rows), dtype, added):
+        scales = row_scales(step, exponents, rows)
+        values = restored_values(words, groups, classes, (rows, columns), trellis, scales, added, dtype)
+        payload = cls(words, groups, step, trellis, classes, exponents, offsets, shape, dtype, values)
+        if not surely_holds(largest + 1, scales, dtype, added) and not holds(payload.points, scales, dtype, added):
             raise FormatError(f"a grid of step {step} reaches beyond {dtype}")
-        return cls(points, words, groups, step, trellis, classes, exponents, offsets, shape, dtype)
+        return payload

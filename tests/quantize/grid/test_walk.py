@@ -10,7 +10,13 @@ from each_case import naming
 from lightning_compress.errors import FormatError
 from lightning_compress.quantize.grid.contexts import Classes
 from lightning_compress.quantize.grid.trellis.trellis import TRELLISES, points_of
-from lightning_compress.quantize.grid.walk import grouped_words, quantized, restored_points, restored_values
+from lightning_compress.quantize.grid.walk import (
+    grouped_words,
+    quantized,
+    restored_points,
+    restored_values,
+    scaled_points,
+)
 from lightning_compress.quantize.grid.walk import points as walk
 
 CASES = [
@@ -66,7 +72,8 @@ def test_points_beside_every_path_and_groups_of_other_sizes_are_refused(monkeypa
 
 
 def test_values_are_rounded_once_in_every_dtype(monkeypatch: pytest.MonkeyPatch) -> None:
-    points = some_points(0, (41, 33), 3000)
+    points, classes = some_points(0, (41, 33), 3000), some_classes((41, 33), "rc")
+    words, groups = grouped_words(*quantized(points, 0), classes)
     random = np.random.default_rng(1)
     scales = torch.from_numpy(random.uniform(1e-4, 0.3, 41))
     for offsets in (None, torch.from_numpy(random.normal(0, 2, 33))):
@@ -74,4 +81,7 @@ def test_values_are_rounded_once_in_every_dtype(monkeypatch: pytest.MonkeyPatch)
         for dtype in (torch.float16, torch.bfloat16, torch.float32, torch.float64):
             for compiler in (True, False):
                 monkeypatch.setattr(walk, "has_compiler", lambda compiler=compiler: compiler)
-                assert torch.equal(restored_values(points, scales, offsets, dtype), exact.to(dtype))
+                assert torch.equal(
+                    restored_values(words, groups, classes, (41, 33), 0, scales, offsets, dtype), exact.to(dtype)
+                )
+                assert torch.equal(scaled_points(points, scales, offsets, dtype), exact.to(dtype))

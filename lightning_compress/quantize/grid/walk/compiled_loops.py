@@ -8,55 +8,83 @@ each row holds its last eight quantizers, the newest in the lowest bit.
 from __future__ import annotations
 
 import numpy as np
-from numpy import float64, int16, int64, uint8
+from numpy import float64, int16, int64, uint8, uint64
 from numpy.typing import NDArray
 
-from lightning_compress.quantize.grid.trellis.trellis import Bytes, Floats, Integers
+from lightning_compress.quantize.grid.trellis.trellis import Bytes, Integers
 from lightning_compress.quantize.payload import Words
 from lightning_compress.runtime.compilation import compiled_exactly
 
 _HISTORY = uint8(255)
 _SIDE = 32  # of a block
+_PANEL = 16  # columns: a row of them is a line of the cache
+Values = NDArray[np.generic]
 
 
 @compiled_exactly
-def take_points(
+def restore_values(
     words: Words,
     next_word: NDArray[np.int64],
     of_rows: Bytes,
     of_columns: Bytes,
-    quantizers: int,
-    feedback: Bytes,
-    points: Integers,
+    table: NDArray[np.int32],
+    steps: Bytes,
+    scales: NDArray[np.float64],
+    offsets: NDArray[np.float64],
+    values: Values,
 ) -> None:
-    """Take each point's word from its context.
+    """Take each point's word from its context, and write the values of points: scale of the row · point + offset.
+
+    A panel of columns at a time, so that points stay in the cache. Values are computed in float64 and rounded once.
 
     Args:
         words: ``[n]`` zigzag indices, grouped by context.
-        next_word: ``[contexts]``: where the words of each context begin; becomes where those that are left begin, as if
-            there were enough. Beyond the last word the last is taken, so that a caller can tell what was wrong.
+        next_word: ``[2 · sums]``: where the words of each sum of classes and quantizer begin; becomes where those that
+            are left begin, as if there were enough. Beyond the last word the last is taken, so that a caller can tell
+            what was wrong.
         of_rows: ``[rows]`` classes.
         of_columns: ``[columns]`` classes.
-        quantizers: 2 with a trellis, else 1.
-        feedback: ``[256]``: what the quantizers of a row so far add to the next one, 0 or 1.
-        points: ``[columns, rows]`` int16, the result.
+        table: ``[2 · alphabet]``: for each word and quantizer twice the point, plus 1 where the index is odd.
+        steps: ``[512]``: for each history of a row and parity of its index the next history.
+        scales: ``[rows]``.
+        offsets: ``[columns]``.
+        values: ``[rows, columns]``, the result.
     """
-    columns, rows = points.shape
-    last = len(words) - 1
-    history = np.zeros(rows, uint8)
-    odd = int64(quantizers - 1)
-    for column in range(columns):
+    rows, columns = values.shape
+    histories = np.zeros(rows, uint8)
+    panel = np.empty((_PANEL, rows), int16)
+    for start in range(0, columns, _PANEL):
+        width = min(_PANEL, columns - start)
+        for place in range(width):
+            of_column = int64(of_columns[start + place])
+            _take_points(words, next_word, of_rows, of_column, table, steps, histories, panel[place])
         for row in range(rows):
-            quantizer = int64(history[row]) & odd
-            context = quantizers * (int64(of_rows[row]) + int64(of_columns[column])) + quantizer
-            place = next_word[context]
-            next_word[context] = place + 1
-            word = int64(words[min(place, last)])
-            index = (word >> 1) ^ -(word & 1)
-            sign = int64(index > 0) - int64(index < 0)
-            points[column, row] = int16(quantizers * index - sign * quantizer)
-            following = ((word + 1) >> 1 ^ int64(feedback[history[row]])) & odd
-            history[row] = uint8(int64(history[row]) << 1 | following) & _HISTORY
+            for place in range(width):
+                values[row, start + place] = scales[row] * float64(panel[place, row]) + offsets[start + place]
+
+
+@compiled_exactly
+def _take_points(
+    words: Words,
+    next_word: NDArray[np.int64],
+    of_rows: Bytes,
+    of_column: int,
+    table: NDArray[np.int32],
+    steps: Bytes,
+    histories: Bytes,
+    points: Integers,
+) -> None:
+    """The points of one column; places are unsigned, or the compiler provides for negative ones."""
+    last = len(words) - 1
+    for row in range(len(points)):
+        history = int64(histories[row])
+        quantizer = history & 1
+        context = uint64(2 * (int64(of_rows[row]) + of_column) + quantizer)
+        place = next_word[context]
+        next_word[context] = place + 1
+        entry = int64(table[uint64(int64(words[uint64(min(place, last))]) << 1 | quantizer)])
+        points[row] = int16(entry >> 1)
+        histories[row] = steps[uint64(history << 1 | entry & 1)]
 
 
 @compiled_exactly
@@ -65,7 +93,7 @@ def find_quantizers(points: Integers, feedback: Bytes, indices: Integers, quanti
 
     Args:
         points: ``[columns, rows]`` int16.
-        feedback: see :func:`take_points`.
+        feedback: ``[256]``: what the quantizers of a row so far add to the next one, 0 or 1.
         indices: ``[columns, rows]`` int16, a result.
         quantizers: ``[columns, rows]``, a result.
 
@@ -130,23 +158,3 @@ def transpose(matrix: Integers, result: Integers) -> None:
             for column in range(left, min(left + _SIDE, columns)):
                 for row in range(top, min(top + _SIDE, rows)):
                     result[column, row] = matrix[row, column]
-
-
-@compiled_exactly
-def scale_points(points: Integers, scales: NDArray[np.float64], offsets: NDArray[np.float64], values: Floats) -> None:
-    """Points times the scale of their row, plus the offset of their column, computed in float64 and rounded once.
-
-    Args:
-        points: ``[rows, columns]``.
-        scales: ``[rows]``.
-        offsets: ``[columns]``; empty for none.
-        values: ``[rows, columns]`` float32, the result.
-    """
-    rows, columns = points.shape
-    for row in range(rows):
-        if len(offsets):
-            for column in range(columns):
-                values[row, column] = scales[row] * float64(points[row, column]) + offsets[column]
-        else:
-            for column in range(columns):
-                values[row, column] = scales[row] * float64(points[row, column])

@@ -5,6 +5,8 @@ Arrays take a column of all rows at once; the results are the same.
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -17,6 +19,7 @@ from lightning_compress.quantize.payload import Words
 from lightning_compress.runtime.compiler import has_compiler, read_only
 
 _CHUNK = 1 << 18
+_FEW_WORDS = 1 << 8
 
 
 def quantized(points: Tensor, states: int) -> tuple[Integers, Bytes | None]:
@@ -76,53 +79,42 @@ def grouped_words(indices: Integers, quantizers: Bytes | None, classes: Classes)
 def restored_points(
     words: Words, groups: tuple[int, ...], classes: Classes, shape: tuple[int, int], states: int
 ) -> Tensor:
-    """``[rows, columns]`` int16 points, from words grouped by context.
+    """``[rows, columns]`` int16 points; arguments and errors as for :func:`restored_values`."""
+    return _walked(words, groups, classes, shape, states, torch.ones(shape[0], dtype=torch.float64), None, torch.int16)
+
+
+def restored_values(
+    words: Words,
+    groups: tuple[int, ...],
+    classes: Classes,
+    shape: tuple[int, int],
+    states: int,
+    scales: Tensor,
+    offsets: Tensor | None,
+    dtype: torch.dtype,
+) -> Tensor:
+    """``[rows, columns]``: point · scale of the row + offset of the column, in float64, rounded to the dtype.
 
     Args:
-        words: ``[n]`` zigzag indices, n > 0.
+        words: ``[n]`` zigzag indices, n > 0, grouped by context.
         groups: how many each context has.
         classes: of the rows and columns.
         shape: rows and columns.
         states: of the trellis, 0 for none.
+        scales: ``[rows]`` float64.
+        offsets: ``[columns]`` float64; None for none.
+        dtype: of the result, a floating-point type of 16 to 64 bits.
 
     Raises:
         FormatError: a context has another number of words than the matrix takes from it.
     """
-    rows, columns = shape
-    if has_compiler():
-        from lightning_compress.quantize.grid.walk.compiled_loops import take_points
-
-        by_column = np.empty((columns, rows), np.int16)
-        lengths = np.array(groups, np.int64)
-        starts = np.cumsum(lengths) - lengths
-        next_word = starts.copy()
-        feedback = TRELLISES[states].feedback if states else np.zeros(1 << 8, np.uint8)
-        of_rows, of_columns = map(read_only, classes.of(rows, columns))
-        quantizers = 2 if states else 1
-        take_points(read_only(words), next_word, of_rows, of_columns, quantizers, read_only(feedback), by_column)
-        check_groups(groups, next_word - starts)
-        return torch.from_numpy(_transposed(by_column))
-    if states:
-        return _points_of_words(*ungroup_along_trellis(words, groups, classes, shape, TRELLISES[states]))
-    return _points_of_words(ungroup(words, groups, classes.map(rows, columns)), None)
+    if dtype in (torch.float32, torch.float64):
+        return _walked(words, groups, classes, shape, states, scales, offsets, dtype)
+    return scaled_points(restored_points(words, groups, classes, shape, states), scales, offsets, dtype)
 
 
-def restored_values(points: Tensor, scales: Tensor, offsets: Tensor | None, dtype: torch.dtype) -> Tensor:
-    """``[rows, columns]``: point · scale of the row + offset of the column, in float64, rounded to the dtype.
-
-    Args:
-        points: ``[rows, columns]`` int16.
-        scales: ``[rows]`` float64.
-        offsets: ``[columns]`` float64; None for none.
-        dtype: of the result.
-    """
-    if dtype == torch.float32 and has_compiler():
-        from lightning_compress.quantize.grid.walk.compiled_loops import scale_points
-
-        result = torch.empty(points.shape, dtype=dtype)
-        added: NDArray[np.float64] = np.empty(0) if offsets is None else offsets.numpy()
-        scale_points(np.ascontiguousarray(points.numpy(), np.int16), scales.numpy(), added, result.numpy())
-        return result
+def scaled_points(points: Tensor, scales: Tensor, offsets: Tensor | None, dtype: torch.dtype) -> Tensor:
+    """``[rows, columns]`` points int16 → values; other arguments as for :func:`restored_values`."""
     result = torch.empty(points.shape, dtype=dtype)
     size = max(1, _CHUNK // max(1, points.shape[1]))
     for start in range(0, len(result), size):
@@ -130,6 +122,64 @@ def restored_values(points: Tensor, scales: Tensor, offsets: Tensor | None, dtyp
         values = points[part].double().mul_(scales[part, None])
         result[part] = values if offsets is None else values.add_(offsets)
     return result
+
+
+def _walked(
+    words: Words,
+    groups: tuple[int, ...],
+    classes: Classes,
+    shape: tuple[int, int],
+    states: int,
+    scales: Tensor,
+    offsets: Tensor | None,
+    dtype: torch.dtype,
+) -> Tensor:
+    """Values of a dtype that NumPy has."""
+    rows, columns = shape
+    if not has_compiler():
+        if states:
+            points = _points_of_words(*ungroup_along_trellis(words, groups, classes, shape, TRELLISES[states]))
+        else:
+            points = _points_of_words(ungroup(words, groups, classes.map(rows, columns)), None)
+        return points if dtype == torch.int16 else scaled_points(points, scales, offsets, dtype)
+    from lightning_compress.quantize.grid.walk.compiled_loops import restore_values
+
+    result = torch.empty(shape, dtype=dtype)
+    lengths = np.zeros((classes.sums, 2), np.int64)  # without a trellis no row leaves quantizer 0
+    lengths[:, : 2 if states else 1] = np.reshape(groups, (classes.sums, -1))
+    ends = np.cumsum(lengths)
+    next_word = ends - lengths.reshape(-1)
+    added: NDArray[np.float64] = np.zeros(columns) if offsets is None else offsets.numpy()
+    table, steps = _entries(int(words.max()), states), _steps(states)
+    restore_values(words, next_word, *classes.of(rows, columns), table, steps, scales.numpy(), added, result.numpy())
+    if not np.array_equal(next_word, ends):
+        taken = (next_word - ends).reshape(lengths.shape) + lengths
+        check_groups(groups, taken[:, : 2 if states else 1].reshape(-1))
+    return result
+
+
+def _entries(largest: int, states: int) -> NDArray[np.int32]:
+    """``[2 · (largest + 1)]``: for each word and quantizer twice the point, plus 1 where the index is odd."""
+    size = max(_FEW_WORDS, 1 << largest.bit_length())
+    return _table(size, bool(states))[: 2 * (largest + 1)]
+
+
+@cache
+def _table(words: int, along: bool) -> NDArray[np.int32]:
+    """The entries of so many words, which the loops of all matrices share."""
+    indices = unzigzag(np.arange(words, dtype=np.uint16)).astype(np.int32)
+    quantizers = np.arange(2)
+    points = 2 * indices[:, None] - np.sign(indices)[:, None] * quantizers if along else indices[:, None].repeat(2, 1)
+    return (2 * points + (indices & 1)[:, None]).astype(np.int32).reshape(-1)
+
+
+@cache
+def _steps(states: int) -> Bytes:
+    """``[512]``: for each of the last eight quantizers of a row and the parity of its index the next eight."""
+    if not states:
+        return np.zeros(1 << 9, np.uint8)
+    histories, odd = np.divmod(np.arange(1 << 9), 2)
+    return (histories << 1 | TRELLISES[states].feedback[histories] ^ odd).astype(np.uint8)
 
 
 def _transposed(matrix: Integers) -> Integers:
