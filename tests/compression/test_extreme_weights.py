@@ -27,6 +27,8 @@ from lightning_compress import (
 from lightning_compress.compression.exactness import OUT_OF_RANGE
 from lightning_compress.plan import Method
 
+pytestmark = pytest.mark.usefixtures("quick_coding")
+
 FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 METHODS: tuple[Method, ...] = (
     Binary(),

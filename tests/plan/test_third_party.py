@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import torch
+from fresh_process import in_fresh_process
 from quantizer_contract import TENSORS, PlanContract, TensorContract, raw_bits
 
 from lightning_compress import Archive, Half, LowRank, Plan, Prune, Raw, Rule, compress, load
@@ -119,12 +119,15 @@ def test_its_file_is_read_where_it_is_not_installed(mid_rise, tmp_path):
     path = tmp_path / "w.safetensors"
     archive = compress(WEIGHTS, Plan(Rule("*", mid_rise(0.1), Half())))
     archive.save(path)
-    code = (
-        "import sys, torch; from lightning_compress import load;"
-        "torch.save(load(sys.argv[1])['w'], sys.argv[2]); assert 'mid_rise' not in sys.modules"
-    )
-    subprocess.run([sys.executable, "-c", code, path, tmp_path / "w.pt"], check=True)
+    assert in_fresh_process(_load_without_the_package, path, tmp_path / "w.pt")
     assert torch.equal(torch.load(tmp_path / "w.pt", weights_only=True), archive.restore()["w"])
+
+
+def _load_without_the_package(path, result):
+    """Load a file and save its tensor; whether the quantizer's package was not imported and its method is unknown."""
+    sys.path.remove(str(PACKAGE))
+    torch.save(load(path)["w"], result)
+    return "mid_rise" not in sys.modules and "mid-rise" not in METHODS
 
 
 def test_reading_a_file_imports_no_entry_point(mid_rise, tmp_path, monkeypatch):

@@ -10,6 +10,8 @@ from recipes.paper.figures.model_comparison import COMPARISONS
 from recipes.paper.figures.single_model import PICTURES
 from recipes.paper.results.model_results import Results
 
+pytestmark = pytest.mark.usefixtures("layout_while_drawing")
+
 
 @pytest.fixture
 def transformer(tmp_path):
