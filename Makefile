@@ -21,8 +21,8 @@ demo: $(READY)  ## train a small translator, compress it, and compare files
 	$(BIN)/python -m recipes.demo --output demo-output
 
 # At the same time, because mypy uses one core.
-test: $(READY)  ## lint, layers, types and all tests
-	@$(MAKE) --no-print-directory --jobs=2 lint tests
+test: $(READY)  ## lint, layers, types, all tests, and the documentation
+	@$(MAKE) --no-print-directory --jobs=2 lint tests docs
 
 tests: $(READY)  ## all tests
 	$(BIN)/python -m pytest -n 2
@@ -37,8 +37,8 @@ format: $(READY)  ## rewrite files in the project format
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-docs: $(READY)  ## build the documentation into site/
-	$(BIN)/mkdocs build --strict
+docs: $(READY)  ## build the documentation into site/; broken links fail
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 rate-distortion: $(READY)  ## BLEU against bytes for this package and others: MODELS=folder of yardstick.py, OUT=folder of results
 	@test -n "$(MODELS)" -a -n "$(OUT)" || { echo "expected: make rate-distortion MODELS=DIR OUT=DIR"; exit 2; }

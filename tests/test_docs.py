@@ -1,16 +1,19 @@
-"""The written pages: line length, words for the parts of the package, and relative links."""
+"""The written pages: line length, words for the parts of the package, relative links, and the names of the API."""
 
 from __future__ import annotations
 
 import re
+import runpy
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+import lightning_compress
+
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / name for name in ("README.md", "CHANGELOG.md", "CONTRIBUTING.md")] + sorted(
-    (ROOT / "docs").glob("*.md")
+    (ROOT / "docs").rglob("*.md")
 )
 SOURCES = [path for folder in ("lightning_compress", "recipes", "benchmarks") for path in (ROOT / folder).rglob("*.py")]
 MAX_COLUMNS = 120
@@ -69,6 +72,23 @@ def test_prose_is_wrapped(page: Path) -> None:
 @pytest.mark.parametrize("page", PAGES, ids=name)
 def test_relative_links_lead_to_files(page: Path) -> None:
     assert broken_links(page) == []
+
+
+def test_every_public_name_is_in_the_api_reference() -> None:
+    described = {
+        name for page in (ROOT / "docs/api").glob("*.md") for name in re.findall(r"^::: (\S+)", page.read_text(), re.M)
+    }
+    assert {f"lightning_compress.{name}" for name in lightning_compress.__all__} <= described
+
+
+def test_roles_of_docstrings_become_links_or_code() -> None:
+    pytest.importorskip("griffe")
+    extension = runpy.run_path(str(ROOT / "docs/extensions/cross_references.py"))
+    text = "See :class:`~lightning_compress.Plan`, :meth:`Archive.open` and ``name``."
+    assert extension["ROLE"].sub(extension["as_markdown"], text) == (
+        'See <autoref identifier="lightning_compress.Plan" optional><code>Plan</code></autoref>, `Archive.open` and '
+        "``name``."
+    )
 
 
 def test_the_package_is_not_called_a_building() -> None:
