@@ -29,7 +29,7 @@ def translation(source: torch.Tensor) -> torch.Tensor:
 
 
 class LitTranslation(LightningModule):
-    def __init__(self, width: int = 64) -> None:
+    def __init__(self, width: int = 48) -> None:
         super().__init__()
         self.save_hyperparameters()
         self.source, self.target = nn.Embedding(WORDS, width), nn.Embedding(WORDS + 1, width)
@@ -90,7 +90,7 @@ class Calibration:
 
 if __name__ == "__main__":
     seed_everything(1)
-    train, valid = DataLoader(sentences(2048), 32, shuffle=True), DataLoader(sentences(128), 128)
+    train, valid = DataLoader(sentences(2048), 32, shuffle=True), DataLoader(sentences(64), 64)
     trainer = Trainer(
         max_epochs=4,
         callbacks=[
