@@ -31,7 +31,7 @@ _Model = Callable[[list[int]], tuple[list[int], int] | None]
 def _fixed(data: bytes, n: int) -> tuple[list[_Model], bytes]:
     weights, data = read_table(data)
     assert len(weights) <= 4096
-    return [lambda group: None if group else (weights, n)], data
+    return [lambda group: (weights, n) if len(group) < n else None], data
 
 
 def _adaptive(limited: int, data: bytes, groups: tuple[int, ...]) -> tuple[list[_Model], bytes]:
