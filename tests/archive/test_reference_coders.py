@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 import reference_reader
 from each_case import naming
-
-from lightning_compress.coding import CODERS, Statistics, decode, encode, stack
 from lightning_compress.coding.adaptive import Blocks
 from lightning_compress.coding.adaptive_fit import read_model
+
+from lightning_compress.coding import CODERS, Statistics, decode, encode, stack
 from lightning_compress.coding.coder import Words
 
 ALPHABETS = (2, 3, 17, 66, 255, 256, 257, 4096, 4097, 65538)

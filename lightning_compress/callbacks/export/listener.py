@@ -77,7 +77,7 @@ class ExportListener:
         if normalized_path(source) != normalized_path(companion):
             self._exports.submit(trainer, LinkJob(companion, source))
 
-    def after_remove(self, trainer: Trainer, path: str) -> None:
+    def before_remove(self, trainer: Trainer, path: str) -> None:
         """Delete the companion file."""
         self._policy.removed(path)
         self._exports.delete(trainer, path)

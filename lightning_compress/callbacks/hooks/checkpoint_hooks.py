@@ -44,8 +44,8 @@ class CheckpointListener(Protocol[JobT]):
     def after_link(self, trainer: Trainer, target: str, link: str) -> None:
         """Called after ``link`` was made a link to the checkpoint ``target``."""
 
-    def after_remove(self, trainer: Trainer, path: str) -> None:
-        """Called after a checkpoint was deleted."""
+    def before_remove(self, trainer: Trainer, path: str) -> None:
+        """Called before a checkpoint is deleted, so that a process that is killed in between leaves no file alone."""
 
     def load(self, trainer: Trainer, path: str) -> dict[str, Any] | None:
         """Called when a checkpoint is read: its content, or None to let Lightning read it."""
@@ -73,7 +73,7 @@ class SaveListener:
     def after_link(self, trainer: Trainer, target: str, link: str) -> None:
         """Does nothing."""
 
-    def after_remove(self, trainer: Trainer, path: str) -> None:
+    def before_remove(self, trainer: Trainer, path: str) -> None:
         """Does nothing."""
 
     def load(self, trainer: Trainer, path: str) -> dict[str, Any] | None:
@@ -130,11 +130,11 @@ class CheckpointHooks:
 
     def remove_checkpoint(self, filepath: str | PathLike[str]) -> None:
         """Delete a checkpoint."""
-        self._original["remove_checkpoint"](filepath)
         trainer, listeners = self._active()
         if trainer is not None:
             for listener in listeners:
-                listener.after_remove(trainer, fspath(filepath))
+                listener.before_remove(trainer, fspath(filepath))
+        self._original["remove_checkpoint"](filepath)
 
     def load_checkpoint(self, checkpoint_path: str | PathLike[str], *args: Any, **kwargs: Any) -> dict[str, Any]:
         """Read a checkpoint: what the first listener that takes it gives, else what Lightning reads."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from pathlib import Path
 
 import pytest
 import pytorch_lightning as pl
@@ -34,8 +35,9 @@ class Recorder(pl.Callback):
     def after_link(self, trainer, target, link):
         self._record("linked", target, link)
 
-    def after_remove(self, trainer, path):
-        self._record("removed", path)
+    def before_remove(self, trainer, path):
+        assert Path(path).exists()
+        self._record("before remove", path)
 
     def load(self, trainer, path):
         self._record("load", path)
@@ -61,7 +63,7 @@ def test_each_save_and_delete_is_reported_once_and_in_order(tmp_path):
         ("after save", "epoch=0.ckpt"),
         ("before save", "epoch=1.ckpt"),
         ("after save", "epoch=1.ckpt"),
-        ("removed", "epoch=0.ckpt"),
+        ("before remove", "epoch=0.ckpt"),
     ]
 
 
