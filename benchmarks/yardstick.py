@@ -4,8 +4,8 @@
 
 DIR holds ``yardstick.py`` with a class ``Yardstick(kind)`` for kind ``transformer`` and ``rnn``: ``state_dict()`` gives
 the trained weights, ``bleu(state, split)`` the BLEU of any weights. Every figure is of weights that went through a file
-and back; bytes are those of the file on disk. Beside them stands the paper's own estimate, which counts neither the
-positions of pruned weights nor entropy coding.
+and back; bytes are those of the file on disk. Beside those of the paper's methods stands its own estimate, which counts
+neither the positions of pruned weights nor entropy coding.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ from lightning_compress import Half, Interval, Plan, Prune
 
 
 def paper_estimate(plan: Plan, weights: int) -> float | None:
-    """Bytes by the paper's formula (its equation 2 and table 2), if the formula covers the plan.
+    """Bytes by the paper's formula (its equation 2 and table 2); None for a plan with other methods than the paper's.
 
     Pruned weights cost nothing; of the others, those inside the interval cost n bits and those outside their own
     bits and n bits of mark. With n bits of mark the paper's table 2 is met: RNN 51 and 46 MB, Transformer 65 and 61 MB.
     """
     methods = {type(method): method for method in plan.rules[-1].methods}
     prune, interval = methods.get(Prune), methods.get(Interval)
+    if interval is None or set(methods) - {Prune, Interval, Half}:
+        return None
     outside_bits = 16 if Half in methods else 32
-    if interval is None:
-        return weights * outside_bits / 8 if prune is None else None
     pruned = 0.0 if prune is None else prune.amount
     inside = (interval.coverage - pruned) * interval.bits
     outside = (1 - interval.coverage) * (outside_bits + interval.bits)

@@ -11,7 +11,7 @@ _POLYNOMIAL = 0xEDB88320  # of CRC-32, lowest power in the highest bit
 _ONE, _BYTE = 1 << 31, 1 << 23  # x⁰ and x⁸
 
 
-def checksum(data: Any) -> str:
+def checksum(data: Any) -> str:  # Any: before Python 3.12 there is no type of all buffers
     """CRC-32 of a buffer, eight hexadecimal digits."""
     return f"{zlib.crc32(data):08x}"
 

@@ -5,19 +5,13 @@ from __future__ import annotations
 import io
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
-from typing import BinaryIO, Protocol
+from typing import BinaryIO
 
 from lightning_compress.errors import TruncatedError
 from lightning_compress.files import read_into
+from lightning_compress.weights.reading.file_bytes import Readable, bytes_at
 
 _IN_MEMORY = 1 << 28  # bytes, beyond which coded streams go to a temporary file
-
-
-class Readable(Protocol):
-    """Something of which parts can be read."""
-
-    def read_into(self, start: int, target: memoryview) -> None:
-        """Fill a buffer with the bytes from a position on."""
 
 
 class StreamsInFile(Mapping[str, memoryview]):
@@ -43,12 +37,10 @@ class StreamsInFile(Mapping[str, memoryview]):
             TruncatedError: the file was changed since it was opened.
         """
         start, nbytes = self._places[key]
-        data = memoryview(bytearray(nbytes))
         try:
-            self._source.read_into(start, data)
+            return bytes_at(self._source, start, nbytes).numpy().data
         except OSError as error:
             raise TruncatedError(str(error)) from error
-        return data
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._places)

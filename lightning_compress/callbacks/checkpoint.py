@@ -4,51 +4,40 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from os import PathLike
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-import torch
 from torch import nn
 
-from lightning_compress.archive import Archive, is_archive
+from lightning_compress.archive import Archive
 from lightning_compress.callbacks.arguments import (
-    check_calibration,
     check_choice,
     check_classes,
     check_flag,
     check_texts,
-    checked,
 )
-from lightning_compress.callbacks.export.auto import EFFORT, SEARCH_AT, Auto, SearchAt, check_inline, check_no_search
+from lightning_compress.callbacks.export.auto import EFFORT, SEARCH_AT, SearchAt
+from lightning_compress.callbacks.export.auto_arguments import auto_of
 from lightning_compress.callbacks.export.background.queue import WhenFull
 from lightning_compress.callbacks.export.exporter import Exporter
-from lightning_compress.callbacks.export.exports import Exports, OnError, export_job
-from lightning_compress.callbacks.export.jobs import Job
-from lightning_compress.callbacks.export.listener import ExportListener, not_of_module
-from lightning_compress.callbacks.export.policy import Policy, When
+from lightning_compress.callbacks.export.exports import Exports, OnError
+from lightning_compress.callbacks.export.listener import ExportListener
+from lightning_compress.callbacks.export.policy import Policy, When, tell_if_nothing_is_saved
 from lightning_compress.callbacks.export.publishing import Publishing
-from lightning_compress.callbacks.export.resumption import Resumption
+from lightning_compress.callbacks.export.resumption import resume
 from lightning_compress.callbacks.hooks import checkpoint_hooks
 from lightning_compress.callbacks.hooks.base import callback_class
-from lightning_compress.callbacks.hooks.collective import raise_on_every_rank, shape_only
-from lightning_compress.callbacks.hooks.console import announce
 from lightning_compress.callbacks.hooks.lightning_types import Trainer, callbacks_of
 from lightning_compress.callbacks.hooks.model_checkpoints import Mode, best_checkpoints
 from lightning_compress.callbacks.moments import Moments
 from lightning_compress.callbacks.objective import Objective
 from lightning_compress.compression import compress
-from lightning_compress.errors import CallbackError, CompressionError
-from lightning_compress.files.companion_names import companion_of
+from lightning_compress.errors import CallbackError
 from lightning_compress.logging import Artifacts
 from lightning_compress.plan import DEFAULT_PLAN, Plan
-from lightning_compress.runtime import preserved_random_state
 from lightning_compress.search import ASSURED, Calibration
-from lightning_compress.search.arguments import check_assured, check_confirm
-from lightning_compress.search.effort import effort_of
-from lightning_compress.search.max_drop import MaxDrop
-from lightning_compress.weights import CheckpointRecord, Weights
-from lightning_compress.weights.reading.checkpoint import Checkpoint, read_checkpoint
+from lightning_compress.weights import Weights
+from lightning_compress.weights.reading.checkpoint import Checkpoint
 
 if TYPE_CHECKING:
     from pytorch_lightning import Callback as _Callback
@@ -142,48 +131,24 @@ class CompressCheckpoint(ExportListener, _Callback):
         check_choice("background", background, get_args(WhenFull), optional=True)
         if not isinstance(artifacts, (bool, Artifacts)):
             raise CallbackError(f"artifacts is {artifacts!r}, expected True, False or Artifacts(…)")
-        allowed = None if max_drop is None else checked(MaxDrop.parse, max_drop)
-        objective = Objective(monitor, mode, evaluate)
-        check_calibration(calibration)
-        checked(effort_of, effort)
-        checked(check_assured, assured)
-        checked(partial(check_confirm, evaluate=evaluate), confirm)
-        check_choice("search_at", search_at, get_args(SearchAt))
-        is_auto = isinstance(plan, str) and plan == "auto"
-        self._auto = Auto(objective, allowed, calibration, effort, assured, search_at, confirm) if is_auto else None
+        self._auto = auto_of(
+            plan,
+            Objective(monitor, mode, evaluate),
+            max_drop,
+            calibration=calibration,
+            effort=effort,
+            assured=assured,
+            confirm=confirm,
+            search_at=search_at,
+            background=background,
+        )
         self.plan = None if self._auto else Plan.resolve(plan)
-        if self._auto:
-            check_inline(background)
-        else:
-            check_no_search(
-                plan, (evaluate, monitor, mode, calibration, max_drop), (effort, assured, search_at, confirm)
-            )
-        if evaluate is not None and monitor is not None:
-            raise CallbackError(f"evaluate=… takes the place of monitor={monitor!r}: leave one of the two out")
         self.when, self.on_error, self.background = when, on_error, background
         self.classes, self.exclude = classes, tuple(exclude)
         self._policy, self._publishing = Policy(Moments.policy(when)), Publishing(artifacts, pictures)
         measure = self._auto.measure if self._auto else None
         self._exports = Exports(Exporter(self._compress, self._policy), self._publishing, on_error, measure)
         self._is_in_order = False  # whether the folders of this run were put in order when it started
-
-    @property
-    def files(self) -> tuple[str, ...]:
-        """Paths of the companion files that this callback has written and that are there, the newest last; on rank 0.
-
-        With ``background``, a file counts when it is complete.
-        """
-        return self._exports.written.paths
-
-    @property
-    def best_path(self) -> str:
-        """The companion file of the checkpoint that a ``ModelCheckpoint`` calls best; empty if there is none."""
-        return self._exports.written.best
-
-    @property
-    def last_path(self) -> str:
-        """The companion file that was written last; empty if there is none."""
-        return self._exports.written.last
 
     # Lightning's hooks
 
@@ -202,28 +167,10 @@ class CompressCheckpoint(ExportListener, _Callback):
     def on_fit_start(self, trainer: Trainer, pl_module: nn.Module) -> None:
         """Raise errors that are known before the first step."""
         self._policy.check(trainer)
-        if getattr(trainer, "fast_dev_run", False):  # Lightning sets it from outside of its class
-            announce("fast_dev_run saves no checkpoints, so no compressed file is written; the plan is checked")
-        elif not trainer.checkpoint_callbacks:
-            announce(
-                "The trainer has no callback that saves checkpoints (enable_checkpointing=False), so a compressed file "
-                "is written only at trainer.save_checkpoint(…)"
-            )
+        tell_if_nothing_is_saved(trainer)
         if self._auto:
             self._auto.check(trainer)
-        shapes = shape_only(pl_module)
-        if shapes is None:
-            return
-        try:
-            with preserved_random_state():
-                weights = self.weights_of(pl_module, shapes)
-                if self.plan:
-                    self.plan.assign(weights)
-        except CompressionError:
-            raise
-        except Exception as error:
-            # A method of the module may need what only the training sets up; if it never works, the first export fails.
-            _log.warning("the plan could not be tried on the model before the training: %r", error)
+        self.try_plan(pl_module)
 
     def on_train_start(self, trainer: Trainer, pl_module: nn.Module) -> None:
         """Include the files of the run that is resumed; Lightning has now read which they are."""
@@ -242,18 +189,9 @@ class CompressCheckpoint(ExportListener, _Callback):
         self._is_in_order = True
 
         def compressed(checkpoint: Checkpoint) -> Archive:
-            record = CheckpointRecord.of_checkpoint(checkpoint.entries, ignore=not_of_module(trainer))
-            return self._compress(self.weights_of(module, checkpoint.state, record))
+            return self._compress(self.weights_of_checkpoint(trainer, module, checkpoint))
 
-        resumption = Resumption(self._policy, compressed if self.plan else None)
-        if trainer.is_global_zero:
-            with preserved_random_state(), torch.no_grad():
-                resumption.run(trainer)
-        for path, error in resumption.failures.items():
-            if self.on_error == "warn":
-                _log.error("no compressed file at %s, the training goes on: %s", path, error)
-        if self.on_error == "raise":
-            raise_on_every_rank(trainer.strategy, next(iter(resumption.failures.values()), None))
+        resume(trainer, self._policy, compressed if self.plan else None, self.on_error)
 
     def on_train_end(self, trainer: Trainer, pl_module: nn.Module) -> None:
         """With a search at the end, search for the best checkpoints, whose companion files are replaced."""
@@ -261,44 +199,15 @@ class CompressCheckpoint(ExportListener, _Callback):
             return
         self._auto.is_provisional = False
         for path in sorted(best_checkpoints(trainer)):
-            self._exports.submit(
-                trainer, self._job_at_end(trainer, pl_module, path) if trainer.is_global_zero else None
-            )
-            self._end_if_interrupted()
+            job = self.job_of_saved(trainer, pl_module, path) if trainer.is_global_zero else None
+            self._exports.submit(trainer, job)
+            self._auto.end_if_interrupted()
 
     def after_save(self, trainer: Trainer, job: Job | None) -> None:
         """Submit the job, now that the checkpoint is written."""
         super().after_save(trainer, job)
-        self._end_if_interrupted()
-
-    def _end_if_interrupted(self) -> None:
-        """End the training as the user wanted when a search was interrupted; the file that it had found is written."""
-        if self._auto is not None and self._auto.interrupted:
-            self._auto.interrupted = False
-            raise KeyboardInterrupt
-
-    def _job_at_end(self, trainer: Trainer, module: nn.Module, path: str) -> Job | None:
-        """The job of a saved checkpoint; None where it has no companion file, or cannot be read."""
-        if not is_archive(companion_of(path)):
-            return None
-        try:
-            with preserved_random_state(), torch.no_grad():
-                checkpoint = read_checkpoint(path)
-                record = CheckpointRecord.of_checkpoint(checkpoint.entries, ignore=not_of_module(trainer))
-                weights = self.weights_of(module, checkpoint.state, record)
-        except Exception as error:
-            _log.error("the file beside %s stays in half precision, since no search is possible: %s", path, error)
-            return None
-        self._exports.forget_latest()
-        return export_job(trainer, weights, path, shows_progress=False)
-
-    def on_train_batch_end(self, trainer: Trainer, *_: Any) -> None:
-        """Log and upload the files that were completed in the background."""
-        self._exports.poll(trainer)
-
-    def on_validation_batch_end(self, trainer: Trainer, *_: Any) -> None:
-        """Likewise."""
-        self._exports.poll(trainer)
+        if self._auto:
+            self._auto.end_if_interrupted()
 
     def on_validation_start(self, trainer: Trainer, pl_module: nn.Module) -> None:
         """Measure how long it takes, since a search takes many."""
@@ -310,18 +219,6 @@ class CompressCheckpoint(ExportListener, _Callback):
         if self._auto:
             self._auto.cost.end()
         self._exports.synchronize(trainer)
-
-    def on_train_epoch_end(self, trainer: Trainer, pl_module: nn.Module) -> None:
-        """Likewise."""
-        self._exports.synchronize(trainer)
-
-    def on_exception(self, trainer: Trainer, pl_module: nn.Module, exception: BaseException) -> None:
-        """Wait for a limited time for exports in the background, after an error, an interrupt or SIGTERM."""
-        self._exports.finish_after_exception(trainer)
-
-    def teardown(self, trainer: Trainer, pl_module: nn.Module, stage: str) -> None:
-        """Likewise, after a run that ended early without an exception."""
-        self._exports.finish_after_exception(trainer)
 
     def on_fit_end(self, trainer: Trainer, pl_module: nn.Module) -> None:
         """Wait for a limited time until exports and uploads are complete."""

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, get_args
 
+from torch import nn
+
 from lightning_compress.callbacks.arguments import check_choice, check_function, check_text
 from lightning_compress.callbacks.hooks.lightning_types import Trainer
 from lightning_compress.callbacks.hooks.model_checkpoints import Mode, monitored_metrics
@@ -40,7 +42,7 @@ class Metric:
         """The factor between a value and its score, for which higher is better: 1 or -1."""
         return 1.0 if self.higher_is_better else -1.0
 
-    def score(self, module: Any) -> Any:
+    def score(self, module: nn.Module) -> Any:
         """The module's score, for which higher is better: the value, or its negative if lower values are better."""
         value = self.evaluate(module)
         return value if self.higher_is_better else -Score.from_value(value)

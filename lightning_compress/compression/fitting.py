@@ -115,7 +115,7 @@ class _Pruned(Sequence[Tensor]):
     def __len__(self) -> int:
         return len(self.parts)
 
-    def __getitem__(self, index: Any) -> Any:
+    def __getitem__(self, index: Any) -> Any:  # Any: a sequence takes slices too, which nobody asks for here
         tensor, cut = self.parts[index]
         if cut is None:
             return tensor

@@ -31,7 +31,7 @@ def load_from_checkpoint(
     strict: bool | None = None,
     allow: Sequence[str] = (),
     max_bytes: int | None = None,
-    **overrides: Any,
+    **overrides: object,
 ) -> ModuleT:
     """Build a module from the hyper-parameters in a compressed file and load the file's weights.
 
@@ -141,7 +141,7 @@ def _strictness(module: nn.Module, strict: bool | None) -> bool:
     return strict
 
 
-def _call_hook(module: nn.Module, hook: str, *arguments: Any) -> None:
+def _call_hook(module: nn.Module, hook: str, *arguments: object) -> None:
     function = getattr(module, hook, None)
     if callable(function):
         function(*arguments)

@@ -105,6 +105,6 @@ class _NamedDict(dict[str, Any]):
             self.__missing__(key)
         super().__delitem__(key)
 
-    def pop(self, key: str, *default: Any) -> Any:
+    def pop(self, key: str, *default: object) -> Any:
         """See ``dict.pop``."""
         return super().pop(key, *default) if key in self or default else self.__missing__(key)

@@ -111,7 +111,7 @@ class _Pickler(pickle.Pickler):
         super().__init__(file, protocol=2)
         self._storages = storages
 
-    def persistent_id(self, value: Any) -> Any:
+    def persistent_id(self, value: object) -> Any:
         """What stands for a storage; None for all other values."""
         if not isinstance(value, _Storage):
             return None
@@ -119,7 +119,7 @@ class _Pickler(pickle.Pickler):
         elements = value.elements if kind else value.elements * value.dtype.itemsize
         return "storage", getattr(torch, kind or "UntypedStorage"), value.key, "cpu", elements
 
-    def reducer_override(self, value: Any) -> Any:
+    def reducer_override(self, value: object) -> Any:
         """How a deferred tensor is rebuilt."""
         if not isinstance(value, DeferredTensor):
             return NotImplemented

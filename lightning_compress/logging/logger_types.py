@@ -132,7 +132,7 @@ class WandbRun(MetricDefiner, Protocol):
     def project(self) -> str:
         """The project's name."""
 
-    def log_artifact(self, artifact: Any, *, aliases: list[str]) -> LoggedArtifact:
+    def log_artifact(self, artifact: object, *, aliases: list[str]) -> LoggedArtifact:
         """Add an artifact as a new version, and start its upload."""
 
 

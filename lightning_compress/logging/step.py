@@ -53,5 +53,5 @@ class _RecordingRun:
     def __init__(self) -> None:
         self.logged: dict[str, Any] = {}
 
-    def log(self, values: Mapping[str, Any], **_: Any) -> None:
+    def log(self, values: Mapping[str, Any], **_: object) -> None:
         self.logged.update(values)

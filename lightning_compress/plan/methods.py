@@ -146,7 +146,7 @@ def check_method(pattern: str, method: object) -> None:
     raise PlanError(f"rule {pattern!r}: {method!r} is no method; {hint}")
 
 
-def method_from_config(config: Any) -> Method:
+def method_from_config(config: object) -> Method:
     """The method of plain data: its name alone, or a mapping of its name to its parameters.
 
     Raises:
@@ -170,8 +170,12 @@ def method_from_config(config: Any) -> Method:
     return method(**parameters)
 
 
-def check_keys(what: str, config: Any, known: set[str]) -> None:
-    """Raise a PlanError where plain data is no mapping, or has a key that is not known."""
+def check_keys(what: str, config: object, known: set[str]) -> Mapping[str, Any]:
+    """The mapping that plain data is.
+
+    Raises:
+        PlanError: it is none, or has a key that is not known.
+    """
     if not isinstance(config, Mapping):
         raise PlanError(f"{what} is {config!r}, expected a mapping with the keys {', '.join(sorted(known))}")
     for key in config:
@@ -179,6 +183,7 @@ def check_keys(what: str, config: Any, known: set[str]) -> None:
             raise PlanError(
                 f"{what} has the unknown key {key!r}{did_you_mean(key, known)}; it knows {', '.join(sorted(known))}"
             )
+    return config
 
 
 def _place(method: type) -> str:

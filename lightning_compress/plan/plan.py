@@ -74,15 +74,14 @@ class Plan:
         return {"rules": [rule.to_config() for rule in self.rules]}
 
     @classmethod
-    def from_config(cls, config: Any) -> Plan:
+    def from_config(cls, config: object) -> Plan:
         """The plan of plain data.
 
         Raises:
             PlanError: an unknown key or method, or a value out of range.
         """
-        check_keys("a plan", config, {"rules"})
+        rules = check_keys("a plan", config, {"rules"}).get("rules")
         check_numbers(config)
-        rules = config.get("rules")
         if not isinstance(rules, list):
             raise PlanError(f"rules is {rules!r:.80}, expected a list of rules")
         return cls(*map(Rule.from_config, rules))

@@ -75,7 +75,7 @@ def _check_events(text: str) -> None:
             raise PlanError(f"the plan is nested more than {_MAX_DEPTH} levels deep")
 
 
-def check_numbers(value: Any) -> None:
+def check_numbers(value: object) -> None:
     """Raise a PlanError for a whole number in plain data that is too large for arithmetic."""
     pending = [value]
     while pending:

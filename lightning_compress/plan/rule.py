@@ -121,27 +121,27 @@ class Rule:
         return config | ({"optional": True} if self.optional else {})
 
     @classmethod
-    def from_config(cls, config: Any) -> Rule:
+    def from_config(cls, config: object) -> Rule:
         """The rule of plain data.
 
         Raises:
             PlanError: an unknown key or method, or a value out of range.
         """
         known = {*_SELECTORS, "methods", "optional"}
-        check_keys("a rule", config, known)
-        selectors = [key for key in _SELECTORS if key in config]
+        given = check_keys("a rule", config, known)
+        selectors = [key for key in _SELECTORS if key in given]
         if len(selectors) != 1:
             raise PlanError(
                 f"a rule has {selectors or 'no selector'}; write either 'tensors: PATTERN' or 'class: PATTERN'"
             )
-        methods = config.get("methods", [])
+        methods = given.get("methods", [])
         if not isinstance(methods, list):
             raise PlanError(f"methods is {methods!r}, expected a list such as [{{prune: {{amount: 0.15}}}}, half]")
         return cls(
-            config[selectors[0]],
+            given[selectors[0]],
             *map(method_from_config, methods),
             by=_SELECTORS[selectors[0]],
-            optional=config.get("optional", False),
+            optional=given.get("optional", False),
         )
 
 

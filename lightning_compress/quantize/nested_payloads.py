@@ -46,7 +46,7 @@ def streams_of(streams: Mapping[str, Words], prefix: str) -> dict[str, Words]:
     return {n.removeprefix(f"{prefix}_"): words for n, words in streams.items() if n.startswith(f"{prefix}_")}
 
 
-def outliers_layout(outliers: Any, count: int, dtype: torch.dtype) -> dict[str, StreamSpec]:
+def outliers_layout(outliers: object, count: int, dtype: torch.dtype) -> dict[str, StreamSpec]:
     """The layout of the outliers of a tensor of ``count`` elements, which say how many they are.
 
     Raises:

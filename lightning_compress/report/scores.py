@@ -66,13 +66,13 @@ def _flat(values: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
             yield f"{prefix}{name}", value
 
 
-def _format(value: Any) -> str:
+def _format(value: object) -> str:
     if isinstance(value, (list, tuple)):
         return ", ".join(_format(each) for each in value)
     return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
-def _number(value: Any) -> float:
+def _number(value: object) -> float:
     try:
         return number(value, "score")
     except FormatError:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import numba
 
@@ -43,6 +43,19 @@ def _compiled(function: F, options: dict[str, Any]) -> F:
     return done
 
 
+class NumbaCache(Protocol):
+    """What numba asks of the cache of one function."""
+
+    def load_overload(self, signature: object, context: object) -> object:
+        """The compiled function of a signature, None if there is none."""
+
+    def save_overload(self, signature: object, compiled: object) -> None:
+        """Keep a compiled function."""
+
+    def flush(self) -> None:
+        """Empty the index of the function."""
+
+
 class _TolerantCache:
     """numba's cache of one function, whose failures are logged and otherwise act like a missing entry.
 
@@ -50,13 +63,13 @@ class _TolerantCache:
         cache: numba's cache; everything that is not defined here is taken from it.
     """
 
-    def __init__(self, cache: Any) -> None:
+    def __init__(self, cache: NumbaCache) -> None:
         self._cache = cache
 
-    def __getattr__(self, name: str) -> Any:
+    def __getattr__(self, name: str) -> object:
         return getattr(self._cache, name)
 
-    def load_overload(self, signature: Any, context: Any) -> Any:
+    def load_overload(self, signature: object, context: object) -> object:
         """The compiled function of a signature; None if it must be compiled."""
         try:
             return self._cache.load_overload(signature, context)
@@ -64,7 +77,7 @@ class _TolerantCache:
             self._forget(error)
             return None
 
-    def save_overload(self, signature: Any, compiled: Any) -> None:
+    def save_overload(self, signature: object, compiled: object) -> None:
         """Keep a compiled function."""
         try:
             self._cache.save_overload(signature, compiled)

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -152,7 +151,7 @@ def _is_plain(tensor: Tensor) -> bool:
     return plain_type and tensor.layout is torch.strided and not (tensor.is_conj() or tensor.is_neg() or tensor.is_meta)
 
 
-def _is_same_memory(first: Any, second: Any) -> bool:
+def _is_same_memory(first: Tensor, second: Tensor) -> bool:
     if not (_is_plain(first) and _is_plain(second)):
         return first is second
     return (first.data_ptr(), first.dtype, first.shape, first.stride()) == (

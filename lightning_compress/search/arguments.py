@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Mapping
 from numbers import Real
-from typing import Any
+from typing import Any, TypeGuard
 
 from lightning_compress.errors import SearchError
 from lightning_compress.weights import Weights
@@ -13,7 +13,7 @@ from lightning_compress.weights import Weights
 ASSURED = 0.6  # posterior probability that the true drop of a file is allowed, where nothing else is asked for
 
 
-def check_assured(assured: Any) -> float:
+def check_assured(assured: object) -> float:
     """Refuse what is no probability from 0.5 to below 1.
 
     Returns:
@@ -30,7 +30,7 @@ def check_assured(assured: Any) -> float:
     return float(assured)
 
 
-def check_confirm(confirm: Any, evaluate: Any) -> Any:
+def check_confirm(confirm: object, evaluate: object) -> Any:
     """Refuse what is neither a function nor True or False, and the evaluation of the search itself.
 
     Returns:
@@ -51,7 +51,7 @@ def check_confirm(confirm: Any, evaluate: Any) -> Any:
     return confirm
 
 
-def check_max_bytes(max_bytes: Any) -> int:
+def check_max_bytes(max_bytes: object) -> int:
     """Refuse what is no positive whole number.
 
     Returns:
@@ -68,7 +68,7 @@ def check_max_bytes(max_bytes: Any) -> int:
     return int(max_bytes)
 
 
-def check_min_score(min_score: Any) -> None:
+def check_min_score(min_score: object) -> None:
     """Refuse what is no finite number.
 
     Raises:
@@ -81,7 +81,7 @@ def check_min_score(min_score: Any) -> None:
         )
 
 
-def check_search(min_score: Any, families: Any, weights: Any, exclude: Any, classes: Any) -> None:
+def check_search(min_score: object, families: object, weights: object, exclude: object, classes: object) -> None:
     """Refuse wrong arguments of :func:`smallest`; module, calibration and effort are checked elsewhere.
 
     Raises:
@@ -94,7 +94,7 @@ def check_search(min_score: Any, families: Any, weights: Any, exclude: Any, clas
     check_weights(weights, exclude, classes)
 
 
-def check_weights(weights: Any, exclude: Any, classes: Any) -> None:
+def check_weights(weights: object, exclude: object, classes: object) -> None:
     """Refuse what is no :class:`Weights`, wrong patterns, and patterns beside weights.
 
     Raises:
@@ -112,7 +112,7 @@ def check_weights(weights: Any, exclude: Any, classes: Any) -> None:
         raise SearchError(f"{given} is {exclude or classes!r}, expected nothing beside weights: give it to Weights")
 
 
-def check_flag(name: str, value: Any) -> None:
+def check_flag(name: str, value: object) -> None:
     """Refuse what is neither True nor False.
 
     Raises:
@@ -122,7 +122,7 @@ def check_flag(name: str, value: Any) -> None:
         raise SearchError(f"{name} is {value!r:.80}, expected True or False")
 
 
-def check_name(name: str, value: Any) -> None:
+def check_name(name: str, value: object) -> None:
     """Refuse what is no text, or empty.
 
     Raises:
@@ -132,7 +132,7 @@ def check_name(name: str, value: Any) -> None:
         raise SearchError(f"{name} is {value!r:.80}, expected a name such as 'val_bleu'")
 
 
-def check_batches(name: str, value: Any) -> None:
+def check_batches(name: str, value: object) -> None:
     """Refuse what is no whole number from 1.
 
     Raises:
@@ -142,7 +142,7 @@ def check_batches(name: str, value: Any) -> None:
         raise SearchError(f"{name} is {value!r:.80}, expected a whole number from 1")
 
 
-def _check_patterns(exclude: Any, classes: Any) -> None:
+def _check_patterns(exclude: object, classes: object) -> None:
     if not _are_patterns(exclude):
         raise SearchError(f"exclude is {exclude!r}, expected a list of patterns: write exclude=['teacher.*']")
     if classes is None:
@@ -155,10 +155,11 @@ def _check_patterns(exclude: Any, classes: Any) -> None:
         )
 
 
-def _are_patterns(value: Any) -> bool:
-    is_list = isinstance(value, Collection) and not isinstance(value, (str, bytes, Mapping))
-    return is_list and all(isinstance(pattern, str) for pattern in value)
+def _are_patterns(value: object) -> bool:
+    if not isinstance(value, Collection) or isinstance(value, (str, bytes, Mapping)):
+        return False
+    return all(isinstance(pattern, str) for pattern in value)
 
 
-def _is_number(value: Any) -> bool:
+def _is_number(value: object) -> TypeGuard[float]:
     return not isinstance(value, bool) and isinstance(value, Real)

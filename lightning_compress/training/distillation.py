@@ -46,7 +46,7 @@ def hidden_state_loss(student: Tensor, teacher: Tensor) -> Tensor:
     return (student - teacher).square().mean() / teacher.square().mean().clamp_min(1e-12)
 
 
-def output_tensor(output: Any) -> Tensor:
+def output_tensor(output: object) -> Tensor:
     """The tensor of a module's output: itself, its ``logits``, or the first of several.
 
     Raises:
@@ -74,7 +74,7 @@ class Outputs:
         self._handles = [module.register_forward_hook(self._hook(name)) for name, module in modules.items()]
 
     def _hook(self, name: str) -> Callable[[nn.Module, Any, Any], None]:
-        def collect(_: nn.Module, __: Any, output: Any) -> None:
+        def collect(_: nn.Module, __: object, output: object) -> None:
             if self._when():
                 self._found[name] = output_tensor(output)
 

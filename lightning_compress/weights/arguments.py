@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from typing import Any
 
 from torch import nn
 
@@ -64,6 +63,7 @@ def check_patterns_match(what: str, patterns: Iterable[str], names: Collection[s
             raise nothing_matches(what, pattern, names)
 
 
-def _are_patterns(value: Any) -> bool:
-    is_list = isinstance(value, Collection) and not isinstance(value, (bytes, Mapping))
-    return is_list and all(isinstance(pattern, str) for pattern in value)
+def _are_patterns(value: object) -> bool:
+    if not isinstance(value, Collection) or isinstance(value, (bytes, Mapping)):
+        return False
+    return all(isinstance(pattern, str) for pattern in value)

@@ -52,7 +52,7 @@ class DeferredTensor(Tensor):
         args, given = tree_map_only(DeferredTensor, lambda tensor: tensor.make(), (args, kwargs or {}))
         return func(*args, **given)
 
-    def __repr__(self, *, tensor_contents: Any = None) -> str:  # type: ignore[override]
+    def __repr__(self, *, tensor_contents: object = None) -> str:  # type: ignore[override]
         """Type, shape and dtype, without the values."""
         return f"DeferredTensor({tuple(self.shape)}, {self.dtype})"
 

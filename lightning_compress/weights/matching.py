@@ -151,7 +151,7 @@ def _grouped(names: Iterable[str], form: Callable[[str], str]) -> dict[str, list
     return groups
 
 
-def _same_shape(stored: Tensor, live: Any) -> bool:
+def _same_shape(stored: Tensor, live: Tensor) -> bool:
     """Whether the shapes agree; a lazy parameter accepts any shape."""
     return torch.nn.parameter.is_lazy(live) or stored.shape == live.shape
 

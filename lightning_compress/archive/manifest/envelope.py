@@ -84,7 +84,7 @@ def records_of(manifest: Manifest) -> list[Part]:
     return _RECORDS[manifest.format_version](manifest)
 
 
-def canonical(value: Any) -> str:
+def canonical(value: object) -> str:
     """JSON with sorted keys and no white space: equal values give equal text.
 
     Raises:
@@ -105,7 +105,7 @@ def _parsed(what: str, text: str) -> Any:
         raise FormatError(f"the {what} is not JSON: {error}") from error
 
 
-def _digest(body: Any) -> str:
+def _digest(body: object) -> str:
     return hashlib.sha256(canonical(body).encode()).hexdigest()
 
 
@@ -114,7 +114,7 @@ def _limit(packed: bytes) -> int:
     return min(_LEAST_LIMIT + _EXPANSION * len(packed), MAX_HEADER_BYTES)
 
 
-def _count(parsed: Any) -> int:
+def _count(parsed: object) -> int:
     """How many tensors, ties and assets a manifest describes, whose records are not checked yet."""
     given = [parsed.get(key) for key in ("entries", "ties", "assets")] if isinstance(parsed, dict) else []
     return sum(len(records) for records in given if isinstance(records, (list, dict)))

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from lightning_compress.archive.manifest.spec import MAX_ELEMENTS, Entry, Manifest
+from lightning_compress.archive.manifest.spec import MAX_ELEMENTS, Asset, Entry, Manifest
 from lightning_compress.coding import CODERS
 from lightning_compress.errors import FormatError, VersionError
 from lightning_compress.quantize import DTYPES, PAYLOADS
@@ -15,7 +16,7 @@ from lightning_compress.weights import MAX_DIMENSIONS, Tie
 _CRC = re.compile("[0-9a-f]{8}", re.ASCII)
 
 
-def expect(what: str, value: Any, kind: type | tuple[type, ...], keys: set[str] | None = None) -> Any:
+def expect(what: str, value: object, kind: type | tuple[type, ...], keys: set[str] | None = None) -> Any:
     """Check that a value has this type, and if ``keys`` is given, exactly these keys.
 
     Raises:
@@ -29,19 +30,19 @@ def expect(what: str, value: Any, kind: type | tuple[type, ...], keys: set[str] 
     return value
 
 
-def names(what: str, value: Any) -> tuple[str, ...]:
+def names(what: str, value: object) -> tuple[str, ...]:
     """Check a list of names."""
     return tuple(expect(what, name, str) for name in expect(what, value, list))
 
 
-def number(what: str, value: Any) -> int:
+def number(what: str, value: object) -> int:
     """Check a whole number from 0 to 2⁴⁸."""
     if type(value) is not int or not 0 <= value <= MAX_ELEMENTS:
         raise FormatError(f"{what} in the manifest is {value!r}, expected a whole number")
     return value
 
 
-def sizes(what: str, value: Any) -> tuple[int, ...]:
+def sizes(what: str, value: object) -> tuple[int, ...]:
     """Check the shape of a tensor: at most 64 dimensions and 2⁴⁸ elements."""
     result = tuple(expect(what, value, list))
     if len(result) > MAX_DIMENSIONS:
@@ -55,14 +56,14 @@ def sizes(what: str, value: Any) -> tuple[int, ...]:
     return result
 
 
-def crc(value: Any) -> str:
+def crc(value: object) -> str:
     """Check a CRC-32 of eight hexadecimal digits."""
     if not isinstance(value, str) or _CRC.fullmatch(value) is None:
         raise FormatError(f"a checksum in the manifest is {value!r}, expected eight hexadecimal digits")
     return value
 
 
-def coder(value: Any) -> str:
+def coder(value: object) -> str:
     """Check that this version knows a coder.
 
     Raises:
@@ -73,7 +74,7 @@ def coder(value: Any) -> str:
     return str(value)
 
 
-def dtype(tensor: str, value: Any) -> str:
+def dtype(tensor: str, value: object) -> str:
     """Check that this torch knows a dtype.
 
     Raises:
@@ -84,18 +85,19 @@ def dtype(tensor: str, value: Any) -> str:
     return str(value)
 
 
-def payload(tensor: str, value: Any) -> dict[str, Any]:
+def payload(tensor: str, value: object) -> dict[str, Any]:
     """Check that this version knows the kind of a payload; its parameters are not checked yet.
 
     Raises:
         VersionError: the kind is unknown.
     """
-    kind = expect("payload kind", expect("payload", value, dict).get("kind"), str)
+    given: dict[str, Any] = expect("payload", value, dict)
+    kind = expect("payload kind", given.get("kind"), str)
     if kind not in PAYLOADS:
         raise VersionError(
             f"tensor {tensor!r} has a payload of kind {kind!r}, this version knows {', '.join(PAYLOADS)}"
         )
-    return dict(value)
+    return dict(given)
 
 
 def stream_names(tensor: str, kind: dict[str, Any], shape: tuple[int, ...], dtype_name: str) -> list[str]:
@@ -117,13 +119,45 @@ def check_zeros(entry: Entry) -> Entry:
     return entry
 
 
-def tie(value: Any) -> Tie:
+def tie(value: object) -> Tie:
     """Check and parse a tie: a view of another tensor."""
-    expect("tie", value, dict, {"of", "offset", "shape", "stride"})
-    shape, stride = sizes("shape of a tie", value["shape"]), sizes("stride of a tie", value["stride"])
+    given = expect("tie", value, dict, {"of", "offset", "shape", "stride"})
+    shape, stride = sizes("shape of a tie", given["shape"]), sizes("stride of a tie", given["stride"])
     if len(shape) != len(stride):
         raise FormatError(f"a tie has {len(shape)} sizes and {len(stride)} strides")
-    return Tie(expect("of", value["of"], str), number("offset", value["offset"]), shape, stride)
+    return Tie(expect("of", given["of"], str), number("offset", given["offset"]), shape, stride)
+
+
+def manifest_of(
+    body: Mapping[str, Any], version: int, entry_of: Callable[[Any], Entry], asset_of: Callable[[Any], Asset]
+) -> Manifest:
+    """Check the manifest of version 1 or 2, which differ in their entries and assets.
+
+    Args:
+        body: the manifest, with every key.
+        version: of the format.
+        entry_of: checks an entry.
+        asset_of: checks an asset.
+
+    Raises:
+        FormatError: a value is not what docs/format.md describes.
+        VersionError: it uses a dtype, payload or coder that this version does not know.
+    """
+    return check_names(
+        Manifest(
+            entries=tuple(entry_of(entry) for entry in expect("entries", body["entries"], list)),
+            ties={name: tie(value) for name, value in expect("ties", body["ties"], dict).items()},
+            excluded=names("excluded", body["excluded"]),
+            class_path=expect("class_path", body["class_path"], (str, type(None))),
+            hyper_parameters=expect("hyper_parameters", body["hyper_parameters"], dict),
+            hyper_parameters_left_out=names("hyper_parameters_left_out", body["hyper_parameters_left_out"]),
+            plan=expect("plan", body["plan"], dict),
+            metrics=expect("metrics", body["metrics"], dict),
+            fingerprint=expect("fingerprint", body["fingerprint"], str),
+            assets=tuple(asset_of(asset) for asset in expect("assets", body["assets"], list)),
+            format_version=version,
+        )
+    )
 
 
 def check_names(manifest: Manifest) -> Manifest:

@@ -13,29 +13,14 @@ _KEYS = {"entries", "ties", "excluded", "class_path", "hyper_parameters", "hyper
 _KEYS |= {"metrics", "fingerprint", "assets", "format_version"}
 
 
-def from_json(body: Any) -> Manifest:
+def from_json(body: object) -> Manifest:
     """Parse and check the manifest; the checksums of a tensor's streams are combined into that of all its coded bytes.
 
     Raises:
         FormatError: it is not what docs/format.md describes.
         VersionError: it uses a dtype, payload or coder that this version does not know.
     """
-    fields.expect("manifest", body, dict, _KEYS)
-    return fields.check_names(
-        Manifest(
-            entries=tuple(_entry(entry) for entry in fields.expect("entries", body["entries"], list)),
-            ties={name: fields.tie(tie) for name, tie in fields.expect("ties", body["ties"], dict).items()},
-            excluded=fields.names("excluded", body["excluded"]),
-            class_path=fields.expect("class_path", body["class_path"], (str, type(None))),
-            hyper_parameters=fields.expect("hyper_parameters", body["hyper_parameters"], dict),
-            hyper_parameters_left_out=fields.names("hyper_parameters_left_out", body["hyper_parameters_left_out"]),
-            plan=fields.expect("plan", body["plan"], dict),
-            metrics=fields.expect("metrics", body["metrics"], dict),
-            fingerprint=fields.expect("fingerprint", body["fingerprint"], str),
-            assets=tuple(_asset(asset) for asset in fields.expect("assets", body["assets"], list)),
-            format_version=1,
-        )
-    )
+    return fields.manifest_of(fields.expect("manifest", body, dict, _KEYS), 1, _entry, _asset)
 
 
 def records(manifest: Manifest) -> list[Part]:
@@ -68,7 +53,7 @@ def _entry(body: Any) -> Entry:
     return fields.check_zeros(entry)
 
 
-def _stream(body: Any) -> tuple[StreamRecord, str]:
+def _stream(body: object) -> tuple[StreamRecord, str]:
     """A stream and its checksum."""
     if not isinstance(body, list) or len(body) != 4:
         raise FormatError(f"a stream is {body!r}, expected name, coder, bytes and checksum")

@@ -63,23 +63,9 @@ def from_json(body: Any) -> Manifest:
         raise FormatError(
             f"manifest has the keys {sorted(given)}, expected {sorted(_LISTS)} and none but {sorted(_OPTIONAL)}"
         )
-    full = {key: make() for key, make in _OPTIONAL.items()} | body
     lists = {key: fields.names(key, body[key]) for key in ("classes", "coders", "dtypes")}
-    return fields.check_names(
-        Manifest(
-            entries=tuple(_entry(row, lists) for row in fields.expect("entries", body["entries"], list)),
-            ties={name: fields.tie(tie) for name, tie in fields.expect("ties", full["ties"], dict).items()},
-            excluded=fields.names("excluded", full["excluded"]),
-            class_path=fields.expect("class_path", full["class_path"], (str, type(None))),
-            hyper_parameters=fields.expect("hyper_parameters", full["hyper_parameters"], dict),
-            hyper_parameters_left_out=fields.names("hyper_parameters_left_out", full["hyper_parameters_left_out"]),
-            plan=fields.expect("plan", full["plan"], dict),
-            metrics=fields.expect("metrics", full["metrics"], dict),
-            fingerprint=fields.expect("fingerprint", full["fingerprint"], str),
-            assets=tuple(_asset(asset) for asset in fields.expect("assets", full["assets"], list)),
-            format_version=2,
-        )
-    )
+    full = {key: make() for key, make in _OPTIONAL.items()} | body
+    return fields.manifest_of(full, 2, lambda row: _entry(row, lists), _asset)
 
 
 def records(manifest: Manifest) -> list[Part]:
@@ -112,7 +98,7 @@ def _row(entry: Entry, numbers: dict[str, dict[str, int]]) -> list[Any]:
     ]
 
 
-def _entry(row: Any, lists: dict[str, tuple[str, ...]]) -> Entry:
+def _entry(row: object, lists: dict[str, tuple[str, ...]]) -> Entry:
     if not isinstance(row, list) or len(row) != 8:
         raise FormatError(f"an entry is {row!r}, expected a list of eight values")
     name = fields.expect("name", row[0], str)
@@ -140,7 +126,7 @@ def _entry(row: Any, lists: dict[str, tuple[str, ...]]) -> Entry:
     return fields.check_zeros(entry)
 
 
-def _asset(row: Any) -> Asset:
+def _asset(row: object) -> Asset:
     if not isinstance(row, list) or len(row) != 5:
         raise FormatError(f"an asset is {row!r}, expected a list of five values")
     name, nbytes = fields.expect("asset name", row[0], str), fields.number("asset bytes", row[1])
@@ -148,13 +134,13 @@ def _asset(row: Any) -> Asset:
     return Asset(name, nbytes, stream, *_checksums(row[4]))
 
 
-def _pick(lists: dict[str, tuple[str, ...]], key: str, number: Any) -> str:
+def _pick(lists: dict[str, tuple[str, ...]], key: str, number: object) -> str:
     if type(number) is not int or not 0 <= number < len(lists[key]):
         raise FormatError(f"an entry names number {number!r} of the {len(lists[key])} {key} in the manifest")
     return lists[key][number]
 
 
-def _checksums(value: Any) -> tuple[str, str]:
+def _checksums(value: object) -> tuple[str, str]:
     """The two checksums in one string: of the coded bytes and of the restored bytes."""
     text = fields.expect("checksums", value, str)
     return fields.crc(text[:8]), fields.crc(text[8:])

@@ -12,7 +12,6 @@ Two things keep a loader of plain safetensors files from using the coded bytes a
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 from lightning_compress.archive.manifest import version2, version3
 from lightning_compress.archive.manifest.spec import Manifest, Part
@@ -22,7 +21,7 @@ LOCK = Part("#lock", 0, (0,), "F6_E2M3")
 to_json = version3.to_json
 
 
-def from_json(body: Any) -> Manifest:
+def from_json(body: object) -> Manifest:
     """Parse and check the manifest; errors as for version 3."""
     return replace(version3.from_json(body), format_version=4)
 

@@ -6,7 +6,6 @@ With a search at the end, checkpoints of the training have companion files in ha
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -41,37 +40,6 @@ _PROVISIONAL = Plan(Rule("*", Half(rounding="nearest"), optional=True))
 EFFORT: Literal["default"] = "default"
 SEARCH_AT: SearchAt = "end"
 _log = logging.getLogger(__name__)
-
-
-def check_no_search(plan: object, optional: Sequence[object], others: tuple[str, float, str, object]) -> None:
-    """Refuse arguments of a search beside a given plan.
-
-    Args:
-        plan: as the user gave it.
-        optional: the values of the arguments whose default is None.
-        others: ``effort``, ``assured``, ``search_at`` and ``confirm``, as the user gave them.
-
-    Raises:
-        CallbackError: one of them is not its default.
-    """
-    if any(value is not None for value in optional) or others != (EFFORT, ASSURED, SEARCH_AT, True):
-        raise CallbackError(
-            "evaluate, monitor, mode, calibration, max_drop, effort, assured, confirm and search_at are for "
-            f"plan='auto', and the plan is {plan!r}: leave them out"
-        )
-
-
-def check_inline(background: str | None) -> None:
-    """Refuse exports in the background beside a searched plan.
-
-    Raises:
-        CallbackError: ``background`` is not None.
-    """
-    if background is not None:
-        raise CallbackError(
-            f"background={background!r} does not work with plan='auto', whose search evaluates the module of the "
-            "training: leave background out, or train with a given plan and search afterwards"
-        )
 
 
 @dataclass(frozen=True)
@@ -226,6 +194,16 @@ class Auto:
         self._found = _FoundPlan.of(archive.manifest)
         self.interrupted = archive.manifest.metrics["search"].get("interrupted") == KeyboardInterrupt.__name__
         return archive
+
+    def end_if_interrupted(self) -> None:
+        """End the training as the user wanted when a search was interrupted; the file that it had found is written.
+
+        Raises:
+            KeyboardInterrupt: a search was interrupted.
+        """
+        if self.interrupted:
+            self.interrupted = False
+            raise KeyboardInterrupt
 
     def _watched(self, trainer: Trainer, metric: Metric) -> Evaluate:
         """The metric's score, unless the process is to end; the first evaluation says what the search will cost."""

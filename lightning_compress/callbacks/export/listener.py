@@ -1,24 +1,30 @@
-"""The listener that turns each save, link and deletion of a checkpoint into a job."""
+"""The listener that turns each save, link and deletion of a checkpoint into a job, and a saved checkpoint likewise."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import nn
 
+from lightning_compress.archive import is_archive
 from lightning_compress.callbacks.export import checkpoint_reading
 from lightning_compress.callbacks.export.exports import Exports, export_job
 from lightning_compress.callbacks.export.jobs import DeleteJob, FailedJob, Job, LinkJob
 from lightning_compress.callbacks.export.policy import Policy
-from lightning_compress.callbacks.hooks.collective import gather
+from lightning_compress.callbacks.hooks.collective import gather, shape_only
 from lightning_compress.callbacks.hooks.lightning_types import Trainer
+from lightning_compress.errors import CompressionError
 from lightning_compress.files import normalized_path
 from lightning_compress.files.companion_names import companion_of
 from lightning_compress.plan import Plan
 from lightning_compress.runtime import preserved_random_state
 from lightning_compress.weights import CheckpointRecord, Weights
+from lightning_compress.weights.reading.checkpoint import Checkpoint, read_checkpoint
+
+_log = logging.getLogger(__name__)
 
 
 class ExportListener:
@@ -36,6 +42,24 @@ class ExportListener:
     _policy: Policy
     _exports: Exports
 
+    @property
+    def files(self) -> tuple[str, ...]:
+        """Paths of the companion files that this callback has written and that are there, the newest last; on rank 0.
+
+        With ``background``, a file counts when it is complete.
+        """
+        return self._exports.written.paths
+
+    @property
+    def best_path(self) -> str:
+        """The companion file of the checkpoint that a ``ModelCheckpoint`` calls best; empty if there is none."""
+        return self._exports.written.best
+
+    @property
+    def last_path(self) -> str:
+        """The companion file that was written last; empty if there is none."""
+        return self._exports.written.last
+
     def weights_of(
         self, module: nn.Module, state: Mapping[str, Any], record: CheckpointRecord | None = None
     ) -> Weights:
@@ -50,6 +74,48 @@ class ExportListener:
             WeightsError: the state dict cannot be stored.
         """
         return Weights.from_state_dict(state, module=module, exclude=self.exclude, classes=self.classes, record=record)
+
+    def weights_of_checkpoint(self, trainer: Trainer, module: nn.Module, checkpoint: Checkpoint) -> Weights:
+        """The weights of a checkpoint that was saved.
+
+        Raises:
+            WeightsError: they cannot be stored.
+        """
+        record = CheckpointRecord.of_checkpoint(checkpoint.entries, ignore=not_of_module(trainer))
+        return self.weights_of(module, checkpoint.state, record)
+
+    def try_plan(self, module: nn.Module) -> None:
+        """Assign the plan to the weights of a module before its training.
+
+        Raises:
+            CompressionError: the plan does not fit the module.
+        """
+        shapes = shape_only(module)
+        if shapes is None:
+            return
+        try:
+            with preserved_random_state():
+                weights = self.weights_of(module, shapes)
+                if self.plan:
+                    self.plan.assign(weights)
+        except CompressionError:
+            raise
+        except Exception as error:
+            # A method of the module may need what only the training sets up; if it never works, the first export fails.
+            _log.warning("the plan could not be tried on the model before the training: %r", error)
+
+    def job_of_saved(self, trainer: Trainer, module: nn.Module, path: str) -> Job | None:
+        """The job of a checkpoint that was saved; None where it has no companion file, or cannot be read."""
+        if not is_archive(companion_of(path)):
+            return None
+        try:
+            with preserved_random_state(), torch.no_grad():
+                weights = self.weights_of_checkpoint(trainer, module, read_checkpoint(path))
+        except Exception as error:
+            _log.error("the file beside %s stays in half precision, since no search is possible: %s", path, error)
+            return None
+        self._exports.forget_latest()
+        return export_job(trainer, weights, path, shows_progress=False)
 
     def before_save(self, trainer: Trainer, checkpoint: Mapping[str, Any], path: str) -> Job | None:
         """The job of a checkpoint that is about to be written, on rank 0; its tensors are gathered on every rank."""
@@ -89,6 +155,29 @@ class ExportListener:
     def restore(self, trainer: Trainer, checkpoint: Mapping[str, Any], strict: bool) -> bool:
         """Load the weights of a compressed file into the module."""
         return checkpoint_reading.restore(trainer.strategy, checkpoint, strict)
+
+
+    # Lightning's hooks that conclude what was exported in the background
+
+    def on_train_batch_end(self, trainer: Trainer, *_: object) -> None:
+        """Log and upload the files that were completed in the background."""
+        self._exports.poll(trainer)
+
+    def on_validation_batch_end(self, trainer: Trainer, *_: object) -> None:
+        """Likewise."""
+        self._exports.poll(trainer)
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: nn.Module) -> None:
+        """Likewise."""
+        self._exports.synchronize(trainer)
+
+    def on_exception(self, trainer: Trainer, pl_module: nn.Module, exception: BaseException) -> None:
+        """Wait for a limited time for exports in the background, after an error, an interrupt or SIGTERM."""
+        self._exports.finish_after_exception(trainer)
+
+    def teardown(self, trainer: Trainer, pl_module: nn.Module, stage: str) -> None:
+        """Likewise, after a run that ended early without an exception."""
+        self._exports.finish_after_exception(trainer)
 
 
 def not_of_module(trainer: Trainer) -> list[str]:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from itertools import islice
 from typing import Literal
 
+from lightning_compress.callbacks.hooks.console import announce
 from lightning_compress.callbacks.hooks.lightning_types import Trainer
 from lightning_compress.callbacks.hooks.model_checkpoints import best_checkpoints, checkpoint_folders, model_checkpoints
 from lightning_compress.callbacks.moments import Moments
@@ -89,3 +90,14 @@ class Policy:
     def removed(self, path: str) -> None:
         """Forget a checkpoint that was deleted."""
         self._checkpoints.discard(normalized_path(path))
+
+
+def tell_if_nothing_is_saved(trainer: Trainer) -> None:
+    """Say so where the trainer saves no checkpoints, and so no files are written."""
+    if getattr(trainer, "fast_dev_run", False):  # Lightning sets it from outside of its class
+        announce("fast_dev_run saves no checkpoints, so no compressed file is written; the plan is checked")
+    elif not trainer.checkpoint_callbacks:
+        announce(
+            "The trainer has no callback that saves checkpoints (enable_checkpointing=False), so a compressed file "
+            "is written only at trainer.save_checkpoint(…)"
+        )

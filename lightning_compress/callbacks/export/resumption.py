@@ -7,20 +7,50 @@ import time
 from collections.abc import Callable, Sequence
 from functools import cache, partial
 
+import torch
+
 from lightning_compress import files
 from lightning_compress.archive import Archive, is_archive
 from lightning_compress.callbacks.export.companions import companion_files
 from lightning_compress.callbacks.export.companions.staleness import is_checkpoint, is_current, linked_companion
 from lightning_compress.callbacks.export.exporter import discard, export_error
+from lightning_compress.callbacks.export.exports import OnError
 from lightning_compress.callbacks.export.policy import Policy
+from lightning_compress.callbacks.hooks.collective import raise_on_every_rank
 from lightning_compress.callbacks.hooks.lightning_types import Trainer
 from lightning_compress.callbacks.hooks.model_checkpoints import checkpoint_folders
 from lightning_compress.errors import WeightsError
 from lightning_compress.files.companion_names import companion_of
+from lightning_compress.runtime import preserved_random_state
 from lightning_compress.weights.reading.checkpoint import Checkpoint, read_checkpoint
 
 MOST_SECONDS = 60.0
 _log = logging.getLogger(__name__)
+
+
+def resume(
+    trainer: Trainer, policy: Policy, compress: Callable[[Checkpoint], Archive] | None, on_error: OnError
+) -> None:
+    """Put the folders of a run in order. To be called on every rank.
+
+    Args:
+        trainer: whose callbacks are restored.
+        policy: as for :class:`Resumption`.
+        compress: likewise.
+        on_error: whether the first failure is raised, or all are logged.
+
+    Raises:
+        CompressionError: an export has failed, and ``on_error`` is ``"raise"``.
+    """
+    resumption = Resumption(policy, compress)
+    if trainer.is_global_zero:
+        with preserved_random_state(), torch.no_grad():
+            resumption.run(trainer)
+    if on_error == "raise":
+        raise_on_every_rank(trainer.strategy, next(iter(resumption.failures.values()), None))
+        return
+    for path, error in resumption.failures.items():
+        _log.error("no compressed file at %s, the training goes on: %s", path, error)
 
 
 class Resumption:

@@ -116,7 +116,7 @@ class CheckpointHooks:
         setattr(strategy, _ATTRIBUTE, self)
 
     def save_checkpoint(
-        self, checkpoint: dict[str, Any], filepath: str | PathLike[str], *args: Any, **kwargs: Any
+        self, checkpoint: dict[str, Any], filepath: str | PathLike[str], *args: object, **kwargs: object
     ) -> None:
         """Write a checkpoint."""
         trainer, listeners = self._active()
@@ -136,7 +136,7 @@ class CheckpointHooks:
                 listener.before_remove(trainer, fspath(filepath))
         self._original["remove_checkpoint"](filepath)
 
-    def load_checkpoint(self, checkpoint_path: str | PathLike[str], *args: Any, **kwargs: Any) -> dict[str, Any]:
+    def load_checkpoint(self, checkpoint_path: str | PathLike[str], *args: object, **kwargs: object) -> dict[str, Any]:
         """Read a checkpoint: what the first listener that takes it gives, else what Lightning reads."""
         trainer, listeners = self._active()
         if trainer is not None:

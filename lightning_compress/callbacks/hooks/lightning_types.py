@@ -112,7 +112,7 @@ class Strategy(Protocol):
     def batch_to_device(self, batch: object, *, dataloader_idx: int = 0) -> object:
         """A batch on the module's device."""
 
-    def validation_step(self, *args: Any) -> Tensor | Mapping[str, Any] | None:
+    def validation_step(self, *args: object) -> Tensor | Mapping[str, Any] | None:
         """The validation step of the wrapped module."""
 
     def save_checkpoint(self, checkpoint: dict[str, Any], filepath: str | Path) -> None:

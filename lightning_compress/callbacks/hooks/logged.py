@@ -48,9 +48,9 @@ class CapturedMetrics:
     def log(
         self,
         name: str,
-        value: Any,
+        value: object,
         *_: object,
-        reduce_fx: Any = "mean",
+        reduce_fx: object = "mean",
         batch_size: int | None = None,
         add_dataloader_idx: bool = True,
         **__: object,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import islice
 from typing import Any, cast
@@ -111,7 +111,7 @@ def _step(trainer: Trainer, module: LightningModule, batch: Batch) -> Tensor | M
     return trainer.strategy.validation_step(*batch[: max(parameters, 1)])
 
 
-def _with_own_generators(loader: Any) -> Iterator[object]:
+def _with_own_generators(loader: Iterable[object]) -> Iterator[object]:
     """The batches of a loader. Between batches its random generators have the state that the training left them in."""
     owners = [loader, getattr(loader, "sampler", None), getattr(loader, "batch_sampler", None)]
     held = {id(g): g for g in (getattr(owner, "generator", None) for owner in owners) if isinstance(g, Generator)}
@@ -137,7 +137,7 @@ def _set(generators: Sequence[Generator], states: Sequence[Tensor]) -> None:
         generator.set_state(state)
 
 
-def _loaders(data: object) -> list[object]:
+def _loaders(data: object) -> list[Iterable[object]]:
     """Every loader in a nesting of lists and mappings, in Lightning's order."""
     if data is None:
         return []
@@ -145,7 +145,7 @@ def _loaders(data: object) -> list[object]:
         return [loader for part in data.values() for loader in _loaders(part)]
     if isinstance(data, (list, tuple)):
         return [loader for part in data for loader in _loaders(part)]
-    return [data]
+    return [cast(Iterable[object], data)]
 
 
 def _limit(limits: object, loader: int, batches: int | None) -> int | None:

@@ -92,12 +92,12 @@ class Distill(_Callback):
             )
         self._handle = student.register_forward_hook(self._after_forward, with_kwargs=True)
 
-    def on_train_batch_start(self, trainer: Trainer, pl_module: nn.Module, batch: Any, batch_idx: int) -> None:
+    def on_train_batch_start(self, trainer: Trainer, pl_module: nn.Module, batch: object, batch_idx: int) -> None:
         """Keep the batch for the mask."""
         self._batch, self._losses = batch, []
 
     def on_train_batch_end(
-        self, trainer: Trainer, pl_module: nn.Module, outputs: Any, batch: Any, batch_idx: int
+        self, trainer: Trainer, pl_module: nn.Module, outputs: object, batch: object, batch_idx: int
     ) -> None:
         """Forget the batch: forward passes until the next one are none of the training."""
         self._batch = None

@@ -6,12 +6,13 @@ import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+import torch
 from torch import Tensor, nn
 
 from lightning_compress.callbacks.arguments import check_choice, check_texts, check_whole_number, checked
 from lightning_compress.callbacks.hooks.base import callback_class
-from lightning_compress.callbacks.hooks.collective import is_sharded
 from lightning_compress.callbacks.hooks.lightning_types import Trainer
+from lightning_compress.callbacks.training.checks import check_not_sharded
 from lightning_compress.errors import CallbackError
 from lightning_compress.logging import log_scalars, logging_step
 from lightning_compress.training import Criterion, Granularity, Grouping, Masks, Schedule, Shape
@@ -88,10 +89,7 @@ class PruneDuringTraining(_Callback):
 
     def on_fit_start(self, trainer: Trainer, pl_module: nn.Module) -> None:
         """Take the weights of the module, which is on its device now."""
-        if is_sharded(trainer):
-            raise CallbackError(
-                "PruneDuringTraining ranks whole tensors, and the module is sharded here: train with ddp"
-            )
+        check_not_sharded(trainer, "PruneDuringTraining ranks", "train with ddp")
         weights = Weights.from_module(pl_module)
         matrices = [each.name for each in weights if each.tensor.dim() > 1]
         patterns = matrices if self.tensors is None else self.tensors
@@ -117,7 +115,7 @@ class PruneDuringTraining(_Callback):
         masks.apply()
         self._hooks = [each.register_step_post_hook(lambda *_: masks.apply()) for each in trainer.optimizers]
 
-    def on_train_batch_start(self, trainer: Trainer, pl_module: nn.Module, batch: Any, batch_idx: int) -> None:
+    def on_train_batch_start(self, trainer: Trainer, pl_module: nn.Module, batch: object, batch_idx: int) -> None:
         """Prune, if the schedule says so."""
         moment = int(trainer.global_step if self.unit == "step" else trainer.current_epoch)
         if self.schedule.share(moment) > self.schedule.share(self._last):
@@ -127,12 +125,14 @@ class PruneDuringTraining(_Callback):
                 log_scalars(trainer.loggers, values, logging_step(trainer), "the share of pruned weights")
         self._last = moment
 
-    def on_before_optimizer_step(self, trainer: Trainer, pl_module: nn.Module, optimizer: Any) -> None:
+    def on_before_optimizer_step(
+        self, trainer: Trainer, pl_module: nn.Module, optimizer: torch.optim.Optimizer
+    ) -> None:
         """Add the gradients to the scores."""
         self._known.observe()
 
     def on_validation_batch_start(
-        self, trainer: Trainer, pl_module: nn.Module, batch: Any, batch_idx: int, dataloader_idx: int = 0
+        self, trainer: Trainer, pl_module: nn.Module, batch: object, batch_idx: int, dataloader_idx: int = 0
     ) -> None:
         """Prune what is validated, which may be an average of weights."""
         if self._masks is not None:

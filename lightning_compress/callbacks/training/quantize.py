@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 from collections.abc import Mapping, Sequence
 from os import PathLike
 from typing import TYPE_CHECKING, Any
@@ -13,8 +12,8 @@ from torch import nn
 
 from lightning_compress.callbacks.arguments import check_classes, check_texts, check_whole_number
 from lightning_compress.callbacks.hooks.base import callback_class
-from lightning_compress.callbacks.hooks.collective import is_sharded
-from lightning_compress.callbacks.hooks.lightning_types import Trainer, callbacks_of
+from lightning_compress.callbacks.hooks.lightning_types import Trainer
+from lightning_compress.callbacks.training.checks import check_not_sharded, check_optimizers, warn_of_other_plans
 from lightning_compress.callbacks.training.rate_target import RateTarget
 from lightning_compress.errors import CallbackError
 from lightning_compress.logging import log_scalars, logging_step
@@ -27,8 +26,6 @@ if TYPE_CHECKING:
     from pytorch_lightning import Callback as _Callback
 else:
     _Callback = callback_class()
-
-_log = logging.getLogger(__name__)
 
 
 class QuantizeDuringTraining(_Callback):
@@ -98,8 +95,8 @@ class QuantizeDuringTraining(_Callback):
 
     def on_fit_start(self, trainer: Trainer, pl_module: nn.Module) -> None:
         """Take the weights of the module, which is on its device now; refuse what cannot be trained."""
-        _check_optimizers(trainer)
-        self._warn_of_other_plans(trainer)
+        check_optimizers(trainer)
+        warn_of_other_plans(trainer, self.plan)
         self._take(trainer, pl_module)
 
     def on_train_start(self, trainer: Trainer, pl_module: nn.Module) -> None:
@@ -131,14 +128,16 @@ class QuantizeDuringTraining(_Callback):
 
     # A training step
 
-    def on_train_batch_start(self, trainer: Trainer, pl_module: nn.Module, batch: Any, batch_idx: int) -> None:
+    def on_train_batch_start(self, trainer: Trainer, pl_module: nn.Module, batch: object, batch_idx: int) -> None:
         """Load the quantized weights."""
         if self._is_active(trainer):
             self._is_in_batch = True
             with preserved_random_state():
                 self._latent_weights.substitute()
 
-    def on_before_optimizer_step(self, trainer: Trainer, pl_module: nn.Module, optimizer: Any) -> None:
+    def on_before_optimizer_step(
+        self, trainer: Trainer, pl_module: nn.Module, optimizer: torch.optim.Optimizer
+    ) -> None:
         """Load the latent weights, which the optimizer updates; add the gradient of the rate."""
         self._latent_weights.restore()
         if self._rate and self._is_active(trainer):
@@ -147,13 +146,13 @@ class QuantizeDuringTraining(_Callback):
                     self._log_measurement(trainer)
 
     def on_train_batch_end(
-        self, trainer: Trainer, pl_module: nn.Module, outputs: Any, batch: Any, batch_idx: int
+        self, trainer: Trainer, pl_module: nn.Module, outputs: object, batch: object, batch_idx: int
     ) -> None:
         """Load the latent weights, if the batch was one of several of an accumulated gradient."""
         self._is_in_batch = False
         self._latent_weights.restore()
 
-    def _after_manual_step(self, optimizer: Any, args: Any, kwargs: Any) -> None:
+    def _after_manual_step(self, optimizer: torch.optim.Optimizer, args: object, kwargs: object) -> None:
         if self._is_in_batch:
             self._latent_weights.substitute()
 
@@ -167,7 +166,7 @@ class QuantizeDuringTraining(_Callback):
                 self._latent_weights.substitute_to_evaluate(is_first=is_first)
 
     def on_validation_batch_start(
-        self, trainer: Trainer, pl_module: nn.Module, batch: Any, batch_idx: int, dataloader_idx: int = 0
+        self, trainer: Trainer, pl_module: nn.Module, batch: object, batch_idx: int, dataloader_idx: int = 0
     ) -> None:
         """Load the weights that a file of the latent weights restores."""
         self._begin_evaluation(trainer, pl_module, batch_idx == dataloader_idx == 0)
@@ -176,8 +175,8 @@ class QuantizeDuringTraining(_Callback):
         self,
         trainer: Trainer,
         pl_module: nn.Module,
-        outputs: Any,
-        batch: Any,
+        outputs: object,
+        batch: object,
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
@@ -224,33 +223,10 @@ class QuantizeDuringTraining(_Callback):
         return trainer.global_step >= self.start
 
     def _take(self, trainer: Trainer, module: nn.Module) -> None:
-        if is_sharded(trainer):
-            raise CallbackError(
-                "QuantizeDuringTraining replaces whole tensors, and the module is sharded here: train with ddp or on "
-                "one device"
-            )
+        check_not_sharded(trainer, "QuantizeDuringTraining replaces", "train with ddp or on one device")
         weights = Weights.from_module(module, exclude=self.exclude, classes=self.classes)
         self._latent = LatentWeights(module, self.plan, refit_every=self.refit_every, weights=weights)
-
-    def _warn_of_other_plans(self, trainer: Trainer) -> None:
-        for callback in callbacks_of(trainer):
-            other = getattr(callback, "plan", self.plan)
-            if type(callback).__name__ == "CompressCheckpoint" and other != self.plan:
-                _log.warning(
-                    "CompressCheckpoint has another plan than QuantizeDuringTraining: its files will not hold the "
-                    "weights that were trained. Give both the same plan."
-                )
 
     def _log_measurement(self, trainer: Trainer) -> None:
         if self._rate and trainer.is_global_zero:
             log_scalars(trainer.loggers, self._rate.scalars(), logging_step(trainer), "the rate of the training")
-
-
-def _check_optimizers(trainer: Trainer) -> None:
-    """Raise a CallbackError for an optimizer that evaluates the loss after it has changed the weights."""
-    for optimizer in trainer.optimizers:
-        if isinstance(optimizer, torch.optim.LBFGS):
-            raise CallbackError(
-                "LBFGS evaluates the loss several times in a step, and QuantizeDuringTraining quantizes once: take "
-                "another optimizer, such as AdamW"
-            )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from lightning_compress.callbacks.arguments import check_texts
 from lightning_compress.errors import CallbackError
@@ -157,7 +156,7 @@ def mark_differences(first: str, second: str) -> tuple[str, str]:
     return _marked(first, second), _marked(second, first)
 
 
-def checked_translations(found: Any, sentences: int) -> list[str]:
+def checked_translations(found: object, sentences: int) -> list[str]:
     """What a user's function gave, if it is one text for each sentence.
 
     Raises:

@@ -31,7 +31,7 @@ from lightning_compress.logging import logging_step
 from lightning_compress.messages.progress import progress_bar
 from lightning_compress.plan import Plan
 from lightning_compress.runtime import limited_workers, preserved_random_state
-from lightning_compress.search import Evaluate, evaluating
+from lightning_compress.search import Evaluate, Score, evaluating
 from lightning_compress.weights import Weights
 
 if TYPE_CHECKING:
@@ -181,7 +181,7 @@ class TranslationQuality(SaveListener, _Callback):
         judge = Judge(text.references, self.tokenize or str(getattr(module, "bleu_tokenize", "13a")))
         found: list[list[str]] = []
 
-        def evaluate_bleu(module: Any) -> Any:
+        def evaluate_bleu(module: nn.Module) -> Score:
             found.append(checked_translations(self._translated(module, text), len(text.sources)))
             return judge.bleu(found[-1])
 
@@ -222,7 +222,7 @@ class TranslationQuality(SaveListener, _Callback):
         name = getattr(objective.evaluate, "__name__", "score")
         return Metric(name if name.isidentifier() else "score", metric.mode, metric.evaluate)
 
-    def _problem(self, trainer: Trainer, module: Any) -> str | None:
+    def _problem(self, trainer: Trainer, module: nn.Module) -> str | None:
         """Why nothing can be measured in this run; None if that is not known yet."""
         if is_sharded(trainer):
             return "the module is sharded, and weights cannot be loaded into it: measure a finished file instead"

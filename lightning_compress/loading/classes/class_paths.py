@@ -60,7 +60,7 @@ def refused_paths(kind: type, values: Mapping[str, Any], allow: Sequence[str]) -
     return dict(_Check(allow).arguments(kind, values))
 
 
-def holds_note(value: Any) -> bool:
+def holds_note(value: object) -> bool:
     """Whether a value is, or contains, a note of a class."""
     if isinstance(value, Mapping):
         return "class_path" in value or any(map(holds_note, value.values()))
@@ -91,7 +91,7 @@ class _Check:
             if "." in name or found is not None:  # jsonargparse takes a.b for the key b inside a
                 yield name, name if found is None else found
 
-    def texts(self, value: Any, reading: _Reading) -> Iterator[str]:
+    def texts(self, value: object, reading: _Reading) -> Iterator[str]:
         """The texts in a value that are not permitted."""
         if reading.level == 0:
             return
@@ -175,7 +175,7 @@ def _readings(kind: type) -> dict[str, _Reading]:
     return readings
 
 
-def _reading(annotation: Any) -> _Reading:
+def _reading(annotation: object) -> _Reading:
     if annotation in (Any, object):
         return _Reading(1)
     if typing.get_origin(annotation) is Literal or annotation in _VALUES or _is_value_type(annotation):
@@ -188,7 +188,7 @@ def _reading(annotation: Any) -> _Reading:
     return _Reading(2, annotation if is_dataclass(annotation) and isinstance(annotation, type) else None)
 
 
-def _is_value_type(annotation: Any) -> bool:
+def _is_value_type(annotation: object) -> bool:
     return isinstance(annotation, type) and issubclass(annotation, (Enum, Path))
 
 

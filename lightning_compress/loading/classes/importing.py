@@ -37,7 +37,7 @@ def import_named(module: str, what: str) -> ModuleType:
         raise ClassNotAllowedError(_failure(what, module, error)) from error
 
 
-def attribute_named(found: Any, name: str, what: str) -> Any:
+def attribute_named(found: object, name: str, what: str) -> Any:
     """An attribute, whose look-up may run code of a module; None where there is none.
 
     Raises:

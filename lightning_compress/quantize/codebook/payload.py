@@ -224,7 +224,7 @@ def _pieces(count: int, scales: Scales | None) -> Iterator[tuple[int, int]]:
         yield from ((at, min(at + _CHUNK, stop)) for at in range(start, stop, _CHUNK))
 
 
-def _scales_spec(scales: Any, count: int) -> StreamSpec:
+def _scales_spec(scales: object, count: int) -> StreamSpec:
     """The stream of the factors of a tensor of ``count`` elements."""
     if not isinstance(scales, Mapping):
         raise FormatError(f"scales of a codebook payload are {scales!r}, expected unit, width, row and size")

@@ -34,7 +34,7 @@ def read_object(path: Path) -> Mapping[str, Any]:
     return content
 
 
-def number(value: Any, what: str) -> float:
+def number(value: object, what: str) -> float:
     """A number; NaN for ``null`` and for values that are not finite.
 
     Raises:
@@ -51,7 +51,7 @@ def number(value: Any, what: str) -> float:
     return found if math.isfinite(found) else math.nan
 
 
-def text(value: Any, what: str) -> str:
+def text(value: object, what: str) -> str:
     """A string; empty for ``null``.
 
     Raises:
@@ -62,7 +62,7 @@ def text(value: Any, what: str) -> str:
     return value or ""
 
 
-def items(value: Any, what: str, length: int | None = None) -> list[Any]:
+def items(value: object, what: str, length: int | None = None) -> list[Any]:
     """A list, of the given length.
 
     Raises:
@@ -75,7 +75,7 @@ def items(value: Any, what: str, length: int | None = None) -> list[Any]:
     return value
 
 
-def mapping(value: Any, what: str) -> Mapping[str, Any]:
+def mapping(value: object, what: str) -> Mapping[str, Any]:
     """A JSON object; empty for ``null``.
 
     Raises:
@@ -86,7 +86,7 @@ def mapping(value: Any, what: str) -> Mapping[str, Any]:
     return value or {}
 
 
-def table(value: Any, what: str, rows: int, columns: int) -> Table:
+def table(value: object, what: str, rows: int, columns: int) -> Table:
     """A table of numbers ``[rows, columns]``.
 
     Raises:
@@ -98,6 +98,6 @@ def table(value: Any, what: str, rows: int, columns: int) -> Table:
     )
 
 
-def _brief(value: Any) -> str:
+def _brief(value: object) -> str:
     shown = repr(value)
     return f"{type(value).__name__} {shown if len(shown) <= 40 else shown[:39] + '…'}"

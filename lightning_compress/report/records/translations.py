@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from lightning_compress.report.records.json_values import items, mapping, number, read_object, text
 from lightning_compress.report.records.word_differences import WordRun, word_runs
@@ -85,7 +84,7 @@ class TranslationRecord:
         )
 
 
-def _sample(value: Any, what: str) -> Sample:
+def _sample(value: object, what: str) -> Sample:
     sample = mapping(value, what)
     source, reference, exact, compressed = (
         text(sample.get(key), f"{what}: {key}") for key in ("source", "reference", "exact", "compressed")

@@ -198,7 +198,7 @@ def content_digest(tensors: Mapping[str, Tensor]) -> str:
     return digest.hexdigest()
 
 
-def check_arguments(module: Any, evaluate: Any) -> None:
+def check_arguments(module: object, evaluate: object) -> None:
     """Check the arguments of a search.
 
     Args:

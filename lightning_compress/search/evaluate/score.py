@@ -6,7 +6,6 @@ import math
 import numbers
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -78,7 +77,7 @@ class Score:
         return Score(-self.value, self.statistics, lambda sums: -combine(sums))
 
     @classmethod
-    def from_value(cls, value: Any) -> Score:
+    def from_value(cls, value: object) -> Score:
         """The score that an ``evaluate`` function returned, as a number or as a score.
 
         Raises:
@@ -121,6 +120,6 @@ def _table(statistics: ArrayLike) -> Statistics:
     return table
 
 
-def _describe(value: Any) -> str:
+def _describe(value: object) -> str:
     shape = f" of shape {list(value.shape)}" if isinstance(value, Tensor) else ""
     return f"{type(value).__name__}{shape}: {value!r:.80}"

@@ -52,7 +52,7 @@ class OutputDivergence:
         mean = total / max(outputs, 1)
         return mean if 0 < mean < float("inf") else None
 
-    def _log_probabilities(self, batch: Any) -> Tensor:
+    def _log_probabilities(self, batch: object) -> Tensor:
         try:
             return self._calibration.outputs(self._evaluator.module, batch).detach().float().log_softmax(-1)
         except Exception as error:

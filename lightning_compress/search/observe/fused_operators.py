@@ -30,7 +30,7 @@ def _recurrent_layer(
     state: Tensor,
     _cell: Tensor,
     backward: bool,
-    *_: Any,
+    *_: object,
 ) -> None:
     """One layer and direction ``[steps, batch, columns]``; the state of a step is the output of the step before."""
     recorder.record_matmul(inputs, input_weight)
@@ -40,7 +40,7 @@ def _recurrent_layer(
 
 def _recurrent_layers(
     recorder: UsageRecorder,
-    _result: Any,
+    _result: object,
     inputs: Tensor,
     weights: Sequence[Tensor],
     per_layer: int,
@@ -56,7 +56,7 @@ def _recurrent_layers(
     _train: bool,
     bidirectional: bool,
     batch_sizes: Sequence[int],
-    *_: Any,
+    *_: object,
 ) -> None:
     """All layers of a recurrent network, padded or packed, in one cuDNN call."""
     network = (_aten.rnn_relu, _aten.rnn_tanh, _aten.lstm, _aten.gru)[mode]

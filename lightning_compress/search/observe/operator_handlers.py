@@ -31,7 +31,7 @@ class UsageRecorder(AbstractContextManager[Any], Protocol):
 Handler = Callable[..., None]  # arguments: the recorder, the operator's result, the operator's own arguments
 
 
-def _linear(recorder: UsageRecorder, result: Tensor, inputs: Tensor, weight: Tensor, *_: Any) -> None:
+def _linear(recorder: UsageRecorder, result: Tensor, inputs: Tensor, weight: Tensor, *_: object) -> None:
     recorder.record_matmul(inputs, weight, result)
 
 
@@ -40,7 +40,7 @@ def _mm(recorder: UsageRecorder, result: Tensor, left: Tensor, right: Tensor) ->
     recorder.record_matmul(right.t(), left)
 
 
-def _addmm(recorder: UsageRecorder, result: Tensor, _added: Tensor, left: Tensor, right: Tensor, **_: Any) -> None:
+def _addmm(recorder: UsageRecorder, result: Tensor, _added: Tensor, left: Tensor, right: Tensor, **_: object) -> None:
     recorder.record_matmul(right.t(), left)
     recorder.record_matmul(left, right.t(), result)
 
@@ -53,7 +53,7 @@ def _bmm(recorder: UsageRecorder, result: Tensor, left: Tensor, right: Tensor) -
         recorder.record_matmul(right.transpose(1, 2), left[0])
 
 
-def _baddbmm(recorder: UsageRecorder, result: Tensor, _added: Tensor, left: Tensor, right: Tensor, **_: Any) -> None:
+def _baddbmm(recorder: UsageRecorder, result: Tensor, _added: Tensor, left: Tensor, right: Tensor, **_: object) -> None:
     _bmm(recorder, result, left, right)
 
 
@@ -61,11 +61,15 @@ def _mv(recorder: UsageRecorder, result: Tensor, weight: Tensor, vector: Tensor)
     recorder.record_matmul(vector[None], weight, result[None])
 
 
-def _addmv(recorder: UsageRecorder, result: Tensor, _added: Tensor, weight: Tensor, vector: Tensor, **_: Any) -> None:
+def _addmv(
+    recorder: UsageRecorder, result: Tensor, _added: Tensor, weight: Tensor, vector: Tensor, **_: object
+) -> None:
     _mv(recorder, result, weight, vector)
 
 
-def _embedding(recorder: UsageRecorder, _result: Any, weight: Tensor, indices: Tensor, *_: Any, **__: Any) -> None:
+def _embedding(
+    recorder: UsageRecorder, _result: object, weight: Tensor, indices: Tensor, *_: object, **__: object
+) -> None:
     recorder.record_embedding_lookup(weight, indices)
 
 
@@ -79,11 +83,11 @@ def _index(recorder: UsageRecorder, _result: Tensor, weight: Tensor, indices: li
         recorder.record_embedding_lookup(weight, indices[0] % len(weight))
 
 
-def _softmax(recorder: UsageRecorder, _result: Any, logits: Tensor, dim: int | None = None, *_: Any) -> None:
+def _softmax(recorder: UsageRecorder, _result: object, logits: Tensor, dim: int | None = None, *_: object) -> None:
     recorder.record_softmax(logits, dim)
 
 
-def _topk(recorder: UsageRecorder, _result: Any, logits: Tensor, _k: int, dim: int = -1, *_: Any) -> None:
+def _topk(recorder: UsageRecorder, _result: object, logits: Tensor, _k: int, dim: int = -1, *_: object) -> None:
     recorder.record_softmax(logits, dim)
 
 

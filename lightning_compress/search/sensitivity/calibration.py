@@ -18,7 +18,7 @@ class Calibration(Protocol):
         """The batches, from the start at every call."""
         ...
 
-    def loss(self, module: nn.Module, batch: Any) -> Tensor:
+    def loss(self, module: nn.Module, batch: Any) -> Tensor:  # Any: an implementation takes its own kind of batch
         """The loss of one batch, a scalar with a gradient."""
         ...
 
@@ -51,7 +51,7 @@ def batches_of(calibration: Calibration) -> Iterator[Any]:
         raise SearchError("calibration gives no batch this time: it is gone through many times, give them each time")
 
 
-def check_has_loss(calibration: Any) -> None:
+def check_has_loss(calibration: object) -> None:
     """Raise a SearchError for calibration data without a method ``loss``; None is no calibration data."""
     if calibration is not None and not callable(getattr(calibration, "loss", None)):
         raise SearchError(

@@ -98,7 +98,7 @@ def estimate_fisher(weights: Weights, module: nn.Module, calibration: Calibratio
     if isinstance(calibration, Distillation):
         generator = torch.Generator().manual_seed(0)
 
-        def outputs(module: nn.Module, batch: Any) -> Tensor:
+        def outputs(module: nn.Module, batch: object) -> Tensor:
             return fisher_probe(calibration.outputs(module, batch), generator)
 
         statistics = _accumulate(weights, module, calibration, outputs, _MIN_PROBES)
@@ -173,7 +173,7 @@ def stored_gradients(
 def _gradients(
     module: nn.Module,
     loss_of: Callable[[nn.Module, Any], Tensor],
-    batch: Any,
+    batch: object,
     index: int,
     parameters: Sequence[nn.Parameter],
 ) -> dict[int, Tensor | None]:

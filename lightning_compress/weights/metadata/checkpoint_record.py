@@ -82,7 +82,7 @@ class CheckpointRecord:
         found = HyperParameters.of(getattr(module, "hparams", None), getattr(module, "_hparams_name", None))
         return cls(found.held, found.left_out, found.argument)
 
-    def with_hyper_parameters(self, values: Any) -> CheckpointRecord:
+    def with_hyper_parameters(self, values: object) -> CheckpointRecord:
         """The record with these hyper-parameters, each of them an argument of its own."""
         found = HyperParameters.of(values)
         return replace(
@@ -141,7 +141,7 @@ def _are_assets(value: object) -> bool:
     return isinstance(value, Mapping) and all(type(k) is str and type(v) is bytes for k, v in value.items())
 
 
-def _may_be_small(value: Any) -> bool:
+def _may_be_small(value: object) -> bool:
     """Whether the text of a value may have at most ``MAX_VALUE_BYTES``: each item has two bytes at least."""
     left, waiting = MAX_VALUE_BYTES, [value]
     while waiting and left >= 0:

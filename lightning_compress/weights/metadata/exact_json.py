@@ -27,7 +27,7 @@ class NotHeldError(ValueError):
     """A value that the text cannot hold exactly, or text that is not what :func:`dump` writes."""
 
 
-def dump(value: Any) -> str:
+def dump(value: object) -> str:
     """The canonical text of a value: no white space, keys in the order of the dictionary.
 
     Raises:
@@ -57,7 +57,7 @@ def parse(text: str) -> Any:
     return value
 
 
-def is_held(value: Any) -> bool:
+def is_held(value: object) -> bool:
     """Whether :func:`dump` holds a value exactly."""
     try:
         dump(value)
@@ -98,7 +98,7 @@ def _tagged(value: Any, kind: type, depth: int) -> dict[str, Any]:
     raise NotHeldError(f"a value of type {kind.__module__}.{kind.__qualname__}")
 
 
-def _key(key: Any, depth: int) -> Any:
+def _key(key: object, depth: int) -> Any:
     """A key of a dictionary; equal keys of different types (1, 1.0, True) cannot stand beside each other anyway."""
     if key is None or type(key) in (bool, int, float, str):
         return _to_json(key, depth + 1)
@@ -111,7 +111,7 @@ def _limited(value: int) -> int:
     return value
 
 
-def _from_json(value: Any, depth: int) -> Any:
+def _from_json(value: object, depth: int) -> Any:
     if depth > 2 * MAX_DEPTH:
         raise NotHeldError(f"nested more than {MAX_DEPTH} levels deep")
     if isinstance(value, list):

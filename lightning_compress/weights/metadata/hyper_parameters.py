@@ -27,7 +27,7 @@ class HyperParameters:
     argument: str | None = None
 
     @classmethod
-    def of(cls, values: Any, argument: Any = None, *, typed: bool = False) -> HyperParameters:
+    def of(cls, values: object, argument: object = None, *, typed: bool = False) -> HyperParameters:
         """Sort values into those that can be stored exactly and the names of the others.
 
         Lightning gives the constructor a plain dictionary of the items, whatever held them, except for a container of
@@ -59,12 +59,12 @@ def exact_items(items: Mapping[Any, Any]) -> tuple[dict[str, Any], tuple[str, ..
     return held, tuple(left_out)
 
 
-def printable(name: Any) -> str:
+def printable(name: object) -> str:
     """A name as text that UTF-8 can hold."""
     return str(name).encode("utf-8", "backslashreplace").decode()
 
 
-def exact_copy(name: Any, value: Any, max_bytes: int | None = None) -> dict[str, Any] | None:
+def exact_copy(name: object, value: object, max_bytes: int | None = None) -> dict[str, Any] | None:
     """The name and a copy of the value; None if they cannot be stored exactly, or not in ``max_bytes`` of text."""
     if type(name) is not str:
         return None
@@ -78,6 +78,6 @@ def exact_copy(name: Any, value: Any, max_bytes: int | None = None) -> dict[str,
     return copy
 
 
-def is_omegaconf(values: Any) -> bool:
+def is_omegaconf(values: object) -> bool:
     """Whether the value is a container of OmegaConf, which need not be installed."""
     return any(kind.__module__.partition(".")[0] == "omegaconf" for kind in type(values).__mro__)

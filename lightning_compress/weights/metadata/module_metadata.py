@@ -46,7 +46,7 @@ def exclude_patterns_of(module: nn.Module | None) -> list[str]:
     return checked_patterns("compression_exclude()", _call(module, "compression_exclude", []))
 
 
-def checked_patterns(what: str, value: Any) -> list[str]:
+def checked_patterns(what: str, value: object) -> list[str]:
     """The value itself as a list, if it is a collection of patterns.
 
     Args:
@@ -88,6 +88,6 @@ def is_metric(value: object) -> bool:
     return any(c.__name__ == "Metric" and c.__module__.startswith("torchmetrics") for c in type(value).__mro__)
 
 
-def _call(module: nn.Module | None, method: str, default: Any) -> Any:
+def _call(module: nn.Module | None, method: str, default: object) -> Any:
     function = getattr(module, method, None)
     return function() if callable(function) else default

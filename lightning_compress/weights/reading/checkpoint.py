@@ -124,12 +124,12 @@ def _read_saved(path: str, key: str | None, deferred: bool) -> Checkpoint:
     return Checkpoint(built, readable_entries(others, path, source.nbytes))
 
 
-def _not_a_mapping(path: str, content: Any) -> str:
+def _not_a_mapping(path: str, content: object) -> str:
     kind = "tensor" if looks_like_tensor(content) else path_of(content) or type(content).__name__
     return f"{path} holds one {kind}, expected a checkpoint or a state dict: save model.state_dict()"
 
 
-def _built(name: str, value: Any, build: Callable[[Any], Tensor], path: str) -> Any:
+def _built(name: str, value: object, build: Callable[[Any], Tensor], path: str) -> Any:
     """The tensor of an entry of the state dict; plain values are returned, and refused later."""
     if is_extra_state(name) and not looks_like_tensor(value):
         return None

@@ -41,7 +41,7 @@ def readable_entries(content: Mapping[Any, Any], path: str, file_bytes: int) -> 
     return {name: _readable(value, copy)[0] for name, value in content.items() if name != KEY} | own
 
 
-def _hyper_parameters(value: Any, path: str, copy: _Copy) -> Mapping[Any, Any]:
+def _hyper_parameters(value: object, path: str, copy: _Copy) -> Mapping[Any, Any]:
     entries, skipped = {}, []
     for name, item in _by_name(value).items():
         entries[name], reason = _readable(item, copy)
@@ -52,7 +52,7 @@ def _hyper_parameters(value: Any, path: str, copy: _Copy) -> Mapping[Any, Any]:
     return entries
 
 
-def _by_name(value: Any) -> Mapping[Any, Any]:
+def _by_name(value: object) -> Mapping[Any, Any]:
     """The hyper-parameters as a mapping: of a dictionary, a namespace, or a configuration of OmegaConf."""
     mapping = mapping_in(value)
     if mapping is not None:
@@ -65,7 +65,7 @@ def _by_name(value: Any) -> Mapping[Any, Any]:
     return {KEY: value} if isinstance(value, Placeholder) else getattr(value, "__dict__", {})
 
 
-def _readable(value: Any, copy: _Copy) -> tuple[Any, str | None]:
+def _readable(value: object, copy: _Copy) -> tuple[Any, str | None]:
     """A copy of the value and None, or a placeholder and why it is skipped."""
     try:
         return copy.value(value), None
@@ -84,7 +84,7 @@ class _Copy:
         self._total_left = total
         self._bytes_left = 0
 
-    def value(self, value: Any) -> Any:
+    def value(self, value: object) -> Any:
         """The copy of one value.
 
         Raises:

@@ -37,29 +37,29 @@ class Placeholder:
     state: Any
     entries: dict[Any, Any]
 
-    def __new__(cls, *arguments: Any, **_: Any) -> Any:
+    def __new__(cls, *arguments: object, **_: object) -> Any:
         """Record the arguments, except those by keyword."""
         placeholder = object.__new__(cls)
         placeholder.arguments, placeholder.state, placeholder.entries = arguments, None, {}
         return placeholder
 
-    def __call__(self, *arguments: Any) -> Any:
+    def __call__(self, *arguments: object) -> Any:
         """Another placeholder: what a pickle calls may be the result of a call, such as a partial function."""
         return type(self)(*arguments)
 
-    def __setstate__(self, state: Any) -> None:
+    def __setstate__(self, state: object) -> None:
         self.state = state
 
-    def __setitem__(self, key: Any, value: Any) -> None:
+    def __setitem__(self, key: object, value: object) -> None:
         self.entries[key] = value
 
-    def append(self, item: Any) -> None:
+    def append(self, item: object) -> None:
         """Ignore an item of a list."""
 
-    def extend(self, items: Any) -> None:
+    def extend(self, items: object) -> None:
         """Ignore items of a list."""
 
-    def add(self, item: Any) -> None:
+    def add(self, item: object) -> None:
         """Ignore an item of a set."""
 
 
@@ -79,7 +79,7 @@ class Ordered(dict[Any, Any]):
             raise WeightsError("has a pickle with an OrderedDict made of pairs whose keys are tuples")
         super().__init__(pairs)
 
-    def __setstate__(self, state: Any) -> None: ...
+    def __setstate__(self, state: object) -> None: ...
 
 
 class StorageRecord(NamedTuple):
@@ -96,7 +96,7 @@ class _Latin1(Placeholder):
     __slots__ = ()
     path = "_codecs.encode"
 
-    def __new__(cls, *arguments: Any, **_: Any) -> Any:
+    def __new__(cls, *arguments: object, **_: object) -> Any:
         """The bytes."""
         if len(arguments) == 2 and type(arguments[0]) is str and arguments[1] == "latin1":
             return arguments[0].encode("latin1")
@@ -109,7 +109,7 @@ class _NumpyScalar(Placeholder):
     __slots__ = ()
     path = "numpy.scalar"
 
-    def __new__(cls, *arguments: Any, **_: Any) -> Any:
+    def __new__(cls, *arguments: object, **_: object) -> Any:
         """The number."""
         number = _number(*arguments) if len(arguments) == 2 else None
         return super().__new__(cls, *arguments) if number is None else number
@@ -172,7 +172,7 @@ class InertUnpickler(pickle.Unpickler):
         return self.storages[str(key)]
 
 
-def path_of(value: Any) -> str | None:
+def path_of(value: object) -> str | None:
     """The import path of a placeholder, as instance or as class; None for other values."""
     if isinstance(value, Placeholder) or (isinstance(value, type) and issubclass(value, Placeholder)):
         return value.path

@@ -80,7 +80,7 @@ class _Object:
         self.hashes: Counter[int] | None = None
 
 
-def _constant(argument: Any) -> _Object:
+def _constant(argument: object) -> _Object:
     """The object of an opcode that takes none from the stack."""
     if isinstance(argument, (str, bytes, bytearray)):
         return _Object(cost=1 + len(argument) // _PER_OBJECT, length=len(argument))
@@ -118,7 +118,7 @@ class _Stack:
         else:
             self._replace(opcode, argument)
 
-    def _replace(self, opcode: pickletools.OpcodeInfo, argument: Any) -> None:
+    def _replace(self, opcode: pickletools.OpcodeInfo, argument: object) -> None:
         """Pop the objects that the opcode takes, and push what it makes of them."""
         name, popped = opcode.name, self._popped(opcode)
         if name == "STACK_GLOBAL":

@@ -17,6 +17,7 @@ from torch import Tensor
 from lightning_compress.errors import WeightsError
 from lightning_compress.files import Source
 from lightning_compress.weights.deferred import DeferredTensor, contiguous_strides
+from lightning_compress.weights.reading.file_bytes import bytes_at
 from lightning_compress.weights.reading.state_dicts import shown
 from lightning_compress.weights.storable.state_dict import MAX_DIMENSIONS
 
@@ -144,9 +145,7 @@ def _place(name: str, entry: Mapping[str, Any], first: int) -> _Place:
 
 
 def _read(source: Source, name: str, place: _Place) -> Tensor:
-    values = torch.empty(place.nbytes, dtype=torch.uint8)
-    source.read_into(place.start, values.numpy().data)
-    return values.view(place.dtype).view(place.shape)
+    return bytes_at(source, place.start, place.nbytes).view(place.dtype).view(place.shape)
 
 
 def _deferred(source: Source, name: str, place: _Place) -> Tensor:

@@ -24,7 +24,7 @@ _REPR.maxstring = 80
 _OPTIMIZER_KEYS = frozenset({"param_groups", "exp_avg", "exp_avg_sq", "momentum_buffer", "square_avg"})
 
 
-def mapping_in(value: Any) -> Mapping[Any, Any] | None:
+def mapping_in(value: object) -> Mapping[Any, Any] | None:
     """The value as a mapping: a dictionary, or what a placeholder of one was given; None for other values."""
     if isinstance(value, Mapping):
         return value
@@ -93,7 +93,7 @@ def _mappings(value: Mapping[Any, Any]) -> Iterator[tuple[str, Mapping[Any, Any]
             yield name, inner
 
 
-def _is_training_state(name: Any, value: Mapping[Any, Any]) -> bool:
+def _is_training_state(name: object, value: Mapping[Any, Any]) -> bool:
     if not isinstance(name, str):
         return True
     words = re.split(r"[\W_]+", name.lower())
@@ -113,7 +113,7 @@ def _is_state_dict(value: Mapping[Any, Any], complete: bool = False) -> bool:
     return bool(tensors) and enough and all(isinstance(n, str) for n in value) and any(map(_has_dimensions, tensors))
 
 
-def _has_dimensions(tensor: Any) -> bool:
+def _has_dimensions(tensor: object) -> bool:
     try:
         return len(tensor_record(tensor).shape) > 0
     except WeightsError:  # of another kind, which is refused by name later
@@ -158,17 +158,17 @@ def _whole(content: Mapping[Any, Any], path: str) -> Mapping[Any, Any]:
     raise WeightsError(f"{path} holds no state dict, but {_entries(content)}: save model.state_dict() in it")
 
 
-def is_extra_state(name: Any) -> bool:
+def is_extra_state(name: object) -> bool:
     """Whether an entry of a state dict is what a module returned by ``get_extra_state``."""
     return isinstance(name, str) and name.endswith("_extra_state")
 
 
-def is_module(value: Any) -> bool:
+def is_module(value: object) -> bool:
     """Whether a placeholder stands for a whole module, which ``torch.save(module)`` writes."""
     return isinstance(value, Placeholder) and isinstance(value.state, dict) and "_modules" in value.state
 
 
-def whole_module(path: str, value: Any, where: str = "") -> str:
+def whole_module(path: str, value: object, where: str = "") -> str:
     """The message about a file that holds a whole module."""
     return (
         f"{path} holds a whole module{where} ({path_of(value)}), and is not read, because that would run its code: "
@@ -176,7 +176,7 @@ def whole_module(path: str, value: Any, where: str = "") -> str:
     )
 
 
-def shown(name: Any) -> str:
+def shown(name: object) -> str:
     """A name from a file for one line of a message."""
     return name if isinstance(name, str) and name.isprintable() and len(name) <= 80 else _REPR.repr(name)[:80]
 
@@ -191,7 +191,7 @@ def _size(state: Mapping[Any, Any]) -> str:
     return f"{len(tensors)} tensor{'s' * (len(tensors) != 1)}, {sum(map(_nbytes, tensors)):,} bytes"
 
 
-def _nbytes(tensor: Any) -> int:
+def _nbytes(tensor: object) -> int:
     try:
         return tensor_record(tensor).nbytes
     except WeightsError:  # sparse tensors and subclasses
@@ -203,5 +203,5 @@ def _entries(content: Mapping[Any, Any]) -> str:
     return first_names(names, _MAX_LISTED, total=len(content)) or "nothing"
 
 
-def _kind_of(value: Any) -> str:
+def _kind_of(value: object) -> str:
     return path_of(value) or type(value).__name__

@@ -75,7 +75,7 @@ class TensorRecord(NamedTuple):
         return self.offset + sum((size - 1) * step for size, step in zip(self.shape, self.stride, strict=True)) + 1
 
 
-def looks_like_tensor(value: Any) -> bool:
+def looks_like_tensor(value: object) -> bool:
     """Whether torch would rebuild the value to a tensor of any type."""
     path = path_of(value)
     return isinstance(value, Placeholder) and (
@@ -83,7 +83,7 @@ def looks_like_tensor(value: Any) -> bool:
     )
 
 
-def tensor_record(value: Any) -> TensorRecord:
+def tensor_record(value: object) -> TensorRecord:
     """The record of a dense tensor.
 
     Raises:
@@ -124,7 +124,7 @@ def _dense_record(arguments: tuple[Any, ...], dtype_position: int | None) -> Ten
     return TensorRecord(storage, dtype, offset, tuple(shape), tuple(stride))
 
 
-def _dtype_of(storage: Any) -> torch.dtype | None:
+def _dtype_of(storage: object) -> torch.dtype | None:
     path = storage.type_path if isinstance(storage, StorageRecord) else ""
     return _STORAGE_DTYPES.get(path.rpartition(".")[2]) if path.startswith("torch.") else None
 

@@ -19,6 +19,7 @@ from torch import Tensor
 from lightning_compress.errors import WeightsError
 from lightning_compress.files import Source
 from lightning_compress.weights.deferred import DeferredTensor
+from lightning_compress.weights.reading.file_bytes import bytes_at
 from lightning_compress.weights.reading.file_kinds import ZIP, foreign_zip
 from lightning_compress.weights.reading.inert_pickle import InertUnpickler, StorageRecord
 from lightning_compress.weights.reading.opcodes import checked_pickle
@@ -51,7 +52,7 @@ class TorchFile:
         self._places: dict[str, tuple[int, int]] = {}
         self._storages: dict[str, torch.UntypedStorage] = {}
 
-    def tensor(self, value: Any) -> Tensor:
+    def tensor(self, value: object) -> Tensor:
         """The tensor of a record; tensors of one storage share its memory.
 
         Raises:
@@ -66,7 +67,7 @@ class TorchFile:
         empty = torch.empty(0, dtype=record.dtype)
         return empty.set_(self._storages[key], record.offset, record.shape, record.stride)
 
-    def deferred(self, value: Any) -> DeferredTensor:
+    def deferred(self, value: object) -> DeferredTensor:
         """As :meth:`tensor`, but the values are read from the file each time that they are needed."""
         record = tensor_record(value)
         start, _ = self._place(record)
@@ -87,9 +88,7 @@ class TorchFile:
         return self._places[key]
 
     def _read(self, start: int, nbytes: int) -> torch.UntypedStorage:
-        values = torch.empty(nbytes, dtype=torch.uint8)
-        self._source.read_into(start, values.numpy().data)
-        return values.untyped_storage()
+        return bytes_at(self._source, start, nbytes).untyped_storage()
 
 
 class _Container(Protocol):

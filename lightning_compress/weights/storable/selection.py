@@ -56,5 +56,5 @@ def _tell(level: int, what: str, left_out: Collection[str], state: Mapping[str, 
         log_once(_log, level, f"{what}: {first_names(names)} (tensors: {len(names)}, bytes: {size:,})")
 
 
-def _bytes(value: Any) -> int:
+def _bytes(value: object) -> int:
     return value.numel() * value.element_size() if isinstance(value, Tensor) else 0

@@ -299,7 +299,7 @@ def test_without_a_usable_worker_files_are_written_inline_and_the_reason_is_logg
             folder = tmp_path / name
             folder.mkdir()
             queue = a_queue(Workers(), plan=plan)
-            queue._dispatcher._start = start
+            queue._in_work._dispatcher._start = start
             queue._exporter.writer._compress = lambda weights: compress(weights, HALF)
             queue.submit(export(folder, "a"))
             queue.submit(export(folder, "b", width=6))

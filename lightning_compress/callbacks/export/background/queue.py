@@ -15,27 +15,19 @@ from itertools import count
 from time import monotonic, perf_counter
 from typing import Literal
 
-from lightning_compress.callbacks.export.background.dispatch import (
-    Dispatcher,
-    LostWorkerError,
-    NoWorkerError,
-    PendingExport,
-    Result,
-    Worker,
-)
-from lightning_compress.callbacks.export.background.messages import Committed, Failed, Refused, Setup
-from lightning_compress.callbacks.export.background.notices import relay, tell, tell_inline
+from lightning_compress.callbacks.export.background.dispatch import Dispatcher, PendingExport, Worker
+from lightning_compress.callbacks.export.background.export_in_work import ExportInWork, given_up
+from lightning_compress.callbacks.export.background.messages import Setup
+from lightning_compress.callbacks.export.background.notices import tell, tell_inline
 from lightning_compress.callbacks.export.background.shared_weights import MemoryPool, SharedWeights
 from lightning_compress.callbacks.export.background.worker_process import WorkerProcess
 from lightning_compress.callbacks.export.exporter import Exporter, discard, failed, withdraw
 from lightning_compress.callbacks.export.jobs import ExportJob, Job, LinkJob, Outcome
-from lightning_compress.errors import CallbackError
-from lightning_compress.files import is_remote, local_path, normalized_path, remove_left_overs_of
+from lightning_compress.files import is_remote, normalized_path
 from lightning_compress.plan import Plan
 
 WhenFull = Literal["wait", "skip", "latest"]
 MAX_WAITING = 1  # exports, beside the one in work; each holds a copy of the weights
-_MAX_LOSSES = 2  # workers that may end during one export
 _QUIET_SECONDS = 5.0  # after which the log says what is waited for
 _STEP_SECONDS = 1.0
 _log = logging.getLogger(__name__)
@@ -60,9 +52,7 @@ class BackgroundQueue:
         self, exporter: Exporter, plan: Plan, when_full: WhenFull, start: Callable[[Setup], Worker] = WorkerProcess
     ) -> None:
         self._exporter, self._when_full = exporter, when_full
-        self._dispatcher = Dispatcher(plan, start)
-        self._has_worker = True  # False once it is known that no worker can carry out the exports
-        self._running: PendingExport | None = None
+        self._in_work = ExportInWork(exporter, Dispatcher(plan, start), self._conclude)
         self._waiting: deque[PendingExport | LinkJob] = deque()
         self._outcomes: list[Outcome] = []
         self._pool = MemoryPool()
@@ -71,8 +61,13 @@ class BackgroundQueue:
     @property
     def pending(self) -> list[str]:
         """The companion files that are to be written, in order."""
-        running = [self._running] if self._running and not self._running.is_cancelled else []
-        return [job.target for job in (*running, *self._waiting)]
+        running = self._running
+        known = [running] if running and not running.is_cancelled else []
+        return [job.target for job in (*known, *self._waiting)]
+
+    @property
+    def _running(self) -> PendingExport | None:
+        return self._in_work.pending
 
     def prepare(self, target: str) -> None:
         """See :class:`JobQueue`."""
@@ -120,7 +115,7 @@ class BackgroundQueue:
         """See :class:`JobQueue`."""
         is_working = self._running is not None
         self._fail_exports("the training has ended")
-        self._dispatcher.end(kill=is_working)
+        self._in_work.end_worker(kill=is_working)
         self._pool = MemoryPool()
 
     # Submitting
@@ -133,7 +128,7 @@ class BackgroundQueue:
         if is_remote(job.target):
             tell_inline("a remote filesystem gives a file its name before it is verified")
             self._run_inline(job)
-        elif not self._has_worker:
+        elif not self._in_work.has_worker:
             self._run_inline(job)
         elif self._makes_room(job):
             self._copy(job, began)
@@ -183,99 +178,34 @@ class BackgroundQueue:
                 self._pool.give_back(job.copy.memory)
         running = self._running
         if running and not running.is_cancelled and normalized_path(running.target) == name:
-            self._dispatcher.cancel(running)
+            self._in_work.cancel()
 
     # Carrying out
 
     def _step(self, seconds: float) -> bool:
         """Take a result of the worker, or begin the next job; whether there was one."""
         if self._running:
-            return self._take_result(self._running, seconds)
+            return self._in_work.take_result(seconds)
         if not self._waiting:
             return False
         job = self._waiting[0]
         if isinstance(job, PendingExport):
-            self._running = job
+            self._in_work.accept(job)
             self._waiting.popleft()
-            self._begin(job)
+            self._in_work.begin(job)
         else:
             self._outcomes.append(self._exporter.run(job))
             self._waiting.popleft()
         return True
 
-    def _begin(self, pending: PendingExport) -> None:
-        if not self._has_worker:
-            self._conclude(pending, self._exporter.run(pending.job))
-            return
-        try:
-            self._dispatcher.begin(pending)
-        except NoWorkerError as error:
-            self._do_without_worker(pending, error)
-
-    def _take_result(self, pending: PendingExport, seconds: float) -> bool:
-        try:
-            result = self._dispatcher.result(pending, seconds)
-        except LostWorkerError as error:
-            self._begin_again(pending, error)
-        except NoWorkerError as error:
-            self._do_without_worker(pending, error)
-        else:
-            if result is None:
-                return False
-            self._conclude(pending, self._outcome(pending, result))
-        return True
-
-    def _outcome(self, pending: PendingExport, result: Result) -> Outcome | None:
-        """What became of an export that a worker has ended; None if it was cancelled."""
-        if pending.is_cancelled:
-            return None
-        if isinstance(result, Refused):
-            tell_inline(result.problem)
-            return self._exporter.run(pending.job)
-        if isinstance(result, Committed):
-            relay(result.log)
-            seconds = perf_counter() - pending.began
-            return self._exporter.adopt(pending.job, result.fingerprint, result.is_new, seconds)
-        assert isinstance(result, Failed)
-        relay(result.log)
-        result.error.__cause__ = result.cause
-        return failed(pending.job, result.error)
-
-    def _begin_again(self, pending: PendingExport, error: LostWorkerError) -> None:
-        """Begin an export once more whose worker has ended; the second time it fails."""
-        remove_left_overs_of(local_path(pending.target))
-        pending.losses += 1
-        if pending.is_cancelled:
-            self._conclude(pending, None)
-        elif pending.losses >= _MAX_LOSSES:
-            self._conclude(pending, failed(pending.job, CallbackError(f"writing {pending.target} failed: {error}")))
-        else:
-            # As text: a record may be kept, and the traceback of the error refers to the weights.
-            _log.warning("%s is written again by a new worker process: %s", pending.target, str(error))
-            self._begin(pending)
-
-    def _do_without_worker(self, pending: PendingExport, error: NoWorkerError) -> None:
-        tell_inline(str(error))
-        self._has_worker = False
-        self._conclude(pending, None if pending.is_cancelled else self._exporter.run(pending.job))
-
     def _conclude(self, pending: PendingExport, outcome: Outcome | None) -> None:
-        self._running = None
         self._pool.keep(pending.copy.memory)
         if outcome is not None:
             self._outcomes.append(outcome)
 
     def _fail_exports(self, reason: str) -> None:
         """End what is pending: exports fail, links find no file."""
-        if self._running:
-            pending = self._running
-            self._dispatcher.end(kill=True)
-            remove_left_overs_of(local_path(pending.target))
-            self._conclude(pending, None if pending.is_cancelled else _given_up(pending, reason))
+        self._in_work.give_up(reason)
         while self._waiting:
             job = self._waiting.popleft()
-            self._outcomes.append(_given_up(job, reason) if isinstance(job, PendingExport) else self._exporter.run(job))
-
-
-def _given_up(pending: PendingExport, reason: str) -> Outcome:
-    return failed(pending.job, CallbackError(f"writing {pending.target} was given up: {reason}"))
+            self._outcomes.append(given_up(job, reason) if isinstance(job, PendingExport) else self._exporter.run(job))

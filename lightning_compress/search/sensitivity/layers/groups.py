@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal
+from typing import Literal
 
 from lightning_compress.compression.fitting import is_lossy
 from lightning_compress.errors import SearchError, did_you_mean
@@ -12,7 +12,7 @@ from lightning_compress.weights import Weight, Weights, matches
 GroupBy = Literal["class", "tensor"] | Callable[[Weight], str | None] | Mapping[str, str | Sequence[str]]
 
 
-def check_groups(groups: Any) -> None:
+def check_groups(groups: object) -> None:
     """Check the argument ``groups`` of :func:`grouped`.
 
     Raises:

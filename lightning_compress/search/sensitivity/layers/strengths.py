@@ -39,7 +39,7 @@ class Strength:
         Rule("*", *self.methods)
 
     @classmethod
-    def of(cls, value: Any) -> Strength:
+    def of(cls, value: object) -> Strength:
         """The strength of a share that is pruned (0 to 1), a method, several methods, or of itself.
 
         Raises:
@@ -80,7 +80,7 @@ class Strength:
         return {"label": self.label, "methods": Rule("*", *self.methods).to_config()["methods"]}
 
     @classmethod
-    def from_config(cls, config: Any) -> Strength:
+    def from_config(cls, config: object) -> Strength:
         """The strength of plain data.
 
         Raises:
