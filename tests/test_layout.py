@@ -1,12 +1,19 @@
-"""The packages of the library: no name of a package hides one of its modules."""
+"""The packages of the library: no name hides a module, no folder is crowded, no file is long."""
 
 from __future__ import annotations
 
 import pkgutil
 import sys
+from collections import Counter
 from importlib import import_module
+from pathlib import Path
+
+import pytest
 
 import lightning_compress
+
+ROOT = Path(__file__).parent.parent
+MOST_FILES, MOST_LINES = 12, 250
 
 
 def hidden_modules(package):
@@ -41,3 +48,31 @@ def test_a_function_named_like_its_module_is_found(tmp_path, monkeypatch):
     finally:
         for name in [name for name in sys.modules if name.partition(".")[0] == "layout_example"]:
             del sys.modules[name]
+
+
+def crowded_folders(root: Path) -> list[str]:
+    """Folders with more than a dozen Python files."""
+    files = Counter(path.parent for path in root.rglob("*.py"))
+    return [folder.as_posix() for folder, number in files.items() if number > MOST_FILES]
+
+
+def long_files(root: Path) -> list[str]:
+    """Python files of more than 250 lines."""
+    return [path.as_posix() for path in root.rglob("*.py") if len(path.read_text().splitlines()) > MOST_LINES]
+
+
+@pytest.mark.parametrize("folder", ["lightning_compress", "recipes", "benchmarks", "tests"])
+def test_no_folder_holds_more_than_a_dozen_files(folder):
+    assert crowded_folders(ROOT / folder) == []
+
+
+@pytest.mark.parametrize("folder", ["lightning_compress", "recipes", "benchmarks"])
+def test_no_file_is_longer_than_250_lines(folder):
+    assert long_files(ROOT / folder) == []
+
+
+def test_crowded_folders_and_long_files_are_found(tmp_path):
+    for number in range(MOST_FILES + 1):
+        (tmp_path / f"module_{number}.py").write_text("\n" * (MOST_LINES + (number == 3)))
+    assert crowded_folders(tmp_path) == [tmp_path.as_posix()]
+    assert long_files(tmp_path) == [(tmp_path / "module_3.py").as_posix()]

@@ -16,11 +16,12 @@ from lightning_compress.callbacks.arguments import (
     check_flag,
     check_texts,
 )
-from lightning_compress.callbacks.export.auto import EFFORT, SEARCH_AT, SearchAt
-from lightning_compress.callbacks.export.auto_arguments import auto_of
+from lightning_compress.callbacks.export.auto.arguments import auto_of
+from lightning_compress.callbacks.export.auto.searched_plans import EFFORT, SEARCH_AT, SearchAt
 from lightning_compress.callbacks.export.background.queue import WhenFull
 from lightning_compress.callbacks.export.exporter import Exporter
 from lightning_compress.callbacks.export.exports import Exports, OnError
+from lightning_compress.callbacks.export.jobs import Job
 from lightning_compress.callbacks.export.listener import ExportListener
 from lightning_compress.callbacks.export.policy import Policy, When, tell_if_nothing_is_saved
 from lightning_compress.callbacks.export.publishing import Publishing

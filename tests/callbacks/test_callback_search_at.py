@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from lightning_compress import Archive, Score
 from lightning_compress.callbacks import CompressCheckpoint
-from lightning_compress.callbacks.export import auto
+from lightning_compress.callbacks.export.auto import searched_plans
 from lightning_compress.errors import CallbackError
 
 pytestmark = pytest.mark.usefixtures("quick_coding", "quick_predictions")
@@ -29,8 +29,10 @@ def files(folder):
 
 
 def count_searches(monkeypatch):
-    calls, original = [], auto.smallest
-    monkeypatch.setattr(auto, "smallest", lambda *args, **options: calls.append(1) or original(*args, **options))
+    calls, original = [], searched_plans.smallest
+    monkeypatch.setattr(
+        searched_plans, "smallest", lambda *args, **options: calls.append(1) or original(*args, **options)
+    )
     return calls
 
 
@@ -120,7 +122,7 @@ def test_sigterm_in_a_search_keeps_its_file(tmp_path, monkeypatch):
 
 def test_what_a_search_will_cost_is_said_after_the_first_validation(tmp_path, monkeypatch):
     said = []
-    monkeypatch.setattr("lightning_compress.callbacks.export.search_cost.announce", said.append)
+    monkeypatch.setattr("lightning_compress.callbacks.export.auto.search_cost.announce", said.append)
     compress = CompressCheckpoint("auto", max_drop=0.5, effort="quick")
     run = trainer(tmp_path, compress, saving(tmp_path), max_epochs=2, num_sanity_val_steps=1)
 

@@ -15,7 +15,7 @@ from small_trainings import Small, trainer
 
 from lightning_compress.archive import Archive
 from lightning_compress.callbacks import CompressCheckpoint, reconcile
-from lightning_compress.callbacks.export.auto import Auto
+from lightning_compress.callbacks.export.auto.searched_plans import Auto
 from lightning_compress.callbacks.export.companions import companion_files
 from lightning_compress.callbacks.objective import Objective
 

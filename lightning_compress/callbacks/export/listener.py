@@ -156,7 +156,6 @@ class ExportListener:
         """Load the weights of a compressed file into the module."""
         return checkpoint_reading.restore(trainer.strategy, checkpoint, strict)
 
-
     # Lightning's hooks that conclude what was exported in the background
 
     def on_train_batch_end(self, trainer: Trainer, *_: object) -> None:

@@ -15,7 +15,7 @@ from torchmetrics import MeanMetric, MeanSquaredError
 
 from lightning_compress import Archive, Plan, Score
 from lightning_compress.callbacks import CompressCheckpoint
-from lightning_compress.callbacks.export.auto import Auto
+from lightning_compress.callbacks.export.auto.searched_plans import Auto
 from lightning_compress.callbacks.objective import Objective
 from lightning_compress.errors import CallbackError, CompressionError, SearchError
 from lightning_compress.search.max_drop import MaxDrop
@@ -51,10 +51,12 @@ def negative_loss(module):
 
 def count_searches(monkeypatch):
     calls = []
-    from lightning_compress.callbacks.export import auto
+    from lightning_compress.callbacks.export.auto import searched_plans
 
-    original = auto.smallest
-    monkeypatch.setattr(auto, "smallest", lambda *args, **options: calls.append(1) or original(*args, **options))
+    original = searched_plans.smallest
+    monkeypatch.setattr(
+        searched_plans, "smallest", lambda *args, **options: calls.append(1) or original(*args, **options)
+    )
     return calls
 
 

@@ -7,7 +7,7 @@ from functools import partial
 from typing import get_args
 
 from lightning_compress.callbacks.arguments import check_calibration, check_choice, checked
-from lightning_compress.callbacks.export.auto import EFFORT, SEARCH_AT, Auto, SearchAt
+from lightning_compress.callbacks.export.auto.searched_plans import EFFORT, SEARCH_AT, Auto, SearchAt
 from lightning_compress.callbacks.objective import Objective
 from lightning_compress.errors import CallbackError
 from lightning_compress.search import ASSURED, Calibration, Evaluate

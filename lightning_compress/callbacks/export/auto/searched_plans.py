@@ -13,8 +13,8 @@ from torch import nn
 
 from lightning_compress.archive import Archive, Manifest, is_archive
 from lightning_compress.callbacks.arguments import checked
+from lightning_compress.callbacks.export.auto.search_cost import SearchCost
 from lightning_compress.callbacks.export.companions.companion_files import find
-from lightning_compress.callbacks.export.search_cost import SearchCost
 from lightning_compress.callbacks.hooks.collective import is_sharded
 from lightning_compress.callbacks.hooks.console import announce
 from lightning_compress.callbacks.hooks.lightning_types import Trainer

@@ -1,0 +1,1 @@
+"""``plan="auto"``: its arguments, the searches, and what a search costs."""
