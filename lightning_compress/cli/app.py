@@ -7,23 +7,21 @@ import sys
 from enum import Enum
 from importlib import metadata
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from lightning_compress.archive import Archive
+from lightning_compress.cli.diff import diff
+from lightning_compress.cli.options import Checkpoint, File, Json, Key, Output, one_output, output_path
 from lightning_compress.cli.output import (
-    ERRORS,
-    Checkpoint,
-    File,
-    Json,
-    Key,
-    Output,
     Rows,
-    escaped,
-    output_path,
+    message_of,
     print_archive,
+    print_error,
     print_result,
+    print_table,
+    printable,
     printed_log,
     progress,
     save,
@@ -36,12 +34,12 @@ from lightning_compress.errors import CompressionError
 from lightning_compress.loading import expand as expand_file
 from lightning_compress.plan import DEFAULT_PLAN, PRESETS, Plan
 
-_LINE_BREAK = "\n"  # error messages may have several lines
+# The base of typer's errors: click may be a part of typer, or a package of its own.
+CLICK_ERROR: Any = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
 
 app = typer.Typer(
     help="Small, verified, pickle-free files from PyTorch Lightning checkpoints.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
 )
 
@@ -54,18 +52,30 @@ class By(str, Enum):
     module = "module"
 
 
+class Precision(str, Enum):
+    """The types that ``expand`` converts floating-point tensors to."""
+
+    fp32 = "fp32"
+    bf16 = "bf16"
+    fp16 = "fp16"
+
+
 def main() -> None:
     """Run the command line; errors of this package and of the file system are printed and give exit status 1."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a name may have characters that the terminal has not
+    as_json = "--json" in sys.argv
     try:
         with printed_log():
-            app(prog_name="lightning-compress")
+            status = app(prog_name="lightning-compress", standalone_mode=not as_json)
+    except CLICK_ERROR as error:  # of the command line itself; printed by typer without --json
+        print_error(error.format_message(), type(error).__name__, as_json)
+        sys.exit(error.exit_code)
     except (CompressionError, OSError) as error:
-        message = f"{error.filename}: {error.strerror}" if isinstance(error, OSError) and error.strerror else str(error)
-        ERRORS.print(f"[bold red]error:[/] {escaped(message, kept=_LINE_BREAK)}", highlight=False, soft_wrap=True)
+        print_error(message_of(error), type(error).__name__, as_json)
         sys.exit(1)
+    sys.exit(status)
 
 
 def _print_version(wanted: bool) -> None:
@@ -93,7 +103,11 @@ def compress(
         ),
     ] = None,
     plan: Annotated[
-        str, typer.Option(help=f"A preset ({', '.join(PRESETS)}) or the path of a YAML plan.")
+        str,
+        typer.Option(
+            help=f"A preset ({', '.join(PRESETS)}) or the path of a YAML plan.",
+            autocompletion=lambda: list(PRESETS),
+        ),
     ] = DEFAULT_PLAN,
     output: Output = None,
     exclude: Annotated[list[str] | None, typer.Option(help="Pattern of tensors to leave out; repeatable.")] = None,
@@ -102,9 +116,7 @@ def compress(
 ) -> None:
     """Compress a checkpoint, read the file back, and print its sizes."""
     resolved = Plan.resolve(plan)
-    if out is not None and output is not None:
-        raise CompressionError(f"two files to write are given, {out} and {output}: give one of them")
-    path = output_path(source, output or out)
+    path = output_path(source, one_output(out, output))
     weights = read_weights(source, exclude=exclude or (), key=key)
     with progress("compressing", sum(weight.tensor.numel() for weight in weights), as_json) as advance:
         archive = compress_weights(weights, resolved, on_tensor=lambda weight: advance(weight.tensor.numel()))
@@ -116,16 +128,32 @@ def compress(
 def expand(
     file: File,
     out: Annotated[
-        Path,
+        Path | None,
         typer.Argument(help="A Lightning checkpoint (.ckpt) or plain safetensors file to write.", show_default=False),
-    ],
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="The file to write, in place of OUT.", show_default=False)
+    ] = None,
+    dtype: Annotated[
+        Precision | None,
+        typer.Option(help="The type of floating-point tensors in a safetensors file; by default their own."),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Write the restored weights as a Lightning checkpoint or as plain safetensors, by the suffix of OUT."""
+    target = one_output(out, output)
+    if target is None:
+        raise CompressionError("no file to write is given: give its path, such as -o m.ckpt or -o m.safetensors")
     total = sum(entry.elements for entry in Archive.open(file).manifest.entries)
     with progress("expanding", total, as_json) as advance:
-        expand_file(file, out, on_tensor=lambda entry: advance(entry.elements))
-    print_result({"file": str(out), "bytes": out.stat().st_size}, as_json, f"{out}: {out.stat().st_size:,} bytes")
+        expand_file(
+            file,
+            target,
+            dtype=None if dtype is None else dtype.value,
+            on_tensor=lambda entry: advance(entry.elements),
+        )
+    nbytes = target.stat().st_size
+    print_result({"file": str(target), "bytes": nbytes}, as_json, f"{target}: {nbytes:,} bytes")
 
 
 @app.command()
@@ -147,19 +175,69 @@ def inspect(
 
 
 @app.command()
-def verify(file: File, as_json: Json = False) -> None:
-    """Decode a whole file and verify its structure and every checksum; the exit status is 1 if the file is damaged."""
-    archive = Archive.open(file)
-    with progress("verifying", sum(entry.elements for entry in archive.manifest.entries), as_json) as advance:
-        archive.verify(on_tensor=lambda entry: advance(entry.elements))
-    tensors = len(archive.manifest.names)
-    print_result(
-        {"file": str(file), "sound": True, "tensors": tensors, "bytes": archive.nbytes},
-        as_json,
-        f"{file} is sound: {tensors} tensors, {archive.nbytes:,} bytes",
+def verify(
+    files: Annotated[list[Path], typer.Argument(help="Compressed files.", show_default=False, metavar="FILE...")],
+    as_json: Json = False,
+) -> None:
+    """Decode whole files and verify their structure and every checksum; the exit status is 1 if a file is damaged."""
+    results = []
+    for file in files:
+        try:
+            archive = Archive.open(file)
+            _verify(archive, as_json)
+        except (CompressionError, OSError) as error:
+            if len(files) == 1:
+                raise
+            results.append({"file": str(file), "sound": False, "error": message_of(error)})
+            continue
+        tensors = len(archive.manifest.names)
+        results.append({"file": str(file), "sound": True, "tensors": tensors, "bytes": archive.nbytes})
+    damaged = [result for result in results if not result["sound"]]
+    lines = (
+        f"{printable(str(each['file']))} is sound: {each['tensors']} tensors, {each['bytes']:,} bytes"
+        for each in results
+        if each["sound"]
     )
+    print_result({"sound": not damaged, "files": results}, as_json, "\n".join(lines))
+    for each in damaged if not as_json else ():
+        print_error(str(each["error"]), "", False)
+    if damaged:
+        raise typer.Exit(1)
 
 
+def _verify(archive: Archive, quiet: bool) -> None:
+    with progress("verifying", sum(entry.elements for entry in archive.manifest.entries), quiet) as advance:
+        archive.verify(on_tensor=lambda entry: advance(entry.elements))
+
+
+@app.command()
+def plans(
+    name: Annotated[
+        str | None, typer.Argument(help="A preset or a YAML file, to print as YAML.", show_default=False)
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """List the presets with their rules, or print one plan as YAML, to change it."""
+    if name is not None:
+        plan = Plan.resolve(name)
+        print_result({"plan": plan.to_config()}, as_json, plan.to_yaml().rstrip())
+        return
+    if as_json:
+        presets = {preset: plan.to_config() for preset, plan in PRESETS.items()}
+        print_result({"plans": presets, "default": DEFAULT_PLAN}, True, "")
+        return
+    rows = [[f"{preset} (default)" if preset == DEFAULT_PLAN else preset, _methods(preset)] for preset in PRESETS]
+    print_table(("plan", "methods"), rows, left=2)
+
+
+def _methods(preset: str) -> str:
+    """The methods of a preset, which has one rule for all tensors, in one line."""
+    (rule,) = PRESETS[preset].to_config()["rules"]
+    methods = (next(iter(method.items())) for method in rule["methods"])
+    return " ".join(f"{name}({', '.join(f'{key}={value}' for key, value in of.items())})" for name, of in methods)
+
+
+app.command()(diff)
 app.command()(tune)
 app.command()(retarget)
 app.command()(report)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import typer
 from rich import markup
@@ -19,57 +19,13 @@ from rich.table import Table
 
 from lightning_compress.archive import Archive, ClassReport, ModuleReport, Report, TensorReport
 from lightning_compress.compression import why_exact
-from lightning_compress.files.companion_names import SUFFIX
 from lightning_compress.weights import dump
 
 Rows = Sequence[TensorReport] | Sequence[ClassReport] | Sequence[ModuleReport]
 
 ERRORS = Console(stderr=True)
+_LINE_BREAK = "\n"  # error messages may have several lines
 _UNLIMITED_WIDTH = 10_000  # columns, for a table that is not printed to a terminal
-
-Checkpoint = Annotated[
-    Path,
-    typer.Argument(
-        help="A checkpoint of Lightning or of another training, a saved state dict, a safetensors file, or a folder or "
-        "index (*.index.json) of shards.",
-        show_default=False,
-    ),
-]
-Key = Annotated[
-    str | None,
-    typer.Option(
-        help="Where the state dict is in the checkpoint, such as ema or ema.shadow; by default it is found.",
-        show_default=False,
-    ),
-]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of a table.")]
-Output = Annotated[
-    Path | None,
-    typer.Option(
-        "--output",
-        "-o",
-        help="The file to write; by default NAME.compressed.safetensors beside the checkpoint.",
-        show_default=False,
-    ),
-]
-File = Annotated[Path, typer.Argument(help="A compressed file.", show_default=False)]
-
-
-_SOURCE_SUFFIXES = (".ckpt", ".safetensors.index.json", ".bin.index.json", ".safetensors", ".pt", ".pth", ".bin")
-
-
-def output_path(checkpoint: Path, output: Path | None) -> Path:
-    """Where the compressed file of a checkpoint is written: the path given, else a name beside the checkpoint.
-
-    Raises:
-        FileNotFoundError: its folder does not exist.
-    """
-    source = checkpoint.resolve() if checkpoint.name in ("", "..") else checkpoint
-    suffix = next(filter(source.name.endswith, _SOURCE_SUFFIXES), "")
-    path = source.with_name(source.name.removesuffix(suffix) + SUFFIX) if output is None else output
-    if not path.parent.is_dir():
-        raise FileNotFoundError(f"the folder {path.parent} does not exist: create it, or write elsewhere")
-    return path
 
 
 class LogLines(logging.Handler):
@@ -151,7 +107,7 @@ def print_archive(file: Path, archive: Archive, as_json: bool, rows: Rows) -> No
         }
         print_result(_totals(file, report) | extra, True, "")
         return
-    console = Console() if sys.stdout.isatty() else Console(width=_UNLIMITED_WIDTH)
+    console = _console()
     console.print(_table(rows, exact))
     console.print(
         f"{printable(str(file))}: {report.raw_bytes:,} bytes of weights in {report.file_bytes:,} bytes, "
@@ -199,6 +155,26 @@ def _table(rows: Rows, exact: Mapping[str, str]) -> Table:
     return table
 
 
+def print_table(titles: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1) -> None:
+    """Print rows of text.
+
+    Args:
+        titles: of the columns.
+        rows: their cells.
+        left: the number of columns that are aligned to the left; the others hold numbers.
+    """
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for index, title in enumerate(titles):
+        table.add_column(title, justify="left" if index < left else "right", overflow="fold")
+    for row in rows:
+        table.add_row(*map(escaped, row))
+    _console().print(table)
+
+
+def _console() -> Console:
+    return Console() if sys.stdout.isatty() else Console(width=_UNLIMITED_WIDTH)
+
+
 def _totals(file: Path, report: Report) -> dict[str, Any]:
     return {
         "file": str(file),
@@ -209,6 +185,25 @@ def _totals(file: Path, report: Report) -> dict[str, Any]:
         "weights": report.weights,
         "sparsity": report.sparsity,
     }
+
+
+def message_of(error: Exception) -> str:
+    """The sentence of an error; one of the file system begins with the file."""
+    return f"{error.filename}: {error.strerror}" if isinstance(error, OSError) and error.strerror else str(error)
+
+
+def print_error(message: str, kind: str, as_json: bool) -> None:
+    """Print an error: as one JSON object on the output, or as a sentence on the error stream.
+
+    Args:
+        message: what is wrong; it may have several lines.
+        kind: name of the class of the error.
+        as_json: whether the command has ``--json``.
+    """
+    if as_json:
+        typer.echo(json.dumps({"error": message, "kind": kind}))
+    else:
+        ERRORS.print(f"[bold red]error:[/] {escaped(message, kept=_LINE_BREAK)}", highlight=False, soft_wrap=True)
 
 
 def print_result(result: dict[str, Any], as_json: bool, text: str) -> None:

@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from lightning_compress.cli.output import ERRORS, Json, escaped, print_result, progress
+from lightning_compress.cli.options import Json
+from lightning_compress.cli.output import ERRORS, escaped, print_result, progress
 from lightning_compress.report import write_report
 from lightning_compress.report.contents import count_elements
 

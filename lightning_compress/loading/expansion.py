@@ -18,10 +18,11 @@ from lightning_compress.files import flush_to_disk, replacement
 from lightning_compress.loading.installed_lightning import lightning_version
 from lightning_compress.loading.stored_module import StoredModule
 from lightning_compress.loading.streamed_files import write_checkpoint, write_safetensors
-from lightning_compress.weights import ASSETS_KEY
+from lightning_compress.weights import ASSETS_KEY, DeferredTensor, contiguous_strides
 
 SUFFIXES = (".ckpt", ".safetensors")
 _RESERVED = "__metadata__"  # the key of a safetensors header that is no tensor
+_PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 _log = logging.getLogger(__name__)
 
 
@@ -63,6 +64,7 @@ def expand(
     path: str | PathLike[str],
     out: str | PathLike[str],
     *,
+    dtype: torch.dtype | str | None = None,
     max_bytes: int | None = None,
     on_tensor: Callable[[Entry], None] | None = None,
 ) -> None:
@@ -74,13 +76,16 @@ def expand(
     Args:
         path: a compressed file.
         out: path of the new file, which ends in ``.ckpt`` or ``.safetensors``.
+        dtype: type of all floating-point tensors in a safetensors file: ``"fp32"``, ``"bf16"``, ``"fp16"`` or the
+            torch dtype. By default each has its own.
         max_bytes: as for :meth:`Archive.open`.
         on_tensor: called after each restored tensor, for progress.
 
     Raises:
         ForeignFileError: ``out`` exists.
         FormatError: ``path`` is not a valid compressed file.
-        WeightsError: ``out`` ends otherwise, or the file has a dtype or tensor names that safetensors does not support.
+        WeightsError: ``out`` ends otherwise, ``dtype`` is another or given for a checkpoint, or the file
+            has a dtype or tensor names that safetensors does not support.
         OSError: a file cannot be read or written; no partial file remains.
     """
     target = Path(fspath(out))
@@ -88,6 +93,7 @@ def expand(
         raise WeightsError(
             f"{target} ends in {target.suffix!r}; write .ckpt for a Lightning checkpoint, or .safetensors"
         )
+    converted = _precision(dtype, target)
     _check_absent(target)
     if not target.parent.is_dir():
         raise FileNotFoundError(f"the folder {target.parent} does not exist: create it, or write elsewhere")
@@ -109,8 +115,38 @@ def expand(
         _write_atomically(target, lambda file: write_checkpoint(file, checkpoint, stored, written))
         return
     keys = _safetensors_keys(archive.manifest.names)
+    if converted is not None:
+        tensors = {name: _converted(name, tensor, converted) for name, tensor in tensors.items()}
     renamed = {keys[name]: tensor for name, tensor in tensors.items()}
     _write_atomically(target, lambda file: write_safetensors(file, renamed, written))
+
+
+def _precision(dtype: torch.dtype | str | None, target: Path) -> torch.dtype | None:
+    if dtype is None:
+        return None
+    found = _PRECISIONS.get(dtype) if isinstance(dtype, str) else dtype
+    if found not in _PRECISIONS.values():
+        raise WeightsError(f"dtype is {dtype!r:.80}, expected one of {', '.join(_PRECISIONS)}")
+    if target.suffix != ".safetensors":
+        raise WeightsError(
+            f"{target} is a checkpoint, whose tensors keep their own types: leave dtype out, or write .safetensors"
+        )
+    return found
+
+
+def _converted(name: str, tensor: DeferredTensor, dtype: torch.dtype) -> DeferredTensor:
+    """A floating-point tensor in another type, converted when it is written; others are returned as they are."""
+    if not tensor.is_floating_point() or tensor.dtype == dtype:
+        return tensor
+
+    def values() -> Tensor:
+        exact = tensor.detach()
+        rounded = exact.to(dtype)
+        if bool((exact.isfinite() & ~rounded.isfinite()).any()):
+            _log.warning("%r has values that are too large for %s: they are infinite in the file", name, dtype)
+        return rounded
+
+    return DeferredTensor(values, dtype, tensor.shape, contiguous_strides(tensor.shape))
 
 
 def _safetensors_keys(names: Iterable[str]) -> dict[str, str]:

@@ -3,7 +3,7 @@
 from lightning_compress.weights.bindings import Binding, Owner, bindings_of, parameters_of, summed_gradient
 from lightning_compress.weights.classes import classify
 from lightning_compress.weights.constants import BUFFER, exact_reason, is_guess
-from lightning_compress.weights.deferred import DeferredTensor
+from lightning_compress.weights.deferred import DeferredTensor, contiguous_strides
 from lightning_compress.weights.magnitude import Cut, chunks, smallest_magnitudes, true_positions
 from lightning_compress.weights.matching import counterparts, load_into, match_state
 from lightning_compress.weights.metadata.checkpoint_record import (
@@ -42,6 +42,7 @@ __all__ = [
     "bindings_of",
     "chunks",
     "classify",
+    "contiguous_strides",
     "counterparts",
     "dump",
     "exact_reason",

@@ -147,8 +147,9 @@ def test_verify(compressed, run):
     assert (status, err) == (0, "")
     assert out == f"{compressed} is sound: 8 tensors, {compressed.stat().st_size:,} bytes\n"
     assert json.loads(run("verify", compressed, "--json")[1]) == {
-        "file": str(compressed), "sound": True, "tensors": 8, "bytes": compressed.stat().st_size,
-    }  # fmt: skip
+        "sound": True,
+        "files": [{"file": str(compressed), "sound": True, "tensors": 8, "bytes": compressed.stat().st_size}],
+    }
 
 
 def test_verify_finds_a_flipped_bit(compressed, run):
@@ -156,7 +157,10 @@ def test_verify_finds_a_flipped_bit(compressed, run):
     data[-1] ^= 1
     compressed.write_bytes(data)
     fails(run("verify", compressed), "does not have its checksum: the file is damaged")
-    fails(run("verify", compressed, "--json"), "does not have its checksum")
+    status, out, err = run("verify", compressed, "--json")
+    assert (status, err) == (1, "")
+    assert "does not have its checksum" in json.loads(out)["error"]
+    assert json.loads(out)["kind"] == "ChecksumError"
 
 
 @pytest.mark.parametrize("ending", ["ckpt", "safetensors"])
@@ -186,6 +190,9 @@ ERRORS = {
     "compressed twice": (["compress", "m.safetensors", "o.safetensors"], "is a compressed file already"),
     "expand elsewhere": (["expand", "m.safetensors", "no/o.ckpt"], "the folder no does not exist: create it"),
     "expand to what": (["expand", "m.safetensors", "o.bin"], "ends in '.bin'; write .ckpt for a Lightning checkpoint"),
+    "expand to nothing": (["expand", "m.safetensors"], "no file to write is given: give its path, such as -o m.ckpt"),
+    "expand a checkpoint to a type": (["expand", "m.safetensors", "o.ckpt", "--dtype", "fp16"], "leave dtype out"),
+    "diff with nothing": (["diff", "m.safetensors", "no.ckpt"], "no.ckpt: No such file or directory"),
     "expand what": (["expand", "m.ckpt", "o.ckpt"], "does not begin like a file of this package"),
     "inspect nothing": (["inspect", "no.safetensors"], "no.safetensors: No such file or directory"),
     "inspect a checkpoint": (["inspect", "m.ckpt"], "does not begin like a file of this package"),
@@ -212,7 +219,7 @@ def test_wrong_use_ends_with_status_2(run, arguments):
 def test_help_names_every_verb(run):
     status, out, _ = run("--help")
     assert status == 0
-    assert all(verb in out for verb in ("compress", "expand", "inspect", "verify"))
+    assert all(verb in out for verb in ("compress", "diff", "expand", "inspect", "plans", "verify"))
 
 
 def test_the_command_in_its_own_process(compressed):

@@ -9,7 +9,7 @@ import torch
 from each_case import naming
 
 from lightning_compress import load
-from lightning_compress.cli.output import output_path
+from lightning_compress.cli.options import output_path
 
 
 def test_without_a_name_the_file_stands_beside_the_checkpoint(tmp_path: Path) -> None:
