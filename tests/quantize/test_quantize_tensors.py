@@ -35,7 +35,7 @@ QUANTIZERS = [
     GroupWise(4, 5),
     GroupWise(8, 64, 16, 0.01),
 ]
-STORAGES = [None, Raw(), Half(), Half("float16", "nearest")]
+STORAGES = [Raw(), Half(), Half("float16", "nearest")]
 SHIFTED = torch.randn(30, 20, generator=torch.Generator().manual_seed(1)) * 0.1 + torch.arange(20.0)
 
 
@@ -82,13 +82,15 @@ def _check_quantize(quantizer, tensor, is_pruned):
     fitted = quantizer.fit([tensor if pruned is None else tensor.reshape(-1).masked_fill(pruned, 0)])
     before = tensor.clone()
     for storage in STORAGES:
-        expected = fitted.store(tensor, storage or Raw(), pruned=pruned).restore()
+        expected = fitted.store(tensor, storage, pruned=pruned).restore()
         assert_same(fitted.quantize(tensor, storage, pruned=pruned), expected)
+        if storage == Raw():  # which is what no storage means
+            assert_same(fitted.quantize(tensor, None, pruned=pruned), expected)
     assert_same(tensor, before)
 
 
 @pytest.mark.parametrize("tensor", TENSORS.values(), ids=TENSORS)
-@pytest.mark.parametrize("storage", STORAGES[1:], ids=repr)
+@pytest.mark.parametrize("storage", STORAGES, ids=repr)
 def test_a_storage_quantizes_to_what_it_restores(storage, tensor):
     before, found = tensor.clone(), storage.quantize(tensor)
     assert_same(found, storage.store(tensor).restore())

@@ -89,6 +89,7 @@ def results(checkpoint, text, choices, tmp_path_factory):
     out = tmp_path_factory.mktemp("results")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("lightning_compress.coding.lanes.coder.is_adaptive", lambda statistics: False)
+        patch.setattr("lightning_compress.coding.zstandard.Zstandard.lower_bound", lambda self, statistics: None)
         patch.setattr("recipes.paper.execution.runner.publish", lambda out, name, logger: None)
         run(Settings(checkpoint, text, out, beam=1, **choices), "all")
     return out
