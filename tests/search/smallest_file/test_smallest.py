@@ -27,6 +27,15 @@ def net():
     return Net()
 
 
+@pytest.fixture(scope="module")
+def plain():
+    """The archive of a search without further options, and how many evaluations it took."""
+    torch.manual_seed(0)
+    net = Net()
+    agreement = Agreement(net)
+    return smallest(net, agreement, 5.0, families=rounded, progress=False), agreement.calls
+
+
 @pytest.mark.parametrize("max_drop", [1.0, 5.0, 30.0])
 @pytest.mark.parametrize("statistics", [False, True])
 def test_what_it_returns_holds_and_is_the_smallest_measured(net, tmp_path, max_drop, statistics):
@@ -50,19 +59,18 @@ def test_what_it_returns_holds_and_is_the_smallest_measured(net, tmp_path, max_d
     assert min(point[1] for point in found["frontier"] if point[2] >= 100 - max_drop) <= archive.nbytes
 
 
-def test_a_larger_drop_gives_a_smaller_file(net):
-    sizes = [smallest(net, Agreement(net), drop, families=rounded, progress=False).nbytes for drop in (0.5, 5.0, 30.0)]
-    assert sizes[0] > sizes[1] > sizes[2]
+def test_a_larger_drop_gives_a_smaller_file(net, plain):
+    most, least = (smallest(net, Agreement(net), drop, families=rounded, progress=False) for drop in (0.5, 30.0))
+    assert most.nbytes > plain[0].nbytes > least.nbytes
 
 
-def test_the_same_search_gives_the_same_file(net):
-    first, second = (smallest(net, Agreement(net), 5.0, families=rounded, progress=False) for _ in range(2))
-    assert first.streams == second.streams
+def test_the_same_search_gives_the_same_file(net, plain):
+    again = smallest(net, Agreement(net), 5.0, families=rounded, progress=False)
+    assert again.streams == plain[0].streams
 
 
-def test_its_frontier_has_bytes_and_scores_that_rise_together(net):
-    archive = smallest(net, Agreement(net), 5.0, families=rounded, progress=False)
-    points = archive.manifest.metrics["search"]["frontier"]
+def test_its_frontier_has_bytes_and_scores_that_rise_together(plain):
+    points = plain[0].manifest.metrics["search"]["frontier"]
     assert len(points) >= 2
     assert points == sorted(points, key=lambda point: point[1]) == sorted(points, key=lambda point: point[2])
     assert json.loads(json.dumps(points)) == points
@@ -153,23 +161,21 @@ def test_minus_infinity_is_a_candidate_that_lost_everything(net):
     assert archive.manifest.metrics["search"]["score_after"] >= 92
 
 
-def test_evaluations_that_nothing_waits_for_are_spent_on_less(net, monkeypatch):
-    usual = Agreement(net)
-    before = smallest(net, usual, 5.0, families=rounded, progress=False)
+def test_evaluations_that_nothing_waits_for_are_spent_on_less(net, plain, monkeypatch):
+    before, usual = plain
     monkeypatch.setattr(fewest_bytes, "_FINAL_MIN_IMPROVEMENT", 0.0)
     all_spent = Agreement(net)
     after = smallest(net, all_spent, 5.0, families=rounded, progress=False)
     assert sum(map(len, after.streams.values())) <= sum(map(len, before.streams.values()))
-    assert usual.calls < all_spent.calls <= EFFORTS["default"].evaluations
+    assert usual < all_spent.calls <= EFFORTS["default"].evaluations
 
 
-def test_a_better_family_wins_and_a_worse_one_costs_one_evaluation(net):
-    alone = Agreement(net)
-    best = smallest(net, alone, 5.0, families=rounded, progress=False)
+def test_a_better_family_wins_and_a_worse_one_costs_one_evaluation(net, plain):
+    best, alone = plain
     both = Agreement(net)
     again = smallest(net, both, 5.0, families=lambda w: (Rounded(w), Rounded(w, strongest=-5.0)), progress=False)
     assert again.streams == best.streams
-    assert both.calls <= alone.calls + 1
+    assert both.calls <= alone + 1
 
 
 def test_a_part_that_bears_more_is_made_stronger(net):
