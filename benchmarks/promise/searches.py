@@ -16,9 +16,19 @@ from benchmarks.rate_distortion.methods import ours
 from benchmarks.rate_distortion.methods.calibration import Text
 from benchmarks.rate_distortion.source import Source
 from benchmarks.yardstick import yardstick_class
-from lightning_compress import load, smallest
-from lightning_compress.search import Score, paired_drop
+from lightning_compress import Archive, Weights, load
+from lightning_compress.search import ASSURED, Calibration, Evaluate, Observer, Score, evaluating, paired_drop
+from lightning_compress.search.effort import effort_of
 from lightning_compress.search.evaluate.evaluation import content_digest
+from lightning_compress.search.feasibility.held_out import Parts, Promise
+from lightning_compress.search.max_drop import MaxDrop
+from lightning_compress.search.smallest_file.baseline import score_exact_weights
+from lightning_compress.search.smallest_file.context import SearchContext
+from lightning_compress.search.smallest_file.fewest_bytes import search_fewest_bytes
+from lightning_compress.search.smallest_file.metrics import with_metrics
+from lightning_compress.search.smallest_file.search import default_families
+from lightning_compress.search.trials.coordinates import coordinates_of
+from lightning_compress.search.trials.trials import Trials
 
 MAX_DROP = 0.3
 SENTENCES = 2000  # of training text, for calibration
@@ -42,6 +52,42 @@ class Remembered:
         return score
 
 
+def searched(module: nn.Module, evaluate: Evaluate, calibration: Calibration | None) -> tuple[Archive, Trials]:
+    """The file that ``smallest`` returns with its defaults, and all trials of its search."""
+    with evaluating(module, evaluate, Weights.from_module(module)) as evaluator:
+        observer = Observer(evaluator.weights, module) if calibration is None else None
+        context = SearchContext(evaluator, observer, calibration, effort_of("default"), lambda *_: None)
+        baseline = score_exact_weights(context, MaxDrop(MAX_DROP), None)
+        families = default_families(context, evaluator.weights)
+        parts, promise = Parts.of(baseline.score, True), Promise(ASSURED, True)
+        trials, extra = search_fewest_bytes(context, families, parts, promise, baseline, None)
+        return with_metrics(context, trials, baseline.noise, extra), trials
+
+
+def keep(trials: Trials, raw_bytes: int, out: Path, case: str) -> None:
+    """Store the trials as files to replay, beside those that were measured apart from a search."""
+    made = [trial for trial in trials.all if trial.family is not None and trial.divergence is not None]
+    family = made[0].family
+    assert family is not None
+    made = [trial for trial in made if family.shares_trials_with(trial.family)]
+    for number, (trial, coordinates) in enumerate(zip(made, coordinates_of(made, family).tolist(), strict=True)):
+        facts = {
+            "coordinates": coordinates,
+            "shares": list(family.shares.values()),
+            "nbytes": trial.nbytes,
+            "ratio": raw_bytes / trial.nbytes,
+        }
+        assert trial.score.statistics is not None
+        assert trials.before.statistics is not None
+        np.savez(
+            out / f"{case}-search-{number:02}.npz",
+            facts=json.dumps(facts),
+            statistics=trial.score.statistics,
+            exact=trials.before.statistics,
+            divergence=np.array([trial.divergence]),
+        )
+
+
 def search(models: Path, text: Path, out: Path, kind: str, data: str) -> None:
     """Search, and write the file and what is known of it."""
     name = f"search-{kind}-{data.replace(' ', '-')}"
@@ -53,7 +99,8 @@ def search(models: Path, text: Path, out: Path, kind: str, data: str) -> None:
     calibration = None if data == "no data" else Text(source, sentences=SENTENCES)
     evaluate = Remembered(Sentences(source, text, ITEMS), folder)
     with ours.loaded(source):
-        archive = smallest(source.yardstick.model, evaluate, MAX_DROP, calibration=calibration)
+        archive, trials = searched(source.yardstick.model, evaluate, calibration)
+    keep(trials, source.raw_bytes, out, f"{kind}-{data.replace(' ', '-')}")
     ratio = source.raw_bytes / archive.save(out / f"{name}.compressed.safetensors")
     test = Sentences(source, text, TEST)
     scores = []

@@ -127,7 +127,7 @@ def smallest(
             if max_bytes is not None:
                 raise
             return with_metrics(context, exact_file(context, error), 0.0, {})
-        made = (families or partial(_default_families, context))(evaluator.weights)
+        made = (families or partial(default_families, context))(evaluator.weights)
         if not made:
             raise SearchError("families gave none: return a list of at least one family")
         if max_bytes is not None:
@@ -138,7 +138,8 @@ def smallest(
         return with_metrics(context, trials, baseline.noise, extra)
 
 
-def _default_families(context: SearchContext, weights: Weights) -> Sequence[Family]:
+def default_families(context: SearchContext, weights: Weights) -> Sequence[Family]:
+    """The families that are searched where none are given."""
     evaluator = context.evaluator
     if context.calibration is None:
         return input_guided_families(weights, context.observations)
