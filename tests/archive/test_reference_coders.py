@@ -8,13 +8,13 @@ import zlib
 import constriction
 import numpy as np
 import pytest
-import reference_reader
 from each_case import naming
-from lightning_compress.coding.adaptive import Blocks
-from lightning_compress.coding.adaptive_fit import read_model
+from reference import reader as reference_reader
 
-from lightning_compress.coding import CODERS, Statistics, decode, encode, stack
+from lightning_compress.coding import CODERS, Statistics, ans_stack, decode, encode
 from lightning_compress.coding.coder import Words
+from lightning_compress.coding.models.adaptive import Blocks
+from lightning_compress.coding.models.adaptive_fit import read_model
 
 ALPHABETS = (2, 3, 17, 66, 255, 256, 257, 4096, 4097, 65538)
 
@@ -96,7 +96,7 @@ def _check_model(first: int) -> None:
     groups = [random.integers(0, 11, length).astype("<u1") for length in lengths]
     weights = Blocks.of(groups, 11).weights(read_model(memoryview(header), 1)[0], scales)
     pieces = [group[start:end] for group in groups for start, end in ((0, 64), (64, 128), (128, 256))]
-    code = header + bytes(scales.tolist()) + stack.push(list(zip(pieces, weights, strict=True)))
+    code = header + bytes(scales.tolist()) + ans_stack.push(list(zip(pieces, weights, strict=True)))
     words = np.concatenate(groups)
     np.testing.assert_array_equal(CODERS["contexts"].decode(memoryview(code), 350, 1, lengths), words)
     np.testing.assert_array_equal(reference_reader.decode("contexts", code, 350, 1, lengths), words)
