@@ -10,13 +10,15 @@ import torch
 from torch import Tensor
 
 from lightning_compress.search.evaluate.half_samples import noise_covariance
-from lightning_compress.search.optimize.divergence_model import predicted_log_divergence
 from lightning_compress.search.trials.trial import Trial
 
 # Prior median of the rate. Translation models, on uniform grids at an eighth of their size and less, have 2 to 6.
 PRIOR_RATE = 4.0
 # Of the variance of a deviation, where the score has no statistics: it cannot be told how much of it is sampling noise.
 _NOISE_SHARE = 0.5
+_EXPONENT_DEVIATION = 0.2  # of the prior of the exponent, around that of squared errors
+_DIVERGENCE_NOISE = 0.05  # of the logarithm of a divergence
+_DIVERGENCE_DEVIATION = 0.2  # of the logarithm of a divergence from the power law, shared through equal parts
 
 
 @dataclass(frozen=True)
@@ -102,7 +104,7 @@ class TrialData:
         centre = self.coordinates.mean()
         known, wanted = ((torch.exp(-PRIOR_RATE * (x - centre)) @ self.shares).log() for x in both)
         own, overlap = (overlap_of(self.coordinates, x, self.shares) for x in both)
-        found = predicted_log_divergence(self.divergences, known, wanted, own, overlap)
+        found = _predicted_log_divergence(self.divergences, known, wanted, own, overlap)
         return -found[:, None] / PRIOR_RATE, torch.ones(1, dtype=torch.float64)
 
 
@@ -110,3 +112,30 @@ def overlap_of(first: Tensor, second: Tensor, shares: Tensor) -> Tensor:
     """``[first, second]``: the share of the weights that two files have in common."""
     shared: Tensor = (first[:, None] == second).double() @ shares
     return shared
+
+
+def _predicted_log_divergence(known: Tensor, powers: Tensor, of_files: Tensor, own: Tensor, overlap: Tensor) -> Tensor:
+    """``[files]``: logarithm of the divergence of files that were not made, predicted from that of the trials.
+
+    The divergence of a file from the exact weights is nearly free of noise, and follows the squared error of its parts:
+    it is a power of their bytes, summed over parts. Files that share parts with a trial share its deviation from this
+    law.
+
+    The linear model has a flat prior for its constant and a normal one for its exponent (Rasmussen and Williams 2006,
+    "Gaussian processes for machine learning", section 2.7).
+
+    Args:
+        known: ``[trials]``, logarithms of the divergences of the trials.
+        powers: ``[trials]``, logarithm of the power law of each trial, up to a constant.
+        of_files: ``[files]``, likewise.
+        own: ``[trials, trials]``, the share of the weights that two trials have in common.
+        overlap: ``[trials, files]``, likewise.
+    """
+    centre, middle = powers.mean(), known.mean()
+    x, y = powers - centre, known - middle
+    precision = _DIVERGENCE_NOISE**2 + _DIVERGENCE_DEVIATION**2
+    exponent = (precision / _EXPONENT_DEVIATION**2 + x @ y) / (precision / _EXPONENT_DEVIATION**2 + x @ x)
+    covariance = _DIVERGENCE_DEVIATION**2 * own + _DIVERGENCE_NOISE**2 * torch.eye(len(known), dtype=torch.float64)
+    weights = torch.linalg.solve(covariance, y - exponent * x)
+    predicted: Tensor = middle + exponent * (of_files - centre) + _DIVERGENCE_DEVIATION**2 * overlap.T @ weights
+    return predicted
