@@ -124,3 +124,32 @@ def test_broken_links_are_found(tmp_path: Path) -> None:
         "[a](page.md#part) [b](#part) [c](https://x.y/z.md)\n`[d](code.md)` ![e](gone.png) [f](gone.md#x)\n"
     )
     assert broken_links(page) == ["gone.png", "gone.md"]
+
+
+ROW = re.compile(r"^\| \d+ \| (.*) \| (`.*`) \|$", re.M)
+WALK = (ROOT / "docs/extending.md").read_text(encoding="utf-8")
+
+
+def missing_names(row: tuple[str, str]) -> list[str]:
+    """Functions and classes that a stop of the walk names, and its files do not define."""
+    stop, files = row
+    sources = [
+        (ROOT / "lightning_compress" / file).read_text(encoding="utf-8") for file in re.findall("`(.*?)`", files)
+    ]
+    defined = {name for source in sources for name in re.findall(r"^ *(?:def|class) (\w+)", source, re.M)}
+    return [name for name in re.findall(r"`(\w+)`", stop) if name not in defined]
+
+
+def test_the_walk_of_a_tensor_has_at_most_ten_stops_that_exist() -> None:
+    stops = ROW.findall(WALK)
+    assert 5 < len(stops) <= 10
+    assert [missing_names(stop) for stop in stops] == [[]] * len(stops)
+    assert missing_names(("`gone` and `encode`", "`coding/choose.py`")) == ["gone"]
+
+
+def test_the_files_that_the_walks_name_exist() -> None:
+    named = set(re.findall(r"`([\w/]+/(?:\w+\.py)?)`", WALK))
+    assert len(named) > 15
+    assert [
+        file for file in named if not any((folder / file).exists() for folder in (ROOT, ROOT / "lightning_compress"))
+    ] == []

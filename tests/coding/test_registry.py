@@ -32,7 +32,7 @@ def test_an_unknown_coder_is_refused_by_name():
 
 def test_an_unknown_number_of_a_coder_is_refused():
     with pytest.raises(FormatError, match="byte plane 0 has no coder that this version knows"):
-        decode("planes", memoryview(bytes([0, 7, 0])), 1, 2)
+        decode("planes", memoryview(bytes([0, 255, 0])), 1, 2)
 
 
 def test_an_unknown_payload_is_refused_by_name():
