@@ -200,7 +200,7 @@ def test_patterns_meet_names_with_and_without_wrappers():
             r"'\*\.gias' selects none of the model's 3 tensors.*encoder\.0\.weight.*optional=True",
         ),
         (Rule("encoder.0.wait", Half()), "did you mean 'encoder.0.weight'"),
-        (Rule("decoder.*", Half(), by="class"), r"selects none of the model's 2 classes.*they are encoder\.0, other"),
+        (Rule("decoder.*", Half(), by="class"), r"selects none of the model's 2 classes.*they are encoder\.0, head"),
     ],
 )
 def test_a_rule_that_finds_nothing_is_refused_unless_optional(rule, message):

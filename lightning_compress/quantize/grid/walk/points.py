@@ -150,8 +150,10 @@ def _walked(
     ends = np.cumsum(lengths)
     next_word = ends - lengths.reshape(-1)
     added: NDArray[np.float64] = np.zeros(columns) if offsets is None else offsets.numpy()
-    table, steps = _entries(int(words.max()), states), _steps(states)
-    restore_values(words, next_word, *classes.of(rows, columns), table, steps, scales.numpy(), added, result.numpy())
+    of_rows, of_columns = map(read_only, classes.of(rows, columns))
+    table, steps = read_only(_entries(int(words.max()), states)), read_only(_steps(states))
+    factors, summands = read_only(scales.numpy()), read_only(added)
+    restore_values(read_only(words), next_word, of_rows, of_columns, table, steps, factors, summands, result.numpy())
     if not np.array_equal(next_word, ends):
         taken = (next_word - ends).reshape(lengths.shape) + lengths
         check_groups(groups, taken[:, : 2 if states else 1].reshape(-1))
