@@ -19,7 +19,7 @@ from lightning_compress.coding.huffman import Huffman
 from lightning_compress.coding.lanes import Lanes
 from lightning_compress.coding.models.adaptive_fit import MAX_SYMBOLS
 from lightning_compress.coding.packed import Packed
-from lightning_compress.coding.planes import Planes
+from lightning_compress.coding.planes import Planes, is_noise
 from lightning_compress.coding.stored import Stored
 from lightning_compress.coding.zstandard import Zstandard
 from lightning_compress.errors import VersionError
@@ -73,7 +73,10 @@ def _fits(coder: Coder) -> TypeGuard[FittedCoder]:
 
 
 def _choose_plane(words: Words) -> tuple[int, bytes]:
-    coder, data = _choose(Statistics(words), _FAST)
+    statistics = Statistics(words)
+    if is_noise(statistics):
+        return 0, CODERS[Stored.id].encode(statistics)
+    coder, data = _choose(statistics, _FAST)
     return next(number for number, known in _BYTE_CODERS.items() if known is coder), data
 
 

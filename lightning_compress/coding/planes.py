@@ -7,6 +7,7 @@ high plane.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import ClassVar
 
@@ -26,8 +27,10 @@ from lightning_compress.errors import FormatError
 from lightning_compress.runtime import Work
 
 _SAMPLE = 1 << 16
-_LONG = 1 << 17  # words from which repetition is sought in samples
+_LONG = 1 << 14  # words from which a bound is computed
 _SMALL_ALPHABET = 1 << 12
+_UNIFORM = 1 << 8
+_NOISE, _DEVIATIONS = 0.002, 2.0
 _CODERS = 1 << 23  # what the coder of a plane takes at most, beside its words
 
 
@@ -108,6 +111,19 @@ class Planes:
         if len(data):
             raise FormatError(f"{len(data)} bytes follow the last byte plane")
         return parts
+
+
+def is_noise(statistics: Statistics) -> bool:
+    """Whether the bytes of a plane are so uniform that a model would cost more than it saves.
+
+    Of equally likely bytes, a pair is equal once in 256 times; in n bytes the share of equal pairs deviates from that
+    by a factor of 1 ± 22.6 / n. A plane is no noise where more pairs are equal, or where bytes repeat in sequence.
+    """
+    counts, count = statistics.counts, len(statistics.words)
+    if counts is None or len(counts) <= _UNIFORM // 2 or count < 2:
+        return False
+    excess = _UNIFORM * float((counts * (counts - 1)).sum()) / (count * (count - 1)) - 1
+    return excess < _NOISE + _DEVIATIONS * math.sqrt(2 * _UNIFORM) / count and not may_repeat(statistics)
 
 
 def _plane(words: Words, plane: int) -> Words:

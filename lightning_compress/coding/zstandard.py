@@ -56,8 +56,10 @@ def may_repeat(statistics: Statistics) -> bool:
     words = statistics.words
     if statistics.counts is None:
         return True
-    starts = range(0, len(words) - _SAMPLE, (len(words) - _SAMPLE) // (_SAMPLES - 1))
-    sample = np.concatenate([words[start : start + _SAMPLE] for start in starts])
+    sample = words
+    if len(words) > _SAMPLES * _SAMPLE:
+        starts = range(0, len(words) - _SAMPLE, (len(words) - _SAMPLE) // (_SAMPLES - 1))
+        sample = np.concatenate([words[start : start + _SAMPLE] for start in starts])
     entropy = statistics.entropy_bytes * len(sample) / len(words)
     return len(_compress(sample.data.cast("B"), _FAST)) < 0.98 * entropy
 

@@ -26,7 +26,10 @@ def standard_deviation(tensors: Sequence[Tensor]) -> float:
     if unit != 1:
         total = sum(float((values / unit).sum()) for values in _finite(tensors))
     mean = total / count
-    squares = sum(float((values / unit - mean).square().sum()) for values in _finite(tensors))
+    squares = 0.0
+    for values in _finite(tensors):
+        scaled = values if unit == 1 else values / unit
+        squares += float((scaled - mean).square_().sum())
     return math.sqrt(squares / count) * unit
 
 
@@ -36,6 +39,9 @@ def power_of_two_near(largest: float) -> float:
 
 
 def _finite(tensors: Sequence[Tensor]) -> Iterator[Tensor]:
+    """The finite values in float64, in chunks."""
     for tensor in tensors:
         for chunk in chunks(tensor):
-            yield chunk[torch.isfinite(chunk)].double()
+            # A finite sum shows that every value is finite; that of 16-bit floats often is not.
+            is_finite = chunk.is_floating_point() and math.isfinite(float(chunk.sum()))
+            yield (chunk if is_finite else chunk[torch.isfinite(chunk)]).double()

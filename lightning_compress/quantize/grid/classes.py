@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from lightning_compress.quantize.grid.contexts import Classes
 from lightning_compress.quantize.grid.trellis.trellis import Bytes, Integers
+from lightning_compress.runtime.compiler import has_compiler
 
 Doubles = NDArray[np.float64]
 
@@ -93,6 +94,12 @@ def _count_symbols(indices: Integers, quantizers: Bytes | None, by_row: Bytes, b
     half = 1 << (_SYMBOL_BITS - 1)
     sizes = (int(by_row.max()) + 1, int(by_column.max()) + 1, 2, 2 * half)
     counts = np.zeros(math.prod(sizes), np.int64)
+    if has_compiler():
+        from lightning_compress.quantize.grid.walk.counting_loops import count_cells
+
+        along = np.empty((0, 0), np.uint8) if quantizers is None else quantizers
+        count_cells(indices, along, by_row, by_column, shift, counts.reshape(sizes))
+        return counts.reshape(sizes).astype(np.float64)
     pieces = max(1, _CHUNK // indices.shape[1])
     row_part = by_row.astype(np.int32)[None, :] * sizes[1]
     for start in range(0, len(indices), pieces):

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from lightning_compress.quantize.grid.classes import choose_classes
 from lightning_compress.quantize.grid.trellis.feedback import feedback_points
-from lightning_compress.quantize.grid.trellis.rates import Rates, cheapest_whole, measured_rates
-from lightning_compress.quantize.grid.trellis.trellis import TRELLISES, Bytes, indices_of
+from lightning_compress.quantize.grid.trellis.rates import Rates, cheapest_whole, rates_of_points
+from lightning_compress.quantize.grid.trellis.trellis import TRELLISES
 from lightning_compress.quantize.grid.trellis.viterbi import trellis_points
 
 _ROUNDS = 3
@@ -61,9 +61,11 @@ def choose_points(
     sample_sums = None if sums is None else sums[:, ::every]
     points = _points(sample, states, None, sample_zeros)
     bit = rate_weight * 2 * math.log(2) * float((sample - points).square().mean())
-    rates = _rates(points, states, bit, sample_sums, classes.sums)
+    trellis = TRELLISES[states] if states else None
+    rates = rates_of_points(points.numpy(), trellis, bit, sample_sums, classes.sums)
     for _ in range(_ROUNDS - 1):
-        rates = _rates(_points(sample, states, rates, sample_zeros), states, bit, sample_sums, classes.sums)
+        points = _points(sample, states, rates, sample_zeros)
+        rates = rates_of_points(points.numpy(), trellis, bit, sample_sums, classes.sums)
     return final(Rates(rates.bits, bit, sums))
 
 
@@ -87,11 +89,3 @@ def _points(weights: Tensor, states: int, rates: Rates | None, zeros: Tensor | N
         near = cheapest_whole(np.abs(columns), rates)
         points = torch.from_numpy(np.copysign(near, columns).astype(np.int16)).T
     return points if zeros is None else points.masked_fill(zeros, 0)
-
-
-def _rates(points: Tensor, states: int, bit: float, sums: Bytes | None, count: int) -> Rates:
-    columns = np.ascontiguousarray(points.numpy().T)
-    if not states:
-        return measured_rates(columns, None, bit, sums, count)
-    indices = indices_of(columns)
-    return measured_rates(indices, TRELLISES[states].quantizers(indices), bit, sums, count)

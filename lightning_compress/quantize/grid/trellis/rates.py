@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lightning_compress.quantize.grid.trellis.trellis import Bytes, Floats, Integers
+from lightning_compress.quantize.grid.trellis.trellis import Bytes, Floats, Integers, Trellis, indices_of
 from lightning_compress.runtime.cached import cached_property
+from lightning_compress.runtime.compiler import has_compiler
 
 _SYMBOLS = 64
 _UNSEEN = 0.5  # added to every count
@@ -87,6 +89,29 @@ def measured_rates(
     if sums is not None:
         cells = cells + 2 * _SYMBOLS * sums.astype(np.int32)
     counts = np.bincount(cells.reshape(-1), minlength=2 * _SYMBOLS * count).reshape(count, 2, _SYMBOLS) + _UNSEEN
+    return _of_counts(counts, weight, sums)
+
+
+def rates_of_points(
+    points: Integers, trellis: Trellis | None, weight: float, sums: Bytes | None = None, count: int = 1
+) -> Rates:
+    """The rates of the indices of points ``[rows, columns]`` int16; the rest as for :func:`measured_rates`."""
+    if has_compiler():
+        from lightning_compress.quantize.grid.walk.counting_loops import count_sizes
+
+        counts = np.zeros((count, 2, _SYMBOLS), np.int64)
+        feedback = np.zeros(1 << 8, np.uint8) if trellis is None else trellis.feedback
+        of_sums = np.empty((0, 0), np.uint8) if sums is None else sums
+        count_sizes(np.ascontiguousarray(points), feedback, 1 if trellis is None else 2, of_sums, counts)
+        return _of_counts(counts + _UNSEEN, weight, sums)
+    columns = np.ascontiguousarray(points.T)
+    if trellis is None:
+        return measured_rates(columns, None, weight, sums, count)
+    indices = indices_of(columns)
+    return measured_rates(indices, trellis.quantizers(indices), weight, sums, count)
+
+
+def _of_counts(counts: NDArray[np.floating[Any]], weight: float, sums: Bytes | None) -> Rates:
     bits = np.log2(counts.sum(-1, keepdims=True) / counts)
     bits[..., 1:] += 1
     return Rates(bits.astype(np.float32), weight, sums)

@@ -34,7 +34,7 @@ def trellis_points(
 
     rows = np.ascontiguousarray(weights.numpy(force=True), np.float32)
     even = np.empty((0, 0), np.bool_) if zeros is None else np.ascontiguousarray(zeros.numpy(force=True))
-    points = np.empty_like(rows)
+    points = np.empty(rows.shape, np.int16)
     costs, symbols, sums = (rates or Rates.none()).for_loops(*rows.shape)
     viterbi(rows, even, costs, symbols, sums, points, trellis_tables(trellis, symbols))
-    return torch.from_numpy(points.astype(np.int16))
+    return torch.from_numpy(points)

@@ -1,21 +1,30 @@
-"""The Viterbi algorithm along the rows of a matrix, without feedback of errors: a compiled loop."""
+"""The Viterbi algorithm along the rows of a matrix, without feedback of errors: compiled loops.
+
+Many rows take each step together, so that the loops over them become vector instructions. Places are unsigned, or the
+compiler provides for negative ones; what a row is in, a lane, is the fastest index of every array.
+"""
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
-from numpy import float32, float64, int32, uint8
+from numpy import float32, int16, int32, int64, uint64
 from numpy.typing import NDArray
 
-from lightning_compress.quantize.grid.trellis.point_loops import LARGEST, NEVER, TrellisTables, cheaper_point
-from lightning_compress.quantize.grid.trellis.trellis import Bytes, Floats
+from lightning_compress.quantize.grid.trellis.point_loops import LARGEST, NEVER, TrellisTables
+from lightning_compress.quantize.grid.trellis.trellis import Bytes, Floats, Integers
 from lightning_compress.runtime.compilation import compiled
 
 Flags = NDArray[np.bool_]
+Sizes = NDArray[np.int32]
+_LANES = 64
+_LEVELLED = 64  # columns after which the least total becomes 0, so that totals keep their last bits
 
 
 @compiled
 def viterbi(
-    weights: Floats, zeros: Flags, costs: Floats, symbols: int, sums: Bytes, points: Floats, machine: TrellisTables
+    weights: Floats, zeros: Flags, costs: Floats, symbols: int, sums: Bytes, points: Integers, machine: TrellisTables
 ) -> None:
     """Points along a trellis, each row's on its best path from state 0: the Viterbi algorithm, without feedback.
 
@@ -23,42 +32,150 @@ def viterbi(
         weights: ``[rows, columns]`` in units of the step.
         zeros: ``[rows, columns]``, weights that are 0 and whose points are to be; ``[0, 0]`` where there are none.
         costs: and those after it as for :func:`round_with_feedback`.
+        points: ``[rows, columns]`` int16, the result.
         machine: see :func:`trellis_tables`.
     """
     before, ways, offsets, least, starts = machine
-    states, columns = before.shape[1], weights.shape[1]
+    rows, columns = weights.shape
+    states, lanes = before.shape[1], uint64(_LANES)
     half, last = states // 2, int32(symbols - 1)
-    total, new_total = np.empty(states, float64), np.empty(states, float64)
-    found, step = np.empty((columns, 4), float32), np.empty(2 * states, float64)
-    came = np.empty((columns, states), uint8)
-    for row in range(len(weights)):
+    labels = np.empty((2, states), int64)
+    for way in range(2):
         for state in range(states):
-            total[state] = NEVER
-        total[0] = 0
+            labels[way, state] = 2 * (before[way, state] // half) + ways[way, state] // states
+    total, new_total = np.empty(states * _LANES, float32), np.empty(states * _LANES, float32)
+    magnitudes, tables, cost = np.zeros(_LANES, float32), np.zeros(_LANES, int32), np.empty(4 * _LANES, float32)
+    near, below = np.empty((2, _LANES), float32), np.empty((2, _LANES), float32)
+    near_size, below_size = np.empty(_LANES, int32), np.empty(_LANES, int32)
+    found, came = np.empty(4 * columns * _LANES, int16), np.empty(states * columns * _LANES, np.bool_)
+    ends = np.empty(_LANES, int64)
+    for first in range(0, rows, _LANES):
+        here = min(_LANES, rows - first)
+        total[:] = NEVER
+        total[:_LANES] = 0
         for column in range(columns):
-            magnitude = min(abs(weights[row, column]), LARGEST)
-            table = int32(2 * symbols * int32(sums[row, column]))
-            # Of even points, and only of these, one is 0.
-            odd = float64(NEVER) if len(zeros) and zeros[row, column] else float64(0)
+            for lane in range(here):
+                magnitudes[lane] = min(abs(weights[first + lane, column]), LARGEST)
+                tables[lane] = 2 * symbols * int32(sums[first + lane, column])
             for label in range(4):
                 # The states of a quantizer lie side by side, and share its points.
-                first = (label & 1) * states + (label >> 1) * half
-                point, cost = cheaper_point(
-                    magnitude, float32(1), offsets[first], least[first], costs, table + starts[first], last
-                )
-                found[column, label] = point
-                more = cost + (odd if label & 1 else float64(0))
-                for choice in range(first, first + half):
-                    step[choice] = more + total[choice & (states - 1)]
+                choice = (label & 1) * states + (label >> 1) * half
+                _nearest(magnitudes, offsets[choice], least[choice], last, near[0], below[0], near_size, below_size)
+                _look_up(costs, tables, starts[choice], near_size, below_size, near[1], below[1])
+                place = uint64(4 * column + label) * lanes
+                _cheaper(magnitudes, near, below, found, place, cost, uint64(label) * lanes)
+            if len(zeros):
+                for lane in range(here):
+                    if zeros[first + lane, column]:  # of even points, and only of these, one is 0
+                        cost[_LANES + lane] += NEVER
+                        cost[3 * _LANES + lane] += NEVER
             for state in range(states):
-                one, two = step[ways[0, state]], step[ways[1, state]]
-                came[column, state] = two < one
-                new_total[state] = min(one, two)
+                _step(
+                    lanes,
+                    total,
+                    uint64(before[0, state]) * lanes,
+                    uint64(before[1, state]) * lanes,
+                    cost,
+                    uint64(labels[0, state]) * lanes,
+                    uint64(labels[1, state]) * lanes,
+                    came,
+                    uint64(column * states + state) * lanes,
+                    new_total,
+                    uint64(state) * lanes,
+                )
             total, new_total = new_total, total
-        best = np.argmin(total)
+            if column % _LEVELLED == _LEVELLED - 1:
+                _level(total, states)
+        for lane in range(here):
+            best = 0
+            for state in range(1, states):
+                if total[state * _LANES + lane] < total[best * _LANES + lane]:
+                    best = state
+            ends[lane] = best
         for column in range(columns - 1, -1, -1):
-            origin = before[came[column, best], best]
-            label = 2 * (origin // half) + ways[came[column, best], best] // states
-            point = found[column, label]
-            points[row, column] = point if weights[row, column] >= 0 else -point
-            best = origin
+            for lane in range(here):
+                best = ends[lane]
+                way = int64(came[uint64((column * states + best) * _LANES + lane)])
+                point = found[uint64((4 * column + labels[way, best]) * _LANES + lane)]
+                sign = int16(weights[first + lane, column] < 0)
+                points[first + lane, column] = (point ^ -sign) + sign  # no branch: signs cannot be predicted
+                ends[lane] = before[way, best]
+
+
+@compiled
+def _nearest(
+    magnitudes: Floats,
+    offset: float,
+    least: float,
+    last: int,
+    near: Floats,
+    below: Floats,
+    near_size: Sizes,
+    below_size: Sizes,
+) -> None:
+    """Of the points of a label the nearest and the next towards 0, and the sizes of their indices."""
+    for lane in range(len(magnitudes)):
+        whole = float32(int32((magnitudes[lane] - offset) * float32(0.25) + float32(0.5)))
+        nearest = max(float32(4) * whole + offset, least)
+        next_below = max(nearest - float32(4), least)
+        near[lane] = nearest
+        below[lane] = next_below
+        near_size[lane] = min(int32(nearest + float32(1)) >> int32(1), last)
+        below_size[lane] = min(int32(next_below + float32(1)) >> int32(1), last)
+
+
+@compiled
+def _look_up(
+    costs: Floats, tables: Sizes, start: int, near_size: Sizes, below_size: Sizes, near: Floats, below: Floats
+) -> None:
+    """What indices of these sizes cost."""
+    for lane in range(len(tables)):
+        begin = tables[lane] + start
+        near[lane] = costs[uint64(begin + near_size[lane])]
+        below[lane] = costs[uint64(begin + below_size[lane])]
+
+
+@compiled
+def _cheaper(
+    magnitudes: Floats, near: Floats, below: Floats, found: Integers, place: int, cost: Floats, of_label: int
+) -> None:
+    """The cheaper of two points, by squared error and bits; ``[2, lanes]`` each: points, and what their bits cost."""
+    for lane in range(len(magnitudes)):
+        near_error, below_error = magnitudes[lane] - near[0, lane], magnitudes[lane] - below[0, lane]
+        near_cost = near_error * near_error + near[1, lane]
+        below_cost = below_error * below_error + below[1, lane]
+        is_below = below_cost < near_cost
+        found[place + uint64(lane)] = int16(below[0, lane] if is_below else near[0, lane])
+        cost[of_label + uint64(lane)] = below_cost if is_below else near_cost
+
+
+@compiled
+def _step(
+    lanes: int,
+    total: Floats,
+    one: int,
+    other: int,
+    cost: Floats,
+    of_one: int,
+    of_other: int,
+    came: NDArray[Any],
+    place: int,
+    new_total: Floats,
+    target: int,
+) -> None:
+    """The cheaper of the two ways to a state; numbers are where the lanes of each begin."""
+    for lane in range(lanes):
+        by_one, by_other = total[one + lane] + cost[of_one + lane], total[other + lane] + cost[of_other + lane]
+        came[place + lane] = by_other < by_one
+        new_total[target + lane] = min(by_one, by_other)
+
+
+@compiled
+def _level(total: Floats, states: int) -> None:
+    """Take the least total of a lane from all of its totals."""
+    for lane in range(_LANES):
+        least = total[lane]
+        for state in range(1, states):
+            least = min(least, total[state * _LANES + lane])
+        for state in range(states):
+            total[state * _LANES + lane] -= least
