@@ -71,6 +71,7 @@ def feedback_points(
         ``[rows, columns]`` int16. Weights that feedback moves beyond the range of int16 are clamped to it.
     """
     # Imported here, since reading files needs no compiler.
+    from lightning_compress.quantize.grid.trellis.feedback_lanes import viterbi_of_rows_with_feedback
     from lightning_compress.quantize.grid.trellis.feedback_loops import round_with_feedback, viterbi_with_feedback
     from lightning_compress.quantize.grid.trellis.point_loops import trellis_tables
 
@@ -79,6 +80,9 @@ def feedback_points(
     points = np.empty_like(rest)
     costs, symbols, sums = (rates or Rates.none()).for_loops(*rest.shape)
     tables = None if trellis is None else trellis_tables(trellis, symbols)
+    if tables is not None and spread is None:
+        viterbi_of_rows_with_feedback(rest, upper, costs, symbols, sums, points, tables)
+        return torch.from_numpy(points.astype(np.int16))
     for start in range(0, len(rest), _ROWS):
         part, later = slice(start, start + _ROWS), slice(start + _ROWS, None)
         near = np.empty((0, 0), np.float32) if spread is None else np.ascontiguousarray(spread[part, part].numpy())

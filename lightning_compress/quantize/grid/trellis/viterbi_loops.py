@@ -12,13 +12,12 @@ import numpy as np
 from numpy import float32, int16, int32, int64, uint64
 from numpy.typing import NDArray
 
+from lightning_compress.quantize.grid.trellis.lane_loops import LANES, Flags, level
 from lightning_compress.quantize.grid.trellis.point_loops import LARGEST, NEVER, TrellisTables
 from lightning_compress.quantize.grid.trellis.trellis import Bytes, Floats, Integers
 from lightning_compress.runtime.compilation import compiled
 
-Flags = NDArray[np.bool_]
 Sizes = NDArray[np.int32]
-_LANES = 64
 _LEVELLED = 64  # columns after which the least total becomes 0, so that totals keep their last bits
 
 
@@ -37,22 +36,22 @@ def viterbi(
     """
     before, ways, offsets, least, starts = machine
     rows, columns = weights.shape
-    states, lanes = before.shape[1], uint64(_LANES)
+    states, lanes = before.shape[1], uint64(LANES)
     half, last = states // 2, int32(symbols - 1)
     labels = np.empty((2, states), int64)
     for way in range(2):
         for state in range(states):
             labels[way, state] = 2 * (before[way, state] // half) + ways[way, state] // states
-    total, new_total = np.empty(states * _LANES, float32), np.empty(states * _LANES, float32)
-    magnitudes, tables, cost = np.zeros(_LANES, float32), np.zeros(_LANES, int32), np.empty(4 * _LANES, float32)
-    near, below = np.empty((2, _LANES), float32), np.empty((2, _LANES), float32)
-    near_size, below_size = np.empty(_LANES, int32), np.empty(_LANES, int32)
-    found, came = np.empty(4 * columns * _LANES, int16), np.empty(states * columns * _LANES, np.bool_)
-    ends = np.empty(_LANES, int64)
-    for first in range(0, rows, _LANES):
-        here = min(_LANES, rows - first)
+    total, new_total = np.empty(states * LANES, float32), np.empty(states * LANES, float32)
+    magnitudes, tables, cost = np.zeros(LANES, float32), np.zeros(LANES, int32), np.empty(4 * LANES, float32)
+    near, below = np.empty((2, LANES), float32), np.empty((2, LANES), float32)
+    near_size, below_size = np.empty(LANES, int32), np.empty(LANES, int32)
+    found, came = np.empty(4 * columns * LANES, int16), np.empty(states * columns * LANES, np.bool_)
+    ends = np.empty(LANES, int64)
+    for first in range(0, rows, LANES):
+        here = min(LANES, rows - first)
         total[:] = NEVER
-        total[:_LANES] = 0
+        total[:LANES] = 0
         for column in range(columns):
             for lane in range(here):
                 magnitudes[lane] = min(abs(weights[first + lane, column]), LARGEST)
@@ -60,15 +59,15 @@ def viterbi(
             for label in range(4):
                 # The states of a quantizer lie side by side, and share its points.
                 choice = (label & 1) * states + (label >> 1) * half
-                _nearest(magnitudes, offsets[choice], least[choice], last, near[0], below[0], near_size, below_size)
-                _look_up(costs, tables, starts[choice], near_size, below_size, near[1], below[1])
+                nearest(magnitudes, offsets[choice], least[choice], last, near[0], below[0], near_size, below_size)
+                look_up(costs, tables, starts[choice], near_size, below_size, near[1], below[1])
                 place = uint64(4 * column + label) * lanes
                 _cheaper(magnitudes, near, below, found, place, cost, uint64(label) * lanes)
             if len(zeros):
                 for lane in range(here):
                     if zeros[first + lane, column]:  # of even points, and only of these, one is 0
-                        cost[_LANES + lane] += NEVER
-                        cost[3 * _LANES + lane] += NEVER
+                        cost[LANES + lane] += NEVER
+                        cost[3 * LANES + lane] += NEVER
             for state in range(states):
                 _step(
                     lanes,
@@ -85,25 +84,25 @@ def viterbi(
                 )
             total, new_total = new_total, total
             if column % _LEVELLED == _LEVELLED - 1:
-                _level(total, states)
+                level(total, states)
         for lane in range(here):
             best = 0
             for state in range(1, states):
-                if total[state * _LANES + lane] < total[best * _LANES + lane]:
+                if total[state * LANES + lane] < total[best * LANES + lane]:
                     best = state
             ends[lane] = best
         for column in range(columns - 1, -1, -1):
             for lane in range(here):
                 best = ends[lane]
-                way = int64(came[uint64((column * states + best) * _LANES + lane)])
-                point = found[uint64((4 * column + labels[way, best]) * _LANES + lane)]
+                way = int64(came[uint64((column * states + best) * LANES + lane)])
+                point = found[uint64((4 * column + labels[way, best]) * LANES + lane)]
                 sign = int16(weights[first + lane, column] < 0)
                 points[first + lane, column] = (point ^ -sign) + sign  # no branch: signs cannot be predicted
                 ends[lane] = before[way, best]
 
 
 @compiled
-def _nearest(
+def nearest(
     magnitudes: Floats,
     offset: float,
     least: float,
@@ -125,7 +124,7 @@ def _nearest(
 
 
 @compiled
-def _look_up(
+def look_up(
     costs: Floats, tables: Sizes, start: int, near_size: Sizes, below_size: Sizes, near: Floats, below: Floats
 ) -> None:
     """What indices of these sizes cost."""
@@ -168,14 +167,3 @@ def _step(
         by_one, by_other = total[one + lane] + cost[of_one + lane], total[other + lane] + cost[of_other + lane]
         came[place + lane] = by_other < by_one
         new_total[target + lane] = min(by_one, by_other)
-
-
-@compiled
-def _level(total: Floats, states: int) -> None:
-    """Take the least total of a lane from all of its totals."""
-    for lane in range(_LANES):
-        least = total[lane]
-        for state in range(1, states):
-            least = min(least, total[state * _LANES + lane])
-        for state in range(states):
-            total[state * _LANES + lane] -= least

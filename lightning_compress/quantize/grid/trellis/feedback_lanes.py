@@ -1,0 +1,183 @@
+"""Points along a trellis with errors fed back from column to column, for many rows at a time: a compiled loop.
+
+The best path to each state carries the errors of its last columns. When a group of columns is done, the path of the
+best state decides the oldest group that paths still have by themselves, paths that decided otherwise end, and the
+errors of that group move all columns after this one. The fastest index of every array is the row, a lane, so that loops
+become vector instructions; places are unsigned, or the compiler provides for negative ones.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy import float32, int32, int64, uint64
+
+from lightning_compress.quantize.grid.trellis.lane_loops import (
+    GROUP,
+    KEPT,
+    LANES,
+    NEVER,
+    PAST,
+    Numbers,
+    age,
+    begin,
+    best_states,
+    choose,
+    end_other_paths,
+    level,
+    mix,
+    move,
+    round_weights,
+    settle,
+    trace,
+)
+from lightning_compress.quantize.grid.trellis.point_loops import LARGEST, TrellisTables
+from lightning_compress.quantize.grid.trellis.trellis import Bytes, Floats
+from lightning_compress.quantize.grid.trellis.viterbi_loops import look_up, nearest
+from lightning_compress.runtime.compilation import compiled
+
+
+@compiled
+def viterbi_of_rows_with_feedback(
+    rest: Floats, upper: Floats, costs: Floats, symbols: int, sums: Bytes, points: Floats, machine: TrellisTables
+) -> None:
+    """Points of rows that do not depend on each other; arguments as for :func:`viterbi_with_feedback`."""
+    before, ways = machine[0], machine[1]
+    rows, columns = rest.shape
+    states, lanes = before.shape[1], uint64(LANES)
+    size, last_group = uint64(states) * lanes, (columns - 1) // GROUP
+    weights, tables = np.empty(columns * LANES, float32), np.zeros((columns, LANES), int32)
+    total, new_total = np.empty(states * LANES, float32), np.empty(states * LANES, float32)
+    found, step = np.empty(2 * states * LANES, float32), np.empty(2 * states * LANES, float32)
+    # Of the columns of this group: errors of those that are done, weights of those that are not.
+    window, new_window = np.empty(GROUP * states * LANES, float32), np.empty(GROUP * states * LANES, float32)
+    origin, new_origin = np.empty(states * LANES, int32), np.empty(states * LANES, int32)  # where the group began
+    earlier, new_earlier = np.empty((2, (PAST - 1) * states * LANES), int32)
+    past, new_past = np.empty((2, PAST * GROUP * states * LANES), float32)
+    decided = np.empty(GROUP * LANES, float32)
+    chosen, came = np.empty(KEPT * GROUP * states * LANES, float32), np.empty(KEPT * GROUP * states * LANES, np.bool_)
+    is_other, ends, entered = np.empty(LANES, np.bool_), np.empty(LANES, int64), np.empty(LANES, int64)
+    for first in range(0, rows, LANES):
+        here = min(LANES, rows - first)
+        weights[:] = 0
+        for lane in range(here):
+            for column in range(columns):
+                weights[uint64(column * LANES + lane)] = rest[first + lane, column]
+                tables[column, lane] = 2 * symbols * int32(sums[first + lane, column])
+        total[:] = NEVER
+        total[:LANES] = 0
+        past[:] = 0
+        earlier[:] = 0
+        for group in range(last_group + 1):
+            start = group * GROUP
+            width = min(GROUP, columns - start)
+            begin(window, weights, past, upper, start, width, states)
+            for state in range(states):
+                origin[state * LANES : (state + 1) * LANES] = state
+            for place in range(width):
+                column = start + place
+                inverse = float32(1) / upper[column, column]
+                now, ring = uint64(place) * size, (group % KEPT * GROUP + place) * states
+                _find(
+                    window[place * states * LANES :],
+                    inverse,
+                    tables[column],
+                    costs,
+                    symbols,
+                    machine,
+                    found,
+                    step,
+                    total,
+                )
+                for state in range(states):
+                    target, kept = uint64(state) * lanes, uint64(ring + state) * lanes
+                    one, other = uint64(before[0, state]) * lanes, uint64(before[1, state]) * lanes
+                    of_one, of_other = uint64(ways[0, state]) * lanes, uint64(ways[1, state]) * lanes
+                    choose(step, of_one, of_other, new_total, target, is_other)
+                    came[kept : kept + lanes] = is_other
+                    mix(is_other, origin, one, other, new_origin, target)
+                    for each in range(place):
+                        by = uint64(each) * size
+                        mix(is_other, window, by + one, by + other, new_window, by + target)
+                    round_weights(
+                        is_other, window, now + one, now + other, found, of_one, of_other, inverse,
+                        new_window, now + target, chosen, kept,
+                    )  # fmt: skip
+                    for each in range(place + 1, width):
+                        by, factor = uint64(each) * size, upper[column, start + each]
+                        move(is_other, window, by + one, by + other, new_window, by + target, now + target, factor)
+                total, new_total = new_total, total
+                window, new_window = new_window, window
+                origin, new_origin = new_origin, origin
+            best_states(total, states, ends)
+            if group >= PAST:
+                for lane in range(LANES):
+                    state = int64(origin[uint64(ends[lane] * LANES + lane)])
+                    entered[lane] = earlier[uint64(((PAST - 2) * states + state) * LANES + lane)]
+                    for place in range(GROUP):
+                        decided[uint64(place * LANES + lane)] = past[uint64((place * states + state) * LANES + lane)]
+                end_other_paths(total, origin, earlier, entered, states)
+                trace(chosen, came, before, entered, group - PAST, GROUP, points, first, here)
+                for column in range(start + width, columns):
+                    settle(weights, column, decided, upper, start - PAST * GROUP)
+            level(total, states)
+            age(past, earlier, origin, window, new_past, new_earlier, states)
+            past, new_past = new_past, past
+            earlier, new_earlier = new_earlier, earlier
+        for group in range(last_group, max(last_group - PAST, -1), -1):
+            trace(chosen, came, before, ends, group, min(GROUP, columns - group * GROUP), points, first, here)
+
+
+@compiled
+def _find(
+    values: Floats,
+    inverse: float,
+    tables: Numbers,
+    costs: Floats,
+    symbols: int,
+    machine: TrellisTables,
+    found: Floats,
+    step: Floats,
+    total: Floats,
+) -> None:
+    """For every choice its point, and what the path costs with it."""
+    offsets, least, starts = machine[2], machine[3], machine[4]
+    states, last = machine[0].shape[1], int32(symbols - 1)
+    magnitudes, near_size, below_size = np.empty(LANES, float32), np.empty(LANES, int32), np.empty(LANES, int32)
+    near, below = np.empty((2, LANES), float32), np.empty((2, LANES), float32)
+    for state in range(states):
+        _magnitudes(values, uint64(state * LANES), magnitudes)
+        for choice in (state, states + state):
+            nearest(magnitudes, offsets[choice], least[choice], last, near[0], below[0], near_size, below_size)
+            look_up(costs, tables, starts[choice], near_size, below_size, near[1], below[1])
+            _cheaper(
+                magnitudes, inverse, near, below, found, step, uint64(choice * LANES), total, uint64(state * LANES)
+            )
+
+
+@compiled
+def _magnitudes(values: Floats, first: int, magnitudes: Floats) -> None:
+    for lane in range(len(magnitudes)):
+        magnitudes[lane] = min(abs(values[first + uint64(lane)]), LARGEST)
+
+
+@compiled
+def _cheaper(
+    magnitudes: Floats,
+    inverse: float,
+    near: Floats,
+    below: Floats,
+    found: Floats,
+    step: Floats,
+    target: int,
+    total: Floats,
+    of_state: int,
+) -> None:
+    """The cheaper of two points; ``[2, lanes]`` each: points, and what their bits cost."""
+    for lane in range(len(magnitudes)):
+        near_error = (magnitudes[lane] - near[0, lane]) * inverse
+        below_error = (magnitudes[lane] - below[0, lane]) * inverse
+        near_cost = near_error * near_error + near[1, lane]
+        below_cost = below_error * below_error + below[1, lane]
+        is_below = below_cost < near_cost
+        found[target + uint64(lane)] = below[0, lane] if is_below else near[0, lane]
+        step[target + uint64(lane)] = (below_cost if is_below else near_cost) + total[of_state + uint64(lane)]
