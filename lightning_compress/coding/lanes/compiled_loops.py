@@ -7,7 +7,7 @@ docs/format.md (``lanes``) specifies the arithmetic. States have 32 bits and are
 from __future__ import annotations
 
 import numpy as np
-from numpy import int64, uint16, uint32
+from numpy import int64, uint16, uint32, uint64
 
 from lightning_compress.coding.lanes.array_loops import LEAST_STATE, MOST_WEIGHT
 from lightning_compress.coding.lanes.types import Code, Counts, Slots, States, Symbols
@@ -108,8 +108,8 @@ def decode(
                 at = end
             done += size
             if done < length:
-                for symbol in part:
-                    counts[symbol] += 1
+                for place in range(size):
+                    counts[uint64(part[place])] += 1
         begin += length
     return left
 
@@ -163,7 +163,9 @@ def divide_slots(weights: Counts, precision: int, first: Slots) -> None:
         precision: base-2 logarithm of the number of slots.
         first: ``[symbols + 1]``, the result.
     """
-    total, shift = weights.sum(), 0
+    total, shift = int64(0), 0
+    for symbol in range(len(weights)):
+        total += weights[symbol]
     while total >> shift >= MOST_WEIGHT:
         shift += 1
     total = int64(0)

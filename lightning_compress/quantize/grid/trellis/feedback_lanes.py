@@ -22,7 +22,9 @@ from lightning_compress.quantize.grid.trellis.lane_loops import (
     begin,
     best_states,
     choose,
+    copy,
     end_other_paths,
+    fill,
     level,
     mix,
     move,
@@ -51,49 +53,42 @@ def viterbi_of_rows_with_feedback(
     # Of the columns of this group: errors of those that are done, weights of those that are not.
     window, new_window = np.empty(GROUP * states * LANES, float32), np.empty(GROUP * states * LANES, float32)
     origin, new_origin = np.empty(states * LANES, int32), np.empty(states * LANES, int32)  # where the group began
-    earlier, new_earlier = np.empty((2, (PAST - 1) * states * LANES), int32)
-    past, new_past = np.empty((2, PAST * GROUP * states * LANES), float32)
-    decided = np.empty(GROUP * LANES, float32)
+    of_earlier, of_past = (PAST - 1) * states * LANES, PAST * GROUP * states * LANES
+    earlier, new_earlier = np.empty(of_earlier, int32), np.empty(of_earlier, int32)
+    past, new_past = np.empty(of_past, float32), np.empty(of_past, float32)
+    decided, sizes = np.empty(GROUP * LANES, float32), np.empty((2, LANES), int32)
+    near, below = np.empty((2, LANES), float32), np.empty((2, LANES), float32)
+    room = np.empty(LANES, float32), sizes[0], sizes[1], near, below
     chosen, came = np.empty(KEPT * GROUP * states * LANES, float32), np.empty(KEPT * GROUP * states * LANES, np.bool_)
     is_other, ends, entered = np.empty(LANES, np.bool_), np.empty(LANES, int64), np.empty(LANES, int64)
     for first in range(0, rows, LANES):
         here = min(LANES, rows - first)
-        weights[:] = 0
+        fill(weights, 0, len(weights), float32(0))
         for lane in range(here):
             for column in range(columns):
                 weights[uint64(column * LANES + lane)] = rest[first + lane, column]
                 tables[column, lane] = 2 * symbols * int32(sums[first + lane, column])
-        total[:] = NEVER
-        total[:LANES] = 0
-        past[:] = 0
-        earlier[:] = 0
+        fill(total, 0, LANES, float32(0))
+        fill(total, LANES, len(total), NEVER)
+        fill(past, 0, of_past, float32(0))
+        fill(earlier, 0, of_earlier, int32(0))
         for group in range(last_group + 1):
             start = group * GROUP
             width = min(GROUP, columns - start)
             begin(window, weights, past, upper, start, width, states)
             for state in range(states):
-                origin[state * LANES : (state + 1) * LANES] = state
+                fill(origin, state * LANES, (state + 1) * LANES, int32(state))
             for place in range(width):
                 column = start + place
                 inverse = float32(1) / upper[column, column]
                 now, ring = uint64(place) * size, (group % KEPT * GROUP + place) * states
-                _find(
-                    window[place * states * LANES :],
-                    inverse,
-                    tables[column],
-                    costs,
-                    symbols,
-                    machine,
-                    found,
-                    step,
-                    total,
-                )
+                _find(window, now, inverse, tables[column], costs, symbols, machine, room, found, step, total)
                 for state in range(states):
                     target, kept = uint64(state) * lanes, uint64(ring + state) * lanes
                     one, other = uint64(before[0, state]) * lanes, uint64(before[1, state]) * lanes
                     of_one, of_other = uint64(ways[0, state]) * lanes, uint64(ways[1, state]) * lanes
                     choose(step, of_one, of_other, new_total, target, is_other)
-                    came[kept : kept + lanes] = is_other
+                    copy(is_other, came, kept)
                     mix(is_other, origin, one, other, new_origin, target)
                     for each in range(place):
                         by = uint64(each) * size
@@ -130,11 +125,13 @@ def viterbi_of_rows_with_feedback(
 @compiled
 def _find(
     values: Floats,
+    now: int,
     inverse: float,
     tables: Numbers,
     costs: Floats,
     symbols: int,
     machine: TrellisTables,
+    room: tuple[Floats, Numbers, Numbers, Floats, Floats],
     found: Floats,
     step: Floats,
     total: Floats,
@@ -142,10 +139,9 @@ def _find(
     """For every choice its point, and what the path costs with it."""
     offsets, least, starts = machine[2], machine[3], machine[4]
     states, last = machine[0].shape[1], int32(symbols - 1)
-    magnitudes, near_size, below_size = np.empty(LANES, float32), np.empty(LANES, int32), np.empty(LANES, int32)
-    near, below = np.empty((2, LANES), float32), np.empty((2, LANES), float32)
+    magnitudes, near_size, below_size, near, below = room
     for state in range(states):
-        _magnitudes(values, uint64(state * LANES), magnitudes)
+        _magnitudes(values, now + uint64(state * LANES), magnitudes)
         for choice in (state, states + state):
             nearest(magnitudes, offsets[choice], least[choice], last, near[0], below[0], near_size, below_size)
             look_up(costs, tables, starts[choice], near_size, below_size, near[1], below[1])

@@ -21,6 +21,13 @@ Flags = NDArray[np.bool_]
 
 
 @compiled
+def fill(values: NDArray[Any], start: int, end: int, value: float) -> None:
+    """Set a part of an array; an assignment to a slice takes ten times as long to compile."""
+    for place in range(uint64(start), uint64(end)):
+        values[place] = value
+
+
+@compiled
 def begin(window: Floats, weights: Floats, past: Floats, upper: Floats, start: int, width: int, states: int) -> None:
     """The weights of a group of columns, for each state moved by the errors of the last groups on its path."""
     lanes, earliest = uint64(LANES), start - PAST * GROUP
@@ -54,6 +61,13 @@ def choose(step: Floats, one: int, other: int, total: Floats, target: int, is_ot
         by_one, by_other = step[one + uint64(lane)], step[other + uint64(lane)]
         is_other[lane] = by_other < by_one
         total[target + uint64(lane)] = min(by_one, by_other)
+
+
+@compiled
+def copy(values: NDArray[Any], result: NDArray[Any], target: int) -> None:
+    """Copy the lanes of one thing."""
+    for lane in range(len(values)):
+        result[target + uint64(lane)] = values[lane]
 
 
 @compiled

@@ -12,7 +12,7 @@ import numpy as np
 from numpy import float32, int16, int32, int64, uint64
 from numpy.typing import NDArray
 
-from lightning_compress.quantize.grid.trellis.lane_loops import LANES, Flags, level
+from lightning_compress.quantize.grid.trellis.lane_loops import LANES, Flags, fill, level
 from lightning_compress.quantize.grid.trellis.point_loops import LARGEST, NEVER, TrellisTables
 from lightning_compress.quantize.grid.trellis.trellis import Bytes, Floats, Integers
 from lightning_compress.runtime.compilation import compiled
@@ -50,8 +50,8 @@ def viterbi(
     ends = np.empty(LANES, int64)
     for first in range(0, rows, LANES):
         here = min(LANES, rows - first)
-        total[:] = NEVER
-        total[:LANES] = 0
+        fill(total, 0, LANES, float32(0))
+        fill(total, LANES, len(total), NEVER)
         for column in range(columns):
             for lane in range(here):
                 magnitudes[lane] = min(abs(weights[first + lane, column]), LARGEST)
