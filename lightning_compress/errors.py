@@ -69,6 +69,19 @@ class ChartError(CompressionError):
     """A chart or page cannot be made: a plotting library is not installed, or its data are inconsistent."""
 
 
+class MissingLibraryError(CompressionError, ImportError):
+    """A library is not installed that only a part of the package needs.
+
+    Args:
+        what: what needs it.
+        library: its name.
+        extra: the extra of this package that installs it.
+    """
+
+    def __init__(self, what: str, library: str, extra: str) -> None:
+        super().__init__(f'{what} needs {library}: pip install "lightning-compress[{extra}]"')
+
+
 def did_you_mean(given: object, known: Iterable[str]) -> str:
     """A hint at the known name that is closest to the given one, for an error message; empty if none is close.
 

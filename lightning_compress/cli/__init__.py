@@ -5,6 +5,8 @@ from __future__ import annotations
 import sys
 from importlib import metadata
 
+from lightning_compress.errors import MissingLibraryError
+
 __all__ = ["main"]
 
 
@@ -13,6 +15,11 @@ def main() -> None:
     if sys.argv[1:] == ["--version"]:
         sys.stdout.write(f"{metadata.version('lightning-compress')}\n")
         return
-    from lightning_compress.cli.app import main as run
-
+    try:
+        from lightning_compress.cli.app import main as run
+    except ModuleNotFoundError as error:
+        if error.name not in ("typer", "rich"):
+            raise
+        sys.stderr.write(f"error: {MissingLibraryError('the command line', error.name, 'cli')}\n")
+        sys.exit(1)
     run()

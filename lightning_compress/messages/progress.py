@@ -1,12 +1,10 @@
-"""Progress bar and spinner on the terminal."""
+"""Progress bar and spinner on the terminal, where rich is installed."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from importlib.util import find_spec
 
 Advance = Callable[[int, str], None]
 
@@ -18,6 +16,12 @@ def progress_bar(enabled: bool, evaluations: int, title: str = "searching") -> I
     Yields:
         A function that updates the bar, called with the number of completed evaluations and a text.
     """
+    if not enabled or find_spec("rich") is None:
+        yield lambda done, text: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
     console = Console(stderr=True)
     columns = (
         TextColumn(title),
@@ -27,9 +31,7 @@ def progress_bar(enabled: bool, evaluations: int, title: str = "searching") -> I
         TimeElapsedColumn(),
         TextColumn("{task.description}"),
     )
-    with Progress(
-        *columns, console=console, transient=True, disable=not enabled or not console.is_terminal
-    ) as progress:
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task("", total=evaluations)
         yield lambda done, text: progress.update(task, completed=done, description=text)
 
@@ -37,8 +39,13 @@ def progress_bar(enabled: bool, evaluations: int, title: str = "searching") -> I
 @contextmanager
 def spinner(enabled: bool, text: str) -> Iterator[None]:
     """A spinner on the error stream for work of unknown length, shown only if that is a terminal."""
+    if not enabled or find_spec("rich") is None:
+        yield
+        return
+    from rich.console import Console
+
     console = Console(stderr=True)
-    if not enabled or not console.is_terminal:
+    if not console.is_terminal:
         yield
         return
     with console.status(text):

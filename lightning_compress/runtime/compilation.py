@@ -11,7 +11,14 @@ import logging
 from collections.abc import Callable
 from typing import Any, Protocol, TypeVar
 
-import numba
+from lightning_compress.errors import MissingLibraryError
+
+try:
+    import numba
+except ModuleNotFoundError as error:
+    raise MissingLibraryError(
+        "a trellis quantizer, as in the presets small and smallest,", "numba", "search"
+    ) from error
 
 F = TypeVar("F", bound=Callable[..., Any])
 _OPTIONS: dict[str, Any] = {"error_model": "numpy", "nogil": True}

@@ -6,6 +6,8 @@ import sys
 from importlib import import_module
 from importlib.util import find_spec
 
+from lightning_compress.errors import MissingLibraryError
+
 _NAMES = ("lightning.pytorch", "pytorch_lightning")
 
 
@@ -13,11 +15,11 @@ def lightning_name() -> str:
     """``lightning.pytorch`` or ``pytorch_lightning``: the one already imported, else the one installed.
 
     Raises:
-        ModuleNotFoundError: neither is installed.
+        MissingLibraryError: neither is installed.
     """
     for name in (*filter(_is_imported, _NAMES), *filter(_is_installed, _NAMES)):
         return name
-    raise ModuleNotFoundError("lightning_compress.callbacks needs Lightning: pip install pytorch-lightning")
+    raise MissingLibraryError("a callback", "Lightning, as pytorch-lightning or lightning", "lightning")
 
 
 def callback_class() -> type:
