@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from lightning_compress.callbacks import QuantizeDuringTraining as QuantizeDuringTraining
     from lightning_compress.callbacks import TranslationQuality as TranslationQuality
     from lightning_compress.compression import compress as compress
+    from lightning_compress.compression import save_compressed as save_compressed
     from lightning_compress.errors import CompressionError as CompressionError
     from lightning_compress.loading import expand as expand
     from lightning_compress.loading import load as load
@@ -74,6 +75,7 @@ _PACKAGE_OF = {
     "load_from_checkpoint": "loading",
     "prune_artifacts": "logging",
     "retarget": "search",
+    "save_compressed": "compression",
     "smallest": "search",
 }
 

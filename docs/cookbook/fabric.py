@@ -6,7 +6,7 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 from torch.utils.data import DataLoader, TensorDataset
 
-from lightning_compress import compress, load
+from lightning_compress import load, save_compressed
 
 
 def points(count: int) -> TensorDataset:
@@ -37,8 +37,7 @@ if __name__ == "__main__":
             fabric.backward(cross_entropy(model(inputs), labels))
             optimizer.step()
     fabric.save("model.ckpt", {"model": model, "optimizer": optimizer})
-    if fabric.is_global_zero:
-        compress(module, "safe").save("model.compressed.safetensors")
+    save_compressed(fabric, module, "model.compressed.safetensors")
 
     fresh = network()
     fresh.load_state_dict(load("model.compressed.safetensors"))

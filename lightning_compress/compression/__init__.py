@@ -1,6 +1,7 @@
 """From weights and a plan to an archive: methods are fitted, tensors become payloads, payloads are coded."""
 
 from lightning_compress.compression.exactness import is_made_from, why_exact, with_reasons_of
+from lightning_compress.compression.fabric import save_compressed
 from lightning_compress.compression.fitting import is_lossy
 from lightning_compress.compression.payloads import CodedTensors, payloads_of
 from lightning_compress.compression.pipeline import Source, assemble, compress, read_weights
@@ -14,6 +15,7 @@ __all__ = [
     "is_made_from",
     "payloads_of",
     "read_weights",
+    "save_compressed",
     "why_exact",
     "with_reasons_of",
 ]
