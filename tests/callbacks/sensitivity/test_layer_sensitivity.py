@@ -167,7 +167,7 @@ def test_the_loss_is_that_of_lightnings_validation(tmp_path):
     result = callback.result
     assert result.measure == "val_loss"
     assert result.baseline == pytest.approx(float(run.callback_metrics["val_loss"]), rel=1e-5)
-    assert result.groups == ("other",)
+    assert result.groups == ("net.0",)
     assert result.raw_bytes == (4 * sum(p.numel() for p in module.parameters()),)
     assert set(result.rank_correlation) == {"normalized error", "Fisher error"}
 

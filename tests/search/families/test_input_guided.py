@@ -112,7 +112,7 @@ def test_an_evaluation_that_fails_always_is_an_error():
     net = Net()
     before = state_of(net)
     with pytest.raises(SearchError, match="evaluate failed on the exact weights with ZeroDivisionError"):
-        smallest(net, lambda _: 1 / 0, progress=False)
+        smallest(net, lambda _: 1 / 0, max_drop=1.0, progress=False)
     expect_same(net, before)
 
 
