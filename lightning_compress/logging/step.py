@@ -3,12 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Protocol
 
 from lightning_compress.logging.logger_types import LightningLogger, lightning_classes
 
 
-def logging_step(trainer: Any) -> int:
+class SteppingTrainer(Protocol):
+    """The part of a trainer that counts."""
+
+    @property
+    def global_step(self) -> int:
+        """The number of optimizer steps."""
+
+    @property
+    def validating(self) -> bool:
+        """Whether it validates on its own, outside of a training."""
+
+
+def logging_step(trainer: SteppingTrainer) -> int:
     """The step that Lightning gives to metrics logged now, so that ours are stored at the same step.
 
     It is the number of batches after which an optimizer stepped; several optimizers of a batch count once. Lightning
@@ -16,7 +28,8 @@ def logging_step(trainer: Any) -> int:
     batch that the metrics belong to is already counted, so 1 is subtracted. The counter is a protected attribute;
     ``trainer.global_step`` is returned where it is missing.
     """
-    loop = trainer.fit_loop.epoch_loop
+    loop: Any = getattr(trainer, "fit_loop", None)  # Any: of Lightning, with protected attributes
+    loop = getattr(loop, "epoch_loop", None)
     counted = getattr(loop, "_batches_that_stepped", None)
     if counted is None:
         return int(trainer.global_step)

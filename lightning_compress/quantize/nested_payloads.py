@@ -27,7 +27,7 @@ def inner_streams(payload: Payload, prefix: str) -> dict[str, Words]:
     return {f"{prefix}_{name}": words for name, words in payload.streams().items()}
 
 
-def inner_layout(
+def inner_layout(  # Any: JSON, checked below
     parameters: Any, prefix: str, count: int, dtype: torch.dtype, kinds: Mapping[str, type[Payload]]
 ) -> dict[str, StreamSpec]:
     """The layout of a payload of ``count`` elements inside another, under the names that its streams have there.

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
 from itertools import product
-from typing import Any
+from typing import Protocol
 
 import torch
 from threadpoolctl import ThreadpoolController
@@ -108,8 +108,26 @@ def _limited(numbers: Sequence[Number]) -> Callable[[], None]:
     return restore
 
 
+class ThreadLibrary(Protocol):
+    """A controller of threadpoolctl."""
+
+    @property
+    def filepath(self) -> str:
+        """Of the library."""
+
+    @property
+    def user_api(self) -> str:
+        """``blas`` or ``openmp``."""
+
+    def get_num_threads(self) -> int:
+        """Its number of threads."""
+
+    def set_num_threads(self, num_threads: int) -> object:
+        """Set that number."""
+
+
 @cache
-def _libraries() -> tuple[Any, ...]:
+def _libraries() -> tuple[ThreadLibrary, ...]:
     """The loaded libraries that have thread pools; finding them takes milliseconds."""
     return tuple(ThreadpoolController().lib_controllers)
 
@@ -126,7 +144,7 @@ def _blas() -> tuple[Number, ...]:
     return tuple((lib.get_num_threads, _setter(lib)) for lib in own)
 
 
-def _setter(library: Any) -> Callable[[int], object]:
+def _setter(library: ThreadLibrary) -> Callable[[int], object]:
     """The function that sets a BLAS library's number; that of threadpoolctl obeys only one thread for OpenBLAS."""
     loaded, function = ctypes.CDLL(library.filepath), library.set_num_threads
     for prefix, suffix in product(("", "scipy_"), ("", "64_", "_64")):

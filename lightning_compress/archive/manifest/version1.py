@@ -30,7 +30,7 @@ def records(manifest: Manifest) -> list[Part]:
     return [Part(key, nbytes, (nbytes,)) for key, nbytes in found]
 
 
-def _entry(body: Any) -> Entry:
+def _entry(body: Any) -> Entry:  # Any: JSON, which the checks below narrow
     keys = {"name", "shape", "dtype", "class", "payload", "streams", "zeros", "crc32"}
     name = fields.expect("name", fields.expect("entry", body, dict, keys)["name"], str)
     streams = [_stream(stream) for stream in fields.expect("streams", body["streams"], list)]
@@ -62,7 +62,7 @@ def _stream(body: object) -> tuple[StreamRecord, str]:
     return record, fields.crc(crc32)
 
 
-def _asset(body: Any) -> Asset:
+def _asset(body: Any) -> Asset:  # Any: likewise
     fields.expect("asset", body, dict, {"name", "bytes", "stream", "crc32"})
     name, (stream, coded_crc32) = fields.expect("asset name", body["name"], str), _stream(body["stream"])
     if stream.name != "bytes":

@@ -51,7 +51,7 @@ def to_json(manifest: Manifest) -> dict[str, Any]:
     return kept | lists | {"entries": [_row(entry, numbers) for entry in manifest.entries]}
 
 
-def from_json(body: Any) -> Manifest:
+def from_json(body: Any) -> Manifest:  # Any: JSON, which the checks below narrow
     """Parse and check the manifest.
 
     Raises:

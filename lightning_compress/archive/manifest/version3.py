@@ -40,7 +40,7 @@ def to_json(manifest: Manifest) -> dict[str, Any]:
     return body | {key: value for key, value in optional.items() if value != _OPTIONAL[key]()}
 
 
-def from_json(body: Any) -> Manifest:
+def from_json(body: Any) -> Manifest:  # Any: JSON, which the checks below narrow
     """Parse and check the manifest.
 
     Raises:
@@ -86,11 +86,12 @@ def _text(what: str, values: Mapping[str, Any]) -> str:
         raise FormatError(f"{what} cannot hold this value: {error}") from error
 
 
-def _values(what: str, text: Any) -> dict[str, Any]:
-    if not fields.expect(what, text, str):
+def _values(what: str, text: object) -> dict[str, Any]:
+    given = fields.expect(what, text, str)
+    if not given:
         return {}
     try:
-        values = parse(text)
+        values = parse(given)
     except NotHeldError as error:
         raise FormatError(f"{what} in the manifest is {error}") from error
     if type(values) is not dict or not values or not all(isinstance(name, str) for name in values):

@@ -172,6 +172,10 @@ class Trainer(Protocol):
         """The number of batches of each validation loader."""
 
     @property
+    def validating(self) -> bool:
+        """Whether it validates on its own, outside of a training."""
+
+    @property
     def enable_validation(self) -> bool:
         """Whether ``fit`` validates."""
 

@@ -67,7 +67,9 @@ class CapturedMetrics:
             number = torch.as_tensor(value, dtype=torch.float64).detach().cpu().reshape(())
             self._values.setdefault(name, []).append((number, float(size)))
 
-    def log_dict(self, values: Mapping[str, object], *arguments: object, **options: Any) -> None:
+    def log_dict(
+        self, values: Mapping[str, object], *arguments: object, **options: Any
+    ) -> None:  # Any: those of ``log``
         """Stands for ``self.log_dict``."""
         for name, value in values.items():
             self.log(name, value, *arguments, **options)

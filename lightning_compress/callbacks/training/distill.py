@@ -142,7 +142,9 @@ class Distill(_Callback):
             teacher.load_state_dict(self._saved)
         return teacher
 
-    def _after_forward(self, student: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
+    def _after_forward(
+        self, student: nn.Module, args: tuple[object, ...], kwargs: Mapping[str, object], output: object
+    ) -> None:
         if self._batch is None or not torch.is_grad_enabled():
             return
         assert self._teacher is not None

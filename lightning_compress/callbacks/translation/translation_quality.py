@@ -209,7 +209,7 @@ class TranslationQuality(SaveListener, _Callback):
                 return compress(weights, self._plan)
         return exporting.archive_of(weights) if exporting else None
 
-    def _translated(self, module: Any, text: Text) -> Any:
+    def _translated(self, module: Any, text: Text) -> Any:  # Any: the user's module, whose result is checked
         if self._translate is not None:
             return self._translate(module)
         return module.translate(list(text.sources), **({} if self.beam is None else {"beam": self.beam}))

@@ -15,7 +15,7 @@ def bleu_score(hypotheses: Sequence[str], references: Sequence[str] | Sequence[S
     Args:
         hypotheses: one translation per sentence.
         references: one reference per sentence, or a list of such lists, one list per reference (as in sacrebleu).
-        options: keyword arguments of ``sacrebleu.metrics.BLEU``, such as ``tokenize="none"``.
+        options: keyword arguments of ``sacrebleu.metrics.BLEU``, of several types, such as ``tokenize="none"``.
 
     Raises:
         SearchError: sacrebleu is not installed, or hypotheses and references differ in number.

@@ -50,7 +50,8 @@ class ActivationObserver(TorchDispatchMode):  # type: ignore[no-untyped-call]
             if parameter.ndim == 2 and min(parameter.shape) > 1 and parameter.is_contiguous():
                 self._matrices.setdefault(_storage(parameter), []).append((name, parameter.detach()))
 
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+    # Any: the arguments of every operator of torch.
+    def __torch_dispatch__(self, func: Any, types: object, args: Any = (), kwargs: Any = None) -> Any:
         """Run the operator, then record it if it has a handler."""
         kwargs = kwargs or {}
         if func not in _HANDLERS:

@@ -74,13 +74,13 @@ def _recurrent_layers(
 
 def _attention(
     recorder: UsageRecorder,
-    _result: Any,
+    _result: object,
     query: Tensor,
     key: Tensor,
     value: Tensor,
     columns: int,
     heads: int,
-    *arguments: Any,
+    *arguments: Any,  # the further ones of the operator, of several types
 ) -> None:
     weights, mask, mask_type = arguments[:4], *_mask_of(arguments[4:5] + arguments[7:8])
     attend = _attention_function(recorder, columns, heads, *weights)
@@ -90,7 +90,7 @@ def _attention(
 
 def _encoder_layer(
     recorder: UsageRecorder,
-    _result: Any,
+    _result: object,
     inputs: Tensor,
     columns: int,
     heads: int,
@@ -101,7 +101,7 @@ def _encoder_layer(
     use_gelu: bool,
     norm_first: bool,
     epsilon: float,
-    *arguments: Any,
+    *arguments: Any,  # the further ones of the operator, of several types
 ) -> None:
     norms, linears = arguments[:4], arguments[4:8]
     mask, mask_type = _mask_of(arguments[8:])

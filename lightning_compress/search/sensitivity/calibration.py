@@ -27,7 +27,7 @@ class Calibration(Protocol):
 class Distillation(Calibration, Protocol):
     """Calibration data that also provides the module's outputs, which recovery needs."""
 
-    def outputs(self, module: nn.Module, batch: Any) -> Tensor:
+    def outputs(self, module: nn.Module, batch: Any) -> Tensor:  # Any: likewise
         """Logits ``[…, classes]`` of all predictions in a batch, without padding."""
         ...
 
@@ -59,7 +59,7 @@ def check_has_loss(calibration: object) -> None:
         )
 
 
-def check_calibration(calibration: Any, module: nn.Module) -> None:
+def check_calibration(calibration: Any, module: nn.Module) -> None:  # Any: what the user gave, which this checks
     """Check the calibration data with their first batch, before expensive work starts.
 
     To be called where the module is restored afterwards (:meth:`~lightning_compress.search.Evaluator.exact_weights`).

@@ -104,7 +104,9 @@ def lightning_package(kind: type) -> str | None:
     return None
 
 
-def _private_checkpoint(module: Any, state: Mapping[str, Any]) -> dict[str, Any]:
+def _private_checkpoint(  # Any: a module of Lightning, which is not imported here
+    module: Any, state: Mapping[str, Any]
+) -> dict[str, Any]:
     """The checkpoint that Lightning would save of the module now, without what only a training needs.
 
     Attributes that the hook sets on the module are set back, and so is the random state.

@@ -66,7 +66,7 @@ def is_held(value: object) -> bool:
     return True
 
 
-def _to_json(value: Any, depth: int) -> Any:
+def _to_json(value: Any, depth: int) -> Any:  # Any: one of many types, told apart by isinstance, here and below
     if depth > MAX_DEPTH:
         raise NotHeldError(f"nested more than {MAX_DEPTH} levels deep")
     kind = type(value)

@@ -159,7 +159,7 @@ class InertUnpickler(pickle.Unpickler):
             self._placeholders[path] = type("Placeholder", (Placeholder,), {"__slots__": (), "path": shown})
         return self._placeholders[path]
 
-    def persistent_load(self, pid: Any) -> Any:
+    def persistent_load(self, pid: Any) -> Any:  # Any: what the pickle says, which the lines below check
         """The record of a storage; ``pid`` is a tuple that ``torch.save`` wrote."""
         kind = pid[0].decode() if isinstance(pid[0], bytes) else pid[0]
         if kind == "module":  # files of torch before 1.6: a class and its source text
