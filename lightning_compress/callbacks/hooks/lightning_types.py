@@ -14,6 +14,8 @@ from typing import Any, Protocol, TypeVar, runtime_checkable
 import torch
 from torch import Tensor, nn
 
+from lightning_compress.logging.step import SteppingTrainer
+
 Batch = tuple[object, int] | tuple[object, int, int]  # a batch, its index, and the index of its loader if several
 _T = TypeVar("_T")
 
@@ -128,7 +130,7 @@ class Strategy(Protocol):
         """Load a checkpoint's weights into the module."""
 
 
-class Trainer(Protocol):
+class Trainer(SteppingTrainer, Protocol):
     """A trainer."""
 
     @property
@@ -172,10 +174,6 @@ class Trainer(Protocol):
         """The number of batches of each validation loader."""
 
     @property
-    def validating(self) -> bool:
-        """Whether it validates on its own, outside of a training."""
-
-    @property
     def enable_validation(self) -> bool:
         """Whether ``fit`` validates."""
 
@@ -198,10 +196,6 @@ class Trainer(Protocol):
     @property
     def current_epoch(self) -> int:
         """The number of epochs that are complete."""
-
-    @property
-    def global_step(self) -> int:
-        """The number of optimizer steps."""
 
     @property
     def optimizers(self) -> Sequence[torch.optim.Optimizer]:
