@@ -184,7 +184,9 @@ class LayerSensitivity(SaveListener, _Callback):
         )
         self.result = replace(result, step=int(trainer.global_step))
         self._latest = (weights.fingerprint, metric.name)
-        log_sensitivity(trainer.loggers, self.result, logging_step(trainer), self.tolerance)
+        log_sensitivity(
+            trainer.loggers, self.result, logging_step(trainer), self.tolerance, epoch=trainer.current_epoch
+        )
         _write(folder_of_checkpoints(trainer), self.result.to_json(self.tolerance))
 
 

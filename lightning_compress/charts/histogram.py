@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +15,8 @@ from lightning_compress.charts.style import drawable
 from lightning_compress.errors import ChartError
 
 BINS = 121  # odd, so that one bin is centred on 0
+_FEW_LEVELS = 8  # with more levels in a bin, one level more or less is not visible
+_SAMPLE = 1 << 17  # weights of a tensor that are looked at
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,6 +93,34 @@ def central_range(tensors: Iterable[Tensor], share: float = 0.998) -> tuple[floa
     index = min(int(share * magnitudes.size), magnitudes.size - 1)
     reach = float(np.partition(magnitudes, index)[index]) or float(magnitudes.max()) or 1.0
     return -reach, reach
+
+
+def common_bins(exact: Sequence[Tensor], restored: Sequence[Tensor]) -> tuple[tuple[float, float], int]:
+    """Range and number of bins for the histograms of weights before and after compression.
+
+    The range is the :func:`central_range` of the exact weights. Where restored weights are levels of a grid, a bin is
+    as wide as one level or several: bins of another width would hold one level here and two there, a pattern that is
+    neither in the weights nor in the grid. Among tensors with different grids the widest counts.
+
+    Args:
+        exact: the exact weights of a class; the restored ones where these are not known.
+        restored: the restored weights.
+    """
+    _, reach = central_range(exact)
+    width = 2 * reach / BINS
+    level = max((_level(tensor, reach) for tensor in restored if tensor.is_floating_point()), default=0.0)
+    if level > width / _FEW_LEVELS:
+        width = level * max(1, round(width / level))
+    half = max(1, math.ceil(reach / width - 0.5))
+    return (-(half + 0.5) * width, (half + 0.5) * width), 2 * half + 1
+
+
+def _level(tensor: Tensor, reach: float) -> float:
+    """The usual distance of neighbouring values within the inner half of the range; 0 for less than three values."""
+    values = _finite(tensor)
+    sample = values[:: -(-values.size // _SAMPLE) or 1]
+    inner = np.unique(sample[np.abs(sample) <= reach / 2])
+    return float(np.median(np.diff(inner.astype(np.float64)))) if inner.size > 2 else 0.0
 
 
 def _finite(tensor: Tensor) -> NDArray[np.floating]:

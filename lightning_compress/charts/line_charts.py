@@ -16,6 +16,7 @@ from lightning_compress.charts.style import (
     empty_figure,
     format_large_numbers,
     freeze_layout,
+    include_values,
     new_figure,
     shortened,
 )
@@ -36,6 +37,7 @@ def lines(
     title: str = "",
     baseline: float | None = None,
     intervals: Mapping[str, Sequence[tuple[float, float]]] | None = None,
+    include: tuple[float, float] | None = None,
 ) -> Figure:
     """One line per series, with a colour and a marker of its own.
 
@@ -46,6 +48,7 @@ def lines(
         title: title of the chart.
         baseline: draw a dashed line at this y, such as the score of the exact weights.
         intervals: name → ``(low, high)`` for each point of that series, drawn as a band.
+        include: the lowest and the highest y that the axis has to include.
 
     Raises:
         ChartError: intervals for an unknown series or of another length; or matplotlib is not installed.
@@ -64,13 +67,14 @@ def lines(
         axes.plot(xs, ys, color=colour, marker=marked, markersize=4, linewidth=1.5, label=shortened(name, 20))
     if baseline is not None:
         axes.axhline(float(drawable(baseline)), color=QUIET, linewidth=1, linestyle="--", label="exact weights")
+    include_values(axes, include)
     axes.set_title(shortened(title, LONGEST_TITLE))
     axes.set_xlabel(shortened(x_label, LONGEST_TITLE))
     axes.set_ylabel(shortened(y_label, LONGEST_TITLE))
     format_large_numbers(axes.xaxis, (x for points in series.values() for x, _ in points))
     format_large_numbers(axes.yaxis, (y for points in series.values() for _, y in points))
     if baseline is not None or list(series) != [title]:
-        figure.legend(loc="outside lower center", ncols=3)
+        figure.legend(loc="outside lower center", ncols=2)
     return freeze_layout(figure)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +22,7 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#0
 MAIN, SECOND = COLOURS[0], COLOURS[1]
 PALE = "#CFD8DF"
 QUIET = "#5F6B73"
-WIDTH = 5.2  # inches: on a phone screen the text is still 10 pixels high
+WIDTH = 5.2  # inches: on a phone screen of 390 pixels the text is still 10 pixels high
 ROW = 0.27  # inches per row of text
 LONGEST = 26  # characters of a label
 LONGEST_TITLE = 60  # characters of a title, or of the name of an axis
@@ -38,13 +38,13 @@ _SETTINGS: dict[str, Any] = {
     "axes.spines.right": False,
     "axes.spines.top": False,
     "axes.titlelocation": "left",
-    "axes.titlesize": 11,
+    "axes.titlesize": 12.5,
     "axes.titleweight": "bold",
     "figure.constrained_layout.h_pad": 0.06,
     "figure.constrained_layout.w_pad": 0.08,
     "figure.dpi": 150,  # resolution for measuring text, as in a PNG
     "figure.facecolor": "white",
-    "font.size": 9.5,
+    "font.size": 11,
     "grid.color": "#E6EAED",
     "grid.linewidth": 0.7,
     "legend.frameon": False,
@@ -109,6 +109,16 @@ def format_large_numbers(axis: Axis, values: Iterable[float]) -> None:
     """Format large numbers at an axis as ``7.5M`` instead of multiples of a separate power of ten."""
     if max((abs(value) for value in values), default=0.0) >= _LARGE:
         axis.set_major_formatter(lambda value, _: count_text(value))
+
+
+def include_values(axes: Axes, values: Sequence[float] | None) -> None:
+    """Widen the axis of y so that it includes these values, with a margin beyond what is drawn."""
+    if not values:
+        return
+    drawn, included = axes.get_ylim(), [float(value) for value in drawable(values)]
+    low, high = min(drawn[0], *included), max(drawn[1], *included)
+    margin = 0.05 * (high - low)
+    axes.set_ylim(low if low < drawn[0] else low - margin, high if high > drawn[1] else high + margin)
 
 
 def drawable(values: ArrayLike) -> NDArray[np.float64]:

@@ -15,7 +15,14 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-def log_scalars(loggers: Iterable[LightningLogger], values: Mapping[str, float], step: int, what: str = "") -> None:
+def log_scalars(
+    loggers: Iterable[LightningLogger],
+    values: Mapping[str, float],
+    step: int,
+    what: str = "",
+    *,
+    epoch: int | None = None,
+) -> None:
     """Log numbers to every logger; failures and random numbers as for :func:`log_table`.
 
     Args:
@@ -23,8 +30,15 @@ def log_scalars(loggers: Iterable[LightningLogger], values: Mapping[str, float],
         values: by their keys.
         step: as :func:`logging_step` gives it.
         what: the name of the values in an error message; all keys by default.
+        epoch: logged beside them, as Lightning logs it beside its metrics.
     """
-    for_each_sink(loggers, f"did not accept {what or ', '.join(values)}", lambda sink: sink.scalars(values, step))
+    logged = with_epoch(values, epoch)
+    for_each_sink(loggers, f"did not accept {what or ', '.join(values)}", lambda sink: sink.scalars(logged, step))
+
+
+def with_epoch(values: Mapping[str, float], epoch: int | None) -> dict[str, float]:
+    """The values and, if it is known, the epoch under the key that Lightning gives it."""
+    return dict(values) if epoch is None else {**values, "epoch": float(epoch)}
 
 
 def log_table(loggers: Iterable[LightningLogger], key: str, columns: Sequence[str], rows: Rows, step: int) -> None:
@@ -90,7 +104,7 @@ def shows_figures(logger: LightningLogger) -> bool:
 
 
 def for_each_sink(loggers: Iterable[LightningLogger], failure: str, write: Callable[[Sink], None]) -> None:
-    """Write to the sink of each logger; a failure is logged, and random number generators keep their state.
+    """Write to the sink of each logger; a failure is logged once, and random number generators keep their state.
 
     Args:
         loggers: Lightning loggers, or none; a ``DummyLogger`` is skipped.
@@ -99,7 +113,7 @@ def for_each_sink(loggers: Iterable[LightningLogger], failure: str, write: Calla
     """
     with preserved_random_state():
         for logger in loggers:
-            with log_failure(f"{type(logger).__name__} {failure}"):
+            with log_failure(f"{type(logger).__name__} {failure}", logger=logger):
                 sink = sink_of(logger)
                 if sink is not None:
                     write(sink)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor
 
 from lightning_compress.archive import Archive, Report
-from lightning_compress.logging.broadcast import for_each_sink, log_charts
+from lightning_compress.logging.broadcast import for_each_sink, log_charts, with_epoch
 from lightning_compress.logging.keys import key_parts
 from lightning_compress.logging.logger_types import LightningLogger
 from lightning_compress.logging.sinks import Sink
@@ -52,6 +52,7 @@ def log_report(
     *,
     seconds: float,
     step: int,
+    epoch: int | None = None,
     scores: Mapping[str, Any] | None = None,
     measure: str = "",
 ) -> None:
@@ -65,10 +66,11 @@ def log_report(
         report: of the written file.
         seconds: duration of the export.
         step: as :func:`logging_step` gives it.
+        epoch: of the checkpoint, logged beside the figures.
         scores: what a search measured, by the names in a file's metrics.
         measure: the name of that score; if it contains "bleu", the drop is logged as ``compression/bleu_drop`` too.
     """
-    totals = {**report_scalars(report, seconds), **_score_scalars(scores or {}, measure)}
+    totals = with_epoch({**report_scalars(report, seconds), **_score_scalars(scores or {}, measure)}, epoch)
 
     def write(sink: Sink) -> None:
         if sink.has_tables:
@@ -133,6 +135,9 @@ def _histograms(archive: Archive, weights: Weights) -> Figure:
         if weight.tensor.is_floating_point():
             original.setdefault(weight.class_name, []).append(weight.tensor)
             stored.setdefault(weight.class_name, []).append(restored[weight.name])
-    before = {name: charts.histogram_of(tensors) for name, tensors in original.items()}
-    after = {name: charts.histogram_of(stored[name], range=before[name].range) for name in stored}
+    before, after = {}, {}
+    for name, tensors in original.items():
+        span, bins = charts.common_bins(tensors, stored[name])
+        before[name] = charts.histogram_of(tensors, bins, span)
+        after[name] = charts.histogram_of(stored[name], bins, span)
     return charts.weight_histograms(before, after)

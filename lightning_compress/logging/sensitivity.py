@@ -6,15 +6,17 @@ import math
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
-from lightning_compress.logging.broadcast import log_charts, log_scalars, log_table
+from lightning_compress.logging.broadcast import for_each_sink, log_charts, log_table, with_epoch
 from lightning_compress.logging.keys import key_parts
 from lightning_compress.logging.logger_types import LightningLogger
+from lightning_compress.logging.sinks import Sink
 from lightning_compress.search import LayerSensitivities
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 PREFIX = "sensitivity"
+_OF_MODEL = (f"{PREFIX}/baseline", f"{PREFIX}/rank_correlation/", "epoch")
 
 
 def sensitivity_scalars(result: LayerSensitivities, tolerance: float | None) -> dict[str, float]:
@@ -40,9 +42,17 @@ def sensitivity_scalars(result: LayerSensitivities, tolerance: float | None) -> 
 
 
 def log_sensitivity(
-    loggers: Iterable[LightningLogger], result: LayerSensitivities, step: int, tolerance: float | None
+    loggers: Iterable[LightningLogger],
+    result: LayerSensitivities,
+    step: int,
+    tolerance: float | None,
+    *,
+    epoch: int | None = None,
 ) -> None:
-    """Log a measurement: scalars to every logger; a table, a heat map and a ranking to those that can store them.
+    """Log a measurement: a table, a heat map and a ranking to loggers that can store them, and scalars.
+
+    A logger with tables of its own (Weights & Biases) gets only the scalars of the whole model: a scalar for each class
+    and strength would be a panel with one point. Other loggers get all of them.
 
     A logger that fails, or a chart that cannot be drawn, is reported in the Python log and affects nothing else.
 
@@ -51,9 +61,16 @@ def log_sensitivity(
         result: what was measured.
         step: as :func:`logging_step` gives it.
         tolerance: as for :meth:`LayerSensitivities.largest_ratio`.
+        epoch: of the weights, logged beside the scalars.
     """
     loggers = list(loggers)
-    log_scalars(loggers, sensitivity_scalars(result, tolerance), step, "the sensitivity of layers")
+    values = with_epoch(sensitivity_scalars(result, tolerance), epoch)
+    of_model = {name: value for name, value in values.items() if name.startswith(_OF_MODEL)}
+
+    def write(sink: Sink) -> None:
+        sink.scalars(of_model if sink.has_tables else values, step)
+
+    for_each_sink(loggers, "did not accept the sensitivity of layers", write)
     log_table(loggers, f"{PREFIX}/table", result.columns(), result.rows(), step)
     log_charts(loggers, "the charts of sensitivity", lambda: _charts(result), step)
 

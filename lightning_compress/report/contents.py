@@ -100,7 +100,7 @@ def _all_statistics(
                 archive.verify(on_tensor=on_tensor)
                 known[content] = replace(known[content], copies=(*known[content].copies, path))
             else:
-                known[content] = file_statistics(path, archive, on_tensor)
+                known[content] = file_statistics(path, archive, on_tensor, folder)
     yield from known.values()
 
 

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from lightning_compress.archive import Archive, Entry, Manifest, Report
-from lightning_compress.charts import Histogram, central_range, histogram_of
-from lightning_compress.report.exact_weights import find_exact_weights
+from lightning_compress.charts import Histogram, common_bins, histogram_of
+from lightning_compress.files.companion_names import EARLIER_SUFFIX
+from lightning_compress.report.exact_weights import ExactWeights, find_exact_weights
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ class FileStatistics:
         path: path of the file.
         manifest: manifest of the file.
         report: sizes.
-        note: a sentence on the source of the exact weights, or on why there are none.
+        exact: the source of the exact weights, or why there are none; their tensors are dropped.
         before: class → histogram of the exact weights; empty without them.
         after: class → histogram of the restored weights.
         errors: tensor → its restoration error; empty without the exact weights.
@@ -61,36 +62,63 @@ class FileStatistics:
     path: Path
     manifest: Manifest
     report: Report
-    note: str
+    exact: ExactWeights
     before: Mapping[str, Histogram]
     after: Mapping[str, Histogram]
     errors: Mapping[str, RestorationError]
     copies: tuple[Path, ...] = ()
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the file and of its copies, without the suffix."""
+        return tuple(path.name.removesuffix(EARLIER_SUFFIX).removesuffix(".compressed") for path in self.paths)
 
-def file_statistics(path: Path, archive: Archive, on_tensor: Callable[[Entry], None] | None = None) -> FileStatistics:
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """Paths of the file and of its copies."""
+        return (self.path, *self.copies)
+
+    @property
+    def is_fp32(self) -> bool:
+        """Whether all floating-point tensors are float32."""
+        return {e.torch_dtype for e in self.manifest.entries if e.torch_dtype.is_floating_point} == {torch.float32}
+
+    @property
+    def step(self) -> float:
+        """Global step of the checkpoint that the file was made from; NaN if it is not known."""
+        step = self.manifest.checkpoint.get("global_step")
+        return float(step) if isinstance(step, int) else math.nan
+
+
+def file_statistics(
+    path: Path, archive: Archive, on_tensor: Callable[[Entry], None] | None = None, folder: Path | None = None
+) -> FileStatistics:
     """Decode a file, and compare it with the exact weights if they are available.
 
     Args:
         path: path of the file.
         archive: the opened file.
         on_tensor: called after each decoded tensor, for progress.
+        folder: where the exact weights are searched; the folder of the file by default.
 
     Raises:
         FormatError, ChecksumError: a stream or an attached file is damaged.
     """
     restored = archive.restore(on_tensor=on_tensor)
     archive.assets()  # decoded to verify their checksums
-    exact, note = find_exact_weights(path, archive.manifest)
+    found = find_exact_weights(path, archive.manifest, folder)
+    exact = found.tensors
     before: dict[str, Histogram] = {}
     after: dict[str, Histogram] = {}
     for class_name, names in _floating_point_names(archive.manifest).items():
-        span = central_range([(exact or restored)[name] for name in names])
-        after[class_name] = histogram_of([restored[name] for name in names], range=span)
+        stored = [restored[name] for name in names]
+        span, bins = common_bins([(exact or restored)[name] for name in names], stored)
+        after[class_name] = histogram_of(stored, bins, span)
         if exact is not None:
-            before[class_name] = histogram_of([exact[name] for name in names], range=span)
+            before[class_name] = histogram_of([exact[name] for name in names], bins, span)
     errors = {} if exact is None else {name: _error(tensor, restored[name]) for name, tensor in exact.items()}
-    return FileStatistics(path, archive.manifest, archive.report(), note, before, after, errors)
+    source = replace(found, tensors=None)
+    return FileStatistics(path, archive.manifest, archive.report(), source, before, after, errors)
 
 
 def _floating_point_names(manifest: Manifest) -> dict[str, list[str]]:

@@ -12,9 +12,10 @@ import yaml
 from lightning_compress.charts.style import bytes_text
 from lightning_compress.errors import ChartError
 from lightning_compress.report.contents import ReportContents
-from lightning_compress.report.file_statistics import FileStatistics, RestorationError
+from lightning_compress.report.file_statistics import RestorationError
 from lightning_compress.report.page_charts import PageCharts
-from lightning_compress.report.scores import Scores, flat_metrics
+from lightning_compress.report.scores import flat_metrics
+from lightning_compress.report.verdict import MeasuredFile, measured_files, verdict_of
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -54,10 +55,14 @@ def render_page(contents: ReportContents) -> str:
     environment = template_environment()
     environment.filters["relative"] = lambda path: _relative(path, contents.source)
     template = environment.get_template("page.html")
-    files = [_FileView(each) for each in contents.files]
+    measured = measured_files(contents)
+    verdict = verdict_of(measured)
+    files = [_FileView(each, is_best=verdict is not None and each.file is verdict.best.file) for each in measured]
     return template.render(
         contents=contents,
-        files=files,
+        verdict=verdict,
+        measured=measured,
+        files=sorted(files, key=lambda each: not each.is_best),
         scored=any(not math.isnan(each.scores.before + each.scores.after) for each in files),
         charts=PageCharts(),
         mark=_markup(MARK),
@@ -68,9 +73,9 @@ def render_page(contents: ReportContents) -> str:
 class _FileView:
     """A file as the template uses it."""
 
-    def __init__(self, file: FileStatistics) -> None:
-        self.file = file
-        self.scores = Scores.of(file.manifest.metrics)
+    def __init__(self, measured: MeasuredFile, *, is_best: bool) -> None:
+        self.file = file = measured.file
+        self.is_best, self.scores = is_best, measured.scores
         self.metrics = flat_metrics(file.manifest.metrics)
         self.plan = yaml.safe_dump(dict(file.manifest.plan), sort_keys=False, allow_unicode=True)
         self.hyper_parameters = flat_metrics(file.manifest.hyper_parameters)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 from typing import TYPE_CHECKING
@@ -14,6 +14,7 @@ from lightning_compress.report.records.sensitivity import SensitivityRecord
 from lightning_compress.report.records.training import TrainingCurves
 from lightning_compress.report.scores import Scores
 from lightning_compress.report.svg import inline_svg
+from lightning_compress.report.verdict import MeasuredFile
 
 if TYPE_CHECKING:
     from markupsafe import Markup
@@ -45,11 +46,26 @@ class PageCharts:
         baseline = None if math.isnan(scores.before) else scores.before
         return self._inline(frontier(points, baseline), "Score against bytes of the files that the search measured")
 
+    def run(self, files: Sequence[MeasuredFile]) -> Markup | None:
+        """Score against bytes of the files of a run; None if fewer than two files and candidates were measured."""
+        measured = [each for each in files if each.is_measured]
+        points = [(each.file.names[0], float(each.file.report.file_bytes), each.scores.after) for each in measured]
+        tried = [(float(size), score) for each in measured for _, size, score in each.scores.frontier.points]
+        if len(points) + len(tried) < 2 or not points:
+            return None
+        exact = measured[0].scores.before
+        label = f"{measured[0].measure} against bytes of the files of the run"
+        figure = frontier(
+            points, exact, candidates=tried, title="Every measured file of the run", measure=measured[0].measure
+        )
+        return self._inline(figure, label)
+
     def curves(self, training: TrainingCurves) -> list[Markup]:
         """One chart for each panel of a training."""
         return [
             self._inline(
-                lines(panel.curves, "step", "", panel.title, intervals=panel.intervals), f"{panel.title} against step"
+                lines(panel.curves, "step", "", panel.title, intervals=panel.intervals, include=panel.include),
+                f"{panel.title} against step",
             )
             for panel in training.panels
         ]
@@ -59,14 +75,6 @@ class PageCharts:
         title = f"Loss of {record.measure}, one class compressed"
         unit = f"{record.measure} lost" if record.higher_is_better else f"{record.measure} gained"
         return self._inline(heat_map(record.classes, record.strengths, record.losses, title, unit), title)
-
-    def ranking(self, record: SensitivityRecord) -> Markup:
-        """The classes, ranked by mean drop."""
-        ranking = record.ranking()
-        title = "Most sensitive classes"
-        return self._inline(
-            ranked_bars(list(ranking), list(ranking.values()), None, title, "mean loss over strengths"), title
-        )
 
     def largest_ratio(self, record: SensitivityRecord) -> Markup | None:
         """Largest pruning ratio of each class; None if pruning was not measured."""

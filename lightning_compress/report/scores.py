@@ -10,6 +10,7 @@ from typing import Any
 
 from lightning_compress.errors import FormatError, SearchError
 from lightning_compress.report.records.json_values import mapping, number
+from lightning_compress.report.records.translations import TranslationRecord
 from lightning_compress.search.record.frontier import Frontier
 from lightning_compress.search.record.manifest_metrics import KEY
 
@@ -25,6 +26,8 @@ class Scores:
         after: score of the file.
         drop: difference between the two.
         interval: confidence interval of the drop.
+        expected: drop that a search expects on other data.
+        assured: probability that the allowed drop is kept there.
         frontier: the Pareto-optimal candidates of the search.
     """
 
@@ -32,7 +35,9 @@ class Scores:
     after: float
     drop: float
     interval: tuple[float, float]
-    frontier: Frontier
+    frontier: Frontier = _NO_POINTS
+    expected: float = math.nan
+    assured: float = math.nan
 
     @classmethod
     def of(cls, metrics: Mapping[str, Any]) -> Scores:
@@ -50,7 +55,15 @@ class Scores:
             drop=_number(search.get("drop")),
             interval=(_number(low), _number(high)),
             frontier=points,
+            expected=_number(search.get("expected_drop")),
+            assured=_number(search.get("assured")),
         )
+
+    @classmethod
+    def of_translations(cls, record: TranslationRecord) -> Scores:
+        """BLEU of exact and compressed weights, as the translation quality callback measured it."""
+        drop, low, high = record.drop
+        return cls(before=record.bleu[0], after=record.bleu[1], drop=drop, interval=(low, high))
 
 
 def flat_metrics(metrics: Mapping[str, Any]) -> dict[str, str]:

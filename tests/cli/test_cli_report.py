@@ -37,6 +37,12 @@ def test_report_of_a_run_names_what_it_left_out(folder, run):
     assert "m.safetensors" in (folder / "page.html").read_text("utf-8")
 
 
+def test_a_page_has_a_name_of_its_own(folder, run):
+    assert run("report", "run")[1].startswith("run/report.html: ")
+    assert run("report", "run/m.safetensors")[1].startswith("run/m.report.html: ")
+    assert (folder / "run/m.report.html").exists()
+
+
 def test_report_of_a_file_in_json(folder, run):
     status, out, err = run("report", "run/m.safetensors", "-o", "page.html", "--json")
     assert (status, err) == (0, "")

@@ -107,6 +107,16 @@ def test_a_logger_that_fails_is_reported_and_the_others_are_served(broken, figur
     ]
 
 
+def test_the_same_failure_of_a_logger_is_reported_once(caplog):
+    first, second = Broken(), Broken()
+    for step in range(3):
+        log_table([first], "t", COLUMNS, ROWS, step)
+    log_table([first], "other", COLUMNS, ROWS, 3)
+    log_table([second], "t", COLUMNS, ROWS, 4)
+    tables = [record.getMessage().partition("the table ")[2][:5] for record in caplog.records]
+    assert tables == ["t, tr", "other", "t, tr"]
+
+
 def test_a_figure_that_is_not_accepted_is_reported(figure, caplog):
     after = TensorBoard()
     log_figure([BrokenExperiment(), after], "f", figure, 8)

@@ -8,6 +8,7 @@ import re
 
 import numpy as np
 import pytest
+from fake_loggers import ScalarLogger
 from offline_run import of_kind, records, values
 from PIL import Image
 from pytorch_lightning.loggers import WandbLogger
@@ -69,7 +70,9 @@ def test_scalars_are_the_finite_figures_under_keys_of_plain_letters(result):
 def test_each_logger_gets_what_it_can_store_and_a_failing_one_does_no_harm(result, caplog):
     broken, good = Logger(fails=True), Logger()
     log_sensitivity([broken, good], result, 7, 0.2)
-    assert good.metrics == [(sensitivity_scalars(result, 0.2), 7)]
+    assert good.metrics == [
+        ({"sensitivity/baseline": 40.0, "sensitivity/rank_correlation/normalized_error": pytest.approx(1.0)}, 7)
+    ]
     ((key, columns, data, step),) = good.tables
     assert (key, columns, step) == ("sensitivity/table", result.columns(), 7)
     assert len(data) == 4
@@ -84,13 +87,16 @@ def test_an_offline_run_of_wandb_holds_it(result, wandb_folder):
     import wandb
 
     logger = WandbLogger(project="tests", save_dir=str(wandb_folder), mode="offline")
-    log_sensitivity([logger], result, 7, 0.2)
+    log_sensitivity([logger], result, 7, 0.2, epoch=3)
     logger.experiment.finish()
     wandb.teardown()
     steps = [values(step.item) for step in of_kind(records(wandb_folder), "history")]
     (logged,) = [step for step in steps if "sensitivity/baseline" in step]
     assert logged["trainer/global_step"] == 7
-    assert {name: logged[name] for name in sensitivity_scalars(result, 0.2)} == sensitivity_scalars(result, 0.2)
+    assert logged["epoch"] == 3
+    assert {name for name in logged if name.startswith("sensitivity/")} == {
+        "sensitivity/baseline", "sensitivity/rank_correlation/normalized_error",
+    }  # fmt: skip
     (table,) = wandb_folder.rglob("media/table/sensitivity/table_*.table.json")
     content = json.loads(table.read_text())
     assert (content["columns"], content["data"]) == (result.columns(), result.rows())
@@ -98,6 +104,12 @@ def test_an_offline_run_of_wandb_holds_it(result, wandb_folder):
         (picture,) = wandb_folder.rglob(f"media/images/sensitivity/{name}_*.png")
         with Image.open(picture) as image:
             assert min(image.size) > 100
+
+
+def test_a_logger_without_tables_gets_every_figure(result):
+    logger = ScalarLogger()
+    log_sensitivity([logger], result, 7, 0.2, epoch=3)
+    assert logger.calls == [({**sensitivity_scalars(result, 0.2), "epoch": 3.0}, 7)]
 
 
 def test_no_logger_is_no_error(result, caplog):

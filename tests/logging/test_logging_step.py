@@ -41,7 +41,7 @@ def test_metrics_are_plotted_against_the_step_metric_of_the_logger(name, configu
     _rename_step(monkeypatch, name)
     run = FakeRun()
     configure([WandbLogger(experiment=run)], {"quality": 1})
-    assert run.axes == {"compression/*": name, "quality/*": name}
+    assert run.axes == dict.fromkeys(("compression/*", "quality/*", "sensitivity/*", "training/*"), name)
     assert run.logged == []
 
 

@@ -6,6 +6,7 @@ import sys
 
 import pytest
 import torch
+from report_runs import checkpoint
 
 from lightning_compress import compress
 from lightning_compress.errors import ChartError, ChecksumError, ForeignFileError, FormatError
@@ -77,6 +78,16 @@ def test_other_files_that_cannot_be_taken_are_named(copy, name, content, why):
     assert left_out.path == path
     assert str(path) in left_out.reason
     assert why in left_out.reason
+
+
+def test_the_exact_checkpoint_is_found_under_another_name(copy):
+    (copy / "older").mkdir()
+    (copy / "checkpoints/best.ckpt").rename(copy / "older/renamed.ckpt")
+    checkpoint(copy / "checkpoints/best.ckpt", seed=1)
+    found = collect(copy)
+    assert [file.exact.note for file in found.files] == ["Exact weights: renamed.ckpt."] * 2
+    assert found.files[0].exact.checkpoint == copy / "older/renamed.ckpt"
+    assert found.files[0].errors
 
 
 def test_a_run_without_compressed_files_has_its_measurements(copy):

@@ -25,31 +25,42 @@ def training(tmp_path, content):
     return {panel.title: dict(panel.curves) for panel in TrainingCurves.read(path).panels}
 
 
-def test_training_groups_losses_and_orders_the_rest(tmp_path):
+def test_a_training_has_four_panels(tmp_path):
     content = (
-        "compression/ratio,compression/a/bytes,epoch,step,train_loss,val_loss,val_bleu,lr\n"
-        ",,0,9,3.5,,,0.1\n2.0,5,0,5,,2.5,20.0,\n"
+        "compression/ratio,compression/a/bytes,epoch,step,train_loss,val_loss,val_bleu,val_chrf,lr,"
+        "compression/bytes,compression/drop\n"
+        ",,0,9,3.5,,,,0.1,,\n2.0,5,0,5,,2.5,20.0,30,,800,0.5\n"
     )
     assert training(tmp_path, content) == {
         "loss": {"train_loss": [(9, 3.5)], "val_loss": [(5, 2.5)]},
         "val_bleu": {"val_bleu": [(5, 20.0)]},
-        "compression/ratio": {"compression/ratio": [(5, 2.0)]},
+        "bytes of the file": {"bytes of the file": [(5, 800)]},
+        "drop of the score": {"drop of the score": [(5, 0.5)]},
     }
-    assert list(training(tmp_path, content)) == ["loss", "val_bleu", "compression/ratio"]
 
 
-def test_training_shows_exact_and_compressed_together_with_their_interval(tmp_path):
-    names = ["quality/bleu", "quality/bleu_compressed", "compression/bleu_drop", "compression/bleu_drop_low"]
+def test_exact_and_compressed_metrics_share_a_panel_and_a_drop_has_its_interval(tmp_path):
+    names = ["val_x", "quality/bleu", "quality/bleu_compressed", "compression/bleu_drop", "compression/bleu_drop_low"]
     path = tmp_path / "metrics.csv"
-    path.write_text(",".join(["step", *names, "compression/bleu_drop_high"]) + "\n1,30,29,1,0.5,2\n2,31,30,1.5,1,2.5\n")
-    drop, bleu = TrainingCurves.read(path).panels
-    assert dict(drop.curves) == {"compression/bleu_drop": [(1, 1), (2, 1.5)]}
-    assert dict(drop.intervals) == {"compression/bleu_drop": [(0.5, 2), (1, 2.5)]}
-    assert dict(bleu.curves) == {"quality/bleu": [(1, 30), (2, 31)], "quality/bleu_compressed": [(1, 29), (2, 30)]}
-    path.write_text(",".join(["step", *names, "compression/bleu_drop_high"]) + "\n1,30,29,1,0.5,2\n2,31,30,1.5,1,\n")
-    assert [panel.title for panel in TrainingCurves.read(path).panels][:3] == [
-        "compression/bleu_drop", "compression/bleu_drop_high", "compression/bleu_drop_low",
-    ]  # fmt: skip
+    header = ",".join(["step", *names, "compression/bleu_drop_high"])
+    path.write_text(header + "\n1,7,30,29,1,0.5,2\n2,8,31,30,1.5,1,2.5\n")
+    found = TrainingCurves.read(path)
+    bleu, drop = found.panels
+    assert dict(drop.curves) == {"drop of bleu": [(1, 1), (2, 1.5)]}
+    assert dict(drop.intervals) == {"drop of bleu": [(0.5, 2), (1, 2.5)]}
+    assert dict(bleu.curves) == {"exact weights": [(1, 30), (2, 31)], "compressed file": [(1, 29), (2, 30)]}
+    assert (found.metric, found.exact) == ("bleu", ((1, 30), (2, 31)))
+    path.write_text(header + "\n1,7,30,29,1,0.5,2\n2,8,31,30,1.5,1,\n")
+    assert TrainingCurves.read(path).panels[1].intervals == {}
+
+
+def test_axes_do_not_enlarge_small_changes(tmp_path):
+    path = tmp_path / "metrics.csv"
+    path.write_text("step,val_accuracy,compression/bytes,compression/drop\n1,0.97,1000,0.01\n2,1.00,1030,0.02\n")
+    accuracy, size, drop = TrainingCurves.read(path).panels
+    assert accuracy.include == pytest.approx((0.885, 1.085))
+    assert size.include == (0, 0)
+    assert drop.include == pytest.approx((-0.05, 0.05))
 
 
 def test_training_leaves_out_what_is_no_number(tmp_path):
@@ -103,6 +114,12 @@ def test_translations_without_what_is_optional(tmp_path):
     assert not found.compared
     assert found.samples[0].compressed == ""
     assert found.samples[0].exact_words == [WordRun("b", True)]
+
+
+def test_a_sample_that_occurs_twice_is_shown_once(tmp_path):
+    path = tmp_path / "t.json"
+    path.write_text(json.dumps({"samples": [{"source": "a"}, {"source": "b"}, {"source": "a"}]}))
+    assert [sample.source for sample in TranslationRecord.read(path).samples] == ["a", "b"]
 
 
 def test_scores_of_a_search():

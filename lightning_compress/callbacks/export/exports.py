@@ -160,7 +160,15 @@ class Exports:
             announce(described(job.target, export, measure))
             with preserved_random_state(), torch.no_grad():
                 if export.is_new:
-                    self._publishing.new_file(trainer, export.archive, job.weights, job.step, export.seconds, measure)
+                    self._publishing.new_file(
+                        trainer,
+                        export.archive,
+                        job.weights,
+                        step=job.step,
+                        epoch=job.epoch,
+                        seconds=export.seconds,
+                        measure=measure,
+                    )
                 self._publishing.upload(trainer, export.archive, job)
 
 

@@ -67,7 +67,15 @@ class Publishing:
             )
 
     def new_file(
-        self, trainer: Trainer, archive: Archive, weights: Weights, step: int, seconds: float, measure: str
+        self,
+        trainer: Trainer,
+        archive: Archive,
+        weights: Weights,
+        *,
+        step: int,
+        epoch: int | None = None,
+        seconds: float,
+        measure: str,
     ) -> None:
         """Log a file of weights that no earlier file holds.
 
@@ -76,12 +84,21 @@ class Publishing:
             archive: the file.
             weights: those the file was made of.
             step: at which Lightning logs the metrics of the save.
+            epoch: of the save.
             seconds: duration of the export.
             measure: the name of the score in the file's metrics; empty if unknown.
         """
         scores = archive.manifest.metrics.get("search", {})
         with log_failure("logging a compressed file failed"):
-            log_report(trainer.loggers, archive.report(), seconds=seconds, step=step, scores=scores, measure=measure)
+            log_report(
+                trainer.loggers,
+                archive.report(),
+                seconds=seconds,
+                step=step,
+                epoch=epoch,
+                scores=scores,
+                measure=measure,
+            )
             is_new_plan = archive.manifest.plan != self._plan
             if is_new_plan:
                 self._plan = archive.manifest.plan

@@ -122,7 +122,8 @@ class PruneDuringTraining(_Callback):
             self._known.update(self.schedule, moment)
             if trainer.is_global_zero:
                 values = {"training/pruned": self.share}
-                log_scalars(trainer.loggers, values, logging_step(trainer), "the share of pruned weights")
+                step, epoch = logging_step(trainer), trainer.current_epoch
+                log_scalars(trainer.loggers, values, step, "the share of pruned weights", epoch=epoch)
         self._last = moment
 
     def on_before_optimizer_step(

@@ -229,4 +229,5 @@ class QuantizeDuringTraining(_Callback):
 
     def _log_measurement(self, trainer: Trainer) -> None:
         if self._rate and trainer.is_global_zero:
-            log_scalars(trainer.loggers, self._rate.scalars(), logging_step(trainer), "the rate of the training")
+            step, epoch = logging_step(trainer), trainer.current_epoch
+            log_scalars(trainer.loggers, self._rate.scalars(), step, "the rate of the training", epoch=epoch)

@@ -120,10 +120,11 @@ class Translations:
         return len(self._changed) / len(self.exact)
 
     def samples(self, count: int) -> list[dict[str, str | None]]:
-        """Sentences by the names in :data:`COLUMNS`: those that changed first, each kind in the order of the text."""
+        """Sentences by the names in :data:`COLUMNS`, each once: those that changed first, in the order of the text."""
         changed = set(self._changed)
         order = [*self._changed, *(k for k in range(len(self.exact)) if k not in changed)]
-        return [self._row(k) for k in order[:count]]
+        rows = {(self.text.sources[k], self.exact[k]): k for k in reversed(order)}  # the first of equal ones stays
+        return [self._row(k) for k in order if rows[self.text.sources[k], self.exact[k]] == k][:count]
 
     def table(self, count: int) -> list[list[str | None]]:
         """The same, with ``**`` around the words in which the two translations differ."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from typing import NamedTuple
 
 from lightning_compress.callbacks.translation.quality import COLUMNS, Comparison, Judge, Translations
 from lightning_compress.files import read_bytes, write_record
@@ -13,6 +14,20 @@ from lightning_compress.logging.logger_types import LightningLogger
 FILE = "translations.json"
 PREFIX = "quality"
 _KEYS = {"step", "signature", "bleu_exact", "samples"}
+
+
+class MeasuredAt(NamedTuple):
+    """When a measurement was made.
+
+    Attributes:
+        step: number of optimizer steps, as in the names of checkpoints and in compressed files.
+        logged: the step at which Lightning logs now.
+        epoch: the current epoch.
+    """
+
+    step: int
+    logged: int
+    epoch: int
 
 
 def scalars_of(name: str, comparison: Comparison, sign: float = 1.0) -> dict[str, float]:
@@ -36,10 +51,10 @@ def scalars_of(name: str, comparison: Comparison, sign: float = 1.0) -> dict[str
 
 
 def record_metric(
-    loggers: Iterable[LightningLogger], name: str, comparison: Comparison, sign: float, step: int
+    loggers: Iterable[LightningLogger], name: str, comparison: Comparison, sign: float, moment: MeasuredAt
 ) -> None:
     """Log the scores of a metric that the user chose."""
-    log_scalars(loggers, scalars_of(name, comparison, sign), step)
+    log_scalars(loggers, scalars_of(name, comparison, sign), moment.logged, epoch=moment.epoch)
 
 
 def record_translations(
@@ -49,7 +64,7 @@ def record_translations(
     translations: Translations,
     judge: Judge,
     samples: int,
-    step: int,
+    moment: MeasuredAt,
 ) -> None:
     """Log BLEU, chrF and sample translations, and write them into ``translations.json``.
 
@@ -60,7 +75,7 @@ def record_translations(
         translations: all translations of the measurement.
         judge: computes chrF, and names the signatures of both scores.
         samples: the number of sentences to show.
-        step: the step at which Lightning logs now.
+        moment: of the measurement.
 
     Raises:
         ForeignFileError: a file of this name exists that another program wrote.
@@ -72,13 +87,13 @@ def record_translations(
     values = {**scalars_of("bleu", bleu), f"{PREFIX}/chrf": chrf}
     if chrf_compressed is not None:
         values |= {f"{PREFIX}/chrf_compressed": chrf_compressed, f"{PREFIX}/changed": translations.changed}
-    log_scalars(loggers, values, step)
-    log_table(loggers, f"{PREFIX}/translations", COLUMNS, translations.table(samples), step)
+    log_scalars(loggers, values, moment.logged, epoch=moment.epoch)
+    log_table(loggers, f"{PREFIX}/translations", COLUMNS, translations.table(samples), moment.logged)
     names = dict(zip(("bleu_signature", "chrf_signature"), judge.signatures, strict=True))
     configure_runs(loggers, {PREFIX: names})
     drop = None if bleu.drop is None else [bleu.drop.value, bleu.drop.low, bleu.drop.high]
     record = {
-        "step": step,
+        "step": moment.step,
         "signature": judge.signatures[0],
         "bleu_exact": bleu.exact.value,
         "bleu_compressed": None if bleu.compressed is None else bleu.compressed.value,

@@ -23,7 +23,7 @@ from lightning_compress.callbacks.moments import Moment
 from lightning_compress.callbacks.objective import Metric, Objective
 from lightning_compress.callbacks.translation.arguments import moments_of, objective_of
 from lightning_compress.callbacks.translation.quality import Comparison, Judge, Text, Translations, checked_translations
-from lightning_compress.callbacks.translation.quality_record import record_metric, record_translations
+from lightning_compress.callbacks.translation.quality_record import MeasuredAt, record_metric, record_translations
 from lightning_compress.callbacks.translation.translator import Translator
 from lightning_compress.compression import compress
 from lightning_compress.errors import CallbackError
@@ -170,11 +170,11 @@ class TranslationQuality(SaveListener, _Callback):
             return
         self._measured = weights.fingerprint
         archive = self._compressed(exporting, weights)
-        step = logging_step(trainer)
+        moment = MeasuredAt(int(trainer.global_step), logging_step(trainer), trainer.current_epoch)
         if self.objective is not None:
             metric = self._metric_of(trainer, self.objective)
             comparison = self._compare(trainer, metric.score, weights, archive)
-            record_metric(trainer.loggers, metric.name, comparison, metric.sign, step)
+            record_metric(trainer.loggers, metric.name, comparison, metric.sign, moment)
             return
         translator = cast(Translator, module)
         text = self._text or Text(*translator.validation_text()).first(self.sentences)
@@ -188,7 +188,7 @@ class TranslationQuality(SaveListener, _Callback):
         comparison = self._compare(trainer, evaluate_bleu, weights, archive)
         # Compressed weights that equal the exact ones are not evaluated again.
         translations = Translations(text, found[0], None if archive is None else found[-1])
-        record_translations(trainer.loggers, folder, comparison, translations, judge, self.samples, step)
+        record_translations(trainer.loggers, folder, comparison, translations, judge, self.samples, moment)
 
     def _compare(self, trainer: Trainer, evaluate: Evaluate, weights: Weights, archive: Archive | None) -> Comparison:
         shows_progress = trainer.progress_bar_callback is not None

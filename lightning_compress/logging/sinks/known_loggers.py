@@ -30,7 +30,12 @@ from lightning_compress.logging.step import step_metric_of
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-STEPPED = ("compression/*", "quality/*")  # metrics of a wandb run that are plotted against the logger's step
+STEPPED = (
+    "compression/*",
+    "quality/*",
+    "sensitivity/*",
+    "training/*",
+)  # metrics of a wandb run that are plotted against the logger's step
 
 
 class TableSink(ScalarSink):

@@ -41,7 +41,7 @@ class TranslationRecord:
         bleu: with the exact and with the compressed weights, 0 to 100.
         chrf: likewise.
         drop: drop in BLEU, and its confidence interval.
-        samples: sample sentences.
+        samples: sample sentences, each once.
     """
 
     source: Path
@@ -80,7 +80,9 @@ class TranslationRecord:
             bleu=(value("bleu_exact"), value("bleu_compressed")),
             chrf=(value("chrf_exact"), value("chrf_compressed")),
             drop=(drop_value, low, high),
-            samples=tuple(_sample(each, f"{path}: samples[{index}]") for index, each in enumerate(samples)),
+            samples=tuple(
+                dict.fromkeys(_sample(each, f"{path}: samples[{index}]") for index, each in enumerate(samples))
+            ),
         )
 
 

@@ -16,6 +16,7 @@ from small_trainings import Small, Tied, Vision, trainer
 from torchmetrics import MeanMetric
 
 from lightning_compress import Archive, CompressCheckpoint, Plan, Rule, Score, TranslationQuality, bleu_score
+from lightning_compress.callbacks.translation.quality import Text, Translations
 from lightning_compress.errors import CallbackError, PlanError
 from lightning_compress.quantize import Binary, Raw
 
@@ -90,8 +91,9 @@ def test_each_save_is_measured_with_the_file_it_wrote(tmp_path, caplog):
     _, values = logger.measured()[-1]
     assert set(values) == {
         "quality/bleu", "quality/bleu_compressed", "quality/chrf", "quality/chrf_compressed", "quality/changed",
-        "compression/bleu_drop", "compression/bleu_drop_low", "compression/bleu_drop_high",
+        "compression/bleu_drop", "compression/bleu_drop_low", "compression/bleu_drop_high", "epoch",
     }  # fmt: skip
+    assert values["epoch"] == 1
     exact = _translations(module)
     file = _loaded(Archive.open(tmp_path / "run/epoch=1.compressed.safetensors"))
     assert exact != file
@@ -114,11 +116,18 @@ def _loaded(archive):
     return _translations(module)
 
 
+def test_a_sample_is_shown_once():
+    text = Text(("a", "b", "a", "a"), ("A", "B", "A", "A"))
+    translations = Translations(text, ["x", "y", "x", "z"], ["x", "w", "x", "z"])
+    assert [(row["source"], row["exact"]) for row in translations.samples(5)] == [("b", "y"), ("a", "x"), ("a", "z")]
+    assert len(translations.samples(2)) == 2
+
+
 def test_samples_are_logged_and_written_beside_the_checkpoints(tmp_path):
     logger, _ = _fit(tmp_path, TranslationQuality(samples=5), CompressCheckpoint(CRUDE))
     record = json.loads((tmp_path / "run/translations.json").read_text())
     _, values = logger.measured()[-1]
-    assert record["step"] == 7
+    assert record["step"] == 8  # as in the file and in the names of checkpoints; Lightning logs at 7
     assert record["bleu_exact"] == values["quality/bleu"]
     assert record["bleu_compressed"] == values["quality/bleu_compressed"]
     assert record["drop"] == [values[f"compression/bleu_drop{end}"] for end in ("", "_low", "_high")]
@@ -149,7 +158,7 @@ def test_a_plan_of_its_own_needs_no_other_callback(tmp_path):
 def test_without_compressed_weights_the_exact_ones_are_measured(tmp_path):
     logger, _ = _fit(tmp_path, TranslationQuality(samples=3))
     _, values = logger.measured()[-1]
-    assert set(values) == {"quality/bleu", "quality/chrf"}
+    assert set(values) == {"quality/bleu", "quality/chrf", "epoch"}
     record = json.loads((tmp_path / "run/translations.json").read_text())
     assert (record["bleu_compressed"], record["drop"], record["samples"][0]["compressed"]) == (None, None, "")
 
