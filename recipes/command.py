@@ -1,11 +1,14 @@
-"""The command line of the recipes: ``python -m recipes fit | validate | test | finetune | translate | sizes``."""
+"""The command line of the recipes: ``python -m recipes COMMAND``; ``USAGE`` lists the commands."""
 
 from __future__ import annotations
 
+import logging
 import sys
 from os import PathLike
 from pathlib import Path
+from typing import SupportsFloat
 
+from lightning_utilities.core.rank_zero import rank_zero_info
 from pytorch_lightning.callbacks import EarlyStopping, ModelCheckpoint
 from pytorch_lightning.cli import ArgsType, LightningArgumentParser, LightningCLI
 from rich.console import Console
@@ -14,8 +17,10 @@ from lightning_compress import CompressCheckpoint, CompressionError
 from recipes import finetune, sizes, translate
 from recipes.data.parallel_text import ParallelText
 from recipes.errors import VocabularyError
+from recipes.training.earlier_files import set_aside
 from recipes.translation import Translation
 
+_log = logging.getLogger(__name__)
 USAGE = """\
 usage: python -m recipes COMMAND …
 
@@ -25,10 +30,13 @@ usage: python -m recipes COMMAND …
   finetune   --checkpoint FILE --target-ratio N …          train on with compressed weights, to a file of a size
   translate  FILE < input.txt                              translate lines with a compressed file alone
   sizes                                                    weights of the paper's models, beside the paper's counts
+  demo       [--output FOLDER]                             train on a generated language, compress, compare
+  paper      NAME --checkpoint FILE --data FOLDER …        the reference paper's experiments
 
 FILE is a compressed .safetensors file or a .ckpt. Each command has a --help of its own."""
 
 
+TRAINING = ("fit", "validate", "test")
 CHECKPOINT_NAMES = ("best", "last", "hpc", "registry")  # Lightning finds the file itself
 
 
@@ -42,6 +50,7 @@ class RecipeCLI(LightningCLI):
         parser.add_lightning_class_args(CompressCheckpoint, "compress")
         for callback in ("checkpoint", "early_stopping"):
             parser.set_defaults({f"{callback}.monitor": "val_bleu", f"{callback}.mode": "max"})
+        parser.set_defaults({"checkpoint.enable_version_counter": False})  # a folder has one best file
         for name in ("source_words", "target_words"):
             parser.link_arguments(f"data.{name}", f"model.init_args.{name}", apply_on="instantiate")
 
@@ -49,7 +58,7 @@ class RecipeCLI(LightningCLI):
     def subcommands() -> dict[str, set[str]]:
         """``fit``, ``validate`` and ``test``; translating needs no trainer."""
         commands = LightningCLI.subcommands()
-        return {name: commands[name] for name in ("fit", "validate", "test")}
+        return {name: commands[name] for name in TRAINING}
 
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
         """Parse a list of arguments from wherever it comes, without Lightning's warning that it is given one."""
@@ -68,6 +77,41 @@ class RecipeCLI(LightningCLI):
         if config.data.vocabularies is None and config.ckpt_path and Path(config.ckpt_path).is_file():
             config.data.vocabularies = str(config.ckpt_path)
 
+    def before_fit(self) -> None:
+        """Set aside what an earlier training left in the folder, unless it is resumed."""
+        folder = next((each.dirpath for each in self.trainer.checkpoint_callbacks if each.dirpath), None)
+        resumes = self.config[self.config.subcommand].ckpt_path is not None
+        if folder is None or resumes or ":" in str(folder) or not self.trainer.is_global_zero:
+            return
+        earlier = set_aside(Path(folder))
+        if earlier is not None:
+            rank_zero_info(f"the files of an earlier training in {folder} are in {earlier} now")
+
+    def after_fit(self) -> None:
+        """Say so if no translation was right at any time."""
+        best = [each.best_model_score for each in self.trainer.checkpoint_callbacks if each.monitor == "val_bleu"]
+        self._tell_zero("val_bleu", max((float(score) for score in best if score is not None), default=None))
+
+    def after_validate(self) -> None:
+        """Say so if BLEU is 0."""
+        self._tell_zero("val_bleu", self.trainer.callback_metrics.get("val_bleu"))
+
+    def after_test(self) -> None:
+        """Say so if BLEU is 0."""
+        self._tell_zero("test_bleu", self.trainer.callback_metrics.get("test_bleu"))
+
+    def _tell_zero(self, name: str, bleu: SupportsFloat | None) -> None:
+        data = self.config[self.config.subcommand].data
+        if bleu is not None and float(bleu) == 0 and self.trainer.is_global_zero:
+            _log.warning(
+                "%s is 0: no translation has four words in a row in common with its reference. Train longer; or are "
+                "data.source (%s) and data.target (%s) exchanged, or was the text prepared in another way than that of "
+                "the training?",
+                name,
+                data.source,
+                data.target,
+            )
+
 
 def main(arguments: list[str] | None = None) -> None:
     """Run one command; an error of ours ends it with one line and exit status 1."""
@@ -82,8 +126,10 @@ def main(arguments: list[str] | None = None) -> None:
             finetune.main(arguments[1:])
         elif arguments[0] == "sizes":
             sizes.main(arguments[1:])
-        else:
+        elif arguments[0] in TRAINING or arguments[0].startswith("-"):
             run_trainer(arguments)
+        else:
+            sys.exit(f"error: there is no command {arguments[0]!r}\n\n{USAGE}")
     except (CompressionError, OSError, ValueError) as error:
         message = message_of(error)
         if message is None:

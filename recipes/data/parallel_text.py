@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader
 from recipes.checks import check_least, check_sizes
 from recipes.data.assets import TextSettings, Vocabularies, read_vocabularies
 from recipes.data.batching import Batch, PairDataset, TokenBatches
+from recipes.data.exchanged_languages import warn_if_exchanged
 from recipes.data.reserved_words import warn_of_reserved_words
 from recipes.data.segment import Segmentation
 from recipes.data.text_files import read_parallel
@@ -169,6 +170,10 @@ class ParallelText(LightningDataModule):
         sources, targets = self.sentences(split)
         if split != "train":
             self.check_references(split, targets)
+        if split != "train" or self.stored is not None:
+            known, paths = self.vocabularies, self.paths(split)
+            warn_if_exchanged(sources, known.source, known.target, str(paths[0]), "source")
+            warn_if_exchanged(targets, known.target, known.source, str(paths[1]), "target")
         references = [] if split == "train" else [" ".join(words) for words in targets]
         return PairDataset(
             [array("i", self.vocabularies.source.encode(words)) for words in sources],

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from safetensors.torch import load_file, save_file
 
-from lightning_compress import Plan, Raw, Rule, compress
+from lightning_compress import compress
 from lightning_compress.files import companion_of
 from recipes.command import run_trainer
 from recipes.data.text_files import read_lines, read_parallel
@@ -18,6 +18,8 @@ from recipes.demo.grammar import write_corpus
 from recipes.training.bleu import Bleu
 from recipes.translate import load_translator
 from recipes.translation import Translation
+
+PRESETS = ("safe", "small")
 
 
 @dataclass(frozen=True)
@@ -49,18 +51,19 @@ def run(output: Path, *, pairs: int, held_out: int = 500, seed: int) -> list[Row
     checkpoint = output / "checkpoints" / "best.ckpt"
     compressed = Path(companion_of(checkpoint))
     module = load_translator(checkpoint)
-    plain, lossless, half = (output / f"{name}.safetensors" for name in ("fp32", "lossless", "half"))
+    plain = output / "fp32.safetensors"
     save_file(module.state_dict(), plain)
-    compress(module, Plan(Rule("*", Raw()))).save(lossless)
-    compress(module, "half").save(half)
     rows = [
         measure("checkpoint, to resume from", checkpoint, module, corpus),
-        measure("fp32", plain, with_weights(module, plain), corpus),
-        measure("lossless", lossless, load_translator(lossless), corpus),
-        measure("half", half, load_translator(half), corpus),
-        measure("paper-transformer", compressed, load_translator(compressed), corpus),
+        measure("weights in fp32", plain, with_weights(module, plain), corpus),
     ]
+    for name in PRESETS:
+        path = output / f"{name}.compressed.safetensors"
+        compress(load_translator(checkpoint), name).save(path)
+        rows.append(measure(name, path, load_translator(path), corpus))
+    rows.append(measure("auto, at most 1 % lost", compressed, load_translator(compressed), corpus))
     console.print(table(rows, baseline=rows[1]))
+    console.print(headline(rows[0], rows[1], rows[-1]), markup=False)
     console.print(sample(compressed, corpus), markup=False)
     return rows
 
@@ -101,6 +104,15 @@ def table(rows: list[Row], *, baseline: Row) -> Table:
     for row in rows:
         out.add_row(row.name, f"{row.size:,}", f"{baseline.size / row.size:.2f}×", f"{row.bleu:.2f}")
     return out
+
+
+def headline(checkpoint: Row, plain: Row, found: Row) -> str:
+    """The file of the search beside the checkpoint and the weights, in one sentence."""
+    return (
+        f"{found.path} is {plain.size / found.size:.1f}× smaller than the weights in fp32, "
+        f"{checkpoint.size / found.size:.0f}× smaller than the checkpoint; BLEU on unseen text "
+        f"{plain.bleu:.1f} → {found.bleu:.1f}"
+    )
 
 
 def sample(path: Path, corpus: Path) -> str:

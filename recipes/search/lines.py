@@ -9,6 +9,7 @@ from torch import Tensor
 from recipes.checks import check_sizes
 from recipes.data.assets import Vocabularies
 from recipes.data.batching import Batch, pad
+from recipes.data.exchanged_languages import warn_if_exchanged
 from recipes.data.reserved_words import warn_of_reserved_words
 from recipes.data.vocabulary import EOS, Vocabulary
 from recipes.errors import ScoreError, TextError
@@ -73,6 +74,7 @@ def translate_lines(
     cut = vocabularies.settings.cut_source(lines)
     if origin is not None:
         warn_of_reserved_words(cut, origin)
+        warn_if_exchanged(cut, vocabularies.source, vocabularies.target, origin, "source")
     order = sorted((k for k, words in enumerate(cut) if words), key=lambda k: len(cut[k]))
     out = [""] * len(cut)
     for start in range(0, len(order), batch_size):

@@ -18,15 +18,18 @@ def test_the_table_has_the_sizes_of_the_files_on_disk(tmp_path, monkeypatch, cap
     monkeypatch.setattr("recipes.demo.run.run_trainer", lambda arguments: run_trainer([*arguments, *small]))
     rows = run(tmp_path, pairs=100, held_out=4, seed=1)
     out = capsys.readouterr().out
-    assert [row.name for row in rows][1:] == ["fp32", "lossless", "half", "paper-transformer"]
+    assert [row.name for row in rows][1:] == ["weights in fp32", "safe", "small", "auto, at most 1 % lost"]
     for row in rows:
         assert row.size == row.path.stat().st_size
         assert 0 <= row.bleu <= 100
         assert f"{row.size:,}" in out
-    checkpoint, plain, lossless, half, paper = rows
-    assert checkpoint.size > plain.size > lossless.size > half.size > paper.size
-    assert checkpoint.bleu == plain.bleu == lossless.bleu
-    assert f"{paper.path} translates" in out.replace("\n", "")
+    checkpoint, plain, safe, small, found = rows
+    assert checkpoint.size > plain.size > safe.size > small.size
+    assert checkpoint.bleu == plain.bleu
+    assert f"{found.path} translates" in out.replace("\n", "")
+    assert f"× smaller than the checkpoint; BLEU on unseen text {plain.bleu:.1f} → {found.bleu:.1f}" in " ".join(
+        out.split()
+    )
 
 
 @pytest.mark.parametrize(("key", "mode"), [(None, "offline"), ("secret", None)])

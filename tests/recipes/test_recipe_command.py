@@ -4,6 +4,7 @@ The plan keeps every weight exactly, so checkpoint and compressed file must agre
 """
 
 import io
+import re
 import shutil
 import sys
 
@@ -14,7 +15,8 @@ import yaml
 from lightning_compress import Archive, CompressionError, Plan, Raw, Rule, compress
 from lightning_compress.errors import CallbackError, ClassNotAllowedError, ForeignFileError
 from lightning_compress.weights import Weights
-from recipes.command import main, run_trainer
+from recipes.__main__ import PROGRAMS
+from recipes.command import TRAINING, main, run_trainer
 from recipes.data.parallel_text import ParallelText
 from recipes.errors import TextError, VocabularyError
 from recipes.transformer import TransformerTranslation
@@ -198,7 +200,38 @@ def test_wrong_options_are_refused(trained, arguments, capsys):
 def test_usage_names_every_command(capsys):
     main([])
     out = capsys.readouterr().out
-    assert all(command in out for command in ("fit", "validate", "test", "translate"))
+    commands = (*TRAINING, "finetune", "translate", "sizes", *PROGRAMS)
+    assert re.findall(r"^  (\w+) ", out, re.M) == list(commands)
+
+
+def test_an_unknown_command_is_named_with_the_known_ones(capsys):
+    with pytest.raises(SystemExit, match="there is no command 'trian'") as raised:
+        main(["trian"])
+    assert "python -m recipes COMMAND" in str(raised.value)
+
+
+def test_a_second_training_sets_the_files_of_the_first_aside(trained, tmp_path):
+    folder = shutil.copytree(trained, tmp_path / "run")
+    first = (folder / "best.ckpt").read_bytes()
+    (folder / "notes.txt").write_text("mine")
+    for _ in range(2):
+        run_trainer(
+            ["fit", "--config", str(folder / "config.yaml"), f"--checkpoint.dirpath={folder}", "--data.tokens=200"]
+        )
+    assert (folder / "earlier-1/best.ckpt").read_bytes() == first
+    assert (folder / "earlier-1/best.compressed.safetensors").exists()
+    assert (folder / "earlier-2/best.ckpt").read_bytes() not in (first, (folder / "config.yaml").read_bytes())
+    assert (folder / "best.compressed.safetensors").exists()
+    assert not list(folder.glob("best-v*"))
+    assert (folder / "notes.txt").exists()
+
+
+def test_a_bleu_of_zero_and_exchanged_languages_are_said(trained, caplog):
+    arguments = ["--config", str(trained / "config.yaml"), "--ckpt_path", str(trained / "best.ckpt")]
+    run_trainer(["test", *arguments, "--data.source=de", "--data.target=en"])
+    said = [record.getMessage() for record in caplog.records if record.name.startswith("recipes")]
+    assert any("test.de: " in text and text.endswith("are source and target exchanged?") for text in said)
+    assert any(text.startswith("test_bleu is 0: no translation") and "(de)" in text for text in said)
 
 
 def test_errors_have_the_packages_base():

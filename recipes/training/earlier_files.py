@@ -1,0 +1,33 @@
+"""Files that an earlier training left in the folder of a new one."""
+
+from __future__ import annotations
+
+from itertools import count
+from pathlib import Path
+
+from lightning_compress.files.companion_names import CHECKPOINT_SUFFIX, is_companion_name
+
+RECORDS = ("sensitivity.json", "translations.json")
+
+
+def set_aside(folder: Path) -> Path | None:
+    """Move the checkpoints, compressed files and measurements of a folder into a subfolder ``earlier-N``.
+
+    So ``best`` is never the model of an earlier training, and nothing is lost.
+
+    Returns:
+        The subfolder; None if there was nothing to move.
+    """
+    files = [path for path in folder.glob("*") if _is_result(path)] if folder.is_dir() else []
+    if not files:
+        return None
+    earlier = next(path for path in (folder / f"earlier-{number}" for number in count(1)) if not path.exists())
+    earlier.mkdir()
+    for path in sorted(files):
+        path.rename(earlier / path.name)
+    return earlier
+
+
+def _is_result(path: Path) -> bool:
+    is_file = path.is_symlink() or path.is_file()
+    return is_file and (path.suffix == CHECKPOINT_SUFFIX or is_companion_name(path) or path.name in RECORDS)
