@@ -69,6 +69,7 @@ def frontier(
     axes.xaxis.set_major_formatter(lambda value, _: count_text(value, "B"))
     axes.locator_params(axis="x", nbins=5)
     axes.margins(x=0.12, y=0.12)
+    axes.set_xlim(left=0)
     scores = [*exact, *(score for _, _, score in pale)]
     missing = max(0.0, _LEAST_SPAN * max(map(abs, scores)) - (max(scores) - min(scores))) / 2
     include_values(axes, (min(scores) - missing, max(scores) + missing))

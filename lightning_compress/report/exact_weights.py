@@ -15,7 +15,6 @@ from lightning_compress.files.companion_names import checkpoints_of
 from lightning_compress.weights import Weights
 
 _ENDINGS = frozenset({".ckpt", ".pt", ".pth"})
-_STEP = "global_step"
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,7 +36,7 @@ def find_exact_weights(file: Path, manifest: Manifest, folder: Path | None = Non
     """The exact weights, from the checkpoint whose weights have the fingerprint that is stored in the file.
 
     The checkpoint of the file's name is read first, and then every other one in the folder: a checkpoint may have been
-    renamed or overwritten since. Checkpoints of another step are not compared.
+    renamed or overwritten since.
 
     Args:
         file: the compressed file; ``run/last.compressed.safetensors`` belongs to ``run/last.ckpt`` or ``run/last``.
@@ -50,9 +49,6 @@ def find_exact_weights(file: Path, manifest: Manifest, folder: Path | None = Non
             weights = Weights.from_checkpoint(checkpoint)
         except (WeightsError, OSError) as error:
             problem = problem or f"The exact checkpoint was not taken: {error}"
-            continue
-        if _differs(weights.record.checkpoint.get(_STEP), manifest.checkpoint.get(_STEP)):
-            problem = problem or f"{checkpoint.name} holds weights of another step."
             continue
         tensors = weights.state_dict()
         if is_made_from(manifest, tensors):
@@ -71,7 +67,3 @@ def _candidates(file: Path, folder: Path) -> Iterator[Path]:
         if path.resolve() not in seen:
             seen.add(path.resolve())
             yield path
-
-
-def _differs(first: object, second: object) -> bool:
-    return first is not None and second is not None and first != second

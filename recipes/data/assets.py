@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from os import PathLike, fspath
 from pathlib import Path
 from pickle import UnpicklingError
@@ -14,41 +14,69 @@ from zipfile import is_zipfile
 import torch
 
 from lightning_compress.archive import Archive, is_archive
-from recipes.data.segment import Segmentation, segmenter
+from recipes.data.pieces import Pieces, join_pieces
+from recipes.data.segment import PIECES, Segmentation, segmenter
 from recipes.data.vocabulary import Vocabulary
-from recipes.errors import SettingsError, VocabularyError
+from recipes.errors import SegmentationError, SettingsError, VocabularyError
 
 SOURCE_ASSET = "source_vocabulary.txt"
 TARGET_ASSET = "target_vocabulary.txt"
 TEXT_ASSET = "text.json"
+SOURCE_PIECES, TARGET_PIECES = "source_pieces.model", "target_pieces.model"  # where the segmentation is sentencepiece
+_PIECES = {"source_pieces": SOURCE_PIECES, "target_pieces": TARGET_PIECES}
 RECORD = "recipe"  # where a checkpoint holds the class path and the assets
 
 
 @dataclass(frozen=True)
 class TextSettings:
-    """How a line becomes words; :class:`recipes.data.parallel_text.ParallelText` explains the fields."""
+    """How a line becomes words, and words a line; :class:`recipes.data.parallel_text.ParallelText` explains the fields.
+
+    ``source_pieces`` and ``target_pieces`` are the SentencePiece models of sides that are cut into pieces.
+    """
 
     source_segmentation: Segmentation = "spaces"
     target_segmentation: Segmentation = "spaces"
     lowercase: bool = False
+    source_pieces: Pieces | None = None
+    target_pieces: Pieces | None = None
 
     def __post_init__(self) -> None:
-        segmenter(self.source_segmentation)
-        segmenter(self.target_segmentation)
+        for name in (self.source_segmentation, self.target_segmentation):
+            if name != PIECES:
+                segmenter(name)
         if not isinstance(self.lowercase, bool):
             raise SettingsError(f"lowercase is {self.lowercase!r}: expected true or false")
 
     def cut_source(self, lines: Iterable[str]) -> list[list[str]]:
         """Words of each source line."""
-        return self._cut(lines, self.source_segmentation)
+        return self._cut(lines, self.source_segmentation, self.source_pieces)
 
     def cut_target(self, lines: Iterable[str]) -> list[list[str]]:
         """Words of each target line."""
-        return self._cut(lines, self.target_segmentation)
+        return self._cut(lines, self.target_segmentation, self.target_pieces)
 
-    def _cut(self, lines: Iterable[str], segmentation: Segmentation) -> list[list[str]]:
-        cut = segmenter(segmentation)
-        return [cut(line.lower() if self.lowercase else line) for line in lines]
+    def cased(self, lines: Iterable[str]) -> list[str]:
+        """The lines in the letter case of the training."""
+        return [line.lower() if self.lowercase else line for line in lines]
+
+    def join_target(self, words: Sequence[str]) -> str:
+        """The line of the words of a translation: detokenized if they are pieces, else words apart by one space."""
+        return join_pieces(words) if self.target_segmentation == PIECES else " ".join(words)
+
+    def references(self, lines: Iterable[str]) -> list[str]:
+        """Target lines as BLEU takes them: raw if translations are detokenized, else words apart by one space."""
+        if self.target_segmentation == PIECES:
+            return [" ".join(line.split()) for line in self.cased(lines)]
+        return [" ".join(words) for words in self.cut_target(lines)]
+
+    def _cut(self, lines: Iterable[str], segmentation: Segmentation, pieces: Pieces | None) -> list[list[str]]:
+        if segmentation != PIECES:
+            cut = segmenter(segmentation)
+        elif pieces is not None:
+            cut = pieces.cut
+        else:
+            raise SegmentationError("segmentation 'sentencepiece' needs a model: train one with ParallelText")
+        return [cut(line) for line in self.cased(lines)]
 
 
 @dataclass(frozen=True)
@@ -75,11 +103,15 @@ class Vocabularies:
 
     def to_assets(self) -> dict[str, bytes]:
         """Named bytes that travel with the weights; :meth:`from_assets` reads them."""
-        settings = json.dumps(asdict(self.settings), sort_keys=True).encode("utf-8")
+        settings = {
+            name: getattr(self.settings, name) for name in ("source_segmentation", "target_segmentation", "lowercase")
+        }
+        models = {SOURCE_PIECES: self.settings.source_pieces, TARGET_PIECES: self.settings.target_pieces}
         return {
             SOURCE_ASSET: self.source.to_bytes(),
             TARGET_ASSET: self.target.to_bytes(),
-            TEXT_ASSET: settings,
+            TEXT_ASSET: json.dumps(settings, sort_keys=True).encode("utf-8"),
+            **{name: pieces.model for name, pieces in models.items() if pieces is not None},
         }
 
     @classmethod
@@ -96,7 +128,8 @@ class Vocabularies:
                 "written while a translation recipe trained, with its vocabularies attached"
             )
         try:
-            settings = TextSettings(**json.loads(assets[TEXT_ASSET]))
+            models = {field: Pieces(assets[name]) for field, name in _PIECES.items() if name in assets}
+            settings = TextSettings(**json.loads(assets[TEXT_ASSET]), **models)
         except (TypeError, ValueError) as error:
             raise VocabularyError(f"{origin}: {TEXT_ASSET} is malformed ({error})") from error
         source, target = (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -16,9 +17,10 @@ from recipes.checks import check_least, check_sizes
 from recipes.data.assets import TextSettings, Vocabularies, read_vocabularies
 from recipes.data.batching import Batch, PairDataset, TokenBatches
 from recipes.data.exchanged_languages import warn_if_exchanged
+from recipes.data.pieces import Pieces
 from recipes.data.reserved_words import warn_of_reserved_words
-from recipes.data.segment import Segmentation
-from recipes.data.text_files import read_parallel
+from recipes.data.segment import PIECES, Segmentation
+from recipes.data.text_files import read_lines, read_parallel
 from recipes.data.vocabulary import Vocabulary
 from recipes.errors import TextError
 
@@ -48,8 +50,10 @@ class ParallelText(LightningDataModule):
         tokens: size of a training batch: pairs × longest sentence, at most.
         pairs: most pairs in a training batch; by default only ``tokens`` counts.
         eval_tokens: the size of a batch in validation and test, as ``tokens``.
-        source_segmentation: how a source line is cut into words: ``spaces``, ``characters`` or ``jieba``.
-        target_segmentation: the same for the target.
+        source_segmentation: how a source line is cut into words: ``spaces``, ``characters`` or ``jieba``; or into
+            pieces of words: ``sentencepiece``, for raw text, whose model is trained on the training text.
+        target_segmentation: the same for the target; translations in pieces are joined to raw text.
+        pieces: number of pieces of each side that is cut into pieces, at most.
         lowercase: whether to lower-case both sides.
         workers: processes that prepare batches; 0: the training process itself.
         vocabularies: a checkpoint or compressed file whose vocabularies, segmentation and letter case are used;
@@ -80,13 +84,14 @@ class ParallelText(LightningDataModule):
         eval_tokens: int = 4096,
         source_segmentation: Segmentation = "spaces",
         target_segmentation: Segmentation = "spaces",
+        pieces: int = 8_000,
         lowercase: bool = False,
         workers: int = 0,
         vocabularies: str | None = None,
         seed: int = 0,
     ) -> None:
         super().__init__()
-        check_sizes(max_words=max_words, min_count=min_count, max_length=max_length)
+        check_sizes(max_words=max_words, min_count=min_count, max_length=max_length, pieces=pieces)
         check_sizes(tokens=tokens, eval_tokens=eval_tokens, **({} if pairs is None else {"pairs": pairs}))
         check_least(0, workers=workers, seed=seed)
         self.folder, self.source, self.target = Path(folder), source, target
@@ -95,10 +100,21 @@ class ParallelText(LightningDataModule):
         self.tokens, self.pairs, self.eval_tokens = tokens, pairs, eval_tokens
         self.workers, self.seed = workers, seed
         self.stored = None if vocabularies is None else read_vocabularies(vocabularies)
-        given = TextSettings(source_segmentation, target_segmentation, lowercase)
-        self.settings = given if self.stored is None else self.stored.settings
+        self.pieces = pieces
+        self._given = TextSettings(source_segmentation, target_segmentation, lowercase)
         self.sets: dict[str, PairDataset] = {}
         self._checked: set[Path] = set()  # files whose reserved words were reported
+
+    @cached_property
+    def settings(self) -> TextSettings:
+        """How text is cut into words; SentencePiece models are trained on the training text."""
+        if self.stored is not None:
+            return self.stored.settings
+        given, models = self._given, {}
+        for side, path in zip(("source", "target"), self.paths("train"), strict=True):
+            if getattr(given, f"{side}_segmentation") == PIECES:
+                models[f"{side}_pieces"] = Pieces.train(given.cased(read_lines(path)), self.pieces, str(path))
+        return replace(given, **models)
 
     @cached_property
     def vocabularies(self) -> Vocabularies:
@@ -127,7 +143,7 @@ class ParallelText(LightningDataModule):
     def text(self, split: str) -> tuple[list[str], list[str]]:
         """Source lines of a split as they are in its file, and references as BLEU takes them."""
         lines, targets = read_parallel(*self.paths(split))
-        return lines, [" ".join(words) for words in self.settings.cut_target(targets)]
+        return lines, self.settings.references(targets)
 
     def sentences(self, split: str) -> tuple[list[list[str]], list[list[str]]]:
         """Words of each source and of each target sentence of a split, without over-long training pairs."""
@@ -175,6 +191,8 @@ class ParallelText(LightningDataModule):
             warn_if_exchanged(sources, known.source, known.target, str(paths[0]), "source")
             warn_if_exchanged(targets, known.target, known.source, str(paths[1]), "target")
         references = [] if split == "train" else [" ".join(words) for words in targets]
+        if references and self.settings.target_segmentation == PIECES:
+            references = self.text(split)[1]
         return PairDataset(
             [array("i", self.vocabularies.source.encode(words)) for words in sources],
             [array("i", self.vocabularies.target.encode(words)) for words in targets],

@@ -13,7 +13,8 @@ from typing import Literal
 
 from recipes.errors import SegmentationError
 
-Segmentation = Literal["spaces", "characters", "jieba"]
+Segmentation = Literal["spaces", "characters", "jieba", "sentencepiece"]
+PIECES: Segmentation = "sentencepiece"  # needs a model of the language: see recipes.data.pieces
 
 # A run of letters or digits of an alphabet stays whole; every other visible character stands alone.
 _ALPHABETIC_RUN = re.compile(r"[0-9A-Za-z\u00C0-\u024F\u0370-\u052F]+|\S")
@@ -60,5 +61,6 @@ def segmenter(name: str) -> Callable[[str], list[str]]:
         SegmentationError: if no segmentation has this name.
     """
     if name not in _SEGMENTATIONS:
-        raise SegmentationError(f"segmentation {name!r} is unknown: expected one of {', '.join(_SEGMENTATIONS)}")
+        known = ", ".join((*_SEGMENTATIONS, PIECES))
+        raise SegmentationError(f"segmentation {name!r} is unknown: expected one of {known}")
     return _SEGMENTATIONS[name]

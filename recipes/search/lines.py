@@ -11,21 +11,21 @@ from recipes.data.assets import Vocabularies
 from recipes.data.batching import Batch, pad
 from recipes.data.exchanged_languages import warn_if_exchanged
 from recipes.data.reserved_words import warn_of_reserved_words
-from recipes.data.vocabulary import EOS, Vocabulary
+from recipes.data.vocabulary import EOS
 from recipes.errors import ScoreError, TextError
 
 Search = Callable[[Tensor], list[str]]  # ids of some sentences, [batch, source_length] → their translations
 
 
-def text_of(source: Tensor, found: Tensor, target: Vocabulary) -> list[str]:
-    """Words apart by one space; a source without words has a translation without words.
+def text_of(source: Tensor, found: Tensor, vocabularies: Vocabularies) -> list[str]:
+    """The translations as text; a source without words has a translation without words.
 
     Args:
         source: ``[batch, source_length]`` ids.
         found: ``[batch, length]`` ids of the translations.
-        target: the vocabulary of the translations.
+        vocabularies: of both sides.
     """
-    texts = [" ".join(target.decode(row)) for row in found.tolist()]
+    texts = [vocabularies.settings.join_target(vocabularies.target.decode(row)) for row in found.tolist()]
     return ["" if empty else text for text, empty in zip(texts, (source[:, 0] == EOS).tolist(), strict=True)]
 
 

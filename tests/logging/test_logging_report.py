@@ -162,7 +162,7 @@ def test_a_training_survives_a_logger_that_fails(tmp_path, caplog):
             super().log_metrics(metrics, step)
 
     _fit(tmp_path, Failing(tmp_path))
-    assert sum("no network" in record.getMessage() for record in caplog.records) == 2
+    assert sum("no network" in record.getMessage() for record in caplog.records) == 1  # two files, one notice
     assert (tmp_path / "run" / "last.compressed.safetensors").exists()
 
 
