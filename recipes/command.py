@@ -79,7 +79,7 @@ class RecipeCLI(LightningCLI):
 
     def before_fit(self) -> None:
         """Set aside what an earlier training left in the folder, unless it is resumed."""
-        folder = next((each.dirpath for each in self.trainer.checkpoint_callbacks if each.dirpath), None)
+        folder = next((each.dirpath for each in self._saving() if each.dirpath), None)
         resumes = self.config[self.config.subcommand].ckpt_path is not None
         if folder is None or resumes or ":" in str(folder) or not self.trainer.is_global_zero:
             return
@@ -89,7 +89,7 @@ class RecipeCLI(LightningCLI):
 
     def after_fit(self) -> None:
         """Say so if no translation was right at any time."""
-        best = [each.best_model_score for each in self.trainer.checkpoint_callbacks if each.monitor == "val_bleu"]
+        best = [each.best_model_score for each in self._saving() if each.monitor == "val_bleu"]
         self._tell_zero("val_bleu", max((float(score) for score in best if score is not None), default=None))
 
     def after_validate(self) -> None:
@@ -99,6 +99,9 @@ class RecipeCLI(LightningCLI):
     def after_test(self) -> None:
         """Say so if BLEU is 0."""
         self._tell_zero("test_bleu", self.trainer.callback_metrics.get("test_bleu"))
+
+    def _saving(self) -> list[ModelCheckpoint]:
+        return [each for each in self.trainer.checkpoint_callbacks if isinstance(each, ModelCheckpoint)]
 
     def _tell_zero(self, name: str, bleu: SupportsFloat | None) -> None:
         data = self.config[self.config.subcommand].data

@@ -44,7 +44,7 @@ def cnn() -> Task:
 def bert() -> Task:
     """The BERT-like classifier."""
     split = library_sentences(words=WORDS, per_library=1_500)
-    return Task(Classifier(Encoder(WORDS, len(LIBRARIES)), 5e-4), split, 1, "quick")
+    return Task(Classifier(Encoder(WORDS, len(LIBRARIES)), 5e-4), split, 8, "quick")
 
 
 MODELS: dict[str, Callable[[], Task]] = {"cnn": cnn, "bert": bert}

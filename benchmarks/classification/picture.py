@@ -1,7 +1,7 @@
 """``python -m benchmarks.classification.picture``: draws ``docs/unseen.png`` from the measurements in ``docs``.
 
-The classifiers are in ``docs/unseen.csv``, the translation model in ``docs/rate-distortion.csv`` (its rows of the test
-text). Run it again after a new measurement of either.
+The classifiers are in ``docs/unseen.csv``, with the search of the translation model, whose other files are the rows of
+the test text in ``docs/rate-distortion.csv``. Run it again after a new measurement of either.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from pathlib import Path
 from lightning_compress.charts import lines, to_png
 
 DOCS = Path(__file__).parents[2] / "docs"
-TITLES = {"cnn": "CNN, digits", "bert": "BERT-like, sentences"}
-TRANSLATION = "Transformer, translation"
-SHOWN = {("presets", "half"), ("auto", "no data"), ("auto", "calibrated")}
+TRANSLATION = "Translation"
+TITLES = {"cnn": "CNN", "bert": "BERT-like", "translation": TRANSLATION}
+SHOWN = {("presets", "half")}
 
 
 def series() -> dict[str, list[tuple[float, float]]]:
@@ -34,7 +34,7 @@ def series() -> dict[str, list[tuple[float, float]]]:
 
 def main() -> None:
     """Draw the picture."""
-    title = "Score kept on data that nothing was chosen by"
+    title = "Score kept on unseen data"
     figure = lines(series(), "times smaller than the weights in fp32", "% of the score", title, include=(90.0, 101.0))
     (DOCS / "unseen.png").write_bytes(to_png(figure))
 

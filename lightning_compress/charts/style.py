@@ -25,7 +25,7 @@ QUIET = "#5F6B73"
 WIDTH = 5.2  # inches: on a phone screen of 390 pixels the text is still 10 pixels high
 ROW = 0.27  # inches per row of text
 LONGEST = 26  # characters of a label
-LONGEST_TITLE = 60  # characters of a title, or of the name of an axis
+LONGEST_TITLE = 46  # characters of a title, or of the name of an axis
 _LARGE = 20_000
 _LARGEST, _SMALLEST = 1e100, 1e-100  # matplotlib computes with sums, squares and ratios of what it draws
 

@@ -23,7 +23,6 @@ SOURCE_ASSET = "source_vocabulary.txt"
 TARGET_ASSET = "target_vocabulary.txt"
 TEXT_ASSET = "text.json"
 SOURCE_PIECES, TARGET_PIECES = "source_pieces.model", "target_pieces.model"  # where the segmentation is sentencepiece
-_PIECES = {"source_pieces": SOURCE_PIECES, "target_pieces": TARGET_PIECES}
 RECORD = "recipe"  # where a checkpoint holds the class path and the assets
 
 
@@ -128,8 +127,12 @@ class Vocabularies:
                 "written while a translation recipe trained, with its vocabularies attached"
             )
         try:
-            models = {field: Pieces(assets[name]) for field, name in _PIECES.items() if name in assets}
-            settings = TextSettings(**json.loads(assets[TEXT_ASSET]), **models)
+            source_pieces, target_pieces = (
+                Pieces(assets[name]) if name in assets else None for name in (SOURCE_PIECES, TARGET_PIECES)
+            )
+            settings = TextSettings(
+                **json.loads(assets[TEXT_ASSET]), source_pieces=source_pieces, target_pieces=target_pieces
+            )
         except (TypeError, ValueError) as error:
             raise VocabularyError(f"{origin}: {TEXT_ASSET} is malformed ({error})") from error
         source, target = (

@@ -110,11 +110,15 @@ class ParallelText(LightningDataModule):
         """How text is cut into words; SentencePiece models are trained on the training text."""
         if self.stored is not None:
             return self.stored.settings
-        given, models = self._given, {}
-        for side, path in zip(("source", "target"), self.paths("train"), strict=True):
-            if getattr(given, f"{side}_segmentation") == PIECES:
-                models[f"{side}_pieces"] = Pieces.train(given.cased(read_lines(path)), self.pieces, str(path))
-        return replace(given, **models)
+        given, (source, target) = self._given, self.paths("train")
+        return replace(
+            given,
+            source_pieces=self._trained_pieces(source) if given.source_segmentation == PIECES else None,
+            target_pieces=self._trained_pieces(target) if given.target_segmentation == PIECES else None,
+        )
+
+    def _trained_pieces(self, path: Path) -> Pieces:
+        return Pieces.train(self._given.cased(read_lines(path)), self.pieces, str(path))
 
     @cached_property
     def vocabularies(self) -> Vocabularies:
