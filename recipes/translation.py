@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -17,7 +16,6 @@ from recipes.checks import check_finite, check_least, check_name, check_shares, 
 from recipes.data.assets import RECORD, Vocabularies, record_of
 from recipes.data.batching import Batch
 from recipes.data.parallel_text import ParallelText
-from recipes.data.segment import PIECES
 from recipes.data.vocabulary import PAD
 from recipes.errors import TextError, VocabularyError
 from recipes.models.network import Network
@@ -27,8 +25,6 @@ from recipes.search.lines import text_of, translate_lines
 from recipes.training.bleu import Bleu
 from recipes.training.optimizer import make_optimizer
 from recipes.training.schedule import make_schedule
-
-_log = logging.getLogger(__name__)
 
 
 class Translation(LightningModule):
@@ -113,8 +109,7 @@ class Translation(LightningModule):
             VocabularyError: if their sizes are not the network's.
         """
         vocabularies.check_sizes(self.hparams.get("source_words"), self.hparams.get("target_words"))
-        if vocabularies.settings.target_segmentation == PIECES and self.bleu_tokenize == "none":
-            _log.warning("bleu_tokenize is 'none', and translations in pieces are raw text: BLEU needs '13a' or 'zh'")
+        vocabularies.settings.check_tokenizer(self.bleu_tokenize)
         self.vocabularies = vocabularies
 
     def loss(self, batch: Batch, *, label_smoothing: float = 0.0) -> Tensor:

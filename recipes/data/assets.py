@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike, fspath
@@ -19,6 +20,7 @@ from recipes.data.segment import PIECES, Segmentation, segmenter
 from recipes.data.vocabulary import Vocabulary
 from recipes.errors import SegmentationError, SettingsError, VocabularyError
 
+_log = logging.getLogger(__name__)
 SOURCE_ASSET = "source_vocabulary.txt"
 TARGET_ASSET = "target_vocabulary.txt"
 TEXT_ASSET = "text.json"
@@ -61,6 +63,11 @@ class TextSettings:
     def join_target(self, words: Sequence[str]) -> str:
         """The line of the words of a translation: detokenized if they are pieces, else words apart by one space."""
         return join_pieces(words) if self.target_segmentation == PIECES else " ".join(words)
+
+    def check_tokenizer(self, name: str) -> None:
+        """Warn of the tokenizer ``none`` for BLEU of raw text."""
+        if self.target_segmentation == PIECES and name == "none":
+            _log.warning("bleu_tokenize is 'none', and translations in pieces are raw text: BLEU needs '13a' or 'zh'")
 
     def references(self, lines: Iterable[str]) -> list[str]:
         """Target lines as BLEU takes them: raw if translations are detokenized, else words apart by one space."""

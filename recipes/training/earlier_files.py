@@ -5,8 +5,7 @@ from __future__ import annotations
 from itertools import count
 from pathlib import Path
 
-from lightning_compress.files.companion_names import CHECKPOINT_SUFFIX, is_companion_name
-
+SUFFIXES = frozenset({".ckpt", ".safetensors"})  # of checkpoints and their companion files
 RECORDS = ("sensitivity.json", "translations.json")
 
 
@@ -30,4 +29,4 @@ def set_aside(folder: Path) -> Path | None:
 
 def _is_result(path: Path) -> bool:
     is_file = path.is_symlink() or path.is_file()
-    return is_file and (path.suffix == CHECKPOINT_SUFFIX or is_companion_name(path) or path.name in RECORDS)
+    return is_file and (path.suffix in SUFFIXES or path.name in RECORDS)
