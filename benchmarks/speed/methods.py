@@ -14,6 +14,7 @@ import zstandard
 from torch import Tensor
 
 import lightning_compress as lc
+from lightning_compress.quantize import GridGuide, feedback_factor
 from lightning_compress.runtime import limited_workers
 
 State = Mapping[str, Tensor]
@@ -55,22 +56,24 @@ class InProcess:
         write: state dict and path → a file.
         read: path → state dict.
         suffix: of the file; torch.load reads files by it.
+        clock: seconds, of the wall or of the process.
     """
 
     name: str
     write: Callable[[State, Path], object]
     read: Callable[[Path], State]
     suffix: str = "safetensors"
+    clock: Callable[[], float] = time.perf_counter
 
     def run(self, state: State, folder: Path) -> Timing:
         """See :class:`Method`."""
         path = folder / f"file.{self.suffix}"
         path.unlink(missing_ok=True)
-        began = time.perf_counter()
+        began = self.clock()
         self.write(state, path)
-        encoded = time.perf_counter()
+        encoded = self.clock()
         restored = self.read(path)
-        decoded = time.perf_counter()
+        decoded = self.clock()
         return Timing(encoded - began, decoded - encoded, path.stat().st_size, mean_squared_error(state, restored))
 
 
@@ -91,12 +94,26 @@ def plans() -> dict[str, lc.Plan | str]:
     }
 
 
-def ours(name: str, plan: lc.Plan | str, workers: int) -> InProcess:
+def feedback_guides(state: State, seed: int = 0) -> dict[str, GridGuide]:
+    """What a search measures for its plans, here of seeded correlated inputs: steps of rows, and error feedback."""
+    generator = torch.Generator().manual_seed(seed)
+    guides: dict[str, GridGuide] = {}
+    for name, tensor in state.items():
+        if tensor.ndim == 2:
+            rows, columns = tensor.shape
+            mixed = torch.eye(columns) + 0.3 * torch.randn(columns, columns, generator=generator) / columns**0.5
+            inputs = torch.randn(2 * columns, columns, generator=generator) @ mixed
+            exponents = torch.randint(-20, 20, (rows,), generator=generator, dtype=torch.int32)
+            guides[name] = GridGuide(exponents, feedback_factor(inputs.T @ inputs / len(inputs), 0.01))
+    return guides
+
+
+def ours(name: str, plan: lc.Plan | str, workers: int, guidance: Mapping[str, object] | None = None) -> InProcess:
     """A plan of the package, with so many threads; writing includes reading back and comparing."""
 
     def write(state: State, path: Path) -> None:
         with limited_workers(workers):
-            lc.compress(state, plan).save(path)
+            lc.compress(state, plan, guidance=guidance).save(path)
 
     def read(path: Path) -> State:
         with limited_workers(workers):

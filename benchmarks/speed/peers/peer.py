@@ -30,12 +30,14 @@ class Peer:
         program: what the worker calls it.
         python: the interpreter of its environment.
         how_to_make: a command that makes the environment.
+        cpu: whether CPU time is measured instead of wall time.
     """
 
     name: str
     program: str
     python: Path
     how_to_make: str
+    cpu: bool = False
 
     def run(self, state: State, folder: Path) -> Timing:
         """See :class:`~benchmarks.speed.methods.Method`.
@@ -48,7 +50,15 @@ class Peer:
             raise AbsentError(f"{self.python} is not there; {self.how_to_make}")
         source, restored = folder / "source.npz", folder / "restored.npz"
         np.savez(source, **{name: tensor.numpy() for name, tensor in state.items()})
-        command = [str(self.python), str(WORKER), self.program, str(source), str(restored), str(folder / "coded")]
+        command = [
+            str(self.python),
+            str(WORKER),
+            self.program,
+            str(source),
+            str(restored),
+            str(folder / "coded"),
+            "cpu" if self.cpu else "wall",
+        ]
         environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
         done = subprocess.run(command, capture_output=True, text=True, env=environment)
         if done.returncode:
