@@ -107,6 +107,7 @@ class LayerSensitivity(SaveListener, _Callback):
         self.classes = classes
         self.exclude = tuple(exclude)
         self.result: LayerSensitivities | None = None
+        self._is_possible = True  # in the present trainer
         self._latest = ("", "")  # fingerprint of the weights measured last, and the name of the measure
 
     # Lightning's hooks
@@ -117,7 +118,16 @@ class LayerSensitivity(SaveListener, _Callback):
             checkpoint_hooks.attach(trainer, self)
 
     def on_fit_start(self, trainer: Trainer, pl_module: nn.Module) -> None:
-        """Refuse a trainer in which nothing can be measured, before the first step."""
+        """Say before the first step if nothing can be measured in this trainer; the training goes on."""
+        try:
+            self._check(trainer)
+            self._is_possible = True
+        except CallbackError as error:
+            self._is_possible = False
+            if trainer.is_global_zero:
+                _log.error("the sensitivity of layers is not measured, the training goes on: %s", error)
+
+    def _check(self, trainer: Trainer) -> None:
         if is_sharded(trainer):
             raise CallbackError(
                 "LayerSensitivity swaps weights in the module, which is sharded here: leave it out, and measure a "
@@ -152,6 +162,8 @@ class LayerSensitivity(SaveListener, _Callback):
 
     def _measure_on_rank_zero(self, trainer: Trainer, state: Mapping[str, Any] | None, *, is_end: bool) -> None:
         """Measure a state dict, or the live module, while the other ranks wait; a failure is logged."""
+        if not self._is_possible:
+            return
 
         def measure() -> None:
             try:

@@ -20,7 +20,7 @@ from lightning_compress import CompressCheckpoint, Interval, LayerSensitivity, P
 from lightning_compress.callbacks import sensitivity
 from lightning_compress.callbacks.hooks.batch_losses import has_loss
 from lightning_compress.callbacks.moments import Moments
-from lightning_compress.errors import CallbackError, CompressionError, SearchError
+from lightning_compress.errors import CompressionError, SearchError
 from lightning_compress.search import LayerSensitivities
 
 FEW = [0.5, Interval(2)]
@@ -436,13 +436,15 @@ def test_it_lives_beside_the_compressing_callback(tmp_path, caplog):
     assert errors(caplog) == []
 
 
-def test_sharded_modules_are_refused_before_the_first_step(tmp_path):
+def test_sharded_modules_are_not_measured_and_the_training_goes_on(tmp_path, caplog):
     module = Small()
     module.net[0].__class__ = type("FullyShardedDataParallel", (torch.nn.Linear,), {})
-    run = trainer(tmp_path, LayerSensitivity(FEW), max_epochs=1)
-    with pytest.raises(CallbackError, match="which is sharded here: leave it out"):
-        run.fit(module)
-    assert run.global_step == 0
+    callback = LayerSensitivity(FEW)
+    run = trainer(tmp_path, callback, max_epochs=1)
+    run.fit(module)
+    assert run.global_step > 0
+    assert callback.result is None
+    assert caplog.text.count("which is sharded here: leave it out") == 1
 
 
 def test_only_a_method_of_one_batch_is_a_loss():
