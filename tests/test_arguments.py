@@ -11,6 +11,7 @@ import math
 import pytest
 import torch
 from each_case import naming
+from lightning_fabric import Fabric
 from torch import nn
 
 import lightning_compress as package
@@ -237,7 +238,19 @@ TABLE = {
         package.expand,
         WeightsError,
         {"path": "x"},
-        {"path": FREE, "out": ("a.cpkt", "a", "a.pt"), "max_bytes": FREE, "on_tensor": FREE},  # as for load
+        {
+            "path": FREE,
+            "out": ("a.cpkt", "a", "a.pt"),
+            "max_bytes": FREE,  # as for load
+            "on_tensor": FREE,
+            "dtype": FREE,  # tests/loading
+        },
+    ),
+    "save_compressed": (
+        package.save_compressed,
+        CompressionError,
+        {"fabric": Fabric(accelerator="cpu", devices=1), "module": NET, "path": "x.compressed.safetensors"},
+        {"fabric": (3, None, "x", THING), "module": (3, None, [], THING, "missing.ckpt"), "path": PATH, "plan": PLAN},
     ),
     "load": (
         package.load,

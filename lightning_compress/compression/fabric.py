@@ -41,8 +41,18 @@ def save_compressed(
         Bytes of the file, on every rank.
 
     Raises:
-        CompressionError: the file could not be written; the same error is raised on every rank.
+        PlanError: the plan is wrong in itself.
+        CompressionError: an argument is something else, or the file could not be written; the same error is raised on
+            every rank.
     """
+    plan = Plan.resolve(plan)
+    for name, is_given, value, expected in (
+        ("fabric", callable(getattr(fabric, "broadcast", None)), fabric, "the Fabric that trains the module"),
+        ("module", isinstance(module, nn.Module), module, "a torch module"),
+        ("path", isinstance(path, (str, PathLike)), path, "a path"),
+    ):
+        if not is_given:
+            raise CompressionError(f"{name} is of type {type(value).__name__}, expected {expected}")
     outcome: int | str = 0
     if fabric.is_global_zero:
         try:
