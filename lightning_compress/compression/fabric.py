@@ -41,11 +41,9 @@ def save_compressed(
         Bytes of the file, on every rank.
 
     Raises:
-        PlanError: the plan is wrong in itself.
-        CompressionError: an argument is something else, or the file could not be written; the same error is raised on
-            every rank.
+        CompressionError: an argument is something else; or the file could not be written, which is raised on every
+            rank.
     """
-    plan = Plan.resolve(plan)
     for name, is_given, value, expected in (
         ("fabric", callable(getattr(fabric, "broadcast", None)), fabric, "the Fabric that trains the module"),
         ("module", isinstance(module, nn.Module), module, "a torch module"),
