@@ -36,7 +36,6 @@ from torchmetrics import MeanMetric
 from lightning_compress import compress, load, load_from_checkpoint
 from lightning_compress.archive import Archive
 from lightning_compress.callbacks import CompressCheckpoint
-from lightning_compress.messages import progress
 
 pytestmark = pytest.mark.usefixtures("quick_coding")
 
@@ -252,7 +251,7 @@ def test_a_terminal_shows_that_a_checkpoint_is_compressed_where_the_trainer_show
     tmp_path, monkeypatch, shown
 ):
     out = io.StringIO()
-    monkeypatch.setattr(progress, "Console", lambda **_: Console(file=out, force_terminal=True, width=120))
+    monkeypatch.setattr("rich.console.Console", lambda **_: Console(file=out, force_terminal=True, width=120))
     callbacks = (_each_epoch(tmp_path), CompressCheckpoint("half"))
     trainer(tmp_path, *callbacks, max_epochs=1, enable_progress_bar=shown).fit(Small(), loader())
     assert ("compressing the checkpoint" in out.getvalue()) == shown

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import re
 import threading
 from collections.abc import Callable, Iterator
 
@@ -14,12 +15,14 @@ from threadpoolctl import threadpool_info, threadpool_limits
 
 from lightning_compress.runtime import one_thread
 
+_LIBRARIES = re.compile(r"[/\\](torch|numpy)(\.libs)?[/\\]")  # other packages have pools of their own
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
 
 
 def _numbers() -> set[int]:
-    """The numbers of threads of torch, of OpenMP in this thread, and of the BLAS libraries."""
-    return {torch.get_num_threads(), *(library["num_threads"] for library in threadpool_info())}
+    """The numbers of threads of torch, of its OpenMP in this thread, and of NumPy's BLAS."""
+    numbers = {torch.get_num_threads()}  # a new thread takes the default of the process now
+    return numbers | {one["num_threads"] for one in threadpool_info() if _LIBRARIES.search(one["filepath"])}
 
 
 def _in_new_thread(function: Callable[[], object]) -> object:

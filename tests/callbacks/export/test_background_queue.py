@@ -165,7 +165,7 @@ def test_a_verified_file_of_an_earlier_save_is_not_committed_while_the_next_save
     trainer, loggers = SimpleNamespace(is_global_zero=True), Publishing(artifacts=False, pictures=False)
     exports = Exports(queue._exporter, loggers, "warn", None)
     exports._queue = queue
-    exports._publishing.new_file = lambda *_: None
+    exports._publishing.new_file = lambda *_, **__: None
     exports.submit(trainer, export(tmp_path, "a", width=8))
     workers.polls = 0  # the file is verified now, and waits for its name
     exports.submit(trainer, export(tmp_path, "a", width=6))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import sys
 from contextlib import suppress
+from importlib import import_module
 from types import ModuleType
 
 import numpy as np
@@ -12,10 +13,12 @@ import pytest
 import torch
 
 from lightning_compress.callbacks.hooks import base
+from lightning_compress.errors import MissingLibraryError
 from lightning_compress.runtime.random_state import preserved_random_state
 
 
 def test_the_lightning_already_imported_is_taken(monkeypatch):
+    import_module("pytorch_lightning")
     assert base.lightning_name() == "pytorch_lightning"
     monkeypatch.delitem(sys.modules, "pytorch_lightning")
     monkeypatch.setitem(sys.modules, "lightning.pytorch", ModuleType("lightning.pytorch"))
@@ -32,7 +35,7 @@ def test_else_the_one_installed(monkeypatch, installed):
 def test_neither_is_said_with_what_to_install(monkeypatch):
     monkeypatch.setattr(base, "_is_imported", lambda name: False)
     monkeypatch.setattr(base, "find_spec", lambda name: None)
-    with pytest.raises(ModuleNotFoundError, match="pip install"):
+    with pytest.raises(MissingLibraryError, match="pip install"):
         base.lightning_name()
 
 

@@ -93,7 +93,8 @@ def _repaired(entry: Entry, body: memoryview) -> Entry:
         restored = PAYLOADS[entry.kind].from_streams(entry.payload, entry.shape, entry.torch_dtype, words).restore()
     except NotImplementedError:
         return entry
-    return replace(entry, crc32=checksum(as_bytes(restored).numpy()), zeros=encode._zeros(restored))
+    crc32, zeros = encode._crc32_and_zeros(restored)
+    return replace(entry, crc32=crc32, zeros=zeros)
 
 
 def _other_words(random: Random, words: Words) -> Words:
