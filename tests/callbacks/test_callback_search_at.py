@@ -132,7 +132,7 @@ def test_what_a_search_will_cost_is_said_after_the_first_validation(tmp_path, mo
 
     run.fit(Watch())
     assert said[0].startswith("CompressCheckpoint('auto'): an evaluation took ")
-    assert "so a search of up to 8 takes at most 0 minutes" in said[0]
+    assert "so a search of up to 8 takes at most a minute" in said[0]
     assert said[1:] == [0, 1]
 
 

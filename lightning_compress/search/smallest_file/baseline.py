@@ -6,6 +6,7 @@ import logging
 from dataclasses import dataclass
 
 from lightning_compress.errors import SearchError
+from lightning_compress.messages.durations import in_minutes
 from lightning_compress.search.evaluate.score import Score
 from lightning_compress.search.max_drop import MaxDrop
 from lightning_compress.search.smallest_file.context import SearchContext
@@ -38,8 +39,8 @@ def score_exact_weights(context: SearchContext, max_drop: MaxDrop, min_score: fl
     """
     evaluator = context.evaluator
     before, noise = evaluator.baseline(None if context.observer is None else context.observer.recording)
-    minutes = context.effort.evaluations * context.seconds / max(evaluator.count, 1) / 60
-    context.advance(evaluator.count, f"score {before.value:.4g}, evaluations of up to {minutes:.0f} minutes")
+    duration = in_minutes(context.effort.evaluations * context.seconds / max(evaluator.count, 1))
+    context.advance(evaluator.count, f"score {before.value:.4g}, evaluations of up to {duration}")
     allowed = max_drop.in_unit_of(before.value)
     max_drop.warn_if_large(before.value)
     if noise and noise >= allowed:
@@ -54,9 +55,9 @@ def score_exact_weights(context: SearchContext, max_drop: MaxDrop, min_score: fl
             noise,
         )
     _log.info(
-        "the search takes at most %d evaluations, about %.0f minutes; making the files comes on top",
+        "the search takes at most %d evaluations, about %s; making the files comes on top",
         context.effort.evaluations,
-        minutes,
+        duration,
     )
     if min_score is not None and before.value < min_score:
         raise SearchError(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from time import perf_counter
 
 from lightning_compress.callbacks.hooks.console import announce
+from lightning_compress.messages.durations import in_minutes
 
 
 class SearchCost:
@@ -30,7 +31,7 @@ class SearchCost:
             seconds = perf_counter() - self._began
             announce(
                 f"CompressCheckpoint('auto'): an evaluation took {seconds:.1f} s, so a search of up to "
-                f"{self._evaluations} takes at most {self._evaluations * seconds / 60:.0f} minutes; making the files "
+                f"{self._evaluations} takes at most {in_minutes(self._evaluations * seconds)}; making the files "
                 "comes on top"
             )
         self._began = None
