@@ -27,12 +27,13 @@ def diff(one: First, other: Second, as_json: Json = False) -> None:
     """List the tensors that differ between two files, compressed or not, with their bytes and the size of the error."""
     (tensors, sizes), (others, other_sizes) = _content(one), _content(other)
     with progress("comparing", len(tensors), as_json) as advance:
-        rows = []
+        rows, same = [], 0
         for row in _differences(tensors, others):
             advance(1)
-            if row["what"] != "same":
+            if row["what"] == "same":
+                same += 1
+            else:
                 rows.append(row | {"bytes": [sizes.get(row["tensor"]), other_sizes.get(row["tensor"])]})
-    same = sum(name in others for name in tensors) - sum(row["what"] not in ("only in A", "only in B") for row in rows)
     result = {
         "files": [str(one), str(other)],
         "bytes": [_nbytes(one), _nbytes(other)],

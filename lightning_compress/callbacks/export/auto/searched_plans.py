@@ -23,11 +23,11 @@ from lightning_compress.callbacks.objective import Metric, Objective
 from lightning_compress.compression import compress
 from lightning_compress.errors import CallbackError, SearchError
 from lightning_compress.files.companion_names import companion_of
-from lightning_compress.plan import Plan, Rule
-from lightning_compress.quantize import Half
+from lightning_compress.plan import Plan
 from lightning_compress.search import ASSURED, Calibration, Evaluate, reuse, smallest
 from lightning_compress.search.effort import effort_of
 from lightning_compress.search.max_drop import MaxDrop, name_of
+from lightning_compress.search.smallest_file.plain_storage import PLAIN
 from lightning_compress.weights import Weights
 
 SearchAt = Literal["end", "first", "every"]
@@ -36,7 +36,6 @@ _WHEN = {
     "first": "at the first checkpoint, with {}; each later checkpoint takes 3",
     "every": "at every checkpoint, with {} each time",
 }
-_PROVISIONAL = Plan(Rule("*", Half(rounding="nearest"), optional=True))
 EFFORT: Literal["default"] = "default"
 SEARCH_AT: SearchAt = "end"
 _log = logging.getLogger(__name__)
@@ -147,14 +146,14 @@ class Auto:
             SearchError: the evaluation fails, and the search is not at the end.
         """
         if self.is_provisional:
-            return compress(weights, _PROVISIONAL)
+            return compress(weights, PLAIN["half"])
         try:
             return self._searched(weights)
         except SearchError as error:
             if self._search_at != "end":
                 raise
             _log.error("the search at the end failed, so the file stays in half precision: %s", error)
-            return compress(weights, _PROVISIONAL)
+            return compress(weights, PLAIN["half"])
 
     def _searched(self, weights: Weights) -> Archive:
         trainer = self._trainer

@@ -15,7 +15,6 @@ from lightning_compress.quantize.grid.trellis.lane_loops import (
     GROUP,
     KEPT,
     LANES,
-    NEVER,
     PAST,
     Numbers,
     age,
@@ -32,7 +31,7 @@ from lightning_compress.quantize.grid.trellis.lane_loops import (
     settle,
     trace,
 )
-from lightning_compress.quantize.grid.trellis.point_loops import LARGEST, TrellisTables
+from lightning_compress.quantize.grid.trellis.point_loops import LARGEST, NEVER, TrellisTables
 from lightning_compress.quantize.grid.trellis.trellis import Bytes, Floats
 from lightning_compress.quantize.grid.trellis.viterbi_loops import look_up, nearest
 from lightning_compress.runtime.compilation import compiled

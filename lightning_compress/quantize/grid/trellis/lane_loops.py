@@ -8,6 +8,7 @@ import numpy as np
 from numpy import float32, int64, uint64
 from numpy.typing import NDArray
 
+from lightning_compress.quantize.grid.trellis.point_loops import NEVER
 from lightning_compress.quantize.grid.trellis.trellis import Floats
 from lightning_compress.runtime.compilation import compiled
 
@@ -15,7 +16,6 @@ LANES = 64
 GROUP = 8  # columns
 PAST = 3  # groups before this one whose errors each path has by itself
 KEPT = PAST + 1  # groups of which decisions are kept
-NEVER = float32(1e30)
 Numbers = NDArray[np.int32]
 Flags = NDArray[np.bool_]
 

@@ -12,12 +12,11 @@ import numpy as np
 from numpy import float32, int16, int32, int64, uint64
 from numpy.typing import NDArray
 
-from lightning_compress.quantize.grid.trellis.lane_loops import LANES, Flags, fill, level
+from lightning_compress.quantize.grid.trellis.lane_loops import LANES, Flags, Numbers, best_states, fill, level
 from lightning_compress.quantize.grid.trellis.point_loops import LARGEST, NEVER, TrellisTables
 from lightning_compress.quantize.grid.trellis.trellis import Bytes, Floats, Integers
 from lightning_compress.runtime.compilation import compiled
 
-Sizes = NDArray[np.int32]
 _LEVELLED = 64  # columns after which the least total becomes 0, so that totals keep their last bits
 
 
@@ -85,12 +84,7 @@ def viterbi(
             total, new_total = new_total, total
             if column % _LEVELLED == _LEVELLED - 1:
                 level(total, states)
-        for lane in range(here):
-            best = 0
-            for state in range(1, states):
-                if total[state * LANES + lane] < total[best * LANES + lane]:
-                    best = state
-            ends[lane] = best
+        best_states(total, states, ends)
         for column in range(columns - 1, -1, -1):
             for lane in range(here):
                 best = ends[lane]
@@ -109,8 +103,8 @@ def nearest(
     last: int,
     near: Floats,
     below: Floats,
-    near_size: Sizes,
-    below_size: Sizes,
+    near_size: Numbers,
+    below_size: Numbers,
 ) -> None:
     """Of the points of a label the nearest and the next towards 0, and the sizes of their indices."""
     for lane in range(len(magnitudes)):
@@ -125,7 +119,7 @@ def nearest(
 
 @compiled
 def look_up(
-    costs: Floats, tables: Sizes, start: int, near_size: Sizes, below_size: Sizes, near: Floats, below: Floats
+    costs: Floats, tables: Numbers, start: int, near_size: Numbers, below_size: Numbers, near: Floats, below: Floats
 ) -> None:
     """What indices of these sizes cost."""
     for lane in range(len(tables)):
