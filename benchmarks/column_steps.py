@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import argparse
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +23,7 @@ from benchmarks.rate_distortion.methods import ours
 from benchmarks.rate_distortion.source import Source
 from benchmarks.yardstick import yardstick_class
 from lightning_compress.quantize import GridGuide
+from lightning_compress.search.families.family import PlanFamily
 
 KINDS = ("transformer", "rnn")
 STEPS = np.exp2(np.linspace(-9, 7, 600))  # in standard deviations
@@ -72,11 +73,11 @@ def savings(factor: Floats, bits: float, costs: tuple[Floats, Floats]) -> tuple[
     return float(own.mean()), bits - float(np.interp(low + own, octaves, rate).mean())
 
 
-def table(source: Source, guides: Callable[[Source], dict[str, GridGuide]], bits: float) -> Iterator[str]:
+def table(source: Source, guidance: Mapping[str, object], bits: float) -> Iterator[str]:
     """The rows of a model, in Markdown, and their mean over all weights."""
     costs, total, sums = laplace_costs(), 0, np.zeros(2)
-    for name, guide in guides(source).items():
-        if guide.factor is None:
+    for name, guide in guidance.items():
+        if not isinstance(guide, GridGuide) or guide.factor is None:
             continue
         weights = source.state[name].numel()
         found = savings(guide.factor.diagonal().double().numpy(), bits, costs)
@@ -93,19 +94,17 @@ def main() -> None:
     parser.add_argument("--sentences", type=int, default=2000, help="of training text, for calibration")
     parser.add_argument("--bits", type=float, default=2.5, help="for each weight, with equal steps")
     options = parser.parse_args()
-    sources: dict[str, Callable[[Source], dict[str, GridGuide]]] = {
-        "inputs of the validation text": lambda source: dict(ours.while_evaluated(source).guidance),  # type: ignore
-        f"gradients of {options.sentences} sentences": lambda source: dict(
-            ours.with_text(source, options.sentences)[0].guidance  # type: ignore
-        ),
+    families: dict[str, Callable[[Source], PlanFamily]] = {
+        "inputs of the validation text": ours.while_evaluated,
+        f"gradients of {options.sentences} sentences": lambda source: ours.with_text(source, options.sentences)[0],
     }
     for kind in options.model or KINDS:
         source = Source(kind, yardstick_class(options.models)(kind))
-        for data, guides in sources.items():
+        for data, family in families.items():
             print(
                 f"\n{kind}, {data}\n\n| matrix | weights | high rates | at {options.bits:g} bits |\n|---|---|---|---|"
             )
-            for line in table(source, guides, options.bits):
+            for line in table(source, family(source).guidance, options.bits):
                 print(line, flush=True)
 
 

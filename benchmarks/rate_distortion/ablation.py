@@ -86,9 +86,6 @@ def families(source: Source, sentences: int) -> Families:
     """The families that rows are made of, calibrated by so many sentences."""
     (free,) = uniform_families(ours.weights_of(source))
     calibrated, recovered = ours.with_text(source, sentences)
-    assert isinstance(free, PlanFamily)
-    assert isinstance(calibrated, PlanFamily)
-    assert isinstance(recovered, PlanFamily)
     return free, calibrated, recovered, ours.while_evaluated(source)
 
 

@@ -98,7 +98,7 @@ def while_evaluated(source: Source) -> PlanFamily:
     return input_guided_families(weights, observer.observations)[0]
 
 
-def with_text(source: Source, sentences: int = SENTENCES) -> Sequence[Family]:
+def with_text(source: Source, sentences: int = SENTENCES) -> Sequence[PlanFamily]:
     """The calibrated family and the one with recovery, as the search makes them, by so many sentences."""
     weights, text, batches = weights_of(source), Text(source, sentences=sentences), EFFORTS["default"].recovery
     return calibrated_families(weights, source.yardstick.model, text, batches, loaded=partial(loaded, source))

@@ -15,7 +15,7 @@ from torch import nn
 from lightning_compress.archive import Archive
 from lightning_compress.plan import Plan, Rule
 from lightning_compress.quantize import Grid, Half
-from lightning_compress.search.families.family import Family, PlanFamily
+from lightning_compress.search.families.family import PlanFamily
 from lightning_compress.search.families.recovery import Recovery
 from lightning_compress.search.model_parts import parts_of
 from lightning_compress.search.sensitivity.bit_allocation import BitAllocation, allocate_bits
@@ -36,7 +36,7 @@ def calibrated_families(
     recovery: int = 0,
     *,
     loaded: Callable[[], AbstractContextManager[None]] = nullcontext,
-) -> Sequence[Family]:
+) -> Sequence[PlanFamily]:
     """The family whose steps follow the sensitivity of each tensor and row; then the same family with recovery.
 
     Args:
