@@ -23,7 +23,7 @@ from benchmarks.rate_distortion.methods import ours
 from benchmarks.rate_distortion.source import Source
 from benchmarks.yardstick import yardstick_class
 from lightning_compress.quantize import GridGuide
-from lightning_compress.search.families.family import PlanFamily
+from lightning_compress.search import PlanFamily
 
 KINDS = ("transformer", "rnn")
 STEPS = np.exp2(np.linspace(-9, 7, 600))  # in standard deviations
