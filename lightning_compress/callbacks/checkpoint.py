@@ -199,16 +199,16 @@ class CompressCheckpoint(ExportListener, _Callback):
         if self._auto is None or not self._auto.is_provisional:
             return
         self._auto.is_provisional = False
-        for path in sorted(best_checkpoints(trainer)):
+        for path in trainer.strategy.broadcast(sorted(best_checkpoints(trainer)), src=0):
             job = self.job_of_saved(trainer, pl_module, path) if trainer.is_global_zero else None
             self._exports.submit(trainer, job)
-            self._auto.end_if_interrupted()
+            self._auto.end_if_interrupted(trainer)
 
     def after_save(self, trainer: Trainer, job: Job | None) -> None:
         """Submit the job, now that the checkpoint is written."""
         super().after_save(trainer, job)
         if self._auto:
-            self._auto.end_if_interrupted()
+            self._auto.end_if_interrupted(trainer)
 
     def on_validation_start(self, trainer: Trainer, pl_module: nn.Module) -> None:
         """Measure how long it takes, since a search takes many."""

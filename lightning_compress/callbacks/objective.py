@@ -11,6 +11,7 @@ from torch import nn
 from lightning_compress.callbacks.arguments import check_choice, check_function, check_text
 from lightning_compress.callbacks.hooks.lightning_types import Trainer
 from lightning_compress.callbacks.hooks.model_checkpoints import Mode, monitored_metrics
+from lightning_compress.callbacks.hooks.shared_validation import can_validate_together, validated_by_all
 from lightning_compress.callbacks.hooks.validation import validated
 from lightning_compress.errors import CallbackError
 from lightning_compress.search import Evaluate, Score
@@ -100,7 +101,8 @@ class Objective:
         Raises:
             CallbackError: the mode is not known.
         """
-        evaluate = partial(validated, trainer, monitor=name, batches=self.batches)
+        validate = validated if trainer.world_size == 1 else validated_by_all
+        evaluate = partial(validate, trainer, monitor=name, batches=self.batches)
         return Metric(name, self.mode_of(trainer, name), evaluate)
 
     def mode_of(self, trainer: Trainer, name: str) -> Mode:
@@ -120,22 +122,21 @@ class Objective:
             )
         return mode
 
-    def check_trainer(self, trainer: Trainer, hint: str = "") -> None:
+    def check_trainer(self, trainer: Trainer) -> None:
         """Refuse a trainer that cannot run its validation at any time. A function of the user can always run.
 
         Args:
             trainer: at the start of ``fit``.
-            hint: what else the user can do, for the message.
 
         Raises:
-            CallbackError: there are several processes, or no validation.
+            CallbackError: there is no validation, or several processes without ``torch.distributed``.
         """
         if self.evaluate is not None:
             return
-        if trainer.world_size > 1:
+        if not can_validate_together(trainer):
             raise CallbackError(
-                f"the trainer's own validation cannot run on one of {trainer.world_size} processes alone: give "
-                f"{self.function_argument}=…, a function that is called on rank 0{hint}"
+                f"{trainer.world_size} processes of this strategy cannot validate together, which takes "
+                f"torch.distributed: give {self.function_argument}=…, a function that is called on rank 0"
             )
         if not trainer.enable_validation:
             raise CallbackError(

@@ -14,9 +14,10 @@ from lightning_compress.callbacks.arguments import check_classes, check_number, 
 from lightning_compress.callbacks.hooks import checkpoint_hooks
 from lightning_compress.callbacks.hooks.base import callback_class
 from lightning_compress.callbacks.hooks.checkpoint_hooks import SavedState, SaveListener
-from lightning_compress.callbacks.hooks.collective import is_sharded, on_rank_zero
+from lightning_compress.callbacks.hooks.collective import is_sharded
 from lightning_compress.callbacks.hooks.lightning_types import Trainer
 from lightning_compress.callbacks.hooks.model_checkpoints import Mode, folder_of_checkpoints
+from lightning_compress.callbacks.hooks.shared_validation import led_by_rank_zero
 from lightning_compress.callbacks.moments import Moment, Moments
 from lightning_compress.callbacks.objective import Objective
 from lightning_compress.callbacks.sensitivity_objective import SensitivityObjective
@@ -74,8 +75,7 @@ class LayerSensitivity(SaveListener, _Callback):
         result: the newest measurement on this process; None before the first.
 
     Raises:
-        CallbackError: an argument is wrong; or, when ``fit`` starts, the module is sharded, or several processes
-            would have to run the module's own validation.
+        CallbackError: an argument is wrong.
     """
 
     def __init__(
@@ -138,12 +138,12 @@ class LayerSensitivity(SaveListener, _Callback):
     def on_train_epoch_end(self, trainer: Trainer, pl_module: nn.Module) -> None:
         """Measure after every n epochs."""
         if self.moments.is_after(trainer.current_epoch):
-            self._measure_on_rank_zero(trainer, None, is_end=False)
+            self._measure_together(trainer, None, is_end=False)
 
     def on_train_end(self, trainer: Trainer, pl_module: nn.Module) -> None:
         """Measure at the end."""
         if self.moments.end:
-            self._measure_on_rank_zero(trainer, None, is_end=True)
+            self._measure_together(trainer, None, is_end=True)
 
     # Listener of the trainer's checkpoints
 
@@ -156,12 +156,12 @@ class LayerSensitivity(SaveListener, _Callback):
     def after_save(self, trainer: Trainer, job: SavedState | None) -> None:
         """Measure the weights, now that the checkpoint is written."""
         if job is not None:
-            self._measure_on_rank_zero(trainer, job.state, is_end=False)
+            self._measure_together(trainer, job.state, is_end=False)
 
-    # Measuring, on rank 0
+    # Measuring, led by rank 0
 
-    def _measure_on_rank_zero(self, trainer: Trainer, state: Mapping[str, Any] | None, *, is_end: bool) -> None:
-        """Measure a state dict, or the live module, while the other ranks wait; a failure is logged."""
+    def _measure_together(self, trainer: Trainer, state: Mapping[str, Any] | None, *, is_end: bool) -> None:
+        """Measure a state dict, or the live module; the other ranks help to validate. A failure is logged."""
         if not self._is_possible:
             return
 
@@ -174,7 +174,7 @@ class LayerSensitivity(SaveListener, _Callback):
             except Exception as error:
                 _log.error("the sensitivity of layers was not measured, the training goes on: %r", error)
 
-        on_rank_zero(trainer.strategy, measure)
+        led_by_rank_zero(trainer, measure)
 
     def _measure(self, trainer: Trainer, state: Mapping[str, Any], is_end: bool) -> None:
         metric, calibration = self.objective.resolve(trainer, is_end=is_end)

@@ -37,16 +37,14 @@ class SensitivityObjective:
             raise CallbackError("mode='max' contradicts measure='loss', of which less is better: leave mode out")
 
     def check_trainer(self, trainer: Trainer) -> None:
-        """Refuse a trainer in which rank 0 alone cannot measure this.
+        """Refuse a trainer with several processes that cannot validate together, if that is needed.
 
         Raises:
-            CallbackError: there are several processes, and the module's own validation is needed.
+            CallbackError: there are such processes, and neither ``evaluate`` nor a loss of batches on rank 0.
         """
         has_batch_loss = self.calibration is not None or has_loss(trainer.lightning_module)
         if trainer.world_size > 1 and not (self.objective.monitor in (None, LOSS) and has_batch_loss):
-            self.objective.check_trainer(
-                trainer, ", or measure='loss' with calibration=… or with a module that has loss(batch)"
-            )
+            self.objective.check_trainer(trainer)
 
     def resolve(self, trainer: Trainer, *, is_end: bool) -> tuple[Metric, Calibration | None]:
         """The metric to measure now, and the batches and their loss for gradients; None if no loss is known.
@@ -63,7 +61,7 @@ class SensitivityObjective:
         calibration = self.calibration
         if calibration is None and has_loss(trainer.lightning_module):
             calibration = OwnLoss(trainer, objective.batches)
-        if objective.evaluate is None and self._is_loss(monitored, is_end and is_alone) and calibration is not None:
+        if objective.evaluate is None and self._is_loss(monitored, is_end) and calibration is not None:
             return Metric(LOSS, "min", mean_loss(calibration, objective.batches)), calibration
         if calibration is None and logged_loss is not None and is_alone:
             calibration = LoggedLoss(trainer, objective.batches, logged_loss)

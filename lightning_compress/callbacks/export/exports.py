@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Literal
 
 import torch
@@ -11,13 +12,22 @@ import torch
 from lightning_compress.archive import Archive
 from lightning_compress.callbacks.export.background.queue import BackgroundQueue, WhenFull
 from lightning_compress.callbacks.export.exporter import Exporter
-from lightning_compress.callbacks.export.jobs import DeleteJob, ExportJob, InlineQueue, Job, JobQueue, Outcome
+from lightning_compress.callbacks.export.jobs import (
+    DeleteJob,
+    ExportJob,
+    InlineQueue,
+    Job,
+    JobQueue,
+    LinkJob,
+    Outcome,
+)
 from lightning_compress.callbacks.export.publishing import Publishing
 from lightning_compress.callbacks.export.written_files import WrittenFiles, described
 from lightning_compress.callbacks.hooks.collective import raise_on_every_rank
 from lightning_compress.callbacks.hooks.console import announce
 from lightning_compress.callbacks.hooks.lightning_types import Trainer
 from lightning_compress.callbacks.hooks.model_checkpoints import best_checkpoints
+from lightning_compress.callbacks.hooks.shared_validation import led_by_rank_zero
 from lightning_compress.files.companion_names import companion_of
 from lightning_compress.logging import logging_step
 from lightning_compress.plan import Plan
@@ -37,7 +47,8 @@ class Exports:
         exporter: carries out jobs.
         publishing: logs and uploads the files.
         on_error: whether a failure is logged, or raised on every rank.
-        measure: trainer → the name of the score in a file's metrics; None if there is none.
+        measure: trainer → the name of the score in a file's metrics; None if there is none, since no plan is searched.
+            A search is led by rank 0, and all ranks validate.
 
     Attributes:
         written: the files, on rank 0.
@@ -65,12 +76,19 @@ class Exports:
         Raises:
             CompressionError: an export has failed, and ``on_error`` is ``"raise"``.
         """
-        if trainer.is_global_zero and job is not None:
-            if isinstance(job, ExportJob):
-                self._queue.prepare(job.target)
-                self._conclude_completed(trainer)
-            self._queue.submit(job)
+        work = partial(self._submit, trainer, job)
+        if self._measure is not None and not isinstance(job, (LinkJob, DeleteJob)):  # these are on every rank
+            led_by_rank_zero(trainer, work)
+        elif trainer.is_global_zero:
+            work()
         self.conclude(trainer)
+
+    def _submit(self, trainer: Trainer, job: Job | None) -> None:
+        if isinstance(job, ExportJob):
+            self._queue.prepare(job.target)
+            self._conclude_completed(trainer)
+        if job is not None:
+            self._queue.submit(job)
 
     def delete(self, trainer: Trainer, checkpoint: str) -> None:
         """Delete the companion file of a checkpoint. To be called on any rank; nothing is raised."""

@@ -36,6 +36,9 @@ class Precision(Protocol):
     def forward_context(self) -> AbstractContextManager[Any]:
         """The block in which a module computes."""
 
+    def val_step_context(self) -> AbstractContextManager[Any]:
+        """The block of a validation step."""
+
 
 class TrainerState(Protocol):
     """What a trainer is doing."""
@@ -49,7 +52,7 @@ class LightningModule(Protocol):
     """The hooks of a module that a validation calls."""
 
     @property
-    def validation_step(self) -> Callable[..., Any]:
+    def validation_step(self) -> Callable[..., Tensor | Mapping[str, Any] | None]:
         """The step of a validation on one batch."""
 
     def modules(self) -> Iterator[nn.Module]:

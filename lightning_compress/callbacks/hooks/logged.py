@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
 
@@ -16,6 +17,20 @@ from lightning_compress.errors import CallbackError
 from lightning_compress.weights import is_metric
 
 _LOADER = "/dataloader_idx_"
+Entry = tuple[float, float]  # a value, and the size of the batch that it is of
+
+
+@dataclass(frozen=True)
+class Part:
+    """What one of several processes has logged under a name.
+
+    Attributes:
+        is_metric: whether it is a metric of torchmetrics.
+        entries: the values, otherwise.
+    """
+
+    is_metric: bool
+    entries: tuple[Entry, ...]
 
 
 @contextmanager
@@ -37,8 +52,9 @@ class CapturedMetrics:
     def __init__(self) -> None:
         self._batch: Batch | None = None
         self._newest: dict[str, Any] = {}
-        self._values: dict[str, list[tuple[Tensor, float]]] = {}
+        self._entries: dict[str, list[Entry]] = {}
         self._reductions: dict[str, Any] = {}
+        self._is_synchronized: dict[str, bool] = {}
         self._metrics: dict[str, Any] = {}
 
     def begin(self, batch: Batch | None) -> None:
@@ -51,6 +67,7 @@ class CapturedMetrics:
         value: object,
         *_: object,
         reduce_fx: object = "mean",
+        sync_dist: bool = False,
         batch_size: int | None = None,
         add_dataloader_idx: bool = True,
         **__: object,
@@ -59,13 +76,12 @@ class CapturedMetrics:
         self._newest[name] = value
         if self._batch is not None and len(self._batch) > 2 and add_dataloader_idx:
             name = f"{name}{_LOADER}{self._batch[2]}"
-        self._reductions[name] = reduce_fx
+        self._reductions[name], self._is_synchronized[name] = reduce_fx, sync_dist
         if is_metric(value):
             self._metrics[name] = value
         else:
             size = batch_size if batch_size is not None else self._batch_size()
-            number = torch.as_tensor(value, dtype=torch.float64).detach().cpu().reshape(())
-            self._values.setdefault(name, []).append((number, float(size)))
+            self._entries.setdefault(name, []).append((float(torch.as_tensor(value).detach()), float(size)))
 
     def log_dict(
         self, values: Mapping[str, object], *arguments: object, **options: Any
@@ -74,22 +90,38 @@ class CapturedMetrics:
         for name, value in values.items():
             self.log(name, value, *arguments, **options)
 
-    def value(self, name: str) -> float:
+    def value(self, name: str, parts: Sequence[Part] = ()) -> float:
         """The value of a metric over the validation.
 
         Args:
             name: as a ``ModelCheckpoint`` would monitor it.
+            parts: with several processes, the :meth:`part` of each. A metric of torchmetrics synchronizes itself.
 
         Raises:
-            CallbackError: nothing was logged under this name.
+            CallbackError: nothing was logged under this name, or a metric of torchmetrics by some processes only.
         """
+        known = self._known(name)
+        if known is None:
+            raise self._unknown(name)
+        if known in self._metrics:
+            if not all(part.is_metric for part in parts):
+                raise CallbackError(f"only some processes log {name!r} as a metric of torchmetrics: log it on all")
+            return float(self._metrics[known].compute())
+        how = getattr(self._reductions[known], "__name__", self._reductions[known])
+        # A sum may be one over all processes already, which Lightning adds up again only with sync_dist=True.
+        is_common = how != "sum" or self._is_synchronized[known]
+        entries = [entry for part in parts for entry in part.entries] if is_common else []
+        return self._reduced(known, entries or self._entries[known])
+
+    def part(self, name: str) -> Part:
+        """What this process contributes to the value of a metric over several processes."""
+        known = self._known(name) or ""
+        return Part(known in self._metrics, tuple(self._entries.get(known, ())))
+
+    def _known(self, name: str) -> str | None:
         # What is logged both on each step and on each epoch is monitored as NAME_epoch.
-        for known in (name, name.removesuffix("_epoch"), name.replace("_epoch/", "/")):
-            if known in self._metrics:
-                return float(self._metrics[known].compute())
-            if known in self._values:
-                return self._reduced(known)
-        raise self._unknown(name)
+        names = (name, name.removesuffix("_epoch"), name.replace("_epoch/", "/"))
+        return next((known for known in names if known in self._metrics or known in self._entries), None)
 
     def newest(self, name: str) -> Any:
         """What was logged last under a name, as it was given; the loader in the name is ignored.
@@ -104,7 +136,7 @@ class CapturedMetrics:
         raise self._unknown(name)
 
     def _unknown(self, name: str) -> CallbackError:
-        logged = ", ".join(sorted({*self._metrics, *self._values})) or "nothing"
+        logged = ", ".join(sorted({*self._metrics, *self._entries})) or "nothing"
         return CallbackError(
             f"validation does not log {name!r}, it logs {logged}: correct the name of the metric, or give evaluate=…"
         )
@@ -115,12 +147,10 @@ class CapturedMetrics:
         extract = import_module(f"{lightning_name()}.utilities.data").extract_batch_size
         return int(extract(self._batch[0]))
 
-    def _reduced(self, name: str) -> float:
-        values = torch.stack([value for value, _ in self._values[name]])
-        how = self._reductions[name]
-        how = getattr(how, "__name__", how)
+    def _reduced(self, name: str, entries: Sequence[Entry]) -> float:
+        values, sizes = torch.tensor(entries, dtype=torch.float64).T
+        how = getattr(self._reductions[name], "__name__", self._reductions[name])
         if how == "mean":
-            sizes = torch.tensor([size for _, size in self._values[name]], dtype=torch.float64)
             return float((values * sizes).sum() / sizes.sum())
         reduce: Mapping[str, Callable[[Tensor], Tensor]] = {"sum": torch.sum, "min": torch.amin, "max": torch.amax}
         return float(reduce[how](values) if how in reduce else self._reductions[name](values))

@@ -33,19 +33,44 @@ def validated(trainer: Trainer, module: LightningModule, monitor: str, batches: 
         CallbackError: there is no validation data, or the metric is not logged.
         SearchStoppedError: the process was asked to end.
     """
-    with _isolated(module) as captured:
-        module.on_validation_start()
-        module.on_validation_epoch_start()
-        for batch in validation_batches(trainer, module, batches):
-            check_not_terminated(trainer)
-            captured.begin(batch)
-            module.on_validation_batch_start(*batch)
-            output = _step(trainer, module, batch)
-            module.on_validation_batch_end(output, *batch)
-        captured.begin(None)
-        module.on_validation_epoch_end()
-        module.on_validation_end()
+    with isolated(module) as captured:
+        validate_batches(trainer, module, captured, batches)
+        conclude(module, captured)
     return captured.value(monitor)
+
+
+@contextmanager
+def isolated(module: LightningModule) -> Iterator[CapturedMetrics]:
+    """A context in which a validation starts with empty metrics, and what the module logs goes to the object given."""
+    for part in module.modules():
+        if is_metric(part):
+            cast(Metric, part).reset()
+    with captured_logging(module) as captured:
+        yield captured
+
+
+def validate_batches(trainer: Trainer, module: LightningModule, captured: CapturedMetrics, batches: int | None) -> None:
+    """The part of a validation that depends on the data: all batches, with the hooks before them.
+
+    Raises:
+        CallbackError: there is no validation data.
+        SearchStoppedError: the process was asked to end.
+    """
+    module.on_validation_start()
+    module.on_validation_epoch_start()
+    for batch in validation_batches(trainer, module, batches):
+        check_not_terminated(trainer)
+        captured.begin(batch)
+        module.on_validation_batch_start(*batch)
+        output = _step(trainer, module, batch)
+        module.on_validation_batch_end(output, *batch)
+
+
+def conclude(module: LightningModule, captured: CapturedMetrics) -> None:
+    """The hooks after the last batch of a validation."""
+    captured.begin(None)
+    module.on_validation_epoch_end()
+    module.on_validation_end()
 
 
 def check_not_terminated(trainer: Trainer) -> None:
@@ -66,7 +91,7 @@ def logged_in_step(trainer: Trainer, module: LightningModule, batch: Batch, name
     Raises:
         CallbackError: nothing is logged under this name.
     """
-    with _isolated(module) as captured:
+    with isolated(module) as captured:
         captured.begin(batch)
         _step(trainer, module, batch)
     return captured.newest(name)
@@ -97,18 +122,14 @@ def validation_batches(trainer: Trainer, module: LightningModule, batches: int |
             yield (batch, number, loader) if len(loaders) > 1 else (batch, number)
 
 
-@contextmanager
-def _isolated(module: LightningModule) -> Iterator[CapturedMetrics]:
-    for part in module.modules():
-        if is_metric(part):
-            cast(Metric, part).reset()
-    with captured_logging(module) as captured:
-        yield captured
-
-
 def _step(trainer: Trainer, module: LightningModule, batch: Batch) -> Tensor | Mapping[str, Any] | None:
     parameters = len(inspect.signature(module.validation_step).parameters)
-    return trainer.strategy.validation_step(*batch[: max(parameters, 1)])
+    arguments = batch[: max(parameters, 1)]
+    if trainer.world_size == 1:
+        return trainer.strategy.validation_step(*arguments)
+    # The wrapper of the strategy would send buffers in each step, and a rank that fails leaves the others waiting.
+    with trainer.precision_plugin.val_step_context():
+        return module.validation_step(*arguments)
 
 
 def _with_own_generators(loader: Iterable[object]) -> Iterator[object]:

@@ -19,6 +19,7 @@ from lightning_compress.callbacks.hooks.checkpoint_hooks import SavedState, Save
 from lightning_compress.callbacks.hooks.collective import is_sharded
 from lightning_compress.callbacks.hooks.lightning_types import Trainer, callbacks_of
 from lightning_compress.callbacks.hooks.model_checkpoints import Mode, folder_of_checkpoints
+from lightning_compress.callbacks.hooks.shared_validation import led_by_rank_zero
 from lightning_compress.callbacks.moments import Moment
 from lightning_compress.callbacks.objective import Metric, Objective
 from lightning_compress.callbacks.translation.arguments import moments_of, objective_of
@@ -152,16 +153,18 @@ class TranslationQuality(SaveListener, _Callback):
         if job is not None:
             self._try_to_measure(trainer, job.state, job.path.rpartition("/")[0] or ".")
 
-    # Measuring, on rank 0
+    # Measuring, led by rank 0
 
     def _try_to_measure(self, trainer: Trainer, state: Mapping[str, Any], folder: str) -> None:
-        if not (self._usable and trainer.is_global_zero):
-            return
-        try:
-            with preserved_random_state(), torch.no_grad():
-                self._measure(trainer, state, folder)
-        except Exception as error:
-            _log.error("quality was not measured at step %d, the training goes on: %s", trainer.global_step, error)
+        def measure() -> None:
+            try:
+                with preserved_random_state(), torch.no_grad():
+                    self._measure(trainer, state, folder)
+            except Exception as error:
+                _log.error("quality was not measured at step %d, the training goes on: %s", trainer.global_step, error)
+
+        if self._usable:
+            led_by_rank_zero(trainer, measure)
 
     def _measure(self, trainer: Trainer, state: Mapping[str, Any], folder: str) -> None:
         module, exporting = trainer.lightning_module, _compress_checkpoint(trainer)

@@ -38,8 +38,4 @@ def train_and_measure(folder: Path) -> None:
     callback = LayerSensitivity([0.5], groups="tensor", when=("end", 1))
     run, outcome["measured"] = _fit(folder / "measured", WithLoss(), callback)
     outcome["result"] = None if callback.result is None else callback.result.measure
-    impossible = LayerSensitivity([0.5])
-    _, outcome["without"] = _fit(folder / "without", Small())
-    _, outcome["impossible"] = _fit(folder / "impossible", Small(), impossible)
-    outcome["impossible result"] = impossible.result
     (folder / f"rank-{run.global_rank}.json").write_text(json.dumps(outcome))

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import torch
 from distributed_sensitivity import train_and_measure
+from distributed_validation import train_and_validate_together
 from pytorch_lightning import Trainer
 from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.strategies import DDPStrategy, FSDPStrategy, ModelParallelStrategy
@@ -80,6 +81,7 @@ def train_as_rank(folder: Path, rank: int, port: int) -> None:
                 outcome = _train(place / "run", strategy, on_error, full)
             (place / f"rank-{rank}.json").write_text(json.dumps(outcome))
         train_and_measure(folder / "sensitivity")
+        train_and_validate_together(folder / "together")
 
 
 def _train(folder: Path, strategy: str, on_error: str, full: bool) -> dict[str, object]:

@@ -11,7 +11,7 @@ from fresh_process import in_fresh_processes
 from lightning_fabric.plugins.environments.lightning import find_free_network_port
 from small_trainings import Small, names
 
-from lightning_compress import load, load_from_checkpoint
+from lightning_compress import Archive, load, load_from_checkpoint
 
 
 @pytest.fixture(scope="module")
@@ -70,15 +70,47 @@ def test_an_error_of_rank_zero_is_logged_there_and_both_ranks_continue(scenarios
     assert names(scenarios / "warn" / "run", "") == {"epoch=1.ckpt", "last.ckpt"}
 
 
-def test_sensitivities_are_measured_on_rank_zero_and_neither_rank_trains_otherwise(scenarios):
-    """Rank 0 measures by the loss of batches while the other waits; without one it says that nothing is measured."""
+def test_a_loss_of_batches_is_measured_on_rank_zero_and_neither_rank_trains_otherwise(scenarios):
     for outcome in _outcomes(scenarios / "sensitivity"):
         assert outcome["measured"] == outcome["plain"]
-        assert outcome["impossible"] == outcome["without"]
-        assert outcome["impossible result"] is None
     assert [outcome["result"] for outcome in _outcomes(scenarios / "sensitivity")] == ["loss", None]
     assert (scenarios / "sensitivity" / "measured" / "sensitivity.json").exists()
-    for rank in (0, 1):
-        errors = (scenarios / f"errors-{rank}.txt").read_text()
-        assert "was not measured" not in errors
-        assert ("sensitivity of layers is not measured, the training goes on" in errors) == (rank == 0)
+
+
+@pytest.mark.parametrize("training", ["auto", "metrics", "diagnostics", "failing"])
+def test_validations_by_both_ranks_leave_the_training_of_each_as_it_is(scenarios, training):
+    """Weights, buffers, random numbers and steps; the module of the second training logs another metric."""
+    for outcome in _outcomes(scenarios / "together"):
+        expected, found = ([part for part in outcome[name] if part != {}] for name in ("plain", training))
+        for metrics in (expected[-3], found[-3]):
+            metrics.pop("val_error")
+        assert found == expected
+
+
+@pytest.mark.parametrize(("training", "metric"), [("auto", "val_loss"), ("metrics", "val_error")])
+def test_a_search_scores_the_data_of_both_ranks_as_lightning_does(scenarios, training, metric):
+    found = Archive.open(scenarios / "together" / training / "best.compressed.safetensors").manifest.metrics["search"]
+    assert "fallback" not in found
+    for outcome in _outcomes(scenarios / "together"):
+        assert found["score_before"] == pytest.approx(-outcome[training][-3][metric], rel=1e-5)
+
+
+def test_diagnostics_measure_a_metric_of_the_validation(scenarios):
+    zero, one = _outcomes(scenarios / "together")
+    assert zero["sensitivity"] == ["val_loss", pytest.approx(zero["diagnostics"][-3]["val_loss"], rel=1e-5)]
+    assert one["sensitivity"] is None
+    logged = (scenarios / "together" / "metrics.csv").read_text()
+    assert "val_loss_compressed" in logged.splitlines()[0]
+    assert "quality was not measured" not in (scenarios / "errors-0.txt").read_text()
+
+
+def test_an_error_of_one_rank_ends_a_search_and_a_diagnostic_on_both_and_no_training(scenarios):
+    """The file stays in half precision; rank 0 says why."""
+    archive = Archive.open(scenarios / "together" / "failing" / "best.compressed.safetensors")
+    assert "search" not in archive.manifest.metrics
+    zero, one = ((scenarios / f"errors-{rank}.txt").read_text() for rank in (0, 1))
+    reason = "the validation failed on rank 1: RuntimeError: no memory left"
+    assert "the search at the end failed, so the file stays in half precision: evaluate failed on the exact" in zero
+    assert "the sensitivity of layers was not measured, the training goes on" in zero
+    assert zero.count(reason) == 2
+    assert "was not measured" not in one

@@ -374,10 +374,10 @@ def _fake_trainer(module, world_size=1):
     )
 
 
-def test_several_processes_need_an_evaluation_and_shards_are_refused():
+def test_processes_that_cannot_validate_together_need_an_evaluation_and_shards_are_refused():
     auto = Auto(Objective(), MaxDrop(0.3), None, "default")
     auto.check(_fake_trainer(Small()))
-    with pytest.raises(CallbackError, match=r"cannot run on one of 2 processes alone: give .*evaluate"):
+    with pytest.raises(CallbackError, match=r"2 processes of .* cannot validate together, .*: give evaluate"):
         auto.check(_fake_trainer(Small(), world_size=2))
     own = Auto(Objective(evaluate=negative_loss), MaxDrop(0.3), None, "default")
     own.check(_fake_trainer(Small(), world_size=2))

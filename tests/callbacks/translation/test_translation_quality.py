@@ -381,4 +381,6 @@ def test_one_of_several_processes_cannot_validate_alone():
         lightning_module=Small(),
         strategy=SimpleNamespace(model=Small()),
     )
-    assert "one of 2 processes" in TranslationQuality(metric="val_loss")._problem(several, Small())
+    assert "2 processes of this strategy cannot validate together" in TranslationQuality(metric="val_loss")._problem(
+        several, Small()
+    )

@@ -18,6 +18,7 @@ from lightning_compress.callbacks.export.companions.companion_files import find
 from lightning_compress.callbacks.hooks.collective import is_sharded
 from lightning_compress.callbacks.hooks.console import announce
 from lightning_compress.callbacks.hooks.lightning_types import Trainer
+from lightning_compress.callbacks.hooks.shared_validation import keep_others_waiting
 from lightning_compress.callbacks.hooks.validation import check_not_terminated
 from lightning_compress.callbacks.objective import Metric, Objective
 from lightning_compress.compression import compress
@@ -107,8 +108,8 @@ class Auto:
         """Refuse a trainer whose module cannot be measured, before the first step.
 
         Raises:
-            CallbackError: the module is sharded; ``max_drop`` is needed; or without ``evaluate``: several processes, no
-                validation, no metric.
+            CallbackError: the module is sharded; ``max_drop`` is needed; or without ``evaluate``: no validation, no
+                metric.
         """
         if is_sharded(trainer):
             raise CallbackError(
@@ -194,14 +195,16 @@ class Auto:
         self.interrupted = archive.manifest.metrics["search"].get("interrupted") == KeyboardInterrupt.__name__
         return archive
 
-    def end_if_interrupted(self) -> None:
+    def end_if_interrupted(self, trainer: Trainer) -> None:
         """End the training as the user wanted when a search was interrupted; the file that it had found is written.
 
+        To be called on every rank.
+
         Raises:
-            KeyboardInterrupt: a search was interrupted.
+            KeyboardInterrupt: a search was interrupted on rank 0.
         """
-        if self.interrupted:
-            self.interrupted = False
+        interrupted, self.interrupted = trainer.strategy.broadcast(self.interrupted, src=0), False
+        if interrupted:
             raise KeyboardInterrupt
 
     def _watched(self, trainer: Trainer, metric: Metric) -> Evaluate:
@@ -209,6 +212,7 @@ class Auto:
 
         def score(module: nn.Module) -> Any:
             check_not_terminated(trainer)
+            keep_others_waiting(trainer)
             self.cost.begin()
             value = metric.score(module)
             self.cost.end()
