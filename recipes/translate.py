@@ -10,7 +10,7 @@ from os import PathLike, fspath
 from lightning_compress import load_from_checkpoint
 from lightning_compress.archive import Archive, is_archive
 from lightning_compress.loading import resolve_class
-from recipes.data.assets import Vocabularies, read_checkpoint, record_of
+from recipes.data.assets import Vocabularies, assets_of, read_checkpoint, record_of
 from recipes.data.text_files import read_stream
 from recipes.errors import VocabularyError
 from recipes.translation import Translation
@@ -42,9 +42,8 @@ def load_translator(path: str | PathLike[str]) -> Translation:
 
 def _from_checkpoint(path: str | PathLike[str]) -> Translation:
     checkpoint = read_checkpoint(path)
-    record = record_of(checkpoint)
-    vocabularies = Vocabularies.from_assets(record.get("assets", {}), origin=fspath(path))
-    translation = _translation_class(record.get("class_path"), path)
+    vocabularies = Vocabularies.from_assets(assets_of(checkpoint), origin=fspath(path))
+    translation = _translation_class(record_of(checkpoint).get("class_path"), path)
     try:
         module = translation(**checkpoint["hyper_parameters"])
         module.load_state_dict(checkpoint["state_dict"])

@@ -12,8 +12,9 @@ from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 from torch.nn import functional as F
 
+from lightning_compress.weights import ASSETS_KEY
 from recipes.checks import check_finite, check_least, check_name, check_shares, check_sizes
-from recipes.data.assets import RECORD, Vocabularies, record_of
+from recipes.data.assets import RECORD, Vocabularies, assets_of
 from recipes.data.batching import Batch
 from recipes.data.parallel_text import ParallelText
 from recipes.data.vocabulary import PAD
@@ -91,8 +92,7 @@ class Translation(LightningModule):
         self.beam, self.test_beam = beam, test_beam
         self.length_penalty, self.allow_unknown = length_penalty, allow_unknown
         self.bleu_tokenize = bleu_tokenize
-        self.val_bleu = Bleu(tokenize=bleu_tokenize)
-        self.test_bleu = Bleu(tokenize=bleu_tokenize)
+        self.val_bleu, self.test_bleu = Bleu(tokenize=bleu_tokenize), Bleu(tokenize=bleu_tokenize)
         self.vocabularies: Vocabularies | None = None
 
     # Training
@@ -240,11 +240,11 @@ class Translation(LightningModule):
         return {} if self.vocabularies is None else self.vocabularies.to_assets()
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Put the same, and the class, into the checkpoint."""
-        class_path = f"{type(self).__module__}.{type(self).__qualname__}"
-        checkpoint[RECORD] = {"class_path": class_path, "assets": self.compression_assets()}
+        """Put the same, and the class, into the checkpoint, under keys whose values a compressed file holds exactly."""
+        checkpoint[RECORD] = {"class_path": f"{type(self).__module__}.{type(self).__qualname__}"}
+        checkpoint[ASSETS_KEY] = self.compression_assets()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Take the vocabularies of a checkpoint that has them."""
-        if assets := record_of(checkpoint).get("assets"):
+        if assets := assets_of(checkpoint):
             self.use(Vocabularies.from_assets(assets, origin="the checkpoint"))

@@ -62,14 +62,15 @@ def check_function(name: str, value: object, signature: str) -> None:
         raise CallbackError(f"{name} is {value!r}, expected a function: {signature}")
 
 
-def check_calibration(value: object, *, optional: bool = True) -> None:
-    """Require batches with their loss, or None."""
+def check_calibration(value: object, *, optional: bool = True, methods: Sequence[str] = ("loss",)) -> None:
+    """Require batches with one of several methods of a module and a batch, or None."""
     if optional and value is None:
         return
-    if not callable(getattr(value, "loss", None)):
+    if not any(callable(getattr(value, method, None)) for method in methods):
+        needed = " or ".join(f"{method}(module, batch)" for method in methods)
         raise CallbackError(
-            f"calibration is a {type(value).__name__} without loss(module, batch): give it that method, and "
-            "__iter__, which gives the batches"
+            f"calibration is a {type(value).__name__} without {needed}: give it such a method, and __iter__, which "
+            "gives the batches"
         )
     if not hasattr(value, "__iter__"):
         raise CallbackError(f"calibration is a {type(value).__name__} without __iter__: give it that method")

@@ -36,7 +36,7 @@ from lightning_compress.compression import compress
 from lightning_compress.errors import CallbackError
 from lightning_compress.logging import Artifacts
 from lightning_compress.plan import DEFAULT_PLAN, Plan
-from lightning_compress.search import ASSURED, Calibration
+from lightning_compress.search import ASSURED, CalibrationData
 from lightning_compress.weights import Weights
 from lightning_compress.weights.reading.checkpoint import Checkpoint
 
@@ -76,8 +76,9 @@ class CompressCheckpoint(ExportListener, _Callback):
         max_drop: with ``"auto"``, the largest drop of the score that is allowed: a number in the unit of the score, or
             a share of the score of the exact weights such as ``"1%"``. Required, unless the metric has BLEU in its
             name: then it is ``"1%"``.
-        calibration: with ``"auto"``, batches and their loss, as for :func:`~lightning_compress.smallest`: the search
-            uses them, and each later file is guided by what they measure of its weights.
+        calibration: with ``"auto"``, batches with their loss or the module's outputs, as for
+            :func:`~lightning_compress.smallest`: the search uses them, and each later file is guided by what they
+            measure of its weights.
         assured: with ``"auto"``, the probability, 0.5 to below 1, that a file loses at most ``max_drop`` on other text
             like that of the score.
         confirm: with ``"auto"``, module → value of items that the score does not read, in the same unit: the file of a
@@ -115,7 +116,7 @@ class CompressCheckpoint(ExportListener, _Callback):
         monitor: str | None = None,
         mode: Mode | None = None,
         max_drop: float | str | None = None,
-        calibration: Calibration | None = None,
+        calibration: CalibrationData | None = None,
         effort: Literal["quick", "default", "thorough"] = EFFORT,
         assured: float = ASSURED,
         confirm: Callable[[Any], Any] | bool = True,

@@ -23,7 +23,7 @@ from lightning_compress.search.families import (
     uniform_families,
 )
 from lightning_compress.search.record import Frontier, pareto_frontier, retarget, reuse
-from lightning_compress.search.sensitivity import Calibration
+from lightning_compress.search.sensitivity import Calibration, CalibrationData, Distillation
 from lightning_compress.search.sensitivity.layers import LayerSensitivities, Strength, layer_sensitivities
 from lightning_compress.search.smallest_file import smallest
 
@@ -31,6 +31,8 @@ __all__ = [
     "ASSURED",
     "EFFORTS",
     "Calibration",
+    "CalibrationData",
+    "Distillation",
     "Drop",
     "Evaluate",
     "Evaluator",

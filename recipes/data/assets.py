@@ -15,6 +15,7 @@ from zipfile import is_zipfile
 import torch
 
 from lightning_compress.archive import Archive, is_archive
+from lightning_compress.weights import ASSETS_KEY
 from recipes.data.pieces import Pieces, join_pieces
 from recipes.data.segment import PIECES, Segmentation, segmenter
 from recipes.data.vocabulary import Vocabulary
@@ -25,7 +26,7 @@ SOURCE_ASSET = "source_vocabulary.txt"
 TARGET_ASSET = "target_vocabulary.txt"
 TEXT_ASSET = "text.json"
 SOURCE_PIECES, TARGET_PIECES = "source_pieces.model", "target_pieces.model"  # where the segmentation is sentencepiece
-RECORD = "recipe"  # where a checkpoint holds the class path and the assets
+RECORD = "recipe"  # where a checkpoint holds the class path; an earlier one holds the assets there too
 
 
 @dataclass(frozen=True)
@@ -154,14 +155,20 @@ def read_vocabularies(path: str | PathLike[str]) -> Vocabularies:
     Raises:
         VocabularyError: if the file holds none, or cannot be read.
     """
-    assets = Archive.open(path).assets() if is_archive(path) else record_of(read_checkpoint(path)).get("assets", {})
+    assets = Archive.open(path).assets() if is_archive(path) else assets_of(read_checkpoint(path))
     return Vocabularies.from_assets(assets, origin=fspath(path))
 
 
 def record_of(checkpoint: Mapping[str, Any]) -> Mapping[str, Any]:
     """What a recipe put into its checkpoint; nothing for the checkpoint of another program."""
     record = checkpoint.get(RECORD)
-    return record if isinstance(record, Mapping) and isinstance(record.get("assets", {}), Mapping) else {}
+    return record if isinstance(record, Mapping) else {}
+
+
+def assets_of(checkpoint: Mapping[str, Any]) -> Mapping[str, bytes]:
+    """The assets in a checkpoint of a recipe; none for the checkpoint of another program."""
+    found = checkpoint.get(ASSETS_KEY) or record_of(checkpoint).get(ASSETS_KEY)  # in the record: earlier checkpoints
+    return found if isinstance(found, Mapping) else {}
 
 
 def read_checkpoint(path: str | PathLike[str]) -> dict[str, Any]:

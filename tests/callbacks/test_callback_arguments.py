@@ -32,7 +32,7 @@ WRONG = [
     ("compress", {"monitor": 3}, "monitor is 3, expected the name of a metric such as 'val_bleu'"),
     ("compress", {"evaluate": "x"}, "evaluate is 'x', expected a function: module → score"),
     ("sensitivity", {"evaluate": "x"}, "evaluate is 'x', expected a function: module → score"),
-    ("compress", {"calibration": [1]}, r"calibration is a list without loss\(module, batch\)"),
+    ("compress", {"calibration": [1]}, r"a list without outputs\(module, batch\) or loss\(module, batch\)"),
     ("sensitivity", {"calibration": [1]}, r"calibration is a list without loss\(module, batch\)"),
     ("compress", {"on_error": "ignore"}, "on_error='ignore' is not known: write 'warn' or 'raise'"),
     ("compress", {"when": "always"}, "when='always' is not known: write 'all', 'best' or 'last'"),

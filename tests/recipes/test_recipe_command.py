@@ -12,7 +12,7 @@ import pytest
 import torch
 import yaml
 
-from lightning_compress import Archive, CompressionError, Plan, Raw, Rule, compress
+from lightning_compress import Archive, CompressionError, Plan, Raw, Rule, compress, expand
 from lightning_compress.errors import CallbackError, ClassNotAllowedError, ForeignFileError
 from lightning_compress.weights import Weights
 from recipes.__main__ import PROGRAMS
@@ -78,6 +78,8 @@ def test_the_file_alone_translates_as_the_checkpoint_does(trained, tmp_path, lin
     assert translate(monkeypatch, capsys, text, trained / "best.ckpt") == from_file
     assert translate(monkeypatch, capsys, text, trained / "last.compressed.safetensors") == from_file
     assert load_translator(alone).translate(lines) == from_file
+    expand(alone, tmp_path / "expanded.ckpt")
+    assert translate(monkeypatch, capsys, text, tmp_path / "expanded.ckpt") == from_file
 
 
 def test_batches_and_empty_lines_change_no_translation(trained, lines, monkeypatch, capsys):
@@ -119,6 +121,8 @@ def test_vocabularies_and_hyper_parameters_are_in_the_file(trained, corpus):
     archive = Archive.open(trained / "best.compressed.safetensors")
     vocabularies = ParallelText(str(corpus), "en", "de").vocabularies
     assert archive.assets() == vocabularies.to_assets()
+    assert archive.manifest.checkpoint["recipe"] == {"class_path": "recipes.transformer.TransformerTranslation"}
+    assert archive.manifest.checkpoint_left_out == ()
     assert archive.manifest.class_path == "recipes.transformer.TransformerTranslation"
     assert SIZES.items() <= archive.manifest.hyper_parameters.items()
     assert archive.manifest.hyper_parameters["source_words"] == len(vocabularies.source)

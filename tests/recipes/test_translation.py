@@ -76,12 +76,14 @@ def test_a_checkpoint_carries_class_and_vocabularies(module):
     checkpoint = {}
     module.on_save_checkpoint(checkpoint)
     assert checkpoint["recipe"]["class_path"] == "recipes.transformer.TransformerTranslation"
-    other = TransformerTranslation(7, 7, **SIZES)
-    assert other.compression_assets() == {}
-    other.on_load_checkpoint({})
-    assert other.compression_assets() == {}
-    other.on_load_checkpoint(checkpoint)
-    assert other.compression_assets() == module.compression_assets()
+    earlier = {"recipe": {**checkpoint["recipe"], "assets": checkpoint["assets"]}}
+    for content in (checkpoint, earlier):
+        other = TransformerTranslation(7, 7, **SIZES)
+        assert other.compression_assets() == {}
+        other.on_load_checkpoint({})
+        assert other.compression_assets() == {}
+        other.on_load_checkpoint(content)
+        assert other.compression_assets() == module.compression_assets()
 
 
 def test_hyper_parameters_rebuild_the_module(module):

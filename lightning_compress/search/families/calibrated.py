@@ -19,7 +19,7 @@ from lightning_compress.search.families.family import PlanFamily
 from lightning_compress.search.families.recovery import Recovery
 from lightning_compress.search.model_parts import parts_of
 from lightning_compress.search.sensitivity.bit_allocation import BitAllocation, allocate_bits
-from lightning_compress.search.sensitivity.calibration import Calibration, Distillation
+from lightning_compress.search.sensitivity.calibration import CalibrationData, Distillation
 from lightning_compress.search.sensitivity.fisher import estimate_fisher
 from lightning_compress.weights import Weights
 
@@ -32,7 +32,7 @@ _ONE_DIMENSIONAL = -3.0  # octaves: biases and norms are a hundredth of the byte
 def calibrated_families(
     weights: Weights,
     module: nn.Module,
-    calibration: Calibration,
+    calibration: CalibrationData,
     recovery: int = 0,
     *,
     loaded: Callable[[], AbstractContextManager[None]] = nullcontext,
@@ -71,7 +71,7 @@ def calibrated_archive(
     plan: Plan,
     weights: Weights,
     module: nn.Module,
-    calibration: Calibration,
+    calibration: CalibrationData,
     recovery: int = 0,
     *,
     loaded: Callable[[], AbstractContextManager[None]] = nullcontext,
@@ -96,7 +96,7 @@ def calibrated_archive(
 def _recovery(
     weights: Weights,
     module: nn.Module,
-    calibration: Calibration,
+    calibration: CalibrationData,
     batches: int,
     loaded: Callable[[], AbstractContextManager[None]],
 ) -> Recovery | None:

@@ -18,7 +18,7 @@ from lightning_compress.search.families.input_guided import Observer, grid_guide
 from lightning_compress.search.max_drop import MaxDrop
 from lightning_compress.search.record.frontier import Frontier
 from lightning_compress.search.record.manifest_metrics import search_metrics, with_search_metrics
-from lightning_compress.search.sensitivity.calibration import Calibration, Distillation, check_calibration
+from lightning_compress.search.sensitivity.calibration import CalibrationData, Distillation, check_calibration
 from lightning_compress.weights import Weights
 
 
@@ -29,7 +29,7 @@ def reuse(
     max_drop: float | str | MaxDrop,
     weights: Weights,
     *,
-    calibration: Calibration | None = None,
+    calibration: CalibrationData | None = None,
     recovered: bool = False,
     observed: bool = False,
     effort: str = "default",

@@ -1,7 +1,13 @@
 """Sensitivity of the outputs to each weight: calibration data, Fisher information, and bit allocation from it."""
 
 from lightning_compress.search.sensitivity.bit_allocation import DAMPING, BitAllocation, allocate_bits
-from lightning_compress.search.sensitivity.calibration import Calibration, Distillation, batches_of, check_calibration
+from lightning_compress.search.sensitivity.calibration import (
+    Calibration,
+    CalibrationData,
+    Distillation,
+    batches_of,
+    check_calibration,
+)
 from lightning_compress.search.sensitivity.fisher import FisherStatistics, estimate_fisher, stored_gradients
 from lightning_compress.search.sensitivity.row_steps import rounded_exponents
 
@@ -9,6 +15,7 @@ __all__ = [
     "DAMPING",
     "BitAllocation",
     "Calibration",
+    "CalibrationData",
     "Distillation",
     "FisherStatistics",
     "allocate_bits",

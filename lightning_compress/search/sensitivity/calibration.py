@@ -1,4 +1,4 @@
-"""Calibration data: batches that can be iterated repeatedly, and the loss of a batch."""
+"""Calibration data: batches that can be iterated repeatedly, and the loss of a batch or the module's outputs for it."""
 
 from __future__ import annotations
 
@@ -11,12 +11,17 @@ from torch import Tensor, nn
 from lightning_compress.errors import SearchError
 
 
-class Calibration(Protocol):
+class Batches(Protocol):
     """Batches like those of the training; a few hundred examples are enough."""
 
     def __iter__(self) -> Iterator[Any]:
         """The batches, from the start at every call."""
         ...
+
+
+@runtime_checkable
+class Calibration(Batches, Protocol):
+    """Calibration data that provide the loss of a batch."""
 
     def loss(self, module: nn.Module, batch: Any) -> Tensor:  # Any: an implementation takes its own kind of batch
         """The loss of one batch, a scalar with a gradient."""
@@ -24,15 +29,18 @@ class Calibration(Protocol):
 
 
 @runtime_checkable
-class Distillation(Calibration, Protocol):
-    """Calibration data that also provides the module's outputs, which recovery needs."""
+class Distillation(Batches, Protocol):
+    """Calibration data that provide the module's outputs, with or without a loss. Recovery needs the outputs."""
 
     def outputs(self, module: nn.Module, batch: Any) -> Tensor:  # Any: likewise
         """Logits ``[…, classes]`` of all predictions in a batch, without padding."""
         ...
 
 
-def batches_of(calibration: Calibration) -> Iterator[Any]:
+CalibrationData = Calibration | Distillation
+
+
+def batches_of(calibration: Batches) -> Iterator[Any]:
     """The batches from the start.
 
     Raises:
@@ -65,10 +73,16 @@ def check_calibration(calibration: Any, module: nn.Module) -> None:  # Any: what
     To be called where the module is restored afterwards (:meth:`~lightning_compress.search.Evaluator.exact_weights`).
 
     Raises:
-        SearchError: the batches cannot be iterated twice or are empty, ``loss`` is missing, or the loss of the first
-            batch fails or is not a finite scalar with a gradient.
+        SearchError: the batches cannot be iterated twice or are empty; ``loss`` and ``outputs`` are missing; or the
+            first batch fails, or its loss is not a finite scalar with a gradient, or without ``loss`` its outputs are
+            not a tensor with a gradient.
     """
-    check_has_loss(calibration)
+    by_outputs = not callable(getattr(calibration, "loss", None))
+    if by_outputs and not callable(getattr(calibration, "outputs", None)):
+        raise SearchError(
+            f"calibration is a {type(calibration).__name__} without loss(module, batch) and outputs(module, batch): "
+            "give it one of them"
+        )
     batch = None
     for _ in range(2):
         try:
@@ -86,14 +100,27 @@ def check_calibration(calibration: Any, module: nn.Module) -> None:  # Any: what
                 "calibration is an iterator, which can be gone through only once: give an object whose __iter__ "
                 "starts anew"
             )
+    method = "outputs" if by_outputs else "loss"
     try:
         with torch.enable_grad():
-            loss = calibration.loss(module, batch)
+            found = getattr(calibration, method)(module, batch)
     except Exception as error:
         raise SearchError(
-            f"calibration.loss failed on the first batch with {type(error).__name__}: {error}. Give batches that fit "
-            "the module, on its device. The module is as it was."
+            f"calibration.{method} failed on the first batch with {type(error).__name__}: {error}. Give batches that "
+            "fit the module, on its device. The module is as it was."
         ) from error
+    (_check_outputs if by_outputs else _check_loss)(found)
+
+
+def _check_outputs(outputs: object) -> None:
+    if not isinstance(outputs, Tensor) or not outputs.ndim or not outputs.numel() or not outputs.requires_grad:
+        raise SearchError(
+            f"calibration.outputs gave {outputs!r:.120}, expected a tensor [..., classes] of scores before the softmax "
+            "that gradients flow from"
+        )
+
+
+def _check_loss(loss: object) -> None:
     if not isinstance(loss, Tensor) or loss.numel() != 1 or not loss.requires_grad or not bool(loss.isfinite()):
         raise SearchError(
             f"calibration.loss gave {loss!r:.120}, expected a finite scalar tensor that gradients flow from"

@@ -24,7 +24,13 @@ from torch import Tensor, nn
 
 from lightning_compress.errors import SearchError
 from lightning_compress.quantize import matrix_shape
-from lightning_compress.search.sensitivity.calibration import Calibration, Distillation, batches_of
+from lightning_compress.search.sensitivity.calibration import (
+    Batches,
+    Calibration,
+    CalibrationData,
+    Distillation,
+    batches_of,
+)
 from lightning_compress.search.sensitivity.fisher_probes import fisher_probe
 from lightning_compress.weights import Weights
 from lightning_compress.weights.bindings import bindings_of, parameters_of, summed_gradient
@@ -78,7 +84,7 @@ class FisherStatistics:
             self.row_curvature[batch % 2].addmm_(gradient, gradient.T)
 
 
-def estimate_fisher(weights: Weights, module: nn.Module, calibration: Calibration) -> dict[str, FisherStatistics]:
+def estimate_fisher(weights: Weights, module: nn.Module, calibration: CalibrationData) -> dict[str, FisherStatistics]:
     """Fisher statistics at the module's present weights, from its outputs if the calibration provides them.
 
     The caller puts the module in evaluation mode, and restores ``requires_grad`` of its parameters afterwards.
@@ -86,14 +92,15 @@ def estimate_fisher(weights: Weights, module: nn.Module, calibration: Calibratio
     Args:
         weights: the stored tensors; gradients of tied tensors are added to the tensor they are views of.
         module: the module that holds them.
-        calibration: batches and their loss, or also the module's outputs (:class:`Distillation`).
+        calibration: batches with their loss, or the module's outputs, or both; outputs are used first.
 
     Returns:
         Name of a stored floating-point tensor → its statistics, in main memory. Tensors whose gradients are all zero
         or missing are left out.
 
     Raises:
-        SearchError: a batch fails, or its loss or a gradient is not finite.
+        SearchError: a batch fails, or its loss or a gradient is not finite; or the outputs depend on no weight, and
+            there is no loss.
     """
     if isinstance(calibration, Distillation):
         generator = torch.Generator().manual_seed(0)
@@ -104,6 +111,11 @@ def estimate_fisher(weights: Weights, module: nn.Module, calibration: Calibratio
         statistics = _accumulate(weights, module, calibration, outputs, _MIN_PROBES)
         if statistics:
             return statistics
+        if not isinstance(calibration, Calibration):
+            raise SearchError(
+                "calibration.outputs depends on no weight, or has one class only, of which the softmax says nothing: "
+                "give loss(module, batch) too. The module is as it was."
+            )
         _log.warning("calibration.outputs depends on no weight, or has one class only: the loss is used instead")
     return _accumulate(weights, module, calibration, calibration.loss, 1)
 
@@ -111,7 +123,7 @@ def estimate_fisher(weights: Weights, module: nn.Module, calibration: Calibratio
 def _accumulate(
     weights: Weights,
     module: nn.Module,
-    calibration: Calibration,
+    calibration: Batches,
     scalar: Callable[[nn.Module, Any], Tensor],
     min_batches: int,
 ) -> dict[str, FisherStatistics]:

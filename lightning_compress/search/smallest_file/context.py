@@ -11,7 +11,7 @@ from lightning_compress.search.effort import Effort
 from lightning_compress.search.evaluate.evaluation import Evaluator
 from lightning_compress.search.families.input_guided import Observer
 from lightning_compress.search.observe.input_statistics import InputStatistics
-from lightning_compress.search.sensitivity.calibration import Calibration
+from lightning_compress.search.sensitivity.calibration import CalibrationData
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,7 +29,7 @@ class SearchContext:
 
     evaluator: Evaluator
     observer: Observer | None
-    calibration: Calibration | None
+    calibration: CalibrationData | None
     effort: Effort
     advance: Advance
     began: float = field(default_factory=lambda: perf_counter())

@@ -27,7 +27,7 @@ from lightning_compress.search.families.family import Family
 from lightning_compress.search.families.input_guided import Observer, input_guided_families
 from lightning_compress.search.feasibility.held_out import Parts, Promise
 from lightning_compress.search.max_drop import MaxDrop, name_of
-from lightning_compress.search.sensitivity.calibration import Calibration, check_calibration
+from lightning_compress.search.sensitivity.calibration import CalibrationData, check_calibration
 from lightning_compress.search.smallest_file.baseline import score_exact_weights
 from lightning_compress.search.smallest_file.best_score import search_best_score
 from lightning_compress.search.smallest_file.context import SearchContext
@@ -47,7 +47,7 @@ def smallest(
     min_score: float | None = None,
     assured: float = ASSURED,
     confirm: Evaluate | bool = True,
-    calibration: Calibration | None = None,
+    calibration: CalibrationData | None = None,
     effort: str = "default",
     progress: bool = True,
     families: Families | None = None,
@@ -86,9 +86,9 @@ def smallest(
         confirm: module → :class:`Score` of items that ``evaluate`` does not score: the file is tested on them, once or
             at most three times. True sets a third of the items of ``evaluate`` apart where it has statistics of 2,000
             or more; False does not.
-        calibration: batches and their loss: steps follow the sensitivity of the loss, and error feedback is used. Where
-            it has the module's ``outputs`` too (:class:`Distillation`), recovery tunes steps and one-dimensional
-            parameters, unless the effort is ``"quick"``.
+        calibration: batches with their loss (:class:`Calibration`) or the module's outputs (:class:`Distillation`):
+            steps follow the sensitivity of the loss, and error feedback is used. With outputs, recovery tunes steps
+            and one-dimensional parameters, unless the effort is ``"quick"``.
         effort: ``"quick"`` (at most 8 evaluations), ``"default"`` (20) or ``"thorough"`` (60).
         progress: whether to show a progress bar, where the error stream is a terminal.
         families: weights → the families to search, the most promising first; by default

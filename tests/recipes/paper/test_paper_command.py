@@ -90,7 +90,7 @@ def test_another_models_checkpoint_is_refused(command, checkpoint, tmp_path):
 
 def test_vocabularies_of_another_size_are_refused(command, checkpoint, tmp_path):
     content = torch.load(checkpoint, weights_only=True)
-    assets = content["recipe"]["assets"]
+    assets = content["assets"]
     assets["source_vocabulary.txt"] += b"oneword\n"
     words = len(load_translator(checkpoint).vocabularies.source)
     torch.save(content, tmp_path / "larger.ckpt")

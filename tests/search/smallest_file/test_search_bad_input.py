@@ -127,6 +127,19 @@ class Batches:
         return out.square().mean()
 
 
+class Outputs:
+    """Calibration data without a loss."""
+
+    def __init__(self, batches=None, outputs=lambda out: out):
+        self.batches, self.outputs_of = [torch.arange(8)] if batches is None else batches, outputs
+
+    def __iter__(self):
+        return iter(self.batches)
+
+    def outputs(self, module, batch):
+        return self.outputs_of(module(batch))
+
+
 class Once(Batches):
     def __iter__(self):
         return self
@@ -149,7 +162,7 @@ class WithGenerator(Batches):
 
 
 CALIBRATIONS = {
-    "a list": ([torch.arange(8)], r"calibration is a list without loss\(module, batch\)"),
+    "a list": ([torch.arange(8)], r"calibration is a list without loss\(module, batch\) and outputs\(module, batch\)"),
     "an iterator": (Once(), "calibration is an iterator"),
     "a generator inside": (WithGenerator(), "calibration gives no batch, or gives them only once"),
     "empty": (Batches([]), "calibration gives no batch"),
@@ -163,6 +176,13 @@ CALIBRATIONS = {
     "a number": (Batches(loss=lambda out: 1.5), "calibration.loss gave 1.5, expected a finite scalar tensor"),
     "no gradient": (Batches(loss=lambda out: out.detach().sum()), "expected a finite scalar tensor that gradients"),
     "NaN": (Batches(loss=lambda out: out.sum() * math.nan), "expected a finite scalar tensor"),
+    "outputs that fail": (Outputs([torch.rand(3)]), "calibration.outputs failed on the first batch with"),
+    "outputs as a number": (Outputs(outputs=lambda out: 1.5), "calibration.outputs gave 1.5, expected a tensor"),
+    "outputs without gradient": (Outputs(outputs=torch.Tensor.detach), "calibration.outputs gave tensor"),
+    "outputs of one class": (
+        Outputs(outputs=lambda out: out[..., :1]),
+        r"calibration.outputs depends on no weight, or has one class only, .*: give loss\(module, batch\) too",
+    ),
 }
 
 
@@ -219,7 +239,11 @@ ARGUMENTS = [
     ("max_drop", None, "max_drop is needed: how much of 'Agreement' the file may lose, in its own unit"),
     ("families", 3, "families is 3, expected a function: weights → a list of families"),
     ("weights", {"a": 1}, "weights is a dict, expected Weights: make them with Weights.from_state_dict"),
-    ("calibration", 3, "calibration is a int without loss(module, batch): give it that method"),
+    (
+        "calibration",
+        3,
+        "calibration is a int without loss(module, batch) and outputs(module, batch): give",
+    ),
 ]
 
 

@@ -10,7 +10,7 @@ from lightning_compress.callbacks.arguments import check_calibration, check_choi
 from lightning_compress.callbacks.export.auto.searched_plans import EFFORT, SEARCH_AT, Auto, SearchAt
 from lightning_compress.callbacks.objective import Objective
 from lightning_compress.errors import CallbackError
-from lightning_compress.search import ASSURED, Calibration, Evaluate
+from lightning_compress.search import ASSURED, CalibrationData, Evaluate
 from lightning_compress.search.arguments import check_assured, check_confirm
 from lightning_compress.search.effort import effort_of
 from lightning_compress.search.max_drop import MaxDrop
@@ -21,7 +21,7 @@ def auto_of(
     objective: Objective,
     max_drop: float | str | None,
     *,
-    calibration: Calibration | None,
+    calibration: CalibrationData | None,
     effort: str,
     assured: float,
     confirm: Evaluate | bool,
@@ -34,7 +34,7 @@ def auto_of(
         plan: as the user gave it, as all others.
         objective: what is measured.
         max_drop: the largest drop that is allowed; None for that of the metric.
-        calibration: batches and their loss.
+        calibration: batches with their loss, or the module's outputs.
         effort: the name of the search's limits.
         assured: probability that the drop is allowed on other text.
         confirm: scores other items; or whether items are set apart.
@@ -45,7 +45,7 @@ def auto_of(
         CallbackError: an argument is wrong, or is for a search and a plan is given.
     """
     allowed = None if max_drop is None else checked(MaxDrop.parse, max_drop)
-    check_calibration(calibration)
+    check_calibration(calibration, methods=("outputs", "loss"))
     checked(effort_of, effort)
     checked(check_assured, assured)
     checked(partial(check_confirm, evaluate=objective.evaluate), confirm)

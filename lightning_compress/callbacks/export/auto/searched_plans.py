@@ -25,7 +25,7 @@ from lightning_compress.compression import compress
 from lightning_compress.errors import CallbackError, SearchError
 from lightning_compress.files.companion_names import companion_of
 from lightning_compress.plan import Plan
-from lightning_compress.search import ASSURED, Calibration, Evaluate, reuse, smallest
+from lightning_compress.search import ASSURED, CalibrationData, Evaluate, reuse, smallest
 from lightning_compress.search.effort import effort_of
 from lightning_compress.search.max_drop import MaxDrop, name_of
 from lightning_compress.search.smallest_file.plain_storage import PLAIN
@@ -65,7 +65,7 @@ class Auto:
     Args:
         objective: what is measured.
         max_drop: the largest drop that is allowed; None for that of the metric.
-        calibration: batches and their loss, for the search and for each later file of its plan.
+        calibration: batches with their loss or the module's outputs, for the search and each later file of its plan.
         effort: as for :func:`~lightning_compress.smallest`.
         assured: likewise.
         search_at: at the ``"end"`` of the training, at the ``"first"`` checkpoint, or at ``"every"`` one.
@@ -81,7 +81,7 @@ class Auto:
         self,
         objective: Objective,
         max_drop: MaxDrop | None,
-        calibration: Calibration | None,
+        calibration: CalibrationData | None,
         effort: str,
         assured: float = ASSURED,
         search_at: SearchAt = "end",
