@@ -69,6 +69,10 @@ class ChartError(CompressionError):
     """A chart or page cannot be made: a plotting library is not installed, or its data are inconsistent."""
 
 
+class HubError(CompressionError):
+    """A folder or repository holds no compressed file, or what is to be saved there is not clear."""
+
+
 class MissingLibraryError(CompressionError, ImportError):
     """A library is not installed that only a part of the package needs.
 

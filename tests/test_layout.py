@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import pkgutil
 import sys
 from collections import Counter
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import lightning_compress
+from lightning_compress.errors import MissingLibraryError
 
 ROOT = Path(__file__).parent.parent
 MOST_FILES, MOST_LINES = 12, 250
@@ -21,8 +23,9 @@ def hidden_modules(package):
     found = pkgutil.walk_packages(package.__path__, prefix=f"{package.__name__}.")
     names = [module.name for module in found if not module.name.endswith(".__main__")]  # which would run a command
     for name in names:
-        import_module(name)
-    parents = {name: name.rpartition(".") for name in names}
+        with contextlib.suppress(MissingLibraryError):  # of an extra that is not installed
+            import_module(name)
+    parents = {name: name.rpartition(".") for name in names if name in sys.modules}
     return [
         name
         for name, (parent, _, attribute) in parents.items()

@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from lightning_compress.archive import Archive
+from lightning_compress.cli.card import card
 from lightning_compress.cli.diff import diff
 from lightning_compress.cli.options import Checkpoint, File, Json, Key, Output, one_output, output_path
 from lightning_compress.cli.output import (
@@ -241,3 +242,4 @@ app.command()(diff)
 app.command()(tune)
 app.command()(retarget)
 app.command()(report)
+app.command()(card)
