@@ -1,6 +1,6 @@
 """From weights and a plan to an archive: methods are fitted, tensors become payloads, payloads are coded."""
 
-from lightning_compress.compression.exactness import is_made_from, why_exact, with_reasons_of
+from lightning_compress.compression.exactness import fingerprint_of, is_made_from, why_exact, with_reasons_of
 from lightning_compress.compression.fabric import save_compressed
 from lightning_compress.compression.fitting import is_lossy
 from lightning_compress.compression.payloads import CodedTensors, payloads_of
@@ -11,6 +11,7 @@ __all__ = [
     "Source",
     "assemble",
     "compress",
+    "fingerprint_of",
     "is_lossy",
     "is_made_from",
     "payloads_of",

@@ -114,8 +114,20 @@ def is_made_from(manifest: Manifest, tensors: Mapping[str, Tensor]) -> bool:
         manifest: that of the file.
         tensors: name → exact tensor, tied ones included.
     """
+    return fingerprint_of(manifest, tensors) == manifest.fingerprint
+
+
+def fingerprint_of(manifest: Manifest, tensors: Mapping[str, Tensor]) -> str | None:
+    """The fingerprint that a file with the names of a manifest would have, were it made from these tensors.
+
+    Args:
+        manifest: and ``tensors`` as for :func:`is_made_from`.
+
+    Returns:
+        The fingerprint; None if names are missing, or some are in excess and not left out by the file.
+    """
     names = set(manifest.names)
     if not names <= tensors.keys() or not tensors.keys() - names <= set(manifest.excluded):
-        return False
+        return None
     own = tuple(Weight(entry.name, tensors[entry.name], entry.class_name) for entry in manifest.entries)
-    return Weights(own, ties=manifest.ties).fingerprint == manifest.fingerprint
+    return Weights(own, ties=manifest.ties).fingerprint

@@ -10,6 +10,7 @@ from typing import TypeVar
 
 from lightning_compress.archive import Archive, Entry
 from lightning_compress.errors import FormatError
+from lightning_compress.report.exact_weights import Checkpoints
 from lightning_compress.report.file_statistics import FileStatistics, file_statistics
 from lightning_compress.report.records.sensitivity import SensitivityRecord
 from lightning_compress.report.records.training import NAME, TrainingCurves
@@ -58,7 +59,9 @@ def collect(source: Path, on_tensor: OnTensor | None = None) -> ReportContents:
         FileNotFoundError: the file does not exist, or the folder contains nothing to report.
     """
     if not source.is_dir():
-        return ReportContents(source, (file_statistics(source, Archive.open(source), on_tensor),))
+        return ReportContents(
+            source, (file_statistics(source, Archive.open(source), Checkpoints(source.parent), on_tensor),)
+        )
     left_out: list[UnreadableFile] = []
     contents = ReportContents(
         source,
@@ -92,6 +95,7 @@ def _all_statistics(
 ) -> Iterator[FileStatistics]:
     """The valid files, each with the paths of its copies."""
     known: dict[tuple[object, ...], FileStatistics] = {}
+    checkpoints = Checkpoints(folder)
     for path in _files(folder, "*.safetensors"):
         with _leaving_out(path, left_out):
             archive = Archive.open(path)
@@ -100,7 +104,7 @@ def _all_statistics(
                 archive.verify(on_tensor=on_tensor)
                 known[content] = replace(known[content], copies=(*known[content].copies, path))
             else:
-                known[content] = file_statistics(path, archive, on_tensor, folder)
+                known[content] = file_statistics(path, archive, checkpoints, on_tensor)
     yield from known.values()
 
 

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from torch import Tensor
 
 from lightning_compress.archive import Manifest
-from lightning_compress.compression import is_made_from
+from lightning_compress.compression import fingerprint_of
 from lightning_compress.errors import WeightsError
 from lightning_compress.files.companion_names import checkpoints_of
+from lightning_compress.runtime.cached import cached_property
 from lightning_compress.weights import Weights
 
 _ENDINGS = frozenset({".ckpt", ".pt", ".pth"})
@@ -32,38 +33,77 @@ class ExactWeights:
     tensors: Mapping[str, Tensor] | None = None
 
 
-def find_exact_weights(file: Path, manifest: Manifest, folder: Path | None = None) -> ExactWeights:
-    """The exact weights, from the checkpoint whose weights have the fingerprint that is stored in the file.
+@dataclass(frozen=True)
+class _Content:
+    """What is known of a checkpoint that was read.
 
-    The checkpoint of the file's name is read first, and then every other one in the folder: a checkpoint may have been
-    renamed or overwritten since.
+    Attributes:
+        fingerprint: of its weights; None if it cannot be read or has other names.
+        problem: why it is not the exact checkpoint of a file with another fingerprint.
+    """
+
+    fingerprint: str | None
+    problem: str
+
+
+class Checkpoints:
+    """The checkpoints of a folder, in which the exact weights of any number of files are found.
+
+    A checkpoint is read when a file first needs it, and only its fingerprint is kept. It is read again for each file
+    that was made from it, and for a file with other names of tensors.
 
     Args:
-        file: the compressed file; ``run/last.compressed.safetensors`` belongs to ``run/last.ckpt`` or ``run/last``.
-        manifest: the manifest of the file.
-        folder: searched recursively; the folder of the file by default.
+        folder: searched recursively.
     """
-    problem = ""
-    for checkpoint in _candidates(file, folder or file.parent):
-        try:
-            weights = Weights.from_checkpoint(checkpoint)
-        except (WeightsError, OSError) as error:
-            problem = problem or f"The exact checkpoint was not taken: {error}"
-            continue
-        tensors = weights.state_dict()
-        if is_made_from(manifest, tensors):
-            exact = {entry.name: tensors[entry.name] for entry in manifest.entries}
-            return ExactWeights(f"Exact weights: {checkpoint.name}.", checkpoint, exact)
-        problem = problem or f"{checkpoint.name} holds other weights than those the file was made from."
-    return ExactWeights(problem or "There is no checkpoint with the exact weights in the folder.")
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._known: dict[tuple[str, ...], dict[Path, _Content]] = {}  # by the names in a file, and the checkpoint
+
+    def exact_weights(self, file: Path, manifest: Manifest) -> ExactWeights:
+        """The exact weights, from the checkpoint whose weights have the fingerprint that is stored in the file.
+
+        The checkpoint of the file's name is read first, and then every other one in the folder: a checkpoint may have
+        been renamed or overwritten since.
+
+        Args:
+            file: the compressed file; ``run/last.compressed.safetensors`` belongs to ``run/last.ckpt`` or ``run/last``.
+            manifest: the manifest of the file.
+        """
+        known = self._known.setdefault((*manifest.names, *manifest.excluded, repr(manifest.ties)), {})
+        named = [path for path in map(Path, checkpoints_of(file)) if path.exists()]
+        candidates = _distinct((*named, *self._all))
+        matching = [path for path in candidates if path in known and known[path].fingerprint == manifest.fingerprint]
+        unread = [path for path in candidates if path not in known]
+        for checkpoint in (*matching, *unread):
+            known[checkpoint], exact = _read(checkpoint, manifest)
+            if known[checkpoint].fingerprint == manifest.fingerprint:
+                return ExactWeights(f"Exact weights: {checkpoint.name}.", checkpoint, exact)
+        if not candidates:
+            return ExactWeights("There is no checkpoint with the exact weights in the folder.")
+        return ExactWeights(known[candidates[0]].problem)
+
+    @cached_property
+    def _all(self) -> list[Path]:
+        return sorted(path for path in self._folder.rglob("*") if path.suffix in _ENDINGS and path.exists())
 
 
-def _candidates(file: Path, folder: Path) -> Iterator[Path]:
-    """The checkpoints that may be the exact one, the likeliest first; a link and its target count once."""
-    named = [path for path in map(Path, checkpoints_of(file)) if path.exists()]
-    others = sorted(path for path in folder.rglob("*") if path.suffix in _ENDINGS and path.exists())
-    seen: set[Path] = set()
-    for path in (*named, *others):
-        if path.resolve() not in seen:
-            seen.add(path.resolve())
-            yield path
+def _distinct(paths: Iterable[Path]) -> list[Path]:
+    """The paths in their order; a link and its target count once."""
+    first: dict[Path, Path] = {}
+    for path in paths:
+        first.setdefault(path.resolve(), path)
+    return list(first.values())
+
+
+def _read(checkpoint: Path, manifest: Manifest) -> tuple[_Content, dict[str, Tensor] | None]:
+    """What a checkpoint holds, and its tensors with the names of a file."""
+    try:
+        tensors = Weights.from_checkpoint(checkpoint).state_dict()
+    except (WeightsError, OSError) as error:
+        return _Content(None, f"The exact checkpoint was not taken: {error}"), None
+    problem = f"{checkpoint.name} holds other weights than those the file was made from."
+    content = _Content(fingerprint_of(manifest, tensors), problem)
+    if content.fingerprint is None:
+        return content, None
+    return content, {entry.name: tensors[entry.name] for entry in manifest.entries}

@@ -13,7 +13,7 @@ from torch import Tensor
 from lightning_compress.archive import Archive, Entry, Manifest, Report
 from lightning_compress.charts import Histogram, common_bins, histogram_of
 from lightning_compress.files.companion_names import EARLIER_SUFFIX
-from lightning_compress.report.exact_weights import ExactWeights, find_exact_weights
+from lightning_compress.report.exact_weights import Checkpoints, ExactWeights
 
 
 @dataclass(frozen=True)
@@ -91,22 +91,22 @@ class FileStatistics:
 
 
 def file_statistics(
-    path: Path, archive: Archive, on_tensor: Callable[[Entry], None] | None = None, folder: Path | None = None
+    path: Path, archive: Archive, checkpoints: Checkpoints, on_tensor: Callable[[Entry], None] | None = None
 ) -> FileStatistics:
     """Decode a file, and compare it with the exact weights if they are available.
 
     Args:
         path: path of the file.
         archive: the opened file.
+        checkpoints: where the exact weights are searched.
         on_tensor: called after each decoded tensor, for progress.
-        folder: where the exact weights are searched; the folder of the file by default.
 
     Raises:
         FormatError, ChecksumError: a stream or an attached file is damaged.
     """
     restored = archive.restore(on_tensor=on_tensor)
     archive.assets()  # decoded to verify their checksums
-    found = find_exact_weights(path, archive.manifest, folder)
+    found = checkpoints.exact_weights(path, archive.manifest)
     exact = found.tensors
     before: dict[str, Histogram] = {}
     after: dict[str, Histogram] = {}

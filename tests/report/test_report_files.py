@@ -90,6 +90,33 @@ def test_the_exact_checkpoint_is_found_under_another_name(copy):
     assert found.files[0].errors
 
 
+def test_checkpoints_under_other_names_are_read_once_and_not_once_for_each_file(tmp_path, monkeypatch):
+    """And once more for each file that is made from one of them."""
+    (tmp_path / "exact").mkdir()
+    count = 5
+    for seed in range(count):
+        exact = checkpoint(tmp_path / "exact" / f"run-{9 - seed}.ckpt", seed=seed)
+        compress(Weights.from_checkpoint(exact), "half").save(tmp_path / f"{seed}.safetensors")
+    checkpoint(tmp_path / "exact" / "foreign.ckpt", prefix="decoder")
+    reads: list[str] = []
+    original = Weights.from_checkpoint
+    monkeypatch.setattr(Weights, "from_checkpoint", lambda path: reads.append(path.name) or original(path))
+    found = collect(tmp_path)
+    notes = [file.exact.note for file in found.files]
+    assert notes == [f"Exact weights: run-{9 - seed}.ckpt." for seed in range(count)]
+    assert all(file.errors for file in found.files)
+    assert len(reads) <= count + 1 + count
+
+
+def test_a_file_without_its_checkpoint_names_the_likeliest_one(tmp_path):
+    compress(Weights.from_checkpoint(checkpoint(tmp_path / "a.ckpt")), "half").save(tmp_path / "a.safetensors")
+    compress(Weights.from_checkpoint(checkpoint(tmp_path / "b.ckpt", seed=1)), "half").save(tmp_path / "b.safetensors")
+    checkpoint(tmp_path / "a.ckpt", seed=2)
+    checkpoint(tmp_path / "b.ckpt", seed=3)
+    notes = [file.exact.note for file in collect(tmp_path).files]
+    assert notes == [f"{name}.ckpt holds other weights than those the file was made from." for name in "ab"]
+
+
 def test_a_run_without_compressed_files_has_its_measurements(copy):
     for path in copy.rglob("*.safetensors"):
         path.unlink()
