@@ -23,6 +23,7 @@ from recipes.models.network import Network
 from recipes.search.beam import beam_search
 from recipes.search.greedy import greedy_search
 from recipes.search.lines import text_of, translate_lines
+from recipes.structures import take_sizes
 from recipes.training.bleu import Bleu
 from recipes.training.optimizer import make_optimizer
 from recipes.training.schedule import make_schedule
@@ -32,8 +33,7 @@ class Translation(LightningModule):
     """Trains a :class:`~recipes.models.network.Network` to translate, and measures it by BLEU.
 
     Logs ``train_loss``, ``val_loss`` (nats per target word, without label smoothing) and ``val_bleu``; ``test``
-    logs ``test_loss`` and ``test_bleu``. The vocabularies come from the data module and travel with every
-    checkpoint and every compressed file.
+    logs ``test_loss`` and ``test_bleu``. The vocabularies come from the data module and travel with each file.
 
     Args:
         network: source and target word ids in, scores out.
@@ -90,8 +90,7 @@ class Translation(LightningModule):
         self.optimizer, self.loss_per, self.learning_rate = optimizer, loss_per, learning_rate
         self.betas, self.weight_decay, self.label_smoothing = betas, weight_decay, label_smoothing
         self.beam, self.test_beam = beam, test_beam
-        self.length_penalty, self.allow_unknown = length_penalty, allow_unknown
-        self.bleu_tokenize = bleu_tokenize
+        self.length_penalty, self.allow_unknown, self.bleu_tokenize = length_penalty, allow_unknown, bleu_tokenize
         self.val_bleu, self.test_bleu = Bleu(tokenize=bleu_tokenize), Bleu(tokenize=bleu_tokenize)
         self.vocabularies: Vocabularies | None = None
 
@@ -245,6 +244,7 @@ class Translation(LightningModule):
         checkpoint[ASSETS_KEY] = self.compression_assets()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Take the vocabularies of a checkpoint that has them."""
+        """Take the sizes of a network that was shrunk, and the vocabularies of a checkpoint that has them."""
+        take_sizes(self, checkpoint)
         if assets := assets_of(checkpoint):
             self.use(Vocabularies.from_assets(assets, origin="the checkpoint"))

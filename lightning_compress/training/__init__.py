@@ -1,32 +1,69 @@
-"""Compression that training takes part in: quantized weights, code lengths as a penalty, masks, distillation losses.
+"""Compression that training takes part in: quantized weights, code lengths as a penalty, pruning, distillation losses.
 
 Plain torch, for one process's module: a training loop calls these parts, or Lightning's hooks do
 (:mod:`lightning_compress.callbacks.training`).
 """
 
 from lightning_compress.training.distillation import Outputs, hidden_state_loss, output_tensor, soft_target_loss
-from lightning_compress.training.groups import Granularity, Grouping
 from lightning_compress.training.latent import LatentWeights
-from lightning_compress.training.masks import Criterion, Masks
+from lightning_compress.training.pruning.criteria import Criterion
+from lightning_compress.training.pruning.grouping import Granularity, Grouping
+from lightning_compress.training.pruning.masks import Masks
+from lightning_compress.training.pruning.schedule import Schedule, Shape
 from lightning_compress.training.rate.dial import Dial
 from lightning_compress.training.rate.penalty import RatePenalty, check_rate_plan
 from lightning_compress.training.rate.starting_plan import starting_plan
-from lightning_compress.training.schedule import Schedule, Shape
+from lightning_compress.training.structures import (
+    Kind,
+    ResidualLayer,
+    Slices,
+    Structure,
+    attention_heads,
+    chain,
+    describes,
+    drop_layers,
+    feed_forward,
+    linear_columns,
+    linear_rows,
+    lstm_units,
+    register_layers,
+    rows,
+    shrink,
+    shrink_to,
+    structures_of,
+)
 
 __all__ = [
     "Criterion",
     "Dial",
     "Granularity",
     "Grouping",
+    "Kind",
     "LatentWeights",
     "Masks",
     "Outputs",
     "RatePenalty",
+    "ResidualLayer",
     "Schedule",
     "Shape",
+    "Slices",
+    "Structure",
+    "attention_heads",
+    "chain",
     "check_rate_plan",
+    "describes",
+    "drop_layers",
+    "feed_forward",
     "hidden_state_loss",
+    "linear_columns",
+    "linear_rows",
+    "lstm_units",
     "output_tensor",
+    "register_layers",
+    "rows",
+    "shrink",
+    "shrink_to",
     "soft_target_loss",
     "starting_plan",
+    "structures_of",
 ]

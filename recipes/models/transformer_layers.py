@@ -128,8 +128,7 @@ class DecoderLayer(nn.Module):
     def start(self, memory: Tensor) -> LayerState:
         """State before the first word, for the encoded source ``memory: [b, s, d]``."""
         source_keys, source_values = self.source_attention.project(memory)
-        empty = source_keys[:, :, :0]
-        return LayerState(empty, empty, source_keys, source_values)
+        return LayerState(*self.attention.project(memory[:, :0]), source_keys, source_values)
 
     def forward(
         self, hidden: Tensor, state: LayerState, causal: Tensor | None, visible: Tensor

@@ -196,7 +196,7 @@ def test_bad_input_is_refused(tmp_path):
         ({"amount": 0.5, "start": 5, "end": 3}, "ends at 3"),
         ({"amount": 0.5, "end": 3, "unit": "hour"}, "unit"),
         ({"amount": 0.5, "end": 3, "criterion": "luck"}, "criterion"),
-        ({"amount": 0.5, "end": 3, "granularity": "head"}, "granularity"),
+        ({"amount": 0.5, "end": 3, "granularity": "sentence"}, "granularity"),
         ({"amount": 0.5, "end": 3, "tensors": "*"}, "tensors"),
     ):
         with naming(arguments), pytest.raises(CallbackError, match=message):
@@ -205,6 +205,8 @@ def test_bad_input_is_refused(tmp_path):
         ({"granularity": "row", "tensors": ["*"]}, r"'net\.0\.bias' .* no rows"),
         ({"granularity": "block", "block": (3, 4)}, "do not divide"),
         ({"tensors": ["*nothing*"]}, "no parameter matches"),
+        ({"granularity": "head"}, "no part of Small is known to have a head"),
+        ({"granularity": "neuron", "tensors": ["*nothing*"]}, "no part of Small is known to have a neuron"),
     ):
         with naming(options), pytest.raises(CallbackError, match=message):
             trainer(tmp_path, PruneDuringTraining(0.5, end=3, **options)).fit(Small())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import torch
 from torch import Tensor, nn
@@ -28,7 +28,7 @@ class PruneDuringTraining(_Callback):
     """Prune weights by a schedule, and train those that are left.
 
     Pruned weights are 0 after every optimizer step, whatever the optimizer, and in averages that are validated or
-    saved. Any plan stores the zeros at little cost; whole rows, columns and blocks cost nearly nothing.
+    saved. Any plan stores the zeros at little cost; whole rows, columns, blocks and structures cost nearly nothing.
 
     Args:
         amount: the share that is pruned in the end, 0 to 1.
@@ -37,15 +37,20 @@ class PruneDuringTraining(_Callback):
         every: steps or epochs between two changes of the share.
         unit: whether these are optimizer ``"step"`` or ``"epoch"``.
         schedule: ``"cubic"``, ``"linear"`` or ``"one-shot"``; see :class:`~lightning_compress.training.Schedule`.
-        criterion: ``"magnitude"``, ``"taylor"`` or ``"movement"``; see :class:`~lightning_compress.training.Masks`.
-        granularity: ``"weight"``, ``"row"``, ``"column"`` or ``"block"``.
+        criterion: ``"magnitude"``, ``"l1"``, ``"taylor"``, ``"movement"`` or ``"fisher"``; see
+            :func:`~lightning_compress.training.pruning.criteria.importance_of`.
+        granularity: ``"weight"``, ``"row"``, ``"column"`` or ``"block"`` of a tensor; or ``"head"``, ``"neuron"``,
+            ``"channel"`` or ``"layer"`` (:func:`~lightning_compress.training.structures_of` finds them), which
+            :func:`~lightning_compress.training.shrink` removes after the training.
         block: rows and columns of a block.
-        tensors: patterns of the tensors that are pruned; all matrices by default.
-        scope: ``"model"`` ranks all tensors together, ``"tensor"`` takes the same share of each.
+        tensors: patterns of the tensors that are pruned, all matrices by default; or of the names of structures, such
+            as ``["decoder.*"]``.
+        scope: ``"model"`` ranks all tensors or structures together, ``"tensor"`` takes the same share of each.
 
     Raises:
         CallbackError: an argument is wrong, such as a schedule that ends before it starts; when a run starts, a tensor
-            cannot have the granularity, the module is sharded, or the checkpoint was trained with other arguments.
+            cannot have the granularity, nothing has such structures, the module is sharded, or the checkpoint was
+            trained with other arguments.
     """
 
     def __init__(
@@ -69,7 +74,7 @@ class PruneDuringTraining(_Callback):
         check_whole_number("every", every, 1)
         check_choice("unit", unit, ("step", "epoch"))
         check_choice("scope", scope, ("model", "tensor"))
-        check_choice("criterion", criterion, ("magnitude", "taylor", "movement"))
+        check_choice("criterion", criterion, get_args(Criterion))
         if tensors is not None:
             check_texts("tensors", tensors, "patterns of tensor names such as ['*weight*']")
         if isinstance(amount, bool) or not isinstance(amount, (int, float)):
@@ -84,21 +89,19 @@ class PruneDuringTraining(_Callback):
 
     @property
     def share(self) -> float:
-        """The share of the weights, rows, columns or blocks that is pruned now."""
+        """The share of the weights, rows, heads or other groups that is pruned now."""
         return self._masks.share if self._masks else 0.0
 
     def on_fit_start(self, trainer: Trainer, pl_module: nn.Module) -> None:
         """Take the weights of the module, which is on its device now."""
         check_not_sharded(trainer, "PruneDuringTraining ranks", "train with ddp")
         weights = Weights.from_module(pl_module)
-        matrices = [each.name for each in weights if each.tensor.dim() > 1]
-        patterns = matrices if self.tensors is None else self.tensors
 
         def masks(_: object) -> Masks:
             made = Masks(
                 pl_module,
                 weights,
-                patterns,
+                self.tensors,
                 criterion=self.criterion,
                 grouping=self.grouping,
                 is_global=self.scope == "model",

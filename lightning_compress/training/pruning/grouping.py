@@ -1,4 +1,4 @@
-"""Groups of weights that are pruned together: single weights, rows, columns, blocks."""
+"""Granularities: single weights, rows, columns and blocks of a tensor, or whole structures of a module."""
 
 from __future__ import annotations
 
@@ -9,18 +9,21 @@ from typing import Literal, get_args
 from torch import Tensor
 
 from lightning_compress.errors import TrainingError
+from lightning_compress.training.structures import Kind
 
-Granularity = Literal["weight", "row", "column", "block"]
+Granularity = Literal["weight", "row", "column", "block", "head", "neuron", "channel", "layer"]
 
 
 @dataclass(frozen=True)
 class Grouping:
     """How the weights of a tensor are grouped.
 
-    A tensor ``[rows, …]`` is seen as a matrix whose columns are all sizes but the first.
+    A tensor ``[rows, …]`` is seen as a matrix whose columns are all sizes but the first. Heads, neurons, channels and
+    layers lie in several tensors: :mod:`lightning_compress.training.structures` finds them, and means and spreads here
+    are those of single tensors.
 
     Attributes:
-        granularity: ``weight``, ``row``, ``column`` or ``block``.
+        granularity: ``weight``, ``row``, ``column`` or ``block``; ``head``, ``neuron``, ``channel`` or ``layer``.
         block: rows and columns of a block.
 
     Raises:
@@ -37,6 +40,11 @@ class Grouping:
             )
         if len(self.block) != 2 or min(self.block) < 1:
             raise TrainingError(f"block is {self.block!r}, expected numbers of rows and columns, such as (4, 4)")
+
+    @property
+    def kind(self) -> Kind | None:
+        """The kind of structure that is pruned; None for groups inside tensors."""
+        return next((kind for kind in get_args(Kind) if kind == self.granularity), None)
 
     def check(self, name: str, tensor: Tensor) -> None:
         """Raise a TrainingError where a tensor cannot be grouped so."""
