@@ -14,7 +14,8 @@ from rich.table import Table
 from torch import Tensor
 
 from lightning_compress import CompressCheckpoint, Distill, QuantizeDuringTraining, Weights
-from lightning_compress.training import starting_plan
+from lightning_compress.training import exact_bytes
+from recipes.calibration import TrainingText
 from recipes.checks import check_least, check_sizes
 from recipes.data.batching import Batch
 from recipes.data.parallel_text import ParallelText
@@ -76,29 +77,29 @@ def finetune(checkpoint: Path, data: ParallelText, settings: Settings, output: P
     """
     module = load_translator(checkpoint)
     exact_bleu = bleu(module, data)
-    weights = Weights.from_module(module)
-    exact_bytes = sum(weight.tensor.numel() * weight.tensor.element_size() for weight in weights)
-    plan = starting_plan(weights, int(exact_bytes / settings.ratio))
-    quantize = QuantizeDuringTraining(plan, target_ratio=settings.ratio, measure_every=settings.measure_every)
+    data.setup("fit")
+    quantize = QuantizeDuringTraining(
+        calibration=TrainingText.of(data), target_ratio=settings.ratio, measure_every=settings.measure_every
+    )
     save = ModelCheckpoint(output, filename=NAME, enable_version_counter=False)
     trainer = Trainer(
         max_epochs=settings.epochs,
         callbacks=[
             quantize,
             Distill("network", share=settings.share, mask=is_word),
-            CompressCheckpoint(plan, on_error="raise"),
+            CompressCheckpoint("trained", on_error="raise"),
             save,
         ],
         default_root_dir=output,
         logger=False,
         enable_model_summary=False,
     )
-    data.setup("fit")
     module.learning_rate, module.betas = settings.learning_rate, (0.9, 0.999)
     module.rate_factor = Cosine(settings.epochs * len(data.train_dataloader()))
     trainer.fit(module.train(), data)
     path = output / f"{NAME}.compressed.safetensors"
-    return Result(path, exact_bytes, path.stat().st_size, exact_bleu, bleu(load_translator(path), data))
+    exact = exact_bytes(Weights.from_module(module))
+    return Result(path, exact, path.stat().st_size, exact_bleu, bleu(load_translator(path), data))
 
 
 def is_word(batch: Batch) -> Tensor:

@@ -1,6 +1,6 @@
 """Retrain a trained translation model under compression, and measure the file that comes out.
 
-    python -m benchmarks.training rate --models DIR --kind rnn --ratio 27 --step 0.15 --steps 400 --output FILE
+    python -m benchmarks.training rate --models DIR --kind rnn --ratio 27 --steps 400 --output FILE
     python -m benchmarks.training prune --models DIR --kind rnn --amount 0.8 --steps 400 --output FILE
     python -m benchmarks.training score --models DIR --kind rnn --file FILE --split test
 
@@ -35,7 +35,11 @@ def main() -> None:
     parser.add_argument("--sentences", type=int, default=32, help="of a batch")
     parser.add_argument("--share", type=float, default=0.7, help="of the distillation in the loss")
     parser.add_argument("--ratio", type=float, default=20.0, help="rate: exact bytes over bytes of the file")
-    parser.add_argument("--step", type=float, help="rate: of the grid; found for the ratio by default")
+    parser.add_argument(
+        "--steps-of", default="rows", choices=["rows", "model"], help="rate: what has a step of its own"
+    )
+    parser.add_argument("--headroom", type=float, default=1.15, help="rate: bytes before the training over the target")
+    parser.add_argument("--rate-weight", type=float, default=0.1, help="rate: nats for one bit a weight, at first")
     parser.add_argument("--ramp", type=float, default=0.5, help="rate: share of the steps until the ratio is to be met")
     parser.add_argument("--measure-every", type=int, default=25, help="rate: steps")
     parser.add_argument("--amount", type=float, default=0.8, help="prune: share of the weights")
@@ -49,7 +53,7 @@ def main() -> None:
     torch.manual_seed(options.seed)
     settings = Settings(options.steps, options.learning_rate, options.sentences, options.share, options.seed)
     yardstick = make(options.kind)
-    method = METHODS[options.method](yardstick.model, options)
+    method = METHODS[options.method](yardstick, options)
     retrain(yardstick, make(options.kind).model, method, settings)
     method.save(options.output)
     print(compare(yardstick, options.output, options.split))

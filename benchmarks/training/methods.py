@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
-from torch import nn
+from torch import Tensor, nn
 
-from lightning_compress import Grid, Half, Plan, Rule, Weights, compress
-from lightning_compress.training import Dial, LatentWeights, Masks, RatePenalty, Schedule, starting_plan
+from lightning_compress import Half, Plan, Rule, Weights, compress
+from lightning_compress.training import (
+    Dial,
+    LatentWeights,
+    Masks,
+    RatePenalty,
+    Schedule,
+    calibrated_start,
+    exact_bytes,
+    starting_plan,
+)
+
+PAD = 0
 
 
 class Method(Protocol):
@@ -33,18 +44,41 @@ class Method(Protocol):
         """Write the file."""
 
 
+class TrainingText:
+    """Calibration data: the first sentences of the training text of a yardstick."""
+
+    def __init__(self, yardstick: Any) -> None:
+        self._yardstick = yardstick
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self._yardstick.batches())
+
+    def loss(self, module: nn.Module, batch: Any) -> Tensor:
+        loss: Tensor = self._yardstick.loss(batch)
+        return loss
+
+    def outputs(self, module: nn.Module, batch: Any) -> Tensor:
+        source, previous, target = batch
+        scores: Tensor = module(source, previous)
+        return scores[target != PAD]
+
+
 class Rate:
     """Quantized weights, and the code length beside the loss, up to a ratio."""
 
-    def __init__(self, module: nn.Module, options: argparse.Namespace) -> None:
+    def __init__(self, yardstick: Any, options: argparse.Namespace) -> None:
+        module = yardstick.model
         weights = Weights.from_module(module)
-        exact = sum(4 * weight.tensor.numel() for weight in weights)
+        exact = exact_bytes(weights)
         target = int(exact / options.ratio)
-        self.plan = starting_plan(weights, target) if options.step is None else grid_plan(options.step)
+        if options.steps_of == "rows":
+            self._guided = calibrated_start(weights, module, TrainingText(yardstick), target, options.headroom)
+        else:
+            self._guided = starting_plan(weights, target, options.headroom)
         self._module, self._every, self._size, self._exact = module, options.measure_every, exact, exact
-        self._latent = LatentWeights(module, self.plan, weights=weights)
+        self._latent = LatentWeights(module, self._guided, weights=weights)
         self._penalty = RatePenalty(self._latent)
-        self._dial = Dial(int(0.995 * target), options.ramp)
+        self._dial = Dial(int(0.995 * target), options.ramp, options.rate_weight)
 
     def forward(self) -> AbstractContextManager[None]:
         return self._latent.quantized()
@@ -62,14 +96,14 @@ class Rate:
         return f"ratio {self._exact / self._size:.2f}, rate weight {self._dial.rate_weight:.3g}"
 
     def save(self, path: Path) -> None:
-        compress(self._module, self.plan).save(path)
+        self._guided.compress(self._module).save(path)
 
 
 class Pruning:
     """Masks by magnitude, by a cubic schedule over the first half; the file in half precision."""
 
-    def __init__(self, module: nn.Module, options: argparse.Namespace) -> None:
-        self._module = module
+    def __init__(self, yardstick: Any, options: argparse.Namespace) -> None:
+        self._module = module = yardstick.model
         weights = Weights.from_module(module)
         matrices = [weight.name for weight in weights if weight.tensor.dim() > 1]
         share = (
@@ -101,11 +135,4 @@ class Pruning:
         compress(self._module, Plan(Rule("*", Half(rounding="nearest")))).save(path)
 
 
-def grid_plan(step: float) -> Plan:
-    """One grid for the matrices of the yardsticks, half precision for biases and norms."""
-    half = Half(rounding="nearest")
-    grid = Grid(step, trellis=0, rate_weight=0)
-    return Plan(Rule("*bias*", half), Rule("*norm*", half, optional=True), Rule("*", grid, half))
-
-
-METHODS: dict[str, Callable[[nn.Module, argparse.Namespace], Method]] = {"rate": Rate, "prune": Pruning}
+METHODS: dict[str, Callable[[Any, argparse.Namespace], Method]] = {"rate": Rate, "prune": Pruning}

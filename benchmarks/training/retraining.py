@@ -12,10 +12,9 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from benchmarks.training.methods import Method
+from benchmarks.training.methods import PAD, Method
 from lightning_compress.training import soft_target_loss
 
-PAD = 0
 _WARMUP = 30
 _REPORT = 25
 

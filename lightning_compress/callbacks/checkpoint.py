@@ -26,13 +26,14 @@ from lightning_compress.callbacks.export.listener import ExportListener
 from lightning_compress.callbacks.export.policy import Policy, When, tell_if_nothing_is_saved
 from lightning_compress.callbacks.export.publishing import Publishing
 from lightning_compress.callbacks.export.resumption import resume
+from lightning_compress.callbacks.export.trained import TRAINED, quantized_training
 from lightning_compress.callbacks.hooks import checkpoint_hooks
 from lightning_compress.callbacks.hooks.base import callback_class
 from lightning_compress.callbacks.hooks.lightning_types import Trainer, callbacks_of
 from lightning_compress.callbacks.hooks.model_checkpoints import Mode, best_checkpoints
 from lightning_compress.callbacks.moments import Moments
 from lightning_compress.callbacks.objective import Objective
-from lightning_compress.compression import compress
+from lightning_compress.compression import GuidedPlan
 from lightning_compress.errors import CallbackError
 from lightning_compress.logging import Artifacts
 from lightning_compress.plan import DEFAULT_PLAN, Plan
@@ -57,16 +58,15 @@ class CompressCheckpoint(ExportListener, _Callback):
     file of another program is neither overwritten nor deleted.
 
     Args:
-        plan: how to compress: a :class:`~lightning_compress.Plan`, the name of a preset (``"safe"`` keeps 16 bits of
-            each weight) or the path of a YAML file; or ``"auto"``: the smallest file that loses at most ``max_drop``
-            of a score is searched.
+        plan: how to compress: a :class:`~lightning_compress.Plan`, a preset (``"safe"`` keeps 16 bits of each weight)
+            or the path of a YAML file; ``"trained"``: as ``QuantizeDuringTraining`` beside it quantizes; or ``"auto"``:
+            the smallest file that loses at most ``max_drop`` of a score is searched.
         when: which checkpoints have a companion file: ``"all"``; ``"best"``, those that Lightning calls best;
             ``"last"``, the newest.
         on_error: what happens when an export fails: ``"warn"`` logs one line with the path, and the training continues;
             ``"raise"`` ends the training, on every rank.
         classes: class name → patterns of tensor names, over the derived classes.
-        exclude: patterns of tensors to leave out, beyond those the module names itself
-            (``compression_exclude()``).
+        exclude: patterns of tensors to leave out, beside those of the module's ``compression_exclude()``.
         evaluate: with ``"auto"``, module → score, higher is better, a number or a :class:`~lightning_compress.Score`;
             the trainer's own validation of ``monitor`` by default.
         monitor: with ``"auto"``, the metric that the validation logs; that of the trainer's ``ModelCheckpoint`` by
@@ -98,8 +98,7 @@ class CompressCheckpoint(ExportListener, _Callback):
             end of ``fit`` waits for all exports. Not with ``"auto"``, whose search evaluates the module itself.
 
     Raises:
-        PlanError: the plan is invalid; or, when ``fit`` starts, it does not fit the model. This is raised whatever
-            ``on_error`` is, because nothing is lost yet.
+        PlanError: the plan is invalid; or, when ``fit`` starts, it does not fit the model, whatever ``on_error`` is.
         CallbackError: an argument is wrong; or, when a run starts, ``when="best"`` without a
             ``ModelCheckpoint``, a second ``CompressCheckpoint`` in the same trainer, or ``"auto"`` without a score.
     """
@@ -144,7 +143,8 @@ class CompressCheckpoint(ExportListener, _Callback):
             search_at=search_at,
             background=background,
         )
-        self.plan = None if self._auto else Plan.resolve(plan)
+        self._is_trained = plan == TRAINED
+        self._guided = None if self._auto or self._is_trained else GuidedPlan(Plan.resolve(plan))
         self.when, self.on_error, self.background = when, on_error, background
         self.classes, self.exclude = classes, tuple(exclude)
         self._policy, self._publishing = Policy(Moments.policy(when)), Publishing(artifacts, pictures)
@@ -172,18 +172,20 @@ class CompressCheckpoint(ExportListener, _Callback):
         tell_if_nothing_is_saved(trainer)
         if self._auto:
             self._auto.check(trainer)
+        elif self._is_trained:
+            quantized_training(trainer)
         self.try_plan(pl_module)
 
     def on_train_start(self, trainer: Trainer, pl_module: nn.Module) -> None:
         """Include the files of the run that is resumed; Lightning has now read which they are."""
+        if self._is_trained:
+            self._guided = quantized_training(trainer).guided_plan
         self._policy.start(trainer)
         self._resume(trainer, pl_module)
-        if self.plan and self.background:
-            self._exports.start_background(trainer, self.plan, self.background)
-        if self._auto and trainer.is_global_zero:
-            self._auto.resume(str(trainer.ckpt_path or ""))
+        if self._guided and self.background:
+            self._exports.start_background(trainer, self._guided, self.background)
         if self._auto:
-            self._auto.start()
+            self._auto.start(str(trainer.ckpt_path or "") if trainer.is_global_zero else "")
         self._publishing.start(trainer, self.plan.to_config() if self.plan else {"search": "auto"})
 
     def _resume(self, trainer: Trainer, module: nn.Module) -> None:
@@ -239,10 +241,11 @@ class CompressCheckpoint(ExportListener, _Callback):
         make one.
         """
         known = self._exports.latest_archive(weights)
-        return compress(weights, self.plan) if known is None and self.plan else known
+        return self._guided.compress(weights) if known is None and self._guided else known
 
     def _compress(self, weights: Weights) -> Archive:
-        if self.plan:
-            return compress(weights, self.plan)
-        assert self._auto is not None
+        if self._guided:
+            return self._guided.compress(weights)
+        if self._auto is None:
+            raise CallbackError("plan='trained' is known when a training starts, and none has started")
         return self._auto.compress(weights)

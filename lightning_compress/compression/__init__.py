@@ -3,11 +3,13 @@
 from lightning_compress.compression.exactness import fingerprint_of, is_made_from, why_exact, with_reasons_of
 from lightning_compress.compression.fabric import save_compressed
 from lightning_compress.compression.fitting import is_lossy
+from lightning_compress.compression.guided_plan import GuidedPlan
 from lightning_compress.compression.payloads import CodedTensors, payloads_of
 from lightning_compress.compression.pipeline import Source, assemble, compress, read_weights
 
 __all__ = [
     "CodedTensors",
+    "GuidedPlan",
     "Source",
     "assemble",
     "compress",

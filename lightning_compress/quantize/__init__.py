@@ -15,8 +15,9 @@ from lightning_compress.quantize.composite.nestable_payloads import NESTABLE_PAY
 from lightning_compress.quantize.composite.sparse import SparsePayload
 from lightning_compress.quantize.composite.sparse_candidates import sparse_forms
 from lightning_compress.quantize.grid.contexts import Classes
-from lightning_compress.quantize.grid.grid import FittedGrid, Grid, GridGuide
-from lightning_compress.quantize.grid.matrix import matrix_shape
+from lightning_compress.quantize.grid.grid import FittedGrid, Grid
+from lightning_compress.quantize.grid.guide import GridGuide
+from lightning_compress.quantize.grid.matrix import matrix_shape, row_scales
 from lightning_compress.quantize.grid.payload import GridPayload
 from lightning_compress.quantize.grid.row_feedback import row_spread
 from lightning_compress.quantize.grid.trellis.feedback import feedback_factor
@@ -75,6 +76,7 @@ __all__ = [
     "payload_from_codes",
     "payload_from_indices",
     "restored",
+    "row_scales",
     "row_spread",
     "sparse_forms",
     "store_pruned",

@@ -50,8 +50,10 @@ class FittedQuantizer(Protocol):
         """
         ...
 
-    def quantize(self, tensor: Tensor, storage: Storage | None = None, *, pruned: Tensor | None = None) -> Tensor:
-        """What ``store(tensor, storage, pruned=pruned)`` restores to, without making the payload.
+    def quantize(
+        self, tensor: Tensor, storage: Storage | None = None, *, pruned: Tensor | None = None, guide: object = None
+    ) -> Tensor:
+        """What ``store(tensor, storage, pruned=pruned, guide=guide)`` restores to, without making the payload.
 
         On the CPU the result is equal bit for bit; on another device sums may be rounded otherwise, which can change a
         scale by its last bits. No gradient flows through it.
@@ -60,6 +62,7 @@ class FittedQuantizer(Protocol):
             tensor: as for :meth:`store`, on any device.
             storage: for the weights that the quantizer leaves out; None leaves them as they are, as ``Raw()`` does.
             pruned: as for :meth:`store`, on the device of the tensor.
+            guide: as for :meth:`store`.
 
         Returns:
             A new tensor of the same shape, dtype and device.
@@ -109,10 +112,12 @@ class Quantizer(Protocol):
         ...
 
 
-def restored(fitted: FittedQuantizer, tensor: Tensor, storage: Storage | None, pruned: Tensor | None) -> Tensor:
+def restored(
+    fitted: FittedQuantizer, tensor: Tensor, storage: Storage | None, pruned: Tensor | None, guide: object
+) -> Tensor:
     """``quantize`` by way of the payload: for quantizers whose choice of indices runs on the CPU alone."""
     on_cpu = None if pruned is None else pruned.cpu()
-    payload = fitted.store(tensor.detach().cpu(), storage or Raw(), pruned=on_cpu)
+    payload = fitted.store(tensor.detach().cpu(), storage or Raw(), pruned=on_cpu, guide=guide)
     return payload.restore().to(tensor.device, copy=True)
 
 

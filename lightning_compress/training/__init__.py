@@ -11,8 +11,8 @@ from lightning_compress.training.pruning.grouping import Granularity, Grouping
 from lightning_compress.training.pruning.masks import Masks
 from lightning_compress.training.pruning.schedule import Schedule, Shape
 from lightning_compress.training.rate.dial import Dial
-from lightning_compress.training.rate.penalty import RatePenalty, check_rate_plan
-from lightning_compress.training.rate.starting_plan import starting_plan
+from lightning_compress.training.rate.penalty import RatePenalty, check_rate_plan, exact_bytes
+from lightning_compress.training.rate.starting_plan import calibrated_start, starting_plan
 from lightning_compress.training.structures import (
     Kind,
     ResidualLayer,
@@ -49,10 +49,12 @@ __all__ = [
     "Slices",
     "Structure",
     "attention_heads",
+    "calibrated_start",
     "chain",
     "check_rate_plan",
     "describes",
     "drop_layers",
+    "exact_bytes",
     "feed_forward",
     "hidden_state_loss",
     "linear_columns",

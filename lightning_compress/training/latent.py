@@ -18,10 +18,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from lightning_compress.compression import is_lossy
+from lightning_compress.compression import GuidedPlan, is_lossy
 from lightning_compress.compression.fitting import Fitted, fit, pruned_mask
 from lightning_compress.errors import PlanError, TrainingError
 from lightning_compress.plan import Plan, Rule
+from lightning_compress.quantize import GridGuide
 from lightning_compress.weights import Binding, Weight, Weights, bindings_of
 
 
@@ -46,19 +47,33 @@ class LatentWeights:
     Args:
         module: the module. Its parameters must keep their memory, as they do in every training on one or several
             devices without sharding.
-        plan: what exports use.
+        plan: what exports use; a :class:`~lightning_compress.compression.GuidedPlan` for steps of rows.
         refit_every: after how many substitutions the methods are fitted to the latent weights again.
         weights: the weights of the module as exports select them; by default ``Weights.from_module(module)``. Their
             tensors must have the memory of the module's parameters.
 
     Raises:
-        PlanError: the plan does not fit the module, or treats what cannot be trained: a buffer, or factors of low rank.
+        PlanError: the plan does not fit the module, or treats what cannot be trained: a buffer, or factors of low rank;
+            a guide feeds errors back.
     """
 
-    def __init__(self, module: nn.Module, plan: Plan, *, refit_every: int = 1, weights: Weights | None = None) -> None:
+    def __init__(
+        self,
+        module: nn.Module,
+        plan: Plan | GuidedPlan,
+        *,
+        refit_every: int = 1,
+        weights: Weights | None = None,
+    ) -> None:
         self.weights = Weights.from_module(module) if weights is None else weights
-        self.plan, self.refit_every = plan, refit_every
-        self._rules = plan.assign(self.weights)
+        self.guided, self.refit_every = plan if isinstance(plan, GuidedPlan) else GuidedPlan(plan), refit_every
+        for name, guide in self.guided.guidance.items():
+            if isinstance(guide, GridGuide) and guide.factor is not None:
+                raise PlanError(
+                    f"the guide of {name!r} feeds errors back, which depends on the weights before the training: give "
+                    "GridGuide(exponents) alone"
+                )
+        self._rules = self.guided.plan.assign(self.weights)
         self.treated = _treated(self.weights, self._rules, module)
         self._latent: dict[str, Tensor] = {}
         self._evaluated: dict[str, Tensor] | None = None
@@ -78,7 +93,7 @@ class LatentWeights:
             self._fitted, self._uses = self.fit(), 0
         self._uses += 1
         fitted = self._fitted
-        self._load({each.weight.name: quantized(each, fitted) for each in self.treated})
+        self._load({each.weight.name: self._quantized(each, fitted) for each in self.treated})
 
     @torch.no_grad()
     def restore(self) -> None:
@@ -107,7 +122,7 @@ class LatentWeights:
             return
         if is_first or self._evaluated is None:
             fitted = self.fit()
-            self._evaluated = {each.weight.name: quantized(each, fitted) for each in self.treated}
+            self._evaluated = {each.weight.name: self._quantized(each, fitted) for each in self.treated}
         self._load(self._evaluated)
 
     def end_evaluation(self) -> None:
@@ -143,17 +158,17 @@ class LatentWeights:
             tensor.copy_(values[name])
         self.is_substituted = True
 
-
-@torch.no_grad()
-def quantized(treated: Treated, fitted: Fitted) -> Tensor:
-    """The values that a file restores of a tensor, whose memory holds the latent weights."""
-    weight, rule = treated.weight, treated.rule
-    quantizer, cut = fitted.quantizer_of(weight, rule), fitted.cuts.get(weight.name)
-    pruned = None if cut is None else pruned_mask(weight.tensor, cut).to(weight.tensor.device)
-    if quantizer is not None:
-        return quantizer.quantize(weight.tensor, rule.storage, pruned=pruned)
-    values = rule.storage.quantize(weight.tensor)
-    return values if pruned is None else values.masked_fill_(pruned.reshape(values.shape), 0)
+    @torch.no_grad()
+    def _quantized(self, treated: Treated, fitted: Fitted) -> Tensor:
+        """The values that a file restores of a tensor, whose memory holds the latent weights."""
+        weight, rule = treated.weight, treated.rule
+        quantizer, cut = fitted.quantizer_of(weight, rule), fitted.cuts.get(weight.name)
+        pruned = None if cut is None else pruned_mask(weight.tensor, cut).to(weight.tensor.device)
+        if quantizer is not None:
+            guide = self.guided.guidance.get(weight.name)
+            return quantizer.quantize(weight.tensor, rule.storage, pruned=pruned, guide=guide)
+        values = rule.storage.quantize(weight.tensor)
+        return values if pruned is None else values.masked_fill_(pruned.reshape(values.shape), 0)
 
 
 def _treated(weights: Weights, rules: Sequence[Rule | None], module: nn.Module) -> tuple[Treated, ...]:

@@ -117,5 +117,5 @@ def test_they_are_read_as_checkpoints_and_for_their_plan(folder: Path) -> None:
     archive = Archive.open(path).with_metrics({"search": {"score": 1.0}})
     archive.save(path)
     auto = Auto(Objective(evaluate=float), None, None, "quick")
-    auto.resume(str(folder / "epoch=1.ckpt"))
+    auto.start(str(folder / "epoch=1.ckpt"))
     assert auto._found is not None

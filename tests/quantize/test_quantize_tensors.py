@@ -9,6 +9,7 @@ from quantizer_contract import raw_bits
 
 from lightning_compress import Binary, Grid, GroupWise, Half, Interval, KMeans, Logarithmic, Raw, Ternary
 from lightning_compress.plan import METHODS
+from lightning_compress.quantize import GridGuide, feedback_factor
 
 pytestmark = pytest.mark.usefixtures("quick_coding")
 
@@ -87,6 +88,23 @@ def _check_quantize(quantizer, tensor, is_pruned):
         if storage == Raw():  # which is what no storage means
             assert_same(fitted.quantize(tensor, None, pruned=pruned), expected)
     assert_same(tensor, before)
+
+
+@pytest.mark.parametrize("has_feedback", [False, True])
+def test_a_guided_grid_quantizes_to_what_it_stores(has_feedback):
+    tensor = TENSORS["normal torch.float32"].reshape(-1, 4)
+    exponents = (torch.arange(len(tensor)) % 5).int() * 16
+    guide = GridGuide(exponents, feedback_factor(torch.eye(4) + 0.5, 0.01) if has_feedback else None)
+    fitted = Grid(0.3, trellis=0, rate_weight=0).fit([tensor])
+    found = fitted.quantize(tensor, guide=guide)
+    assert_same(found, fitted.store(tensor, Raw(), guide=guide).restore())
+    assert not torch.equal(found, fitted.quantize(tensor))
+
+
+def test_a_grid_refuses_the_guide_of_another_method():
+    fitted = Grid(0.3, trellis=0, rate_weight=0).fit([torch.ones(2, 2)])
+    with pytest.raises(TypeError, match="GridGuide, got str"):
+        fitted.quantize(torch.ones(2, 2), guide="rows")
 
 
 @pytest.mark.parametrize("tensor", TENSORS.values(), ids=TENSORS)

@@ -216,4 +216,4 @@ def test_nan_is_traced_to_the_step_that_made_it(tmp_path):
 def test_another_plan_at_export_is_pointed_out(tmp_path, caplog):
     with caplog.at_level(logging.WARNING):
         fit(tmp_path, Small(), QuantizeDuringTraining(plan_of(Binary())), CompressCheckpoint("half"), max_epochs=1)
-    assert "Give both the same plan" in caplog.text
+    assert "Write CompressCheckpoint('trained')" in caplog.text

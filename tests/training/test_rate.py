@@ -29,7 +29,7 @@ def weights(rows=96, columns=200):
 
 def interpolated(lengths, tensor):
     """The code length of each weight, bits, by its definition."""
-    place = (tensor - lengths.offsets) / lengths.step
+    place = (tensor - lengths.offsets) / lengths.scales
     low = place.floor()
     at = low.long() + lengths.bits.shape[1] // 2
     low_bits, high_bits = (lengths.bits[lengths.contexts.long(), index] for index in (at, at + 1))
@@ -50,9 +50,9 @@ def test_the_code_length_of_the_indices_is_the_length_of_the_code():
 def test_the_gradient_is_the_slope_of_the_code_length():
     tensor = weights()
     lengths = CodeLengths.of(GRID.fit([tensor]).store(tensor, Half()))
-    place = (tensor - lengths.offsets) / lengths.step
+    place = (tensor - lengths.offsets) / lengths.scales
     inside = (place.abs() > 0.5) & ((place - place.round()).abs() > 0.1)
-    shift = 0.01 * lengths.step
+    shift = 0.01 * lengths.scales
     slope = (interpolated(lengths, tensor + shift) - interpolated(lengths, tensor - shift)) / (2 * shift)
     found = lengths.gradient(tensor)
     torch.testing.assert_close(found[inside], slope[inside], rtol=0.02, atol=0.1)

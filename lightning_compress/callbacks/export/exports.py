@@ -28,9 +28,9 @@ from lightning_compress.callbacks.hooks.console import announce
 from lightning_compress.callbacks.hooks.lightning_types import Trainer
 from lightning_compress.callbacks.hooks.model_checkpoints import best_checkpoints
 from lightning_compress.callbacks.hooks.shared_validation import led_by_rank_zero
+from lightning_compress.compression import GuidedPlan
 from lightning_compress.files.companion_names import companion_of
 from lightning_compress.logging import logging_step
-from lightning_compress.plan import Plan
 from lightning_compress.runtime import preserved_random_state
 from lightning_compress.weights import Weights
 
@@ -63,7 +63,7 @@ class Exports:
         self._failure: Exception | None = None  # the last one that was not raised yet
         self.written = WrittenFiles()
 
-    def start_background(self, trainer: Trainer, plan: Plan, when_full: WhenFull) -> None:
+    def start_background(self, trainer: Trainer, plan: GuidedPlan, when_full: WhenFull) -> None:
         """Export in a worker process until :meth:`finish`."""
         self._queue.close()
         self._in_background = True

@@ -16,6 +16,7 @@ from lightning_compress.callbacks.export.jobs import DeleteJob, FailedJob, Job, 
 from lightning_compress.callbacks.export.policy import Policy
 from lightning_compress.callbacks.hooks.collective import gather, shape_only
 from lightning_compress.callbacks.hooks.lightning_types import Trainer
+from lightning_compress.compression import GuidedPlan
 from lightning_compress.errors import CompressionError
 from lightning_compress.files import normalized_path
 from lightning_compress.files.companion_names import companion_of
@@ -31,16 +32,20 @@ class ExportListener:
     """The part of a callback that listens to the checkpoints of its trainer. The callback sets the attributes.
 
     Attributes:
-        plan: how to compress; None if it is searched.
         classes: class name → patterns of tensor names.
         exclude: patterns of tensors to leave out.
     """
 
-    plan: Plan | None
     classes: Mapping[str, str | Sequence[str]] | None
     exclude: tuple[str, ...]
     _policy: Policy
     _exports: Exports
+    _guided: GuidedPlan | None  # how to compress; None if it is searched, or not known before the training starts
+
+    @property
+    def plan(self) -> Plan | None:
+        """How files are compressed; None if it is searched, or not known before the training starts."""
+        return None if self._guided is None else self._guided.plan
 
     @property
     def files(self) -> tuple[str, ...]:

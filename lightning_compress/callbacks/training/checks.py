@@ -40,8 +40,8 @@ def warn_of_other_plans(trainer: Trainer, plan: Plan) -> None:
     """Log a warning if the trainer's files are made by another plan than the one that is trained with."""
     for callback in callbacks_of(trainer):
         other = getattr(callback, "plan", plan)
-        if type(callback).__name__ == "CompressCheckpoint" and other != plan:
+        if type(callback).__name__ == "CompressCheckpoint" and other not in (plan, None):
             _log.warning(
                 "CompressCheckpoint has another plan than QuantizeDuringTraining: its files will not hold the "
-                "weights that were trained. Give both the same plan."
+                "weights that were trained. Write CompressCheckpoint('trained'), or give both the same plan."
             )

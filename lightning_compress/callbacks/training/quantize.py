@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import logging
 from collections.abc import Mapping, Sequence
 from os import PathLike
 from typing import TYPE_CHECKING, Any
@@ -14,13 +14,19 @@ from lightning_compress.callbacks.arguments import check_classes, check_texts, c
 from lightning_compress.callbacks.hooks.base import callback_class
 from lightning_compress.callbacks.hooks.lightning_types import Trainer
 from lightning_compress.callbacks.training.checks import check_not_sharded, check_optimizers, warn_of_other_plans
+from lightning_compress.callbacks.training.evaluation_hooks import EvaluationHooks
 from lightning_compress.callbacks.training.rate_target import RateTarget
+from lightning_compress.callbacks.training.trained_plan import TrainedPlan
+from lightning_compress.compression import GuidedPlan
 from lightning_compress.errors import CallbackError
 from lightning_compress.logging import log_scalars, logging_step
 from lightning_compress.plan import Plan
 from lightning_compress.runtime import preserved_random_state
+from lightning_compress.search import Calibration
 from lightning_compress.training import LatentWeights
 from lightning_compress.weights import Weights
+
+_log = logging.getLogger(__name__)
 
 if TYPE_CHECKING:
     from pytorch_lightning import Callback as _Callback
@@ -28,7 +34,7 @@ else:
     _Callback = callback_class()
 
 
-class QuantizeDuringTraining(_Callback):
+class QuantizeDuringTraining(EvaluationHooks, _Callback):
     """Train the exact weights with the gradients of the quantized ones.
 
     In each training step the module computes with the weights that a file of the plan would restore; the optimizer
@@ -42,7 +48,9 @@ class QuantizeDuringTraining(_Callback):
 
     Args:
         plan: as for :class:`~lightning_compress.CompressCheckpoint`. With a target, its quantizer is
-            ``Grid(step, trellis=0, rate_weight=0)``.
+            ``Grid(step, trellis=0, rate_weight=0)``, and None finds the plan when the training starts.
+        calibration: without a plan, batches and their loss, as for :func:`~lightning_compress.smallest`: each row of a
+            matrix gets a step by what it matters to the loss. None for one step for all matrices.
         start: the optimizer step from which weights are quantized.
         refit_every: methods are fitted to the latent weights again after so many training batches, and after each
             checkpoint. Methods whose fit is quick, all but ``KMeans``, can take 1.
@@ -57,13 +65,15 @@ class QuantizeDuringTraining(_Callback):
         PlanError: the plan is invalid; or, when a run starts, it does not fit the module.
         CallbackError: an argument is wrong; when a run starts, the module is sharded, an optimizer evaluates its
             closure several times, or the checkpoint was trained with another plan or target.
+        SearchError: when a run starts, a batch of the calibration fails.
         TrainingError: a weight becomes NaN; the target is below what the file has without any index.
     """
 
     def __init__(
         self,
-        plan: Plan | str | PathLike[str],
+        plan: Plan | str | PathLike[str] | None = None,
         *,
+        calibration: Calibration | None = None,
         start: int = 0,
         refit_every: int = 1,
         target_ratio: float | None = None,
@@ -78,13 +88,20 @@ class QuantizeDuringTraining(_Callback):
         check_whole_number("refit_every", refit_every, 1)
         check_classes(classes)
         check_texts("exclude", exclude, "patterns of tensor names such as ['teacher.*']")
-        self.plan = Plan.resolve(plan)
+        self._trained = TrainedPlan(plan, calibration)
         self.start, self.refit_every = start, refit_every
         self.classes, self.exclude = classes, tuple(exclude)
-        self._rate = RateTarget.of(self.plan, target_ratio, target_bytes, measure_every, ramp)
+        self._rate = RateTarget.of(self._trained.guided, target_ratio, target_bytes, measure_every, ramp)
+        if self.guided_plan is None and self._rate is None:
+            raise CallbackError("there is neither a plan nor a target: give plan=…, target_ratio=… or target_bytes=…")
         self._latent: LatentWeights | None = None
         self._hooks: list[Any] = []
-        self._is_in_batch = False
+        self._is_in_batch, self._is_told = False, False
+
+    @property
+    def guided_plan(self) -> GuidedPlan | None:
+        """What the training quantizes by; None before it is found. Its ``compress(module)`` stores what was trained."""
+        return self._trained.guided
 
     @property
     def measured_bytes(self) -> int | None:
@@ -96,8 +113,8 @@ class QuantizeDuringTraining(_Callback):
     def on_fit_start(self, trainer: Trainer, pl_module: nn.Module) -> None:
         """Take the weights of the module, which is on its device now; refuse what cannot be trained."""
         check_optimizers(trainer)
-        warn_of_other_plans(trainer, self.plan)
         self._take(trainer, pl_module)
+        warn_of_other_plans(trainer, self._latent_weights.guided.plan)
 
     def on_train_start(self, trainer: Trainer, pl_module: nn.Module) -> None:
         """With manual optimization, quantize again after each step of an optimizer within a batch."""
@@ -158,40 +175,35 @@ class QuantizeDuringTraining(_Callback):
 
     # Evaluations
 
-    def _begin_evaluation(self, trainer: Trainer, module: nn.Module, is_first: bool) -> None:
-        if trainer.state.fn != "fit" or self._is_active(trainer):
-            if self._latent is None:
-                self._take(trainer, module)
-            with preserved_random_state():
-                self._latent_weights.substitute_to_evaluate(is_first=is_first)
-
-    def on_validation_batch_start(
-        self, trainer: Trainer, pl_module: nn.Module, batch: object, batch_idx: int, dataloader_idx: int = 0
-    ) -> None:
+    def begin_evaluation(self, trainer: Trainer, module: nn.Module, is_first: bool) -> None:
         """Load the weights that a file of the latent weights restores."""
-        self._begin_evaluation(trainer, pl_module, batch_idx == dataloader_idx == 0)
+        if trainer.state.fn == "fit" and not self._is_active(trainer):
+            return
+        if self._latent is None and self.guided_plan is None:
+            self._tell_plan_is_unknown()
+            return
+        if self._latent is None:
+            self._take(trainer, module)
+        with preserved_random_state():
+            self._latent_weights.substitute_to_evaluate(is_first=is_first)
 
-    def on_validation_batch_end(
-        self,
-        trainer: Trainer,
-        pl_module: nn.Module,
-        outputs: object,
-        batch: object,
-        batch_idx: int,
-        dataloader_idx: int = 0,
-    ) -> None:
+    def end_evaluated_batch(self) -> None:
         """Load the latent weights."""
         if self._latent is not None:
             self._latent.restore()
 
-    def on_validation_end(self, trainer: Trainer, pl_module: nn.Module) -> None:
+    def end_evaluation(self) -> None:
         """Free the quantized weights."""
         if self._latent is not None:
             self._latent.end_evaluation()
 
-    on_test_batch_start = on_predict_batch_start = on_validation_batch_start
-    on_test_batch_end = on_predict_batch_end = on_validation_batch_end
-    on_test_end = on_predict_end = on_validation_end
+    def _tell_plan_is_unknown(self) -> None:
+        if not self._is_told:
+            _log.warning(
+                "the plan is found when a training starts, so the exact weights are evaluated here: evaluate the "
+                "compressed file in place of the checkpoint"
+            )
+        self._is_told = True
 
     # Checkpoints
 
@@ -199,16 +211,11 @@ class QuantizeDuringTraining(_Callback):
         """The plan and the dial. Methods are fitted anew after a checkpoint, as they are when a run resumes from it."""
         if self._latent is not None:
             self._latent.forget_fit()
-        state: dict[str, Any] = {"plan": json.dumps(self.plan.to_config(), sort_keys=True)}
-        return state | (self._rate.state_dict() if self._rate else {})
+        return self._trained.state_dict() | (self._rate.state_dict() if self._rate else {})
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Continue; the plan must be that of the checkpoint."""
-        if json.loads(state_dict["plan"]) != self.plan.to_config():
-            raise CallbackError(
-                f"the checkpoint was trained with the plan {state_dict['plan']}, and this run has another: resume with "
-                "that plan, or start a new training from the weights alone"
-            )
+        """Continue; a plan that was given must be that of the checkpoint."""
+        self._trained.load_state_dict(state_dict)
         if self._rate:
             self._rate.load_state_dict(state_dict)
 
@@ -225,7 +232,10 @@ class QuantizeDuringTraining(_Callback):
     def _take(self, trainer: Trainer, module: nn.Module) -> None:
         check_not_sharded(trainer, "QuantizeDuringTraining replaces", "train with ddp or on one device")
         weights = Weights.from_module(module, exclude=self.exclude, classes=self.classes)
-        self._latent = LatentWeights(module, self.plan, refit_every=self.refit_every, weights=weights)
+        if self._rate:
+            self._trained.find(trainer, module, weights, self._rate.target_of(weights))
+        assert self.guided_plan is not None
+        self._latent = LatentWeights(module, self.guided_plan, refit_every=self.refit_every, weights=weights)
 
     def _log_measurement(self, trainer: Trainer) -> None:
         if self._rate and trainer.is_global_zero:

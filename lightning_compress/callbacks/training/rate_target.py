@@ -8,9 +8,10 @@ from dataclasses import replace
 from typing import Any
 
 from lightning_compress.callbacks.arguments import check_number, check_whole_number
+from lightning_compress.compression import GuidedPlan
 from lightning_compress.errors import CallbackError, TrainingError
-from lightning_compress.plan import Plan
-from lightning_compress.training import Dial, LatentWeights, RatePenalty, check_rate_plan
+from lightning_compress.training import Dial, LatentWeights, RatePenalty, check_rate_plan, exact_bytes
+from lightning_compress.weights import Weights
 
 _log = logging.getLogger(__name__)
 _MARGIN = 0.995  # of the target, since the last measurement of a training is before its last steps
@@ -38,8 +39,10 @@ class RateTarget:
         self._start, self._end = 0, 1
 
     @classmethod
-    def of(cls, plan: Plan, ratio: float | None, size: int | None, every: int, ramp: float) -> RateTarget | None:
-        """The target of these arguments; None without one.
+    def of(
+        cls, guided: GuidedPlan | None, ratio: float | None, size: int | None, every: int, ramp: float
+    ) -> RateTarget | None:
+        """The target of these arguments; None without one. The plan is None where it is to be found.
 
         Raises:
             CallbackError: an argument is out of range, or there are two targets.
@@ -56,8 +59,13 @@ class RateTarget:
         if ramp > 1 or (ratio is not None and ratio <= 1):
             name, value, expected = ("ramp", ramp, "0 to 1") if ramp > 1 else ("target_ratio", ratio, "above 1")
             raise CallbackError(f"{name} is {value}, expected a number {expected}")
-        check_rate_plan(plan)
+        if guided is not None:
+            check_rate_plan(guided.plan)
         return cls(ratio, size, every, ramp)
+
+    def target_of(self, weights: Weights) -> int:
+        """The bytes that the file of these weights is to have."""
+        return self._size or int(exact_bytes(weights) / (self._ratio or 1))
 
     def start(self, latent: LatentWeights, steps: float, first: int) -> None:
         """Begin, or resume, a training of ``steps`` optimizer steps whose weights are quantized from step ``first``."""
@@ -65,7 +73,7 @@ class RateTarget:
             raise CallbackError("a target needs the length of the training: give the Trainer max_epochs or max_steps")
         self._penalty = RatePenalty(latent)
         exact = self._penalty.exact_bytes
-        self._target = self._size or int(exact / (self._ratio or 1))
+        self._target = self.target_of(latent.weights)
         least = self._penalty.least_bytes()
         if self._target <= least:
             raise TrainingError(

@@ -102,7 +102,9 @@ class FittedKMeans:
             codes[pruned] = zero
         return payload_from_codes(tensor, codes, values, storage)
 
-    def quantize(self, tensor: Tensor, storage: Storage | None = None, *, pruned: Tensor | None = None) -> Tensor:
+    def quantize(
+        self, tensor: Tensor, storage: Storage | None = None, *, pruned: Tensor | None = None, guide: object = None
+    ) -> Tensor:
         """See :class:`FittedQuantizer`."""
         flat = tensor.detach().reshape(-1).contiguous()
         values, borders = self._values_and_borders(flat)

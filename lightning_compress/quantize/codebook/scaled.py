@@ -85,7 +85,9 @@ class FittedScaled:
         scales = coded.stored_scales(self.method.scale_bytes) if len(coded.scales) else None
         return payload_from_codes(tensor, codes, coded.values.to(tensor.dtype), storage, scales)
 
-    def quantize(self, tensor: Tensor, storage: Storage | None = None, *, pruned: Tensor | None = None) -> Tensor:
+    def quantize(
+        self, tensor: Tensor, storage: Storage | None = None, *, pruned: Tensor | None = None, guide: object = None
+    ) -> Tensor:
         """See :class:`FittedQuantizer`."""
         flat = tensor.detach().reshape(-1)
         if not len(flat):

@@ -12,21 +12,25 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar, NamedTuple
 
+import torch
 from torch import Tensor
 
 from lightning_compress.errors import PlanError
+from lightning_compress.quantize.grid.guide import GridGuide, checked_guide
 from lightning_compress.quantize.grid.matrix import LONGEST_PATH, holds, matrix_shape, row_scales
 from lightning_compress.quantize.grid.offsets import Offsets, choose_offsets
 from lightning_compress.quantize.grid.payload import GridPayload
 from lightning_compress.quantize.grid.points import choose_points, largest_error
 from lightning_compress.quantize.grid.row_feedback import spread_in_steps
 from lightning_compress.quantize.grid.trellis.trellis import TRELLISES
+from lightning_compress.quantize.grid.walk import scaled_points
 from lightning_compress.quantize.interval.indexed_payloads import store_pruned
 from lightning_compress.quantize.payload import Payload
 from lightning_compress.quantize.quantizer import Storage, restored
 from lightning_compress.quantize.sharing import Sharing, check_sharing, group_key
 from lightning_compress.weights import standard_deviation
 
+_CHUNK = 1 << 16
 _LARGEST = 32760.0  # steps; points of a trellis may lie a little further out
 
 
@@ -98,24 +102,6 @@ class Grid:
         return FittedGrid(self, self.step * (standard_deviation(tensors) if self.relative else 1.0))
 
 
-@dataclass(frozen=True, eq=False)
-class GridGuide:
-    """What calibration measured for one tensor.
-
-    Attributes:
-        exponents: ``[rows]`` int32: row r has the step · 2^(exponent / 32). Within ±32000, at most 255 apart. None for
-            equal steps.
-        factor: ``[columns, columns]`` of :func:`feedback_factor`: errors are fed back to later columns, except where
-            weights are pruned as well. None for no feedback.
-        spread: ``[rows, rows]`` of :func:`row_spread`: errors are fed back to later rows too; only with a factor. None
-            for no such feedback.
-    """
-
-    exponents: Tensor | None = None
-    factor: Tensor | None = None
-    spread: Tensor | None = None
-
-
 @dataclass(frozen=True)
 class FittedGrid:
     """A grid of known step."""
@@ -130,9 +116,8 @@ class FittedGrid:
             TypeError: another guide.
             ValueError: a guide for another number of rows, or of exponents out of range.
         """
-        if guide is not None and not isinstance(guide, GridGuide):
-            raise TypeError(f"Grid is guided by a GridGuide, got {type(guide).__name__}")
-        placed = self._place(tensor.detach(), pruned, guide or GridGuide())
+        guide = checked_guide(guide)
+        placed = self._place(tensor.detach(), pruned, guide)
         if placed is None:
             return storage.store(tensor) if pruned is None else store_pruned(tensor, storage, pruned)
         return GridPayload.of(
@@ -141,31 +126,32 @@ class FittedGrid:
             tuple(tensor.shape),
             tensor.dtype,
             trellis=placed.states,
-            exponents=None if guide is None else guide.exponents,
+            exponents=guide.exponents,
             offsets=placed.offsets,
         )
 
-    def quantize(self, tensor: Tensor, storage: Storage | None = None, *, pruned: Tensor | None = None) -> Tensor:
+    def quantize(
+        self, tensor: Tensor, storage: Storage | None = None, *, pruned: Tensor | None = None, guide: object = None
+    ) -> Tensor:
         """See :class:`FittedQuantizer`.
 
-        Computed on the tensor's device where the nearest points are taken, that is for ``trellis=0, rate_weight=0``.
-        The trellis and the rates of points are compiled loops and counts on the CPU: for these the tensor moves there
-        and back.
+        Computed on the tensor's device where the nearest points are taken, that is for ``trellis=0, rate_weight=0``
+        and no feedback of errors. The trellis, the rates of points and the feedback are compiled loops and counts on
+        the CPU: for these the tensor moves there and back.
         """
-        if self.method.trellis or self.method.rate_weight:
-            return restored(self, tensor, storage, pruned)
-        placed = self._place(tensor.detach(), pruned, GridGuide())
+        guide = checked_guide(guide)
+        if self.method.trellis or self.method.rate_weight or guide.factor is not None:
+            return restored(self, tensor, storage, pruned, guide)
+        placed = self._place(tensor.detach(), pruned, guide)
         if placed is None:
             values = tensor.detach().clone() if storage is None else storage.quantize(tensor)
             return values if pruned is None else values.masked_fill_(pruned.reshape(tensor.shape), 0)
-        matrix = placed.points.double().mul_(placed.scales[:, None])
-        if placed.offsets is not None:
-            matrix.add_(placed.offsets.values().to(matrix.device))
-        return matrix.to(tensor.dtype).reshape(tensor.shape)
+        added = None if placed.offsets is None else placed.offsets.values().to(tensor.device)
+        return scaled_points(placed.points, placed.scales, added, tensor.dtype).reshape(tensor.shape)
 
     def error_bound(self, tensor: Tensor, payload: Payload, *, guide: object = None) -> Tensor | float | None:
         """See :class:`FittedQuantizer`: a number of steps of the row, see :func:`largest_error`; none with feedback."""
-        guide = guide if isinstance(guide, GridGuide) else GridGuide()
+        guide = checked_guide(guide)
         if guide.factor is not None:
             return None
         steps = largest_error(bool(self.method.trellis), bool(self.method.rate_weight))
@@ -223,8 +209,13 @@ class _Placed(NamedTuple):
 
 def _in_steps(matrix: Tensor, scales: Tensor, offsets: Offsets | None) -> Tensor:
     """``[rows, columns]`` float32: weights less their offsets, in units of the row's scale."""
-    shifted = matrix if offsets is None else matrix - offsets.values().to(matrix.device)
-    return (shifted / scales[:, None]).float()
+    added = None if offsets is None else offsets.values().to(matrix.device)
+    result = torch.empty(matrix.shape, device=matrix.device)
+    size = max(1, _CHUNK // max(1, matrix.shape[1]))
+    for start in range(0, len(matrix), size):
+        part = slice(start, start + size)
+        result[part] = (matrix[part] if added is None else matrix[part] - added) / scales[part, None]
+    return result
 
 
 def _within(weights: Tensor) -> bool:

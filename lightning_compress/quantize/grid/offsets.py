@@ -71,13 +71,14 @@ def choose_offsets(weights: Tensor, scales: Tensor) -> Offsets | None:
         return None
     base = float(scales.min())
     relative = (scales / base).float()
-    means, shifted, spread = weights.new_zeros(columns), weights, weights.new_ones(rows)
+    means, spread = weights.new_zeros(columns), weights.new_ones(rows)
+    shifted, squares = weights.clone(), torch.empty_like(weights)
     for _ in range(_ROUNDS):
         importance = 1 / (relative.square() * spread)
         means += (importance * relative) @ shifted / importance.sum()
-        shifted = weights - means / relative[:, None]
-        spread = shifted.square().mean(1) + _ROUNDING
-    before, after = ((part.square() + _ROUNDING).T @ (1 / spread) for part in (weights, shifted))
+        torch.sub(weights, torch.div(means, relative[:, None], out=squares), out=shifted)
+        spread = torch.square(shifted, out=squares).mean(1) + _ROUNDING
+    before, after = (torch.square(part, out=squares).add_(_ROUNDING).T @ (1 / spread) for part in (weights, shifted))
     if rows / 16 * float((before / after).log2().sum()) < _OFFSET_BYTES * columns + _PAYLOAD_BYTES:
         return None
     return _rounded(means.double() * base, base * math.sqrt(12 / float(importance.sum())))

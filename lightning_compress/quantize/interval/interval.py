@@ -144,7 +144,9 @@ class FittedInterval:
         """See :class:`FittedQuantizer`: half a piece where the middle is restored, else a piece."""
         return self.step * (0.5 if self.method.restore == "middle" else 1.0)
 
-    def quantize(self, tensor: Tensor, storage: Storage | None = None, *, pruned: Tensor | None = None) -> Tensor:
+    def quantize(
+        self, tensor: Tensor, storage: Storage | None = None, *, pruned: Tensor | None = None, guide: object = None
+    ) -> Tensor:
         """See :class:`FittedQuantizer`."""
         flat = tensor.detach().reshape(-1)
         is_outside = self._is_outside(flat)

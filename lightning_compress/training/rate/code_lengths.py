@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lightning_compress.coding.models.adaptive import Blocks, fit
-from lightning_compress.quantize import GridPayload, Words, matrix_shape
+from lightning_compress.quantize import GridPayload, Words, matrix_shape, row_scales
 
 Table = NDArray[np.float32]
 
@@ -31,13 +31,13 @@ class CodeLengths:
     """The code lengths of the indices of one tensor.
 
     Attributes:
-        step: of the grid.
+        scales: ``[rows, 1]`` float32: the step of each row.
         contexts: ``[rows, columns]`` uint8: the context of each weight.
         bits: ``[contexts, 2 · largest + 3]`` float32: code length of each index, from −largest − 1.
         offsets: ``[columns]`` what is added to the grid; None where nothing is.
     """
 
-    step: float
+    scales: Tensor
     contexts: Tensor
     bits: Tensor
     offsets: Tensor | None
@@ -53,12 +53,13 @@ class CodeLengths:
         table[[len(group) > 0 for group in groups]] = bits
         contexts = np.ascontiguousarray(payload.classes.map(rows, columns).T)
         offsets = None if payload.offsets is None else payload.offsets.values().float()
-        return cls(payload.step, torch.from_numpy(contexts), torch.from_numpy(table), offsets)
+        scales = row_scales(payload.step, payload.exponents, rows).float()[:, None]
+        return cls(scales, torch.from_numpy(contexts), torch.from_numpy(table), offsets)
 
     def to(self, device: torch.device) -> CodeLengths:
         """The same on a device."""
         offsets = None if self.offsets is None else self.offsets.to(device)
-        return CodeLengths(self.step, self.contexts.to(device), self.bits.to(device), offsets)
+        return CodeLengths(self.scales.to(device), self.contexts.to(device), self.bits.to(device), offsets)
 
     def gradient(self, weight: Tensor) -> Tensor:
         """The derivative of the code length of each weight, bits per unit of the weight; in the weight's shape.
@@ -67,15 +68,17 @@ class CodeLengths:
         """
         rows, columns = self.contexts.shape
         matrix, result = weight.detach().reshape(rows, columns), torch.empty(rows, columns, device=weight.device)
-        slopes = ((self.bits[:, 1:] - self.bits[:, :-1]) / self.step).reshape(-1)
+        slopes = (self.bits[:, 1:] - self.bits[:, :-1]).reshape(-1)
         width = self.bits.shape[1] - 1
         size = max(1, _CHUNK // max(1, columns))
         for start in range(0, rows, size):
             part = slice(start, start + size)
-            place = matrix[part] / self.step if self.offsets is None else (matrix[part] - self.offsets) / self.step
+            shifted = matrix[part] if self.offsets is None else matrix[part] - self.offsets
+            place = shifted / self.scales[part]
             cell = place.floor().add_(width // 2).clamp_(0, width - 1)
             cell = cell.to(torch.int32).add_(self.contexts[part].to(torch.int32), alpha=width)
             torch.mul(slopes[cell], place.abs_().mul_(2).clamp_(max=1), out=result[part])
+            result[part] /= self.scales[part]
         return result.reshape(weight.shape)
 
 

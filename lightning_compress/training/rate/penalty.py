@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import torch
 
-from lightning_compress.compression import compress, payloads_of
+from lightning_compress.archive import Archive
+from lightning_compress.compression import payloads_of
 from lightning_compress.compression.payloads import smallest_coding
 from lightning_compress.errors import PlanError
 from lightning_compress.plan import Plan
@@ -14,6 +15,7 @@ from lightning_compress.quantize import Grid, GridPayload
 from lightning_compress.runtime import one_thread
 from lightning_compress.training.latent import LatentWeights
 from lightning_compress.training.rate.code_lengths import CodeLengths
+from lightning_compress.weights import Weights
 
 
 class RatePenalty:
@@ -32,11 +34,10 @@ class RatePenalty:
     """
 
     def __init__(self, latent: LatentWeights) -> None:
-        check_rate_plan(latent.plan)
+        check_rate_plan(latent.guided.plan)
         self._latent = latent
-        tensors = [weight.tensor for weight in latent.weights]
-        self.weights = sum(tensor.numel() for tensor in tensors)
-        self.exact_bytes = sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+        self.weights = sum(weight.tensor.numel() for weight in latent.weights)
+        self.exact_bytes = exact_bytes(latent.weights)
         self._lengths: dict[str, CodeLengths] = {}
         self.beside: int | None = None
 
@@ -56,14 +57,17 @@ class RatePenalty:
             for each in self._latent.treated
             if isinstance(each.rule.quantizer, Grid) and each.weight.tensor.dim() > 1
         }
-        archive = compress(replace(self._latent.weights), self._latent.plan)
+        archive = self._archive()
         coded = {entry.name: entry.coded_bytes for entry in archive.manifest.entries}
         self.beside = archive.nbytes - sum(coded.values())
         return archive.nbytes - sum(coded[name] for name in grids)
 
     def file_bytes(self) -> int:
         """The bytes of the file of the latent weights, which must be in the module."""
-        return compress(replace(self._latent.weights), self._latent.plan).nbytes
+        return self._archive().nbytes
+
+    def _archive(self) -> Archive:
+        return self._latent.guided.compress(replace(self._latent.weights))
 
     @torch.no_grad()
     def measure(self) -> int:
@@ -75,9 +79,9 @@ class RatePenalty:
         if self.beside is None:
             self.least_bytes()
         assert self.beside is not None
-        size, weights = self.beside, self._latent.weights
+        size, weights, guided = self.beside, self._latent.weights, self._latent.guided
         with one_thread():
-            for weight, payload in zip(weights, payloads_of(weights, self._latent.plan, {}), strict=True):
+            for weight, payload in zip(weights, payloads_of(weights, guided.plan, guided.guidance), strict=True):
                 size += smallest_coding(weight, payload)[0].coded_bytes
                 if isinstance(payload, GridPayload) and payload.points.numel():
                     self._lengths[weight.name] = CodeLengths.of(payload).to(weight.tensor.device)
@@ -96,6 +100,11 @@ class RatePenalty:
                 slope = lengths.gradient(each.weight.tensor)
                 slope = slope if binding.tie is None else binding.tie.view(slope)
                 binding.parameter.grad.add_(slope, alpha=rate_weight / self.weights)
+
+
+def exact_bytes(weights: Weights) -> int:
+    """The bytes of all tensors as they are, which a ratio refers to."""
+    return sum(weight.tensor.numel() * weight.tensor.element_size() for weight in weights)
 
 
 def check_rate_plan(plan: Plan) -> None:

@@ -25,6 +25,7 @@ from lightning_compress.callbacks.export.jobs import DeleteJob, ExportJob, LinkJ
 from lightning_compress.callbacks.export.policy import Policy
 from lightning_compress.callbacks.export.publishing import Publishing
 from lightning_compress.callbacks.moments import Moments
+from lightning_compress.compression import GuidedPlan
 from lightning_compress.errors import CallbackError, PlanError
 from lightning_compress.messages.log_once import log_once
 
@@ -38,7 +39,7 @@ def forget_messages():
 
 def a_queue(workers, when_full="wait", when="all", plan=HALF):
     exporter = Exporter(lambda weights: compress(weights, plan), Policy(Moments.policy(when)))
-    return BackgroundQueue(exporter, plan, when_full, workers.start)
+    return BackgroundQueue(exporter, GuidedPlan(plan), when_full, workers.start)
 
 
 def export(folder, name, width=8):

@@ -77,5 +77,7 @@ class FittedMidRise:
     ) -> IndexedPayload:
         return payload_from_indices(tensor, self.codebook, self.indices, storage, pruned)
 
-    def quantize(self, tensor: Tensor, storage: Storage | None = None, *, pruned: Tensor | None = None) -> Tensor:
-        return restored(self, tensor, storage, pruned)
+    def quantize(
+        self, tensor: Tensor, storage: Storage | None = None, *, pruned: Tensor | None = None, guide: object = None
+    ) -> Tensor:
+        return restored(self, tensor, storage, pruned, guide)

@@ -100,9 +100,12 @@ class Auto:
         """Search for the module of this trainer from now on."""
         self._trainer = trainer
 
-    def start(self) -> None:
-        """A training starts."""
+    def start(self, path: str) -> None:
+        """A training starts. Use the plan in the companion file of the checkpoint that it resumes from, if any."""
         self.is_provisional = self._search_at == "end"
+        companion = find(companion_of(path)) if path else path
+        if path and is_archive(companion):
+            self._found = _FoundPlan.of(Archive.open(companion).manifest)
 
     def check(self, trainer: Trainer) -> None:
         """Refuse a trainer whose module cannot be measured, before the first step.
@@ -133,12 +136,6 @@ class Auto:
     def measure(self, trainer: Trainer) -> str:
         """The name of the score; empty if the user's own ``evaluate`` gives it."""
         return "" if self._objective.evaluate is not None else self._objective.resolve(trainer).name
-
-    def resume(self, path: str) -> None:
-        """Use the plan in the companion file of the checkpoint that a run resumes from."""
-        companion = find(companion_of(path))
-        if path and is_archive(companion):
-            self._found = _FoundPlan.of(Archive.open(companion).manifest)
 
     def compress(self, weights: Weights) -> Archive:
         """The archive of these weights, by the plan found before if its file is still feasible, else by a new search.

@@ -26,6 +26,7 @@ from lightning_compress.callbacks.export.background.messages import (
 )
 from lightning_compress.callbacks.export.background.shared_weights import SharedWeights
 from lightning_compress.callbacks.export.jobs import ExportJob
+from lightning_compress.compression import GuidedPlan
 from lightning_compress.plan import Plan
 
 Result = Committed | Failed | Cancelled | Refused
@@ -91,7 +92,7 @@ class Dispatcher:
         start: starts a worker.
     """
 
-    def __init__(self, plan: Plan, start: Callable[[Setup], Worker]) -> None:
+    def __init__(self, plan: GuidedPlan, start: Callable[[Setup], Worker]) -> None:
         self._plan, self._start = plan, start
         self._worker: Worker | None = None
         self._has_started = False  # whether the worker has said so
@@ -165,7 +166,7 @@ class Dispatcher:
 
     def _started(self) -> Worker:
         self._has_started = False
-        _refuse_classes_of_script(self._plan)
+        _refuse_classes_of_script(self._plan.plan)
         path = tuple(str(Path(entry).absolute()) for entry in sys.path)
         try:
             return self._start(Setup(path, str(Path.cwd()), pickle.dumps(self._plan)))

@@ -23,8 +23,8 @@ from lightning_compress.callbacks.export.background.shared_weights import Memory
 from lightning_compress.callbacks.export.background.worker_process import WorkerProcess
 from lightning_compress.callbacks.export.exporter import Exporter, discard, failed, withdraw
 from lightning_compress.callbacks.export.jobs import ExportJob, Job, LinkJob, Outcome
+from lightning_compress.compression import GuidedPlan
 from lightning_compress.files import is_remote, normalized_path
-from lightning_compress.plan import Plan
 
 WhenFull = Literal["wait", "skip", "latest"]
 MAX_WAITING = 1  # exports, beside the one in work; each holds a copy of the weights
@@ -49,7 +49,11 @@ class BackgroundQueue:
     """
 
     def __init__(
-        self, exporter: Exporter, plan: Plan, when_full: WhenFull, start: Callable[[Setup], Worker] = WorkerProcess
+        self,
+        exporter: Exporter,
+        plan: GuidedPlan,
+        when_full: WhenFull,
+        start: Callable[[Setup], Worker] = WorkerProcess,
     ) -> None:
         self._exporter, self._when_full = exporter, when_full
         self._in_work = ExportInWork(exporter, Dispatcher(plan, start), self._conclude)

@@ -31,9 +31,8 @@ from lightning_compress.callbacks.export.background.messages import (
 from lightning_compress.callbacks.export.background.shared_weights import read_shared
 from lightning_compress.callbacks.export.companions.writing import CompanionWriter
 from lightning_compress.callbacks.export.exporter import export_error
-from lightning_compress.compression import compress
+from lightning_compress.compression import GuidedPlan
 from lightning_compress.errors import CallbackError, CompressionError
-from lightning_compress.plan import Plan
 from lightning_compress.weights import Weights
 
 _POLL_SECONDS = 1.0  # between two looks at the parent process
@@ -76,18 +75,18 @@ class Server:
             self._connection.send(Started(f"{type(error).__name__}: {error}"))
             return
         self._connection.send(Started())
-        writer = CompanionWriter(lambda weights: compress(weights, plan, on_tensor=self._check))
+        writer = CompanionWriter(lambda weights: plan.compress(weights, on_tensor=self._check))
         while True:
             message = self._next_message()
             if isinstance(message, Task):  # a Cancel that comes now is of a task that has ended
                 self._connection.send(self._carry_out(message, writer))
 
-    def _set_up(self) -> Plan:
+    def _set_up(self) -> GuidedPlan:
         setup = self._next_message()
         assert isinstance(setup, Setup)
         sys.path[:] = setup.module_path
         os.chdir(setup.folder)
-        plan: Plan = pickle.loads(setup.plan)
+        plan: GuidedPlan = pickle.loads(setup.plan)
         return plan
 
     def _carry_out(self, task: Task, writer: CompanionWriter) -> Answer:

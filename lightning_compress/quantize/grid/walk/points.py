@@ -114,8 +114,8 @@ def restored_values(
 
 
 def scaled_points(points: Tensor, scales: Tensor, offsets: Tensor | None, dtype: torch.dtype) -> Tensor:
-    """``[rows, columns]`` points int16 → values; other arguments as for :func:`restored_values`."""
-    result = torch.empty(points.shape, dtype=dtype)
+    """``[rows, columns]`` points int16 → values, on their device; other arguments as for :func:`restored_values`."""
+    result = torch.empty(points.shape, dtype=dtype, device=points.device)
     size = max(1, _CHUNK // max(1, points.shape[1]))
     for start in range(0, len(result), size):
         part = slice(start, start + size)

@@ -1,0 +1,93 @@
+"""The plan that a training quantizes by: given, found for a target, or taken from the checkpoint that is resumed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from os import PathLike
+from typing import Any
+
+from torch import Tensor, nn
+
+from lightning_compress.callbacks.arguments import check_calibration
+from lightning_compress.callbacks.hooks.lightning_types import Trainer
+from lightning_compress.compression import GuidedPlan
+from lightning_compress.errors import CallbackError
+from lightning_compress.plan import Plan
+from lightning_compress.quantize import GridGuide
+from lightning_compress.search import Calibration
+from lightning_compress.training import calibrated_start, starting_plan
+from lightning_compress.weights import Weights
+
+
+class TrainedPlan:
+    """The plan and the steps of rows of one callback.
+
+    Args:
+        plan: as the user gave it; None to find one for the target.
+        calibration: batches and their loss; None for equal steps. Only where the plan is to be found.
+
+    Attributes:
+        guided: what the training quantizes by; None before a run has found it.
+
+    Raises:
+        PlanError: the plan is invalid.
+        CallbackError: there is calibration beside a plan, or it has no loss.
+    """
+
+    def __init__(self, plan: Plan | str | PathLike[str] | None, calibration: Calibration | None) -> None:
+        check_calibration(calibration)
+        if plan is not None and calibration is not None:
+            raise CallbackError(
+                "calibration finds the steps of a plan, and there is a plan already: leave plan out, or calibration"
+            )
+        self._given = None if plan is None else Plan.resolve(plan)
+        self._calibration = calibration
+        self.guided = None if self._given is None else GuidedPlan(self._given)
+
+    def find(self, trainer: Trainer, module: nn.Module, weights: Weights, target: int) -> None:
+        """Find the plan for a target of bytes, unless it is known. To be called on every rank; all get that of rank 0.
+
+        Raises:
+            SearchError: a batch of the calibration fails.
+            TrainingError: no plan of this kind reaches the target.
+        """
+        if self.guided is not None:
+            return
+        if self._calibration is None:
+            found = starting_plan(weights, target)
+        else:
+            found = calibrated_start(weights, module, self._calibration, target)
+        config, steps = trainer.strategy.broadcast((found.plan.to_config(), _row_steps(found)), src=0)
+        self.guided = GuidedPlan(Plan.from_config(config), _guidance(steps))
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a run that resumes needs."""
+        if self.guided is None:
+            return {}
+        return {"plan": json.dumps(self.guided.plan.to_config(), sort_keys=True), "row_steps": _row_steps(self.guided)}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue with the plan of a checkpoint.
+
+        Raises:
+            CallbackError: the user gave another plan.
+        """
+        if "plan" not in state:
+            return
+        plan = Plan.from_config(json.loads(state["plan"]))
+        if self._given is not None and plan != self._given:
+            raise CallbackError(
+                f"the checkpoint was trained with the plan {state['plan']}, and this run has another: resume with "
+                "that plan, or start a new training from the weights alone"
+            )
+        self.guided = GuidedPlan(plan, _guidance(state.get("row_steps", {})))
+
+
+def _row_steps(guided: GuidedPlan) -> dict[str, Tensor]:
+    guides = ((name, guide) for name, guide in guided.guidance.items() if isinstance(guide, GridGuide))
+    return {name: guide.exponents for name, guide in guides if guide.exponents is not None}
+
+
+def _guidance(steps: Mapping[str, Tensor]) -> dict[str, GridGuide]:
+    return {name: GridGuide(exponents.cpu()) for name, exponents in steps.items()}
