@@ -159,8 +159,7 @@ class CompressCheckpoint(ExportListener, _Callback):
         same = [callback for callback in callbacks_of(trainer) if isinstance(callback, CompressCheckpoint)]
         if len(same) > 1:
             raise CallbackError(
-                f"the trainer has {len(same)} CompressCheckpoint callbacks, which write the same files: "
-                "keep one of them"
+                f"the trainer has {len(same)} CompressCheckpoint callbacks, which write the same files: keep one"
             )
         checkpoint_hooks.attach(trainer, self)
         if self._auto:

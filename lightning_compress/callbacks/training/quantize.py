@@ -22,7 +22,7 @@ from lightning_compress.errors import CallbackError
 from lightning_compress.logging import log_scalars, logging_step
 from lightning_compress.plan import Plan
 from lightning_compress.runtime import preserved_random_state
-from lightning_compress.search import Calibration
+from lightning_compress.search import CalibrationData
 from lightning_compress.training import LatentWeights
 from lightning_compress.weights import Weights
 
@@ -73,7 +73,7 @@ class QuantizeDuringTraining(EvaluationHooks, _Callback):
         self,
         plan: Plan | str | PathLike[str] | None = None,
         *,
-        calibration: Calibration | None = None,
+        calibration: CalibrationData | None = None,
         start: int = 0,
         refit_every: int = 1,
         target_ratio: float | None = None,

@@ -15,7 +15,7 @@ from lightning_compress.compression import GuidedPlan
 from lightning_compress.errors import CallbackError
 from lightning_compress.plan import Plan
 from lightning_compress.quantize import GridGuide
-from lightning_compress.search import Calibration
+from lightning_compress.search import CalibrationData
 from lightning_compress.training import calibrated_start, starting_plan
 from lightning_compress.weights import Weights
 
@@ -35,7 +35,7 @@ class TrainedPlan:
         CallbackError: there is calibration beside a plan, or it has no loss.
     """
 
-    def __init__(self, plan: Plan | str | PathLike[str] | None, calibration: Calibration | None) -> None:
+    def __init__(self, plan: Plan | str | PathLike[str] | None, calibration: CalibrationData | None) -> None:
         check_calibration(calibration)
         if plan is not None and calibration is not None:
             raise CallbackError(

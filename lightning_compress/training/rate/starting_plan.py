@@ -13,7 +13,7 @@ from lightning_compress.errors import TrainingError
 from lightning_compress.plan import Plan, Rule
 from lightning_compress.quantize import Grid, GridGuide, Half
 from lightning_compress.runtime import preserved_module
-from lightning_compress.search import Calibration
+from lightning_compress.search import CalibrationData
 from lightning_compress.search.sensitivity.bit_allocation import BitAllocation, allocate_bits
 from lightning_compress.search.sensitivity.fisher import estimate_fisher
 from lightning_compress.weights import Weights, standard_deviation
@@ -23,7 +23,7 @@ _FINEST, _WIDEST = -6.0, math.log2(6.0)  # of a step, as a binary logarithm of s
 _HALF = Half(rounding="nearest")
 
 
-def starting_plan(weights: Weights, target: int, headroom: float = 1.15) -> GuidedPlan:
+def starting_plan(weights: Weights, target: int, headroom: float = 1.05) -> GuidedPlan:
     """One grid for all matrices, half precision for vectors, such that the file has ``headroom`` · ``target`` bytes.
 
     A step that alone reached the target would leave the penalty nothing to decide; a much smaller one would leave it
@@ -45,7 +45,7 @@ def starting_plan(weights: Weights, target: int, headroom: float = 1.15) -> Guid
 
 
 def calibrated_start(
-    weights: Weights, module: nn.Module, calibration: Calibration, target: int, headroom: float = 1.15
+    weights: Weights, module: nn.Module, calibration: CalibrationData, target: int, headroom: float = 1.05
 ) -> GuidedPlan:
     """A grid for each matrix, and a step for each of its rows, by what they matter to the loss; vectors in half
     precision. The file has ``headroom`` · ``target`` bytes.

@@ -36,7 +36,7 @@ class Workers:
 
     def start(self, setup):
         number = len(self.started)
-        self.started.append(FakeWorker(self, pickle.loads(setup.plan), number < self.ends, number < self.hangs))
+        self.started.append(FakeWorker(self, pickle.loads(setup.plan).plan, number < self.ends, number < self.hangs))
         return self.started[-1]
 
 
