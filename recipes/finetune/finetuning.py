@@ -15,11 +15,11 @@ from torch import Tensor
 
 from lightning_compress import CompressCheckpoint, Distill, QuantizeDuringTraining, Weights
 from lightning_compress.training import exact_bytes
-from recipes.calibration import TrainingText
 from recipes.checks import check_least, check_sizes
 from recipes.data.batching import Batch
 from recipes.data.parallel_text import ParallelText
 from recipes.data.vocabulary import PAD
+from recipes.finetune.calibration import TrainingText
 from recipes.training.bleu import Bleu
 from recipes.training.schedule import Cosine
 from recipes.translate import load_translator
