@@ -1,4 +1,4 @@
-"""Several loggers at once: CSV, TensorBoard if it is installed, and Weights & Biases without a network."""
+"""Several loggers at once: CSV, Weights & Biases without a network, TensorBoard and MLflow if they are installed."""
 
 import csv
 import os
@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from pytorch_lightning import LightningModule, Trainer, seed_everything
 from pytorch_lightning.callbacks import ModelCheckpoint
-from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger, WandbLogger
+from pytorch_lightning.loggers import CSVLogger, MLFlowLogger, TensorBoardLogger, WandbLogger
 from torch import nn
 from torch.nn.functional import cross_entropy
 from torch.utils.data import DataLoader, TensorDataset
@@ -50,6 +50,8 @@ if __name__ == "__main__":
     loggers = [CSVLogger("logs", name="csv"), WandbLogger("example", "logs", offline=True)]
     if find_spec("tensorboard"):
         loggers.append(TensorBoardLogger("logs", name="tensorboard"))
+    if find_spec("mlflow"):
+        loggers.append(MLFlowLogger("example", tracking_uri="sqlite:///mlflow.db"))
     trainer = Trainer(
         max_epochs=3,
         callbacks=[
