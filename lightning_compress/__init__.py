@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from lightning_compress.compression import compress as compress
     from lightning_compress.compression import save_compressed as save_compressed
     from lightning_compress.errors import CompressionError as CompressionError
+    from lightning_compress.loading import LoadCompressedMixin as LoadCompressedMixin
     from lightning_compress.loading import expand as expand
     from lightning_compress.loading import load as load
     from lightning_compress.loading import load_from_checkpoint as load_from_checkpoint
@@ -56,6 +57,7 @@ _PACKAGE_OF = {
     "Interval": "quantize",
     "KMeans": "quantize",
     "LayerSensitivity": "callbacks",
+    "LoadCompressedMixin": "loading",
     "Logarithmic": "quantize",
     "LowRank": "quantize",
     "Plan": "plan",

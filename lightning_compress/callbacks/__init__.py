@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from lightning_compress.callbacks.checkpoint import CompressCheckpoint as CompressCheckpoint
     from lightning_compress.callbacks.hooks.batch_losses import mean_loss as mean_loss
+    from lightning_compress.callbacks.reading import ReadCompressed as ReadCompressed
     from lightning_compress.callbacks.reconciliation import Reconciled as Reconciled
     from lightning_compress.callbacks.reconciliation import reconcile as reconcile
     from lightning_compress.callbacks.sensitivity import LayerSensitivity as LayerSensitivity
@@ -26,6 +27,7 @@ _MODULE_OF = {
     "LayerSensitivity": "sensitivity",
     "PruneDuringTraining": "training.prune",
     "QuantizeDuringTraining": "training.quantize",
+    "ReadCompressed": "reading",
     "Reconciled": "reconciliation",
     "TranslationQuality": "translation",
     "mean_loss": "hooks.batch_losses",

@@ -4,11 +4,13 @@ from lightning_compress.loading.classes.allowed_classes import resolve_class
 from lightning_compress.loading.expansion import expand, load
 from lightning_compress.loading.installed_lightning import lightning_version
 from lightning_compress.loading.left_out import tell_left_out
+from lightning_compress.loading.lightning_mixin import LoadCompressedMixin
 from lightning_compress.loading.modules import build, load_from_checkpoint
 from lightning_compress.loading.state import load_weights
 from lightning_compress.loading.stored_module import StoredModule
 
 __all__ = [
+    "LoadCompressedMixin",
     "StoredModule",
     "build",
     "expand",
