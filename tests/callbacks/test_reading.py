@@ -103,14 +103,14 @@ def test_a_copy_of_a_trainer_reads_for_itself(file: Path) -> None:
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of jsonargparse, about Lightning
 def test_lightning_cli_without_a_subcommand(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(
-        Exception, match="F6_E2M3|weights_only"
-    ):  # as LightningCLI reads --ckpt_path, before it has a trainer
+    # As LightningCLI reads --ckpt_path, before it has a trainer.
+    with pytest.raises(Exception, match=r"F6_E2M3|weights_only"):
         torch.load(file, weights_only=True, map_location="cpu")
     options = {"accelerator": "cpu", "logger": False, "enable_progress_bar": False, "enable_model_summary": False}
+    options |= {"callbacks": [ReadCompressed()]}
     monkeypatch.setattr("sys.argv", ["script.py"])
     cli = LightningCLI(
-        Small, run=False, seed_everything_default=False, trainer_defaults=options | {"callbacks": [ReadCompressed()]}
+        Small, run=False, seed_everything_default=False, trainer_defaults=options, save_config_callback=None
     )
     cli.trainer.test(cli.model, ckpt_path=file, verbose=False)
     assert torch.equal(cli.model.net[0].weight, load(file)["net.0.weight"])
