@@ -1,29 +1,16 @@
-"""LoRA: adapters of low rank are trained on a frozen network, and the file that is shipped holds the adapters alone."""
+"""LoRA with PEFT: adapters are trained on a frozen network, and the file that is shipped holds the adapters alone."""
 
 import torch
+from peft import LoraConfig, get_peft_model
 from pytorch_lightning import LightningModule, Trainer, seed_everything
 from pytorch_lightning.callbacks import ModelCheckpoint
 from torch import nn
 from torch.nn.functional import mse_loss
 from torch.utils.data import DataLoader, TensorDataset
 
-from lightning_compress import CompressCheckpoint, load
+from lightning_compress import CompressCheckpoint, load_from_checkpoint
 
 WIDTH = 64
-
-
-class LoRALinear(nn.Module):
-    """A frozen linear layer, plus the product of two trained matrices of low rank (Hu et al. 2021)."""
-
-    def __init__(self, base: nn.Linear, rank: int = 4) -> None:
-        super().__init__()
-        self.base = base.requires_grad_(False)
-        self.lora_down = nn.Linear(base.in_features, rank, bias=False)
-        self.lora_up = nn.Linear(rank, base.out_features, bias=False)
-        nn.init.zeros_(self.lora_up.weight)
-
-    def forward(self, inputs):
-        return self.base(inputs) + self.lora_up(self.lora_down(inputs))
 
 
 def pretrained() -> nn.Sequential:
@@ -33,17 +20,22 @@ def pretrained() -> nn.Sequential:
 
 
 class LitLoRA(LightningModule):
-    def __init__(self) -> None:
+    def __init__(self, rank: int = 4) -> None:
         super().__init__()
-        self.layers = nn.Sequential(*(LoRALinear(m) if isinstance(m, nn.Linear) else m for m in pretrained()))
+        self.save_hyperparameters()
+        self.network = get_peft_model(pretrained(), LoraConfig(r=rank, target_modules=["0", "2"]))
+
+    def compression_exclude(self) -> list[str]:
+        """What the compressed files leave out: everything that is frozen."""
+        return [name for name, weight in self.named_parameters() if not weight.requires_grad]
 
     def training_step(self, batch, index):
         inputs, wanted = batch
-        return mse_loss(self.layers(inputs), wanted)
+        return mse_loss(self.network(inputs), wanted)
 
     def validation_step(self, batch, index):
         inputs, wanted = batch
-        self.log("val_loss", mse_loss(self.layers(inputs), wanted))
+        self.log("val_loss", mse_loss(self.network(inputs), wanted))
 
     def configure_optimizers(self):
         return torch.optim.Adam([weight for weight in self.parameters() if weight.requires_grad], lr=3e-3)
@@ -61,19 +53,16 @@ if __name__ == "__main__":
     train, valid = DataLoader(shifted(1024), 64, shuffle=True), DataLoader(shifted(256), 64)
     trainer = Trainer(
         max_epochs=3,
-        callbacks=[
-            ModelCheckpoint("checkpoints", filename="adapters", monitor="val_loss"),
-            CompressCheckpoint(exclude=["*.base.*"]),
-        ],
+        callbacks=[ModelCheckpoint("checkpoints", filename="adapters", monitor="val_loss"), CompressCheckpoint()],
         accelerator="cpu",
         logger=False,
         enable_progress_bar=False,
         enable_model_summary=False,
     )
-    model = LitLoRA()
-    trainer.fit(model, train, valid)
+    trainer.fit(LitLoRA(), train, valid)
 
-    fresh = LitLoRA()
-    missing = fresh.load_state_dict(load("checkpoints/adapters.compressed.safetensors"), strict=False).missing_keys
+    fresh = load_from_checkpoint(LitLoRA, "checkpoints/adapters.compressed.safetensors")
     loss = trainer.validate(fresh, valid, verbose=False)[0]["val_loss"]
-    print(f"validation loss with the adapters loaded back: {loss:.4f}; from the base model: {', '.join(missing)}")
+    base = fresh.network.unload()
+    untouched = all(torch.equal(a, b) for a, b in zip(base.parameters(), pretrained().parameters(), strict=True))
+    print(f"validation loss with the adapters loaded back: {loss:.4f}; base model untouched: {untouched}")

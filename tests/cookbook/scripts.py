@@ -10,7 +10,7 @@ from pathlib import Path
 
 FOLDER = Path(__file__).parents[2] / "docs" / "cookbook"
 ARGUMENTS = {"lightning_cli": ["fit"]}
-NEEDS = {"hydra_config": "hydra"}
+NEEDS = {"hydra_config": "hydra", "lora": "peft"}
 SCRIPTS = sorted(path.stem for path in FOLDER.glob("*.py"))
 PACKAGE = "lightning_compress"
 
