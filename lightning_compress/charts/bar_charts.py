@@ -20,6 +20,7 @@ from lightning_compress.charts.style import (
     label_rows,
     new_figure,
     shortened,
+    title_at_left,
 )
 from lightning_compress.errors import ChartError
 
@@ -69,7 +70,7 @@ def ranked_bars(
     label_rows(axes, [names[place] for place in order])
     axes.axvline(0, color=QUIET, linewidth=0.8)
     axes.margins(x=0.15)
-    axes.set_title(shortened(title, LONGEST_TITLE))
+    title_at_left(figure, title)
     axes.set_xlabel(shortened(unit, LONGEST_TITLE))
     return freeze_layout(figure)
 

@@ -19,6 +19,7 @@ from lightning_compress.charts.style import (
     label_rows,
     new_figure,
     shortened,
+    title_at_left,
 )
 from lightning_compress.errors import ChartError
 
@@ -68,7 +69,7 @@ def heat_map(rows: Sequence[str], columns: Sequence[str], values: ArrayLike, tit
     axes.tick_params(length=0)
     axes.grid(visible=False)
     axes.spines[:].set_visible(False)
-    axes.set_title(shortened(title, LONGEST_TITLE))
+    title_at_left(figure, title)
     if len(columns) <= _MAX_ANNOTATED_COLUMNS:
         bright, decimals = _share(table) > 0.55, _decimals(table)
         for (row, column), value in np.ndenumerate(table):

@@ -111,6 +111,12 @@ def format_large_numbers(axis: Axis, values: Iterable[float]) -> None:
         axis.set_major_formatter(lambda value, _: count_text(value))
 
 
+def title_at_left(figure: Figure, title: str) -> None:
+    """Write the title at the left edge of the figure, for charts whose axes begin far from it, behind long labels."""
+    text = shortened(title, LONGEST_TITLE)
+    figure.suptitle(text, x=0.02, ha="left", fontsize=_SETTINGS["axes.titlesize"], fontweight="bold")
+
+
 def include_values(axes: Axes, values: Sequence[float] | None) -> None:
     """Widen the axis of y so that it includes these values, with a margin beyond what is drawn."""
     if not values:

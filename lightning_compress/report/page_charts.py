@@ -44,7 +44,8 @@ class PageCharts:
         if not math.isnan(scores.after):
             points.append(("this file", file.report.file_bytes, scores.after))
         baseline = None if math.isnan(scores.before) else scores.before
-        return self._inline(frontier(points, baseline), "Score against bytes of the files that the search measured")
+        figure = frontier(points, baseline, measure=scores.label)
+        return self._inline(figure, "Score against bytes of the files that the search measured")
 
     def run(self, files: Sequence[MeasuredFile]) -> Markup | None:
         """Score against bytes of the files of a run; None if fewer than two files and candidates were measured."""
@@ -54,10 +55,9 @@ class PageCharts:
         if len(points) + len(tried) < 2 or not points:
             return None
         exact = measured[0].scores.before
-        label = f"{measured[0].measure} against bytes of the files of the run"
-        figure = frontier(
-            points, exact, candidates=tried, title="Every measured file of the run", measure=measured[0].measure
-        )
+        measure = measured[0].scores.label
+        label = f"{measure} against bytes of the files of the run"
+        figure = frontier(points, exact, candidates=tried, title="Every measured file of the run", measure=measure)
         return self._inline(figure, label)
 
     def curves(self, training: TrainingCurves) -> list[Markup]:

@@ -29,6 +29,8 @@ class Scores:
         expected: drop that a search expects on other data.
         assured: probability that the allowed drop is kept there.
         frontier: the Pareto-optimal candidates of the search.
+        measure: name of the metric that gave the scores; empty if it is not known.
+        sign: -1 if lower values of the metric are better: a score is the negative of the metric then; else 1.
     """
 
     before: float
@@ -38,6 +40,13 @@ class Scores:
     frontier: Frontier = _NO_POINTS
     expected: float = math.nan
     assured: float = math.nan
+    measure: str = ""
+    sign: float = 1.0
+
+    @property
+    def label(self) -> str:
+        """Name of the scores: the metric, with a minus if they are its negatives."""
+        return f"{'−' if self.sign < 0 else ''}{self.measure or 'score'}"
 
     @classmethod
     def of(cls, metrics: Mapping[str, Any]) -> Scores:
@@ -57,13 +66,15 @@ class Scores:
             frontier=points,
             expected=_number(search.get("expected_drop")),
             assured=_number(search.get("assured")),
+            measure=measure if isinstance(measure := search.get("measure"), str) else "",
+            sign=-1.0 if search.get("mode") == "min" else 1.0,
         )
 
     @classmethod
     def of_translations(cls, record: TranslationRecord) -> Scores:
         """BLEU of exact and compressed weights, as the translation quality callback measured it."""
         drop, low, high = record.drop
-        return cls(before=record.bleu[0], after=record.bleu[1], drop=drop, interval=(low, high))
+        return cls(before=record.bleu[0], after=record.bleu[1], drop=drop, interval=(low, high), measure="BLEU")
 
 
 def flat_metrics(metrics: Mapping[str, Any]) -> dict[str, str]:

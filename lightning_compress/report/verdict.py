@@ -116,7 +116,8 @@ def _choice(files: Sequence[MeasuredFile]) -> tuple[MeasuredFile, str]:
 def _measured(
     file: FileStatistics, translations: Sequence[TranslationRecord], trainings: Sequence[TrainingCurves]
 ) -> MeasuredFile:
-    scores, measure, exact = Scores.of(file.manifest.metrics), "score", math.nan
+    scores, exact = Scores.of(file.manifest.metrics), math.nan
+    measure = scores.measure or "score"
     for training in trainings:
         exact = next((value for step, value in training.exact if step in (file.step, file.step - 1)), exact)
         measure = training.metric if training.metric and math.isnan(scores.after) else measure

@@ -51,9 +51,19 @@ def test_what_will_not_happen_is_said(settings, told, tmp_path: Path, caplog: py
     assert sum(told in line for line in _told(caplog)) == 1
 
 
-def test_a_line_has_the_change_of_the_score() -> None:
+@pytest.mark.parametrize(
+    ("search", "told"),
+    [
+        ({"drop": 0.04, "measure": "val_bleu", "mode": "max"}, "val_bleu −0.04"),
+        ({"drop": -0.2, "measure": "val_bleu", "mode": "max"}, "val_bleu +0.2"),
+        ({"drop": 0.04, "measure": "val_loss", "mode": "min"}, "val_loss +0.04"),
+        ({"drop": 0.0, "measure": "val_loss", "mode": "min"}, "val_loss ±0"),
+        ({"drop": 0.5}, "score −0.5"),
+    ],
+)
+def test_a_line_has_the_change_of_the_metric(search: dict[str, object], told: str) -> None:
     archive = Archive.open(Path(__file__).parents[1] / "archive/golden/ties.4.safetensors")
-    measured = archive.with_metrics({"search": {"drop": 0.04}})
-    line = described("run/epoch=7.compressed.safetensors", Export(measured, True, 1.84), "val_bleu")
-    assert line.startswith("epoch=7.compressed.safetensors → 2.5 kB (")
-    assert line.endswith(" bits per weight), val_bleu −0.04, 1.8 s")
+    measured = archive.with_metrics({"search": search})
+    line = described("run/epoch=7.compressed.safetensors", Export(measured, True, 1.84))
+    assert line.startswith("epoch=7.compressed.safetensors → 2.")
+    assert line.endswith(f" bits per weight), {told}, 1.8 s")

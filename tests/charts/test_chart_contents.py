@@ -101,7 +101,7 @@ def test_heat_map_shows_numbers_and_what_is_missing():
     assert shown.mask.tolist() == [[False, False], [True, False]]
     assert shown.compressed().tolist() == [0.0, 2.5, 1.0]
     assert texts(axes) == ["0.0", "2.5", "–", "1.0"]
-    assert axes.get_title(loc="left") == "Loss"
+    assert figure.get_suptitle() == "Loss"
     assert scale.get_ylabel() == "BLEU"
 
 
@@ -149,7 +149,7 @@ def test_ranked_bars_by_size_and_unknown_last():
     segments = bars.errorbar.lines[2][0].get_segments()
     assert np.allclose([[start[0], end[0]] for start, end in segments], [[1.7, 2.3], [-1.1, -0.9], [-0.2, 0.2]])
     assert axes.get_xlabel() == "BLEU"
-    assert axes.get_title(loc="left") == "Ranks"
+    assert figure.get_suptitle() == "Ranks"
 
 
 def test_ranked_bars_with_lower_and_upper_errors():

@@ -33,6 +33,21 @@ EMPTY = {
 }
 
 
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda title: heat_map(["source_embedding"], ["weak"], [[1.0]], title, "lost"),
+        lambda title: ranked_bars(["source_embedding"], [1.0], None, title),
+    ],
+    ids=["heat map", "bars"],
+)
+def test_a_title_above_long_labels_is_not_cut_off(make):
+    figure = make("Largest pruning ratio that keeps val_accuracy")
+    title = next(text for text in figure.texts if text.get_text() == figure.get_suptitle())
+    box = title.get_window_extent()
+    assert 0 <= box.x0 < box.x1 <= figure.bbox.width
+
+
 @pytest.mark.parametrize("make", EMPTY.values(), ids=EMPTY)
 def test_a_chart_without_values_has_a_text(make):
     figure = make()

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import re
 from datetime import datetime, timezone
 
 import pytest
 import torch
 import yaml
-from report_runs import EVIL, Page, checkpoint
+from report_runs import EVIL, TRANSLATIONS, Page, checkpoint
 
 from lightning_compress import Archive, Plan, compress, load
 from lightning_compress.charts.style import bytes_text
@@ -39,6 +40,25 @@ def test_the_verdict_comes_first(page, run):
         "lost 0.25 (−0.12 to 0.62)",
     ):
         assert words in shown
+
+
+def test_the_verdict_names_the_metric_and_a_loss_is_positive(tmp_path):
+    search = {"score_before": -0.5, "score_after": -0.625, "drop": 0.125, "measure": "val_loss", "mode": "min"}
+    frontier = {"frontier": [[1.0, 90, -0.75]]}
+    compress({"a": torch.ones(8)}, "half").with_metrics({"search": search | frontier}).save(tmp_path / "a.safetensors")
+    page = report_of(tmp_path, tmp_path)
+    assert "val_loss, exact → file 0.50 → 0.62" in page.text
+    assert "lost 0.12" in page.text
+    assert "−val_loss against bytes" in page.source
+
+
+def test_more_than_five_sentences_are_folded(copy, tmp_path):
+    samples = [{"source": f"a dog {k}", "reference": "", "exact": "ein", "compressed": "eins"} for k in range(7)]
+    (copy / "checkpoints/translations.json").write_text(json.dumps({**TRANSLATIONS, "samples": samples}))
+    page = report_of(copy, tmp_path)
+    before, _, after = page.text.partition("2 more sentences")
+    assert [f"a dog {k}" in before for k in range(7)] == [True] * 5 + [False] * 2
+    assert "a dog 5" in after
 
 
 def test_nothing_comes_from_a_network_and_nothing_runs(page):

@@ -54,6 +54,14 @@ def test_exact_and_compressed_metrics_share_a_panel_and_a_drop_has_its_interval(
     assert TrainingCurves.read(path).panels[1].intervals == {}
 
 
+def test_of_two_drops_at_a_step_the_one_with_an_interval_counts(tmp_path):
+    path = tmp_path / "metrics.csv"
+    header = ",".join(["step", *(f"compression/bleu_drop{end}" for end in ("", "_low", "_high"))])
+    path.write_text(header + "\n1,9,,\n2,9,,\n2,1.5,1,2.5\n")
+    (drop,) = TrainingCurves.read(path).panels
+    assert dict(drop.curves) == {"drop of bleu": [(1, 9), (2, 1.5)]}
+
+
 def test_axes_do_not_enlarge_small_changes(tmp_path):
     path = tmp_path / "metrics.csv"
     path.write_text("step,val_accuracy,compression/bytes,compression/drop\n1,0.97,1000,0.01\n2,1.00,1030,0.02\n")

@@ -175,7 +175,7 @@ class Exports:
                 _log.error("no compressed file at %s, the training goes on: %s", job.target, str(outcome.error))
         if isinstance(job, ExportJob) and export is not None:
             measure = self._measure(trainer) if self._measure else ""
-            announce(described(job.target, export, measure))
+            announce(described(job.target, export))
             with preserved_random_state(), torch.no_grad():
                 if export.is_new:
                     self._publishing.new_file(

@@ -40,24 +40,27 @@ class WrittenFiles:
         return self.paths[-1] if self.paths else ""
 
 
-def described(path: str, export: Export, measure: str) -> str:
+def described(path: str, export: Export) -> str:
     """One line about a companion file that was written.
 
     Args:
         path: of the file.
         export: its content, and how long it took.
-        measure: the name of the score in its metrics; empty if unknown.
     """
     name = path.replace("\\", "/").rpartition("/")[2]
     report = export.archive.report()
     size = f"{_bytes(report.file_bytes)} ({report.ratio:.1f}×, {report.bits_per_weight:.1f} bits per weight)"
-    return f"{name} → {', '.join([size, *_change(export.archive, measure), f'{export.seconds:.1f} s'])}"
+    return f"{name} → {', '.join([size, *_change(export.archive), f'{export.seconds:.1f} s'])}"
 
 
-def _change(archive: Archive, measure: str) -> list[str]:
-    """How much the score has changed, if it was measured."""
-    drop = archive.manifest.metrics.get("search", {}).get("drop")
-    return [] if drop is None else [f"{measure or 'score'} {-drop:+.2g}".replace("-", "−")]
+def _change(archive: Archive) -> list[str]:
+    """How much the metric of a search has changed, if it was measured: a loss that is worse has risen."""
+    search = archive.manifest.metrics.get("search", {})
+    if "drop" not in search:
+        return []
+    change = search["drop"] if search.get("mode") == "min" else -search["drop"]
+    sign = "±" if not change else "+" if change > 0 else "−"
+    return [f"{search.get('measure', 'score')} {sign}{abs(change):.2g}"]
 
 
 def _bytes(count: int) -> str:

@@ -129,18 +129,23 @@ def _steps(curve: Curve) -> list[float]:
 
 
 def _read(path: Path) -> dict[str, Curve]:
-    """Name → its points with finite values, in the order of the steps."""
+    """Name → its points with finite values, in the order of the steps.
+
+    A search and ``TranslationQuality`` may log a drop under one name at one step: the one with an interval counts.
+    """
     curves: dict[str, Curve] = {}
     try:
         with io.TextIOWrapper(open_file(str(path)), newline="", encoding="utf-8") as file:
             reader = csv.DictReader(file)
             if "step" not in (reader.fieldnames or ()):
                 raise FormatError(f"{path} has no column 'step': expected a metrics file of Lightning's CSVLogger")
-            for row in reader:
-                step = _value(row.pop("step"))
+            rows = [(_value(row.pop("step")), row) for row in reader]
+            firm = {(step, name) for step, row in rows for name in row if row.get(f"{name}_low")}
+            for step, row in rows:
                 for name, cell in row.items():
                     value = _value(cell)
-                    if name is not None and not math.isnan(value + step):
+                    is_firm = (step, name) not in firm or row.get(f"{name}_low")
+                    if name is not None and not math.isnan(value + step) and is_firm:
                         curves.setdefault(name, []).append((step, value))
     except (UnicodeDecodeError, csv.Error) as error:
         raise FormatError(f"{path} is not a metrics file of Lightning's CSVLogger: {error}") from error

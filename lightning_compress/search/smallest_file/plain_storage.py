@@ -31,7 +31,7 @@ def store_plainly(trials: Trials, max_drop: float) -> None:
     if trials.incumbent is None:
         store_exactly(trials)
     _log.warning(
-        "no quantized file loses at most %s of the score %s: the weights are stored %s",
+        "no quantized file loses at most %.4g of the score %.4g: the weights are stored %s",
         max_drop,
         trials.before.value,
         {"half": "in half precision", "lossless": "exactly"}[plain_name(trials) or "lossless"],

@@ -303,6 +303,7 @@ def test_calibration_guides_the_search_and_every_later_file(tmp_path, monkeypatc
     assert len({str(archive.manifest.plan) for archive in archives}) == 1
     assert len({found.get("recovered", False) for found in facts}) == 1
     assert [found["evaluations"] for found in facts[1:]] == [3, 3]
+    assert [(found["measure"], found["mode"]) for found in facts] == [("score", "max")] * 3
     assert archives[-1].streams_named("row_exponents")
     torch.manual_seed(3)
     trainer(tmp_path / "plain", by_loss(tmp_path / "plain")).fit(plain)

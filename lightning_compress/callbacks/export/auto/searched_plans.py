@@ -176,7 +176,7 @@ class Auto:
                 assured=self._assured,
             )
             if archive is not None:
-                return archive
+                return _naming(archive, metric)
         archive = smallest(
             module,
             evaluate,
@@ -190,7 +190,7 @@ class Auto:
         )
         self._found = _FoundPlan.of(archive.manifest)
         self.interrupted = archive.manifest.metrics["search"].get("interrupted") == KeyboardInterrupt.__name__
-        return archive
+        return _naming(archive, metric)
 
     def end_if_interrupted(self, trainer: Trainer) -> None:
         """End the training as the user wanted when a search was interrupted; the file that it had found is written.
@@ -216,3 +216,9 @@ class Auto:
             return value
 
         return score
+
+
+def _naming(archive: Archive, metric: Metric) -> Archive:
+    """The archive, with the name and the mode of the metric in the record of its search."""
+    search = archive.manifest.metrics["search"]
+    return archive.with_metrics({"search": {**search, "measure": metric.name, "mode": metric.mode}})
