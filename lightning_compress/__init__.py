@@ -12,7 +12,9 @@ if TYPE_CHECKING:
     from lightning_compress.archive import Archive as Archive
     from lightning_compress.callbacks import CompressCheckpoint as CompressCheckpoint
     from lightning_compress.callbacks import Distill as Distill
+    from lightning_compress.callbacks import LayerDrop as LayerDrop
     from lightning_compress.callbacks import LayerSensitivity as LayerSensitivity
+    from lightning_compress.callbacks import ProximalPenalty as ProximalPenalty
     from lightning_compress.callbacks import PruneDuringTraining as PruneDuringTraining
     from lightning_compress.callbacks import QuantizeDuringTraining as QuantizeDuringTraining
     from lightning_compress.callbacks import TranslationQuality as TranslationQuality
@@ -56,12 +58,14 @@ _PACKAGE_OF = {
     "Half": "quantize",
     "Interval": "quantize",
     "KMeans": "quantize",
+    "LayerDrop": "callbacks",
     "LayerSensitivity": "callbacks",
     "LoadCompressedMixin": "loading",
     "Logarithmic": "quantize",
     "LowRank": "quantize",
     "Plan": "plan",
     "Prune": "prune",
+    "ProximalPenalty": "callbacks",
     "PruneDuringTraining": "callbacks",
     "QuantizeDuringTraining": "callbacks",
     "Raw": "quantize",

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from lightning_compress.callbacks.reconciliation import reconcile as reconcile
     from lightning_compress.callbacks.sensitivity import LayerSensitivity as LayerSensitivity
     from lightning_compress.callbacks.training.distill import Distill as Distill
+    from lightning_compress.callbacks.training.layer_drop import LayerDrop as LayerDrop
+    from lightning_compress.callbacks.training.penalize import ProximalPenalty as ProximalPenalty
     from lightning_compress.callbacks.training.prune import PruneDuringTraining as PruneDuringTraining
     from lightning_compress.callbacks.training.quantize import QuantizeDuringTraining as QuantizeDuringTraining
     from lightning_compress.callbacks.translation import TranslationQuality as TranslationQuality
@@ -24,7 +26,9 @@ if TYPE_CHECKING:
 _MODULE_OF = {
     "CompressCheckpoint": "checkpoint",
     "Distill": "training.distill",
+    "LayerDrop": "training.layer_drop",
     "LayerSensitivity": "sensitivity",
+    "ProximalPenalty": "training.penalize",
     "PruneDuringTraining": "training.prune",
     "QuantizeDuringTraining": "training.quantize",
     "ReadCompressed": "reading",

@@ -9,12 +9,14 @@ from lightning_compress.training.latent import LatentWeights
 from lightning_compress.training.pruning.criteria import Criterion
 from lightning_compress.training.pruning.grouping import Granularity, Grouping
 from lightning_compress.training.pruning.masks import Masks
+from lightning_compress.training.pruning.penalties import Penalty, ProximalSteps, check_penalty, learning_rates
 from lightning_compress.training.pruning.schedule import Schedule, Shape
 from lightning_compress.training.rate.dial import Dial
 from lightning_compress.training.rate.penalty import RatePenalty, check_rate_plan, exact_bytes
 from lightning_compress.training.rate.starting_plan import calibrated_start, starting_plan
 from lightning_compress.training.structures import (
     Kind,
+    LayerSkips,
     ResidualLayer,
     Slices,
     Structure,
@@ -32,6 +34,7 @@ from lightning_compress.training.structures import (
     shrink_to,
     structures_of,
 )
+from lightning_compress.training.torchao_weights import join_quantized, split_quantized
 
 __all__ = [
     "Criterion",
@@ -40,8 +43,11 @@ __all__ = [
     "Grouping",
     "Kind",
     "LatentWeights",
+    "LayerSkips",
     "Masks",
     "Outputs",
+    "Penalty",
+    "ProximalSteps",
     "RatePenalty",
     "ResidualLayer",
     "Schedule",
@@ -51,12 +57,15 @@ __all__ = [
     "attention_heads",
     "calibrated_start",
     "chain",
+    "check_penalty",
     "check_rate_plan",
     "describes",
     "drop_layers",
     "exact_bytes",
     "feed_forward",
     "hidden_state_loss",
+    "join_quantized",
+    "learning_rates",
     "linear_columns",
     "linear_rows",
     "lstm_units",
@@ -66,6 +75,7 @@ __all__ = [
     "shrink",
     "shrink_to",
     "soft_target_loss",
+    "split_quantized",
     "starting_plan",
     "structures_of",
 ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 
 import torch
+from torch import nn
 
 from lightning_compress.callbacks.hooks.collective import is_sharded
 from lightning_compress.callbacks.hooks.lightning_types import Trainer, callbacks_of
@@ -24,6 +25,22 @@ def check_not_sharded(trainer: Trainer, what: str, instead: str) -> None:
     """
     if is_sharded(trainer):
         raise CallbackError(f"{what} whole tensors, and the module is sharded here: {instead}")
+
+
+def check_order(trainer: Trainer, module: nn.Module, callback: object) -> None:
+    """Raise a CallbackError where a callback that changes weights after a step would get quantized ones.
+
+    With manual optimization, weights are quantized again after each step, by a hook in the order of the callbacks.
+    """
+    names = [type(each).__name__ for each in callbacks_of(trainer)]
+    own = type(callback).__name__
+    if module.automatic_optimization or "QuantizeDuringTraining" not in names or own not in names:
+        return
+    if names.index("QuantizeDuringTraining") < names.index(own):
+        raise CallbackError(
+            f"with manual optimization {own} must act before QuantizeDuringTraining quantizes the weights again: list "
+            f"{own} before it"
+        )
 
 
 def check_optimizers(trainer: Trainer) -> None:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from lightning_compress.callbacks.arguments import check_choice, check_texts, check_whole_number, checked
 from lightning_compress.callbacks.hooks.base import callback_class
 from lightning_compress.callbacks.hooks.lightning_types import Trainer
-from lightning_compress.callbacks.training.checks import check_not_sharded
+from lightning_compress.callbacks.training.checks import check_not_sharded, check_order
 from lightning_compress.errors import CallbackError
 from lightning_compress.logging import log_scalars, logging_step
 from lightning_compress.training import Criterion, Granularity, Grouping, Masks, Schedule, Shape
@@ -95,6 +95,7 @@ class PruneDuringTraining(_Callback):
     def on_fit_start(self, trainer: Trainer, pl_module: nn.Module) -> None:
         """Take the weights of the module, which is on its device now."""
         check_not_sharded(trainer, "PruneDuringTraining ranks", "train with ddp")
+        check_order(trainer, pl_module, self)
         weights = Weights.from_module(pl_module)
 
         def masks(_: object) -> Masks:

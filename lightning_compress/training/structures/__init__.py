@@ -17,6 +17,7 @@ from lightning_compress.training.structures.registry import (
     structures_of,
 )
 from lightning_compress.training.structures.shrinking import drop_layers, shrink, shrink_to
+from lightning_compress.training.structures.skipping import LayerSkips
 from lightning_compress.training.structures.structure import (
     Kind,
     Slices,
@@ -33,6 +34,7 @@ _DESCRIBED = (_chains, _torch_modules, _transformers_modules)  # imported, so th
 
 __all__ = [
     "Kind",
+    "LayerSkips",
     "ResidualLayer",
     "Slices",
     "Structure",

@@ -23,6 +23,7 @@ def storable_tensors(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     result: dict[str, Tensor] = {}
     for name, tensor in state.items():
         check_not_converted(name)
+        tensor = _plain(name, tensor)
         if not isinstance(name, str) or not isinstance(tensor, Tensor):
             raise WeightsError(
                 f"the entry {name!r} is of type {type(tensor).__name__}, expected a name and a tensor: give a state "
@@ -51,6 +52,24 @@ def storable_tensors(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
             raise WeightsError(f"{name!r} is one shard of a distributed tensor: gather it with full_tensor() first")
         result[name] = tensor if isinstance(tensor, DeferredTensor) else tensor.detach().resolve_neg()
     return result
+
+
+def _plain(name: object, tensor: Tensor) -> Tensor:
+    """The values of a tensor that is made of others, as torchao quantizes weights.
+
+    Raises:
+        WeightsError: it does not say its values.
+    """
+    if not hasattr(tensor, "__tensor_flatten__") or hasattr(tensor, "full_tensor"):
+        return tensor
+    try:
+        values = tensor.dequantize()
+    except (AttributeError, RuntimeError, NotImplementedError) as error:
+        raise WeightsError(
+            f"{name!r} is a {type(tensor).__name__}, which is made of other tensors and does not give its values: "
+            "store the parts, or convert it to a plain tensor"
+        ) from error
+    return values
 
 
 def check_not_converted(name: object) -> None:
