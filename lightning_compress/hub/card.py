@@ -18,6 +18,7 @@ from lightning_compress.report.scores import Scores
 LIBRARY = "lightning-compress"
 TAGS = ("compressed", "pytorch")
 _MOST_NAMES = 20
+_LONG = 60  # lines of a plan
 
 
 def model_card(
@@ -56,7 +57,7 @@ def model_card(
         _sizes(archive, name),
         f"## Loss\n\n{_loss(archive.manifest)}",
         f"## How to load it\n\n{_loading(archive.manifest, name, repository, has_mixin)}",
-        f"## Plan\n\n{_fenced('yaml', yaml.safe_dump(dict(archive.manifest.plan), sort_keys=False))}",
+        f"## Plan\n\n{_plan(archive.manifest)}",
         *_left_out(archive.manifest),
     )
     return ModelCard(f"---\n{data.to_yaml()}\n---\n\n" + "\n\n".join(sections) + "\n")
@@ -105,6 +106,13 @@ def _loading(manifest: Manifest, name: str, repository: str | None, has_mixin: b
     lines += [f"tensors = load({path})  # name → tensor"]
     text = "`pip install lightning-compress`. Other readers of safetensors files refuse this one."
     return f"{text}\n\n{_fenced('python', chr(10).join(lines))}"
+
+
+def _plan(manifest: Manifest) -> str:
+    """The plan as YAML, folded if it is long."""
+    text = yaml.safe_dump(dict(manifest.plan), sort_keys=False)
+    block, lines = _fenced("yaml", text), text.count("\n")
+    return block if lines <= _LONG else f"<details><summary>{lines} lines of YAML</summary>\n\n{block}\n\n</details>"
 
 
 def _left_out(manifest: Manifest) -> Iterator[str]:

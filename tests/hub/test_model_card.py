@@ -124,6 +124,16 @@ def test_texts_of_a_file_end_no_block_and_no_row() -> None:
     assert Plan.from_config(yaml.safe_load(block)) == plan
 
 
+def test_a_long_plan_is_folded() -> None:
+    rules = [Rule(f"layer.{number}.*", Half(), optional=True) for number in range(20)]
+    text = str(model_card(compress(Net(), Plan(*rules, Rule("*", Raw())))))
+    (fold,) = re.findall(
+        r"<details><summary>\d+ lines of YAML</summary>\n\n```yaml\n(.*?)```\n\n</details>", text, re.S
+    )
+    assert len(yaml.safe_load(fold)["rules"]) == 21
+    assert "<details>" not in str(model_card(compress(Net(), PLAN)))
+
+
 def test_a_foreign_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "x.safetensors").write_bytes(b"no such file")
     with pytest.raises(FormatError):
