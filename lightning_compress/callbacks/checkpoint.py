@@ -143,8 +143,8 @@ class CompressCheckpoint(ExportListener, _Callback):
             search_at=search_at,
             background=background,
         )
-        self._is_trained = plan == TRAINED
-        self._guided = None if self._auto or self._is_trained else GuidedPlan(Plan.resolve(plan))
+        self.is_trained = plan == TRAINED
+        self._guided = None if self._auto or self.is_trained else GuidedPlan(Plan.resolve(plan))
         self.when, self.on_error, self.background = when, on_error, background
         self.classes, self.exclude = classes, tuple(exclude)
         self._policy, self._publishing = Policy(Moments.policy(when)), Publishing(artifacts, pictures)
@@ -171,13 +171,13 @@ class CompressCheckpoint(ExportListener, _Callback):
         tell_if_nothing_is_saved(trainer)
         if self._auto:
             self._auto.check(trainer)
-        elif self._is_trained:
+        elif self.is_trained:
             quantized_training(trainer)
         self.try_plan(pl_module)
 
     def on_train_start(self, trainer: Trainer, pl_module: nn.Module) -> None:
         """Include the files of the run that is resumed; Lightning has now read which they are."""
-        if self._is_trained:
+        if self.is_trained:
             self._guided = quantized_training(trainer).guided_plan
         self._policy.start(trainer)
         self._resume(trainer, pl_module)

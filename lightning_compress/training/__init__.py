@@ -35,6 +35,16 @@ from lightning_compress.training.structures import (
     structures_of,
 )
 from lightning_compress.training.torchao_weights import join_quantized, split_quantized
+from lightning_compress.training.updates.learned_steps import LearnedSteps
+from lightning_compress.training.updates.noise import QuantNoise
+from lightning_compress.training.updates.settings import StepSettings
+from lightning_compress.training.updates.update import (
+    PenaltyUpdate,
+    ProximalUpdate,
+    StraightThrough,
+    Update,
+    UpdateName,
+)
 
 __all__ = [
     "Criterion",
@@ -44,16 +54,24 @@ __all__ = [
     "Kind",
     "LatentWeights",
     "LayerSkips",
+    "LearnedSteps",
     "Masks",
     "Outputs",
     "Penalty",
+    "PenaltyUpdate",
     "ProximalSteps",
+    "ProximalUpdate",
+    "QuantNoise",
     "RatePenalty",
     "ResidualLayer",
     "Schedule",
     "Shape",
     "Slices",
+    "StepSettings",
+    "StraightThrough",
     "Structure",
+    "Update",
+    "UpdateName",
     "attention_heads",
     "calibrated_start",
     "chain",

@@ -7,38 +7,29 @@ quantized, whatever module owns it: LSTM gates, attention projections, embedding
 
 Between two uses the module holds the latent weights. So a checkpoint holds them, averages of weights are averages of
 them, and ``compress(module, plan)`` stores exactly the quantized weights.
+
+The difference of both is the error that A. F. Aji and K. Heafield 2020, "Compressing neural machine translation models
+with 4-bit precision", section 4, keep from each step and add before the next one: quantized weights + error are the
+latent weights, so it is the same recursion.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from lightning_compress.compression import GuidedPlan, is_lossy
+from lightning_compress.compression import GuidedPlan
 from lightning_compress.compression.fitting import Fitted, fit, pruned_mask
 from lightning_compress.errors import PlanError, TrainingError
-from lightning_compress.plan import Plan, Rule
+from lightning_compress.plan import Plan
 from lightning_compress.quantize import GridGuide
-from lightning_compress.weights import Binding, Weight, Weights, bindings_of
-
-
-@dataclass(frozen=True, eq=False)
-class Treated:
-    """A stored tensor that a lossy rule treats.
-
-    Attributes:
-        weight: the tensor, in the memory of the module's parameters.
-        rule: its rule.
-        bindings: the parameters that hold it.
-    """
-
-    weight: Weight
-    rule: Rule
-    bindings: tuple[Binding, ...]
+from lightning_compress.training.updates.learned_steps import StepTraining
+from lightning_compress.training.updates.settings import StepSettings
+from lightning_compress.training.updates.treated import Treated, treated_tensors
+from lightning_compress.weights import Weights
 
 
 class LatentWeights:
@@ -51,10 +42,17 @@ class LatentWeights:
         refit_every: after how many substitutions the methods are fitted to the latent weights again.
         weights: the weights of the module as exports select them; by default ``Weights.from_module(module)``. Their
             tensors must have the memory of the module's parameters.
+        settings: what a step does besides quantizing all weights. Where that depends on the step, call
+            :meth:`begin_step` before each.
+
+    Attributes:
+        guided: what exports use. With learned steps its guidance changes in place.
+        steps: the learned steps; None where steps are not learned.
+        treated: the tensors that the plan changes.
 
     Raises:
         PlanError: the plan does not fit the module, or treats what cannot be trained: a buffer, or factors of low rank;
-            a guide feeds errors back.
+            a guide feeds errors back; a setting does not fit the plan.
     """
 
     def __init__(
@@ -64,6 +62,7 @@ class LatentWeights:
         *,
         refit_every: int = 1,
         weights: Weights | None = None,
+        settings: StepSettings | None = None,
     ) -> None:
         self.weights = Weights.from_module(module) if weights is None else weights
         self.guided, self.refit_every = plan if isinstance(plan, GuidedPlan) else GuidedPlan(plan), refit_every
@@ -74,15 +73,27 @@ class LatentWeights:
                     "GridGuide(exponents) alone"
                 )
         self._rules = self.guided.plan.assign(self.weights)
-        self.treated = _treated(self.weights, self._rules, module)
+        self.treated = treated_tensors(self.weights, self._rules, module)
+        settings = settings or StepSettings()
+        self._update, self._noise, learned = settings.update, settings.noise, settings.learn_steps
+        self.steps = StepTraining(learned, self.treated, self.guided.guidance) if learned else None
+        if self.steps is not None:
+            self.guided = GuidedPlan(self.guided.plan, self.steps.guidance)
+        self._step, self._progress = 0, 0.0
         self._latent: dict[str, Tensor] = {}
         self._evaluated: dict[str, Tensor] | None = None
         self._fitted: Fitted | None = None
         self._uses = 0
         self.is_substituted = False
 
+    def begin_step(self, step: int, steps: float) -> None:
+        """Say which optimizer step comes next, of how many; infinitely many where that is not known."""
+        self._step, self._progress = step, min(1.0, step / max(steps, 1))
+
     def substitute(self) -> None:
-        """Load the quantized weights into the module, and keep the latent ones; nothing if that is done already.
+        """Load the weights to compute with into the module, and keep the latent ones; nothing if that is done already.
+
+        These are the quantized ones, or what the update and the noise make of both.
 
         Raises:
             TrainingError: a latent weight is NaN or infinite.
@@ -92,8 +103,27 @@ class LatentWeights:
         if self._fitted is None or self._uses >= self.refit_every:
             self._fitted, self._uses = self.fit(), 0
         self._uses += 1
-        fitted = self._fitted
-        self._load({each.weight.name: self._quantized(each, fitted) for each in self.treated})
+        self._load(self._used(self._fitted))
+
+    @torch.no_grad()
+    def end_step(self) -> None:
+        """Load the latent weights, which an optimizer is about to update; add the gradients of the methods.
+
+        The parameters must have the gradients of the loss.
+        """
+        if not self.is_substituted:
+            return
+        if self.steps is not None:
+            self.steps.add_loss_gradients(self._latent)
+        self.restore()
+        self._add_penalty(self._update.strength(self._progress))
+
+    def train_steps(self, optimizer: torch.optim.Optimizer) -> None:
+        """Update the learned steps of the tensors of an optimizer; nothing where steps are not learned."""
+        if self.steps is not None:
+            groups = optimizer.param_groups
+            parameters = {id(parameter) for group in groups for parameter in group["params"]}
+            self.steps.update(parameters, self._progress)
 
     @torch.no_grad()
     def restore(self) -> None:
@@ -147,6 +177,30 @@ class LatentWeights:
                 )
         return fit(self.weights, self._rules)
 
+    def _used(self, fitted: Fitted) -> dict[str, Tensor]:
+        """The weights that the next forward pass computes with, by tensor."""
+        used: dict[str, Tensor] = {}
+        generators: dict[torch.device, torch.Generator] = {}
+        for each in self.treated:
+            latent = each.weight.tensor
+            values = self._update.used(latent, self._quantized(each, fitted), self._progress)
+            if self._noise is not None:
+                generator = generators.setdefault(latent.device, self._noise.generator(self._step, latent.device))
+                values = torch.where(self._noise.choose(latent, generator), values, latent)
+            used[each.weight.name] = values
+        return used
+
+    def _add_penalty(self, strength: float) -> None:
+        """Add the gradient of strength/2 · ‖latent − quantized‖² to that of the parameters that have one."""
+        if not strength or self._fitted is None:
+            return
+        for each in self.treated:
+            binding = each.bindings[0]
+            if binding.parameter.grad is not None:
+                distance = each.weight.tensor - self._quantized(each, self._fitted)
+                distance = distance if binding.tie is None else binding.tie.view(distance)
+                binding.parameter.grad.add_(distance, alpha=strength)
+
     @torch.no_grad()
     def _load(self, values: Mapping[str, Tensor]) -> None:
         for each in self.treated:
@@ -169,24 +223,3 @@ class LatentWeights:
             return quantizer.quantize(weight.tensor, rule.storage, pruned=pruned, guide=guide)
         values = rule.storage.quantize(weight.tensor)
         return values if pruned is None else values.masked_fill_(pruned.reshape(values.shape), 0)
-
-
-def _treated(weights: Weights, rules: Sequence[Rule | None], module: nn.Module) -> tuple[Treated, ...]:
-    """The tensors that the rules change, each with its parameters."""
-    bindings = bindings_of(weights, module)
-    found = []
-    for weight, rule in zip(weights, rules, strict=True):
-        if rule is None or not rule.is_lossy or not is_lossy(weight) or not weight.tensor.numel():
-            continue
-        if rule.factoring is not None:
-            raise PlanError(
-                f"rule {rule.pattern!r}: low-rank factors cannot be trained as a plan; replace the layers by their "
-                "factors, train those, and leave the method out of the plan"
-            )
-        if weight.name not in bindings:
-            raise PlanError(
-                f"rule {rule.pattern!r} treats {weight.name!r}, which is no parameter of the module: it is not "
-                "trained. Leave it out of the plan, or exclude it"
-            )
-        found.append(Treated(weight, rule, tuple(bindings[weight.name])))
-    return tuple(found)

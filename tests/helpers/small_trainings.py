@@ -125,6 +125,17 @@ class Tied(Small):
         self.net = nn.Sequential(self.first, nn.ReLU(), self.second, nn.Linear(4, 1))
 
 
+class Ordered(Small):
+    """Batches in one order and no dropout, so that a resumed run has no other random numbers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net[2].p = 0.0
+
+    def train_dataloader(self):
+        return self.val_dataloader()
+
+
 class Compiled(Small):
     """Names as ``torch.compile`` makes them, without the compiler."""
 
@@ -135,6 +146,16 @@ class Compiled(Small):
 
     def forward(self, x):
         return self.inner["_orig_mod"](x)
+
+
+class StopAfter(pl.Callback):
+    """Ends a run after so many steps."""
+
+    def __init__(self, steps: int) -> None:
+        self.steps = steps
+
+    def on_train_batch_end(self, trainer, *_):
+        trainer.should_stop = trainer.global_step >= self.steps
 
 
 def loader(*, shuffle: bool = False) -> DataLoader:

@@ -9,7 +9,7 @@ import pytorch_lightning as pl
 import torch
 from each_case import naming
 from pytorch_lightning.callbacks import EMAWeightAveraging, ModelCheckpoint
-from small_trainings import Recurrent, Small, Tied, TwoOptimizers, Vision, trainer
+from small_trainings import Ordered, Recurrent, Small, StopAfter, Tied, TwoOptimizers, Vision, trainer
 from torch.nn import functional as F
 
 from lightning_compress import CompressCheckpoint, Plan, QuantizeDuringTraining, Rule, compress, load
@@ -133,17 +133,6 @@ def test_before_its_start_a_training_is_the_one_without_the_callback(tmp_path):
     expect_same(plain.state_dict(), delayed.state_dict())
 
 
-class Ordered(Small):
-    """Batches in one order and no dropout, so that a resumed run has no other random numbers."""
-
-    def __init__(self):
-        super().__init__()
-        self.net[2].p = 0.0
-
-    def train_dataloader(self):
-        return self.val_dataloader()
-
-
 def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path):
     grid = Grid(0.05, trellis=0, rate_weight=0)
     target = compress(Ordered(), plan_of(grid)).nbytes - 16
@@ -166,16 +155,6 @@ def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path):
             run("parts", steps=6)
             resumed = run("parts", steps=None, source=tmp_path / name / "parts" / "epoch=0.ckpt")
             expect_same(whole, resumed)
-
-
-class StopAfter(pl.Callback):
-    """Ends a run after so many steps."""
-
-    def __init__(self, steps):
-        self.steps = steps
-
-    def on_train_batch_end(self, trainer, *_):
-        trainer.should_stop = trainer.global_step >= self.steps
 
 
 def test_a_changed_plan_is_refused_at_resume(tmp_path):

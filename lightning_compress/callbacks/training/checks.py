@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import nn
@@ -11,6 +12,7 @@ from lightning_compress.callbacks.hooks.collective import is_sharded
 from lightning_compress.callbacks.hooks.lightning_types import Trainer, callbacks_of
 from lightning_compress.errors import CallbackError
 from lightning_compress.plan import Plan
+from lightning_compress.training import LatentWeights
 
 _log = logging.getLogger(__name__)
 
@@ -53,11 +55,40 @@ def check_optimizers(trainer: Trainer) -> None:
             )
 
 
-def warn_of_other_plans(trainer: Trainer, plan: Plan) -> None:
-    """Log a warning if the trainer's files are made by another plan than the one that is trained with."""
+@runtime_checkable
+class Exporting(Protocol):
+    """A callback that writes compressed files.
+
+    Attributes:
+        is_trained: whether it takes the plan of the training.
+        background: None if it writes them in the process of the training.
+    """
+
+    is_trained: bool
+    background: str | None
+
+    @property
+    def plan(self) -> Plan | None:
+        """How; None if that is not known yet."""
+        ...
+
+
+def check_exports(trainer: Trainer, latent: LatentWeights) -> None:
+    """Log a warning if the trainer's files are made by another plan than the one that is trained with.
+
+    Raises:
+        CallbackError: steps are learned, and a worker process exports, which knows them as they are at its start.
+    """
+    is_learning, plan = latent.steps is not None, latent.guided.plan
     for callback in callbacks_of(trainer):
-        other = getattr(callback, "plan", plan)
-        if type(callback).__name__ == "CompressCheckpoint" and other not in (plan, None):
+        if not isinstance(callback, Exporting):
+            continue
+        if is_learning and callback.background:
+            raise CallbackError(
+                "learn_steps changes the steps of the plan, and CompressCheckpoint(background=…) exports by those of "
+                "its start: leave background out, or learn_steps"
+            )
+        if callback.plan not in (plan, None) or (is_learning and callback.plan and not callback.is_trained):
             _log.warning(
                 "CompressCheckpoint has another plan than QuantizeDuringTraining: its files will not hold the "
                 "weights that were trained. Write CompressCheckpoint('trained'), or give both the same plan."

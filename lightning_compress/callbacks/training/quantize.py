@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import logging
+import math
 from collections.abc import Mapping, Sequence
 from os import PathLike
 from typing import TYPE_CHECKING, Any
@@ -13,7 +13,7 @@ from torch import nn
 from lightning_compress.callbacks.arguments import check_classes, check_texts, check_whole_number
 from lightning_compress.callbacks.hooks.base import callback_class
 from lightning_compress.callbacks.hooks.lightning_types import Trainer
-from lightning_compress.callbacks.training.checks import check_not_sharded, check_optimizers, warn_of_other_plans
+from lightning_compress.callbacks.training.checks import check_exports, check_not_sharded, check_optimizers
 from lightning_compress.callbacks.training.evaluation_hooks import EvaluationHooks
 from lightning_compress.callbacks.training.rate_target import RateTarget
 from lightning_compress.callbacks.training.trained_plan import TrainedPlan
@@ -23,10 +23,8 @@ from lightning_compress.logging import log_scalars, logging_step
 from lightning_compress.plan import Plan
 from lightning_compress.runtime import preserved_random_state
 from lightning_compress.search import CalibrationData
-from lightning_compress.training import LatentWeights
+from lightning_compress.training import LatentWeights, LearnedSteps, QuantNoise, StepSettings, Update, UpdateName
 from lightning_compress.weights import Weights
-
-_log = logging.getLogger(__name__)
 
 if TYPE_CHECKING:
     from pytorch_lightning import Callback as _Callback
@@ -51,6 +49,12 @@ class QuantizeDuringTraining(EvaluationHooks, _Callback):
             ``Grid(step, trellis=0, rate_weight=0)``, and None finds the plan when the training starts.
         calibration: without a plan, batches and their loss, as for :func:`~lightning_compress.smallest`: each row of a
             matrix gets a step by what it matters to the loss. None for one step for all matrices.
+        update: which weights a step computes with: the quantized ones; ``"proximal"``, between these and the exact
+            ones (:class:`~lightning_compress.training.ProximalUpdate`); ``"penalty"``, the exact ones, which a term of the
+            loss draws to their quantized values (:class:`~lightning_compress.training.PenaltyUpdate`).
+        noise: the share of the weights that a step quantizes, above 0, up to 1, or
+            :class:`~lightning_compress.training.QuantNoise`; None for all weights.
+        learn_steps: whether steps of grids are trained, or :class:`~lightning_compress.training.LearnedSteps`.
         start: the optimizer step from which weights are quantized.
         refit_every: methods are fitted to the latent weights again after so many training batches, and after each
             checkpoint. Methods whose fit is quick, all but ``KMeans``, can take 1.
@@ -74,6 +78,9 @@ class QuantizeDuringTraining(EvaluationHooks, _Callback):
         plan: Plan | str | PathLike[str] | None = None,
         *,
         calibration: CalibrationData | None = None,
+        update: Update | UpdateName = "straight-through",
+        noise: QuantNoise | float | None = None,
+        learn_steps: LearnedSteps | bool = False,
         start: int = 0,
         refit_every: int = 1,
         target_ratio: float | None = None,
@@ -88,7 +95,7 @@ class QuantizeDuringTraining(EvaluationHooks, _Callback):
         check_whole_number("refit_every", refit_every, 1)
         check_classes(classes)
         check_texts("exclude", exclude, "patterns of tensor names such as ['teacher.*']")
-        self._trained = TrainedPlan(plan, calibration)
+        self._trained = TrainedPlan(plan, calibration, StepSettings.of(update, noise, learn_steps))
         self.start, self.refit_every = start, refit_every
         self.classes, self.exclude = classes, tuple(exclude)
         self._rate = RateTarget.of(self._trained.guided, target_ratio, target_bytes, measure_every, ramp)
@@ -96,7 +103,7 @@ class QuantizeDuringTraining(EvaluationHooks, _Callback):
             raise CallbackError("there is neither a plan nor a target: give plan=…, target_ratio=… or target_bytes=…")
         self._latent: LatentWeights | None = None
         self._hooks: list[Any] = []
-        self._is_in_batch, self._is_told = False, False
+        self._is_in_batch, self._steps = False, math.inf
 
     @property
     def guided_plan(self) -> GuidedPlan | None:
@@ -114,11 +121,12 @@ class QuantizeDuringTraining(EvaluationHooks, _Callback):
         """Take the weights of the module, which is on its device now; refuse what cannot be trained."""
         check_optimizers(trainer)
         self._take(trainer, pl_module)
-        warn_of_other_plans(trainer, self._latent_weights.guided.plan)
+        check_exports(trainer, self._latent_weights)
 
     def on_train_start(self, trainer: Trainer, pl_module: nn.Module) -> None:
         """With manual optimization, quantize again after each step of an optimizer within a batch."""
         self._latent_weights.forget_fit()
+        self._steps = self._trained.checked_length(trainer.estimated_stepping_batches) - self.start
         if self._rate:
             self._rate.start(self._latent_weights, trainer.estimated_stepping_batches, self.start)
         if not pl_module.automatic_optimization:
@@ -134,6 +142,7 @@ class QuantizeDuringTraining(EvaluationHooks, _Callback):
         """Leave the module with its latent weights and nothing else."""
         if self._latent is not None:
             self._latent.restore()
+            self._trained.keep(self._latent)
         for hook in self._hooks:
             hook.remove()
         self._hooks, self._latent = [], None
@@ -150,17 +159,20 @@ class QuantizeDuringTraining(EvaluationHooks, _Callback):
         if self._is_active(trainer):
             self._is_in_batch = True
             with preserved_random_state():
+                self._latent_weights.begin_step(trainer.global_step - self.start, self._steps)
                 self._latent_weights.substitute()
 
     def on_before_optimizer_step(
         self, trainer: Trainer, pl_module: nn.Module, optimizer: torch.optim.Optimizer
     ) -> None:
-        """Load the latent weights, which the optimizer updates; add the gradient of the rate."""
-        self._latent_weights.restore()
-        if self._rate and self._is_active(trainer):
-            with preserved_random_state():
-                if self._rate.before_step(trainer.global_step):
-                    self._log_measurement(trainer)
+        """Load the latent weights, which the optimizer updates; add the gradients of the methods and of the rate."""
+        if not self._is_active(trainer):
+            return
+        self._latent_weights.end_step()
+        with preserved_random_state():
+            if self._rate and self._rate.before_step(trainer.global_step):
+                self._log_measurement(trainer)
+            self._latent_weights.train_steps(optimizer)
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: nn.Module, outputs: object, batch: object, batch_idx: int
@@ -180,7 +192,7 @@ class QuantizeDuringTraining(EvaluationHooks, _Callback):
         if trainer.state.fn == "fit" and not self._is_active(trainer):
             return
         if self._latent is None and self.guided_plan is None:
-            self._tell_plan_is_unknown()
+            self._trained.tell_it_is_unknown()
             return
         if self._latent is None:
             self._take(trainer, module)
@@ -197,20 +209,13 @@ class QuantizeDuringTraining(EvaluationHooks, _Callback):
         if self._latent is not None:
             self._latent.end_evaluation()
 
-    def _tell_plan_is_unknown(self) -> None:
-        if not self._is_told:
-            _log.warning(
-                "the plan is found when a training starts, so the exact weights are evaluated here: evaluate the "
-                "compressed file in place of the checkpoint"
-            )
-        self._is_told = True
-
     # Checkpoints
 
     def state_dict(self) -> dict[str, Any]:
-        """The plan and the dial. Methods are fitted anew after a checkpoint, as they are when a run resumes from it."""
+        """The plan, learned steps and the dial. Methods are fitted anew after this, as when a run resumes from it."""
         if self._latent is not None:
             self._latent.forget_fit()
+            self._trained.keep(self._latent)
         return self._trained.state_dict() | (self._rate.state_dict() if self._rate else {})
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -234,8 +239,7 @@ class QuantizeDuringTraining(EvaluationHooks, _Callback):
         weights = Weights.from_module(module, exclude=self.exclude, classes=self.classes)
         if self._rate:
             self._trained.find(trainer, module, weights, self._rate.target_of(weights))
-        assert self.guided_plan is not None
-        self._latent = LatentWeights(module, self.guided_plan, refit_every=self.refit_every, weights=weights)
+        self._latent = self._trained.latent_weights(module, weights, self.refit_every)
 
     def _log_measurement(self, trainer: Trainer) -> None:
         if self._rate and trainer.is_global_zero:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import logging
+import math
 from collections.abc import Mapping
 from os import PathLike
 from typing import Any
@@ -16,8 +18,10 @@ from lightning_compress.errors import CallbackError
 from lightning_compress.plan import Plan
 from lightning_compress.quantize import GridGuide
 from lightning_compress.search import CalibrationData
-from lightning_compress.training import calibrated_start, starting_plan
+from lightning_compress.training import LatentWeights, StepSettings, calibrated_start, starting_plan
 from lightning_compress.weights import Weights
+
+_log = logging.getLogger(__name__)
 
 
 class TrainedPlan:
@@ -26,6 +30,7 @@ class TrainedPlan:
     Args:
         plan: as the user gave it; None to find one for the target.
         calibration: batches and their loss; None for equal steps. Only where the plan is to be found.
+        settings: how a step treats the weights.
 
     Attributes:
         guided: what the training quantizes by; None before a run has found it.
@@ -35,14 +40,18 @@ class TrainedPlan:
         CallbackError: there is calibration beside a plan, or it has no loss.
     """
 
-    def __init__(self, plan: Plan | str | PathLike[str] | None, calibration: CalibrationData | None) -> None:
+    def __init__(
+        self, plan: Plan | str | PathLike[str] | None, calibration: CalibrationData | None, settings: StepSettings
+    ) -> None:
         check_calibration(calibration)
         if plan is not None and calibration is not None:
             raise CallbackError(
                 "calibration finds the steps of a plan, and there is a plan already: leave plan out, or calibration"
             )
         self._given = None if plan is None else Plan.resolve(plan)
-        self._calibration = calibration
+        self._calibration, self._settings = calibration, settings
+        self._learned: Mapping[str, Any] = {}
+        self._is_told = False
         self.guided = None if self._given is None else GuidedPlan(self._given)
 
     def find(self, trainer: Trainer, module: nn.Module, weights: Weights, target: int) -> None:
@@ -61,11 +70,52 @@ class TrainedPlan:
         config, steps = trainer.strategy.broadcast((found.plan.to_config(), _row_steps(found)), src=0)
         self.guided = GuidedPlan(Plan.from_config(config), _guidance(steps))
 
+    def checked_length(self, steps: float) -> float:
+        """The optimizer steps of a training.
+
+        Raises:
+            CallbackError: they are not known, and must be.
+        """
+        if self._settings.update.needs_length and not math.isfinite(steps):
+            raise CallbackError(
+                f"{self._settings.update} depends on the length of the training: give the Trainer max_epochs or "
+                "max_steps, or write update='straight-through'"
+            )
+        return steps
+
+    def latent_weights(self, module: nn.Module, weights: Weights, refit_every: int) -> LatentWeights:
+        """The weights of a module that is trained by the plan, which must be known.
+
+        Raises:
+            PlanError: the plan or a setting does not fit the module.
+            TrainingError: the checkpoint has learned steps of other tensors.
+        """
+        assert self.guided is not None
+        latent = LatentWeights(module, self.guided, refit_every=refit_every, weights=weights, settings=self._settings)
+        if latent.steps is not None and self._learned:
+            latent.steps.load_state_dict(self._learned)
+        self.guided = latent.guided
+        return latent
+
+    def tell_it_is_unknown(self) -> None:
+        """Log once that weights are evaluated which the file will not hold."""
+        if not self._is_told:
+            _log.warning(
+                "the plan is found when a training starts, so the exact weights are evaluated here: evaluate the "
+                "compressed file in place of the checkpoint"
+            )
+        self._is_told = True
+
+    def keep(self, latent: LatentWeights) -> None:
+        """Keep the learned steps as they are now."""
+        self._learned = latent.steps.state_dict() if latent.steps is not None else {}
+
     def state_dict(self) -> dict[str, Any]:
         """What a run that resumes needs."""
         if self.guided is None:
             return {}
-        return {"plan": json.dumps(self.guided.plan.to_config(), sort_keys=True), "row_steps": _row_steps(self.guided)}
+        plan = json.dumps(self.guided.plan.to_config(), sort_keys=True)
+        return {"plan": plan, "row_steps": _row_steps(self.guided), "learned_steps": self._learned}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue with the plan of a checkpoint.
@@ -82,6 +132,7 @@ class TrainedPlan:
                 "that plan, or start a new training from the weights alone"
             )
         self.guided = GuidedPlan(plan, _guidance(state.get("row_steps", {})))
+        self._learned = state.get("learned_steps", {})
 
 
 def _row_steps(guided: GuidedPlan) -> dict[str, Tensor]:

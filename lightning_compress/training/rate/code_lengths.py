@@ -11,7 +11,7 @@ P. A. Chou, T. Lookabaugh and R. M. Gray 1989, "Entropy-constrained vector quant
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -60,6 +60,16 @@ class CodeLengths:
         """The same on a device."""
         offsets = None if self.offsets is None else self.offsets.to(device)
         return CodeLengths(self.scales.to(device), self.contexts.to(device), self.bits.to(device), offsets)
+
+    def with_scales(self, scales: Tensor) -> CodeLengths:
+        """The same code lengths of indices, for other steps: ``[rows]``."""
+        return replace(self, scales=scales.float()[:, None].to(self.scales.device))
+
+    def shifted(self, weight: Tensor) -> Tensor:
+        """The weights without the offsets of their columns, in the weight's shape."""
+        if self.offsets is None:
+            return weight
+        return (weight.reshape(self.contexts.shape) - self.offsets).reshape(weight.shape)
 
     def gradient(self, weight: Tensor) -> Tensor:
         """The derivative of the code length of each weight, bits per unit of the weight; in the weight's shape.

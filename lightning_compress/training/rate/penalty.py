@@ -91,13 +91,20 @@ class RatePenalty:
     def add_gradients(self, rate_weight: float) -> None:
         """Add ``rate_weight`` times the gradient of the bits for each weight to the gradients of the parameters.
 
+        Learned steps get theirs too: an index is w / s, so a step that grows acts as weights that shrink.
+
         The latent weights must be in the module. Parameters without a gradient, which the optimizer does not update,
         get none.
         """
         for each in self._latent.treated:
-            lengths, binding = self._lengths.get(each.weight.name), each.bindings[0]
+            name, binding, steps = each.weight.name, each.bindings[0], self._latent.steps
+            lengths = self._lengths.get(name)
             if lengths is not None and binding.parameter.grad is not None:
+                if steps is not None:
+                    lengths = lengths.with_scales(steps.scales(name))
                 slope = lengths.gradient(each.weight.tensor)
+                if steps is not None:
+                    steps.add(name, -rate_weight / self.weights * lengths.shifted(each.weight.tensor) * slope)
                 slope = slope if binding.tie is None else binding.tie.view(slope)
                 binding.parameter.grad.add_(slope, alpha=rate_weight / self.weights)
 
