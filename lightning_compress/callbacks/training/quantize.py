@@ -50,8 +50,8 @@ class QuantizeDuringTraining(EvaluationHooks, _Callback):
         calibration: without a plan, batches and their loss, as for :func:`~lightning_compress.smallest`: each row of a
             matrix gets a step by what it matters to the loss. None for one step for all matrices.
         update: which weights a step computes with: the quantized ones; ``"proximal"``, between these and the exact
-            ones (:class:`~lightning_compress.training.ProximalUpdate`); ``"penalty"``, the exact ones, which a term of the
-            loss draws to their quantized values (:class:`~lightning_compress.training.PenaltyUpdate`).
+            ones (:class:`~lightning_compress.training.ProximalUpdate`); ``"penalty"``, the exact ones, which a term of
+            the loss draws to their quantized values (:class:`~lightning_compress.training.PenaltyUpdate`).
         noise: the share of the weights that a step quantizes, above 0, up to 1, or
             :class:`~lightning_compress.training.QuantNoise`; None for all weights.
         learn_steps: whether steps of grids are trained, or :class:`~lightning_compress.training.LearnedSteps`.

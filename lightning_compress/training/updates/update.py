@@ -148,7 +148,8 @@ def update_of(update: Update | UpdateName) -> Update:
     if isinstance(update, Update) and not isinstance(update, type):
         return update
     raise PlanError(
-        f"update is {update!r}, expected one of {', '.join(map(repr, get_args(UpdateName)))}, ProximalUpdate(…) or PenaltyUpdate(…)"
+        f"update is {update!r}, expected one of {', '.join(map(repr, get_args(UpdateName)))}, ProximalUpdate(…) or "
+        "PenaltyUpdate(…)"
     )
 
 
