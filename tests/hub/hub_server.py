@@ -22,12 +22,14 @@ class Repositories(ThreadingHTTPServer):
     Attributes:
         files: repository → name of a file → content.
         commits: number of commits.
+        ranges: the parts of files that were asked for, first byte and the one after the last.
     """
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Requests)
         self.files: dict[str, dict[str, bytes]] = {}
         self.commits = 0
+        self.ranges: list[tuple[int, int]] = []
 
     @property
     def address(self) -> str:
@@ -86,13 +88,30 @@ class _Requests(BaseHTTPRequestHandler):
             self._answer({"error": f"the stand-in does not know {self.path}"}, 404)
 
     def _resolve(self, *, with_body: bool) -> None:
+        path = self.path.partition("?")[0].removeprefix("/api/models/")
+        repository = path.removesuffix("/tree/main")
+        if repository in self.server.files:
+            files = self.server.files[repository]
+            tree = [{"type": "file", "path": name, "size": len(files[name]), "oid": COMMIT} for name in files]
+            described = {"id": repository, "modelId": repository, "sha": COMMIT, "siblings": []}
+            self._answer(described if path == repository else tree, with_body=with_body)
+            return
         found = _RESOLVED.fullmatch(self.path.partition("?")[0])
         content = self.server.files.get(found[1], {}).get(found[2]) if found else None
         if content is None:
             self._answer({"error": "Entry not found"}, 404, {"X-Error-Code": "EntryNotFound"}, with_body)
             return
         headers = {"ETag": f'"{hashlib.sha256(content).hexdigest()}"', "X-Repo-Commit": COMMIT}
-        self._send(content, 200, headers, with_body)
+        begin, end = self._range(len(content))
+        self._send(content[begin:end], 206 if "Range" in self.headers else 200, headers, with_body)
+
+    def _range(self, nbytes: int) -> tuple[int, int]:
+        """The bytes that are asked for: from, to."""
+        found = re.fullmatch(r"bytes=(\d+)-(\d+)", self.headers.get("Range", ""))
+        if found is None:
+            return 0, nbytes
+        self.server.ranges.append((int(found[1]), int(found[2]) + 1))
+        return self.server.ranges[-1]
 
     def _answer(
         self, value: Any, status: int = 200, headers: dict[str, str] | None = None, with_body: bool = True

@@ -12,7 +12,7 @@ import torch
 from pytorch_lightning import LightningModule
 from torch import nn
 
-from lightning_compress import CompressionError, Plan, Raw, Rule, compress, load
+from lightning_compress import CompressionError, Plan, Raw, Rule, compress, load, load_from_checkpoint
 from lightning_compress.errors import ChecksumError, ForeignFileError, HubError, MismatchError
 
 hub = pytest.importorskip("huggingface_hub", reason="huggingface_hub is not installed")
@@ -51,6 +51,7 @@ def server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Reposito
         monkeypatch.setattr(hub.constants, name, str(tmp_path / "cache"), raising=False)
     monkeypatch.setattr(hub.constants, "HF_TOKEN_PATH", str(tmp_path / "no_token"))
     monkeypatch.setattr(hub.constants, "HF_HUB_DISABLE_IMPLICIT_TOKEN", True)
+    hub.HfFileSystem.clear_instance_cache()  # each remembers the address of its server
     with running_server() as server:
         monkeypatch.setattr(hub.constants, "ENDPOINT", server.address)
         monkeypatch.setattr(
@@ -183,6 +184,15 @@ def test_a_repository_without_the_file_is_an_error_of_the_hub(server: Repositori
     server.files["me/empty"] = {}
     with pytest.raises(hub.errors.EntryNotFoundError):
         Net.from_pretrained("me/empty")
+
+
+def test_an_address_of_the_hub_is_read_in_parts(server: Repositories, tmp_path: Path) -> None:
+    net = Net(width=5000)
+    net.push_to_hub("me/net", plan=EXACT, token="none")
+    address, name = f"hf://me/net/{FILE_NAME}", "layers.2.bias"
+    assert torch.equal(load(address, names=[name])[name], net.state_dict()[name])
+    assert 0 < sum(end - begin for begin, end in server.ranges) < 0.1 * len(server.files["me/net"][FILE_NAME])
+    assert same(net, load_from_checkpoint(Net, address, width=5000))
 
 
 def test_a_mixin_of_plain_files_does_not_make_random_weights(tmp_path: Path) -> None:
