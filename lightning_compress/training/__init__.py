@@ -4,7 +4,25 @@ Plain torch, for one process's module: a training loop calls these parts, or Lig
 (:mod:`lightning_compress.callbacks.training`).
 """
 
-from lightning_compress.training.distillation import Outputs, hidden_state_loss, output_tensor, soft_target_loss
+from lightning_compress.training.distillation import (
+    AttentionLoss,
+    DistillationLoss,
+    HiddenLoss,
+    LayerChoice,
+    Objectives,
+    Outputs,
+    attention_map,
+    attention_map_loss,
+    attention_transfer_loss,
+    choose_layers,
+    hidden_state_loss,
+    initialize,
+    match_layers,
+    module_named,
+    normalized_state_loss,
+    output_tensor,
+    soft_target_loss,
+)
 from lightning_compress.training.latent import LatentWeights
 from lightning_compress.training.pruning.criteria import Criterion
 from lightning_compress.training.pruning.grouping import Granularity, Grouping
@@ -47,15 +65,20 @@ from lightning_compress.training.updates.update import (
 )
 
 __all__ = [
+    "AttentionLoss",
     "Criterion",
     "Dial",
+    "DistillationLoss",
     "Granularity",
     "Grouping",
+    "HiddenLoss",
     "Kind",
     "LatentWeights",
+    "LayerChoice",
     "LayerSkips",
     "LearnedSteps",
     "Masks",
+    "Objectives",
     "Outputs",
     "Penalty",
     "PenaltyUpdate",
@@ -73,20 +96,28 @@ __all__ = [
     "Update",
     "UpdateName",
     "attention_heads",
+    "attention_map",
+    "attention_map_loss",
+    "attention_transfer_loss",
     "calibrated_start",
     "chain",
     "check_penalty",
     "check_rate_plan",
+    "choose_layers",
     "describes",
     "drop_layers",
     "exact_bytes",
     "feed_forward",
     "hidden_state_loss",
+    "initialize",
     "join_quantized",
     "learning_rates",
     "linear_columns",
     "linear_rows",
     "lstm_units",
+    "match_layers",
+    "module_named",
+    "normalized_state_loss",
     "output_tensor",
     "register_layers",
     "rows",
