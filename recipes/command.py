@@ -14,7 +14,7 @@ from pytorch_lightning.cli import ArgsType, LightningArgumentParser, LightningCL
 from rich.console import Console
 
 from lightning_compress import CompressCheckpoint, CompressionError
-from recipes import finetune, sizes, translate
+from recipes import distillation, finetune, sizes, translate
 from recipes.data.parallel_text import ParallelText
 from recipes.errors import VocabularyError
 from recipes.training.earlier_files import set_aside
@@ -24,14 +24,15 @@ _log = logging.getLogger(__name__)
 USAGE = """\
 usage: python -m recipes COMMAND …
 
-  fit        --config FILE.yaml [--data.folder FOLDER …]   train
-  validate   --config FILE.yaml --ckpt_path FILE           loss and BLEU on the validation text
-  test       --config FILE.yaml --ckpt_path FILE           loss and BLEU on the test text
-  finetune   --checkpoint FILE --target-ratio N …          train on with compressed weights, to a file of a size
-  translate  FILE < input.txt                              translate lines with a compressed file alone
-  sizes                                                    weights of the paper's models, beside the paper's counts
-  demo       [--output FOLDER]                             train on a generated language, compress, compare
-  paper      NAME --checkpoint FILE --data FOLDER …        the reference paper's experiments
+  fit          --config FILE.yaml [--data.folder FOLDER …]    train
+  validate     --config FILE.yaml --ckpt_path FILE            loss and BLEU on the validation text
+  test         --config FILE.yaml --ckpt_path FILE            loss and BLEU on the test text
+  finetune     --checkpoint FILE --target-ratio N …           train on with compressed weights, to a file of a size
+  teacher-text --checkpoint FILE --folder FOLDER …            a training text of a model's translations, for a student
+  translate    FILE < input.txt                               translate lines with a compressed file alone
+  sizes                                                       weights of the paper's models, beside the paper's counts
+  demo         [--output FOLDER]                              train on a generated language, compress, compare
+  paper        NAME --checkpoint FILE --data FOLDER …         the reference paper's experiments
 
 FILE is a compressed .safetensors file or a .ckpt. Each command has a --help of its own."""
 
@@ -127,6 +128,8 @@ def main(arguments: list[str] | None = None) -> None:
             translate.main(arguments[1:])
         elif arguments[0] == "finetune":
             finetune.main(arguments[1:])
+        elif arguments[0] == "teacher-text":
+            distillation.main(arguments[1:])
         elif arguments[0] == "sizes":
             sizes.main(arguments[1:])
         elif arguments[0] in TRAINING or arguments[0].startswith("-"):

@@ -32,6 +32,7 @@ class MultiHeadAttention(nn.Module):
         self.heads = heads
         self.scale = (width // heads) ** -0.5
         self.dropout = dropout
+        self.softmax = nn.Softmax(dim=-1)  # a module, so that distillation can name the attention map
         self.query = nn.Linear(width, width)
         self.key = nn.Linear(width, width)
         self.value = nn.Linear(width, width)
@@ -63,7 +64,7 @@ class MultiHeadAttention(nn.Module):
         energy = query @ keys.transpose(2, 3)
         if visible is not None:
             energy = energy.masked_fill(~visible, float("-inf"))
-        weights = F.dropout(energy.softmax(dim=-1), self.dropout, self.training)
+        weights = F.dropout(self.softmax(energy), self.dropout, self.training)
         mixed = weights.to(values.dtype) @ values
         out: Tensor = self.output(mixed.transpose(1, 2).flatten(2))
         return out
