@@ -55,14 +55,14 @@ def expect_same(first, second):
 
 
 def test_a_training_with_skips_loses_less_when_layers_are_removed():
-    inputs = torch.randn(128, 4, generator=torch.Generator().manual_seed(1))
-    target = inputs.prod(1, keepdim=True).tanh()
+    inputs = torch.randn(64, 4, generator=torch.Generator().manual_seed(1))
+    target = inputs.sum(1, keepdim=True).tanh()
     losses = {}
     for share in (0.0, 0.5):
         module = Stacked()
         skips = LayerSkips(module, share)
-        optimizer = torch.optim.Adam(module.parameters(), lr=3e-3)
-        for _ in range(300):
+        optimizer = torch.optim.Adam(module.parameters(), lr=1e-2)
+        for _ in range(150):
             loss = nn.functional.mse_loss(module(inputs), target)
             optimizer.zero_grad()
             loss.backward()
@@ -71,7 +71,7 @@ def test_a_training_with_skips_loses_less_when_layers_are_removed():
         drop_layers(module, 0.5)
         assert len(module.net.layers) == 2
         losses[share] = nn.functional.mse_loss(module(inputs), target).item()
-    assert losses[0.5] < 0.7 * losses[0.0]
+    assert losses[0.5] < 0.5 * losses[0.0]
 
 
 def test_the_share_of_layers_is_skipped_in_training_alone():
