@@ -97,6 +97,21 @@ def test_gradient_criteria_keep_the_weights_that_matter():
             assert module.weight[0].tolist() == pytest.approx([0, 0, 0.1, 0])
 
 
+def test_values_that_are_not_finite_are_left_out_or_named():
+    """Mixed precision gives infinite gradients, and skips the step; infinite weights end the training."""
+    module = nn.Linear(4, 1, bias=False)
+    masks = Masks(module, Weights.from_module(module), ["*"], criterion="taylor")
+    for gradient in ([[1.0, 2.0, 3.0, 4.0]], [[float("inf"), float("nan"), 0.0, 0.0]]):
+        module.weight.data.fill_(1)
+        module.weight.grad = torch.tensor(gradient)
+        masks.observe()
+    masks.update(Schedule(0.5, shape="one-shot"), 0)
+    assert module.weight[0].tolist() == [0, 0, 1, 1]
+    module.weight.data[0, 3] = float("nan")
+    with pytest.raises(TrainingError, match=r"'weight' has NaN or infinite weights before it is pruned"):
+        masks.update(Schedule(0.75, shape="one-shot"), 0)
+
+
 def test_scopes_rank_together_or_apart():
     module = nn.Sequential(nn.Linear(8, 8), nn.Linear(8, 8))
     module[1].weight.data *= 1e-3

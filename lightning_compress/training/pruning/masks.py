@@ -61,19 +61,32 @@ class Masks:
 
     @torch.no_grad()
     def observe(self) -> None:
-        """Add the gradients of a step to the scores; nothing for criteria without gradients."""
+        """Add the gradients of a step to the scores; nothing for criteria without gradients.
+
+        Gradients that are not finite are left out: mixed precision makes some, and skips the step.
+        """
         if self._importance.step is None:
             return
         for name, tensor in self.tensors.items():
             gradients = {id(each.parameter): each.parameter.grad for each in self._bindings[name]}
             gradient = summed_gradient(self._bindings[name], gradients, tensor.shape)
-            if gradient is not None:
+            if gradient is not None and bool(torch.isfinite(gradient).all()):
                 found = self._importance.step(tensor, gradient)
                 self._scores[name] = self._scores.get(name, torch.zeros_like(tensor)) + found
 
     @torch.no_grad()
     def update(self, schedule: Schedule, moment: int) -> None:
-        """Prune until the share of the schedule is reached; pruned groups stay pruned. Ties go by order."""
+        """Prune until the share of the schedule is reached; pruned groups stay pruned. Ties go by order.
+
+        Raises:
+            TrainingError: a weight is NaN or infinite.
+        """
+        for name, tensor in self.tensors.items():
+            if not bool(torch.isfinite(tensor).all()):
+                raise TrainingError(
+                    f"tensor {name!r} has NaN or infinite weights before it is pruned, so they come from the loss or "
+                    "from the optimizer: lower the learning rate, or clip gradients"
+                )
         parts = [list(self.groups)] if self.is_global else [[name] for name in self.groups]
         for names in parts:
             scores = torch.cat([self._ranked(name) for name in names])

@@ -11,6 +11,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import torch
+from distributed_pruning import train_and_prune
 from distributed_sensitivity import train_and_measure
 from distributed_validation import train_and_validate_together
 from pytorch_lightning import Trainer
@@ -82,6 +83,7 @@ def train_as_rank(folder: Path, rank: int, port: int) -> None:
             (place / f"rank-{rank}.json").write_text(json.dumps(outcome))
         train_and_measure(folder / "sensitivity")
         train_and_validate_together(folder / "together")
+        train_and_prune(folder / "pruning")
 
 
 def _train(folder: Path, strategy: str, on_error: str, full: bool) -> dict[str, object]:

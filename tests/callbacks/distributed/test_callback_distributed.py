@@ -114,3 +114,10 @@ def test_an_error_of_one_rank_ends_a_search_and_a_diagnostic_on_both_and_no_trai
     assert "the sensitivity of layers was not measured, the training goes on" in zero
     assert zero.count(reason) == 2
     assert "was not measured" not in one
+
+
+def test_both_ranks_prune_penalize_and_skip_the_same(scenarios):
+    zero, one = _outcomes(scenarios / "pruning")
+    assert zero == one
+    assert zero["heads"] == 6
+    assert zero["zeros"] > 0

@@ -8,7 +8,7 @@ from each_case import naming
 from torch import nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from lightning_compress import Half, Plan, Raw, Rule, Weights, compress
+from lightning_compress import Half, Plan, Raw, Rule, Weights, compress, load_from_checkpoint
 from lightning_compress.errors import TrainingError
 from lightning_compress.training import (
     Grouping,
@@ -26,7 +26,8 @@ from lightning_compress.weights import load_into
 from recipes.data.vocabulary import BOS, EOS, PAD
 from recipes.models.rnn import Rnn
 from recipes.models.transformer import Transformer
-from recipes.structures import take_sizes
+from recipes.rnn import RnnTranslation
+from recipes.transformer import TransformerTranslation
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:enable_nested_tensor is True"),
@@ -337,13 +338,21 @@ def test_parts_that_cannot_be_cut_stay_as_zeros():
     torch.testing.assert_close(module(WORDS), pruned)
 
 
-def test_the_recipes_take_the_sizes_of_a_checkpoint():
-    module, *_ = made("recipe rnn")
-    prune(module, "neuron")
-    state = shrink(module).state_dict()
-    fresh, *_ = made("recipe rnn")
-    take_sizes(fresh, {"state_dict": state})
-    fresh.load_state_dict(state)
+def test_the_recipes_take_the_sizes_of_a_file(tmp_path):
+    for kind, make in (
+        ("neuron", lambda: RnnTranslation(9, 9, width=8)),
+        ("head", lambda: TransformerTranslation(9, 9, width=12, heads=3, feed_forward=16)),
+        ("layer", lambda: TransformerTranslation(9, 9, width=12, heads=3, feed_forward=16, norm="pre")),
+    ):
+        with naming(kind):
+            module = make()
+            size = weights_in(module)
+            prune(module, kind)
+            path = tmp_path / f"{kind}.safetensors"
+            compress(shrink(module.eval()), Plan(Rule("*", Raw()))).save(path)
+            loaded = load_from_checkpoint(type(module), path).eval()
+            assert weights_in(loaded) == weights_in(module) < size
+            torch.testing.assert_close(loaded.network(SOURCE, PREVIOUS), module.network(SOURCE, PREVIOUS))
 
 
 def test_descriptions_name_each_structure_once():
@@ -352,3 +361,11 @@ def test_descriptions_name_each_structure_once():
             found = structures_of(made(name)[0])
             assert len({(each.kind, each.name) for each in found}) == len(found) > 0
             assert all(isinstance(each, Structure) and each.units > 0 for each in found)
+
+
+def test_structures_that_are_not_stored_as_a_whole_are_left_out(caplog):
+    module, *_ = made("encoder")
+    weights = Weights.from_module(module, exclude=["layers.1.*bias"])
+    masks = Masks(module, weights, None, grouping=Grouping("head"))
+    assert list(masks.groups) == ["layers.0.self_attn", "layers.2.self_attn"]
+    assert "not pruned, since not all of it is stored: layers.1.self_attn" in caplog.text

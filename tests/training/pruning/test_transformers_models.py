@@ -27,6 +27,7 @@ from lightning_compress import (
 from lightning_compress.errors import TrainingError
 from lightning_compress.training import (
     Grouping,
+    LayerSkips,
     Masks,
     Schedule,
     drop_layers,
@@ -148,6 +149,21 @@ def test_a_shrunk_t5_generates_with_its_cache():
     assert torch.equal(module.generate(**options, use_cache=True), module.generate(**options, use_cache=False))
     with pytest.raises(TrainingError, match=r"encoder\.block\.0 computes what the layers after it read"):
         drop_layers(module, layers=["encoder.block.0"])
+
+
+def test_layers_of_both_kinds_are_skipped_but_the_one_that_others_need():
+    for name, make, count in (("bert", lambda: like_bert("Bert"), 3), ("t5", t5, 4)):
+        with naming(name):
+            module = make().train()
+            skips = LayerSkips(module, 0.9)
+            assert len(skips.layers) == count
+            assert not {"encoder.block.0", "decoder.block.0"} & set(skips.layers)
+            if name == "t5":
+                module(input_ids=WORDS, labels=WORDS).loss.backward()
+            else:
+                module(input_ids=WORDS).last_hidden_state.sum().backward()
+            untouched = [key for key, layer in skips.layers.items() if next(layer.parameters()).grad is None]
+            assert 0 < len(untouched) <= count
 
 
 def test_training_pruning_and_quantization_go_together_and_the_file_is_read_back(tmp_path):
