@@ -49,7 +49,7 @@ def test_reading_imports_neither_lightning_nor_wandb():
 def test_the_package_alone_imports_nothing_heavy():
     loaded = modules_after("package")
     assert "lightning_compress" in loaded
-    assert not loaded & {"torch", "numpy", "constriction", "zstandard", "yaml"}
+    assert not loaded & {"torch", "numpy", "constriction", "backports", "zstandard", "yaml"}
 
 
 def test_loading_imports_no_lightning_and_the_callback_one_lightning_without_wandb():

@@ -25,7 +25,7 @@ from zlib import crc32
 
 ROOT = Path(__file__).parents[2]
 GOLDEN = ROOT / "tests" / "archive" / "golden"
-LIBRARIES = ("torch", "pytorch-lightning", "numpy", "numba", "constriction", "zstandard", "safetensors", "fsspec")
+LIBRARIES = ("torch", "pytorch-lightning", "numpy", "numba", "constriction", "backports.zstd", "safetensors", "fsspec")
 Read = dict[str, dict[str, Any]]  # file → what it restores to, as text
 
 

@@ -11,7 +11,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-PACKAGES = ("torch", "numpy", "numba", "pytorch-lightning", "constriction", "zstandard")
+PACKAGES = ("torch", "numpy", "numba", "pytorch-lightning", "constriction")
 
 
 def header(**settings: Any) -> dict[str, Any]:

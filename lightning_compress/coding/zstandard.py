@@ -5,16 +5,15 @@ from __future__ import annotations
 from typing import ClassVar
 
 import numpy as np
-import zstandard
 
 from lightning_compress.coding.coder import Statistics, Words, dtype_of
 from lightning_compress.errors import FormatError
-from lightning_compress.runtime import Work
+from lightning_compress.runtime import LARGEST_WINDOW, FrameError, Work, compressed, decompressed
 
 _FAST, _STRONG = 1, 19
 _SMALL = 1 << 14
 _LONG = 1 << 20
-_WINDOW = 1 << 20  # of the decoder, beside its result
+_STATE = 1 << 20  # bytes of the decoder, beside its window and its result
 _SAMPLES, _SAMPLE = 8, 1 << 14
 
 
@@ -30,25 +29,22 @@ class Zstandard:
     def encode(self, statistics: Statistics) -> bytes:
         """See :class:`Coder`; the strong level is tried where the fast one found repetition or the stream is small."""
         data = statistics.words.data.cast("B")
-        fast = _compress(data, _FAST)
+        fast = compressed(data, _FAST)
         if len(data) > _SMALL and len(fast) >= 0.98 * statistics.entropy_bytes:
             return fast
-        return min(fast, _compress(data, _STRONG), key=len)
+        return min(fast, compressed(data, _STRONG), key=len)
 
     def work(self, count: int, width: int, groups: tuple[int, ...] = ()) -> Work:
         """See :class:`Coder`."""
-        return Work(_WINDOW, count * width)
+        return Work(_STATE + min(count * width, LARGEST_WINDOW), count * width)
 
     def decode(self, data: memoryview, count: int, width: int, groups: tuple[int, ...] = ()) -> Words:
         """See :class:`Coder`."""
         try:
-            size = zstandard.frame_content_size(data)
-            if size != count * width:
-                raise FormatError(f"a Zstandard stream announces {size} bytes, expected {count} words of {width}")
-            words = zstandard.ZstdDecompressor().decompress(data, max_output_size=size, allow_extra_data=False)
-        except zstandard.ZstdError as error:
-            raise FormatError(f"a Zstandard stream is damaged: {error}") from error
-        return np.frombuffer(words, dtype_of(width))
+            words = decompressed(data, count * width, count * width)
+        except FrameError as error:
+            raise FormatError(f"a Zstandard stream of {count} words of {width} bytes is damaged: {error}") from error
+        return np.frombuffer(memoryview(words).toreadonly(), dtype_of(width))
 
 
 def may_repeat(statistics: Statistics) -> bool:
@@ -61,8 +57,4 @@ def may_repeat(statistics: Statistics) -> bool:
         starts = range(0, len(words) - _SAMPLE, (len(words) - _SAMPLE) // (_SAMPLES - 1))
         sample = np.concatenate([words[start : start + _SAMPLE] for start in starts])
     entropy = statistics.entropy_bytes * len(sample) / len(words)
-    return len(_compress(sample.data.cast("B"), _FAST)) < 0.98 * entropy
-
-
-def _compress(data: memoryview, level: int) -> bytes:
-    return zstandard.ZstdCompressor(level=level, write_checksum=False, write_content_size=True).compress(data)
+    return len(compressed(sample.data.cast("B"), _FAST)) < 0.98 * entropy

@@ -1,4 +1,4 @@
-"""The running process: random state, threads, module snapshots, memory and time of work, compilation."""
+"""The running process: random state, threads, module snapshots, memory and time of work, compilation, Zstandard."""
 
 from lightning_compress.runtime.garbage import collection_paused
 from lightning_compress.runtime.random_state import preserved_random_state, snapshot_random_state
@@ -6,12 +6,17 @@ from lightning_compress.runtime.snapshot import ModuleSnapshot, TensorCopies, pr
 from lightning_compress.runtime.threads import one_thread
 from lightning_compress.runtime.work import Work
 from lightning_compress.runtime.workers import in_order, limited_workers, worker_count, workers_in_little_memory
+from lightning_compress.runtime.zstandard_frames import LARGEST_WINDOW, FrameError, compressed, decompressed
 
 __all__ = [
+    "LARGEST_WINDOW",
+    "FrameError",
     "ModuleSnapshot",
     "TensorCopies",
     "Work",
     "collection_paused",
+    "compressed",
+    "decompressed",
     "in_order",
     "limited_workers",
     "one_thread",

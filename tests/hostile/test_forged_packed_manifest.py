@@ -142,7 +142,10 @@ ENVELOPES: dict[str, tuple[str, str]] = {
     "nested without end": (packed_envelope("[" * 200_000), "not JSON"),
     "no frame": (packed_envelope("", b"no frame at all"), "damaged"),
     "an empty frame": (packed_envelope("", b""), "damaged"),
-    "a frame of unknown size": (packed_envelope("", _frame(TEXT.encode(), write_content_size=False)), "announces -1"),
+    "a frame of unknown size": (
+        packed_envelope("", _frame(TEXT.encode(), write_content_size=False)),
+        "announces no size",
+    ),
     "a frame cut off": (packed_envelope("", _frame(TEXT.encode())[:-5]), "damaged"),
     "two frames": (packed_envelope("", 2 * _frame(TEXT.encode())), "damaged"),
     "a frame with bytes behind it": (packed_envelope("", _frame(TEXT.encode()) + b"x"), "damaged"),

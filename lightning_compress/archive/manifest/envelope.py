@@ -9,11 +9,10 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType, ModuleType
 from typing import Any
 
-import zstandard
-
 from lightning_compress.archive.manifest import version1, version2, version3, version4
 from lightning_compress.archive.manifest.spec import FORMAT_VERSION, MAX_HEADER_BYTES, Manifest, Part
 from lightning_compress.errors import ChecksumError, FormatError, VersionError
+from lightning_compress.runtime import FrameError, compressed, decompressed
 
 _LEVEL = 19
 _LEAST_LIMIT = 1 << 20
@@ -33,7 +32,7 @@ def to_envelope(manifest: Manifest) -> str:
         FormatError: JSON cannot hold a value, or the manifest is more repetitive than a reader accepts.
     """
     plain = canonical(version4.to_json(manifest)).encode()
-    packed = zstandard.ZstdCompressor(level=_LEVEL, write_checksum=False, write_content_size=True).compress(plain)
+    packed = compressed(plain, _LEVEL)
     if len(plain) > _limit(packed):
         raise FormatError(
             f"the manifest has {len(plain)} bytes of so much repetition that a reader would take it for an attack: "
@@ -140,12 +139,8 @@ def _unpacked(body: dict[str, Any]) -> tuple[bytes, str]:
         raise FormatError(f"the packed manifest has the keys {sorted(body)}, expected its version and packed text")
     try:
         packed = base64.b85decode(body["zstd"])
-        size = zstandard.frame_content_size(packed)
-        if not 0 <= size <= _limit(packed):
-            raise FormatError(f"the packed manifest announces {size} bytes, expected at most {_limit(packed)}")
-        plain = zstandard.ZstdDecompressor().decompress(packed, max_output_size=size, allow_extra_data=False)
-        text = plain.decode()
-    except (ValueError, zstandard.ZstdError) as error:
+        text = decompressed(packed, _limit(packed)).decode()
+    except (ValueError, FrameError) as error:
         raise FormatError(f"the packed manifest is damaged: {error}") from error
     if base64.b85encode(packed).decode() != body["zstd"]:
         raise FormatError("the packed manifest is not written as a writer writes it")
