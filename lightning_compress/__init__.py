@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from lightning_compress.callbacks import LayerSensitivity as LayerSensitivity
     from lightning_compress.callbacks import ProximalPenalty as ProximalPenalty
     from lightning_compress.callbacks import PruneDuringTraining as PruneDuringTraining
+    from lightning_compress.callbacks import QuantizeActivations as QuantizeActivations
     from lightning_compress.callbacks import QuantizeDuringTraining as QuantizeDuringTraining
     from lightning_compress.callbacks import TranslationQuality as TranslationQuality
     from lightning_compress.compression import compress as compress
@@ -67,6 +68,7 @@ _PACKAGE_OF = {
     "Prune": "prune",
     "ProximalPenalty": "callbacks",
     "PruneDuringTraining": "callbacks",
+    "QuantizeActivations": "callbacks",
     "QuantizeDuringTraining": "callbacks",
     "Raw": "quantize",
     "Rule": "plan",

@@ -339,7 +339,8 @@ TABLE = {
 }
 CLEAR = {"source", "out"}  # arguments whose value is enough in a message
 # An exception, what a function returns, and the callbacks whose arguments tests/training looks at.
-TRAINING = {"Distill", "LayerDrop", "ProximalPenalty", "PruneDuringTraining", "QuantizeDuringTraining"}
+TRAINING = {"Distill", "LayerDrop", "ProximalPenalty", "PruneDuringTraining", "QuantizeActivations"}
+TRAINING |= {"QuantizeDuringTraining"}
 OTHERS = {"CompressionError", "Reconciled", *TRAINING}
 
 

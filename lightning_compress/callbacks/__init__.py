@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from lightning_compress.callbacks.training.penalize import ProximalPenalty as ProximalPenalty
     from lightning_compress.callbacks.training.prune import PruneDuringTraining as PruneDuringTraining
     from lightning_compress.callbacks.training.quantize import QuantizeDuringTraining as QuantizeDuringTraining
+    from lightning_compress.callbacks.training.quantize_activations import QuantizeActivations as QuantizeActivations
     from lightning_compress.callbacks.translation import TranslationQuality as TranslationQuality
 
 _MODULE_OF = {
@@ -30,6 +31,7 @@ _MODULE_OF = {
     "LayerSensitivity": "sensitivity",
     "ProximalPenalty": "training.penalize",
     "PruneDuringTraining": "training.prune",
+    "QuantizeActivations": "training.quantize_activations",
     "QuantizeDuringTraining": "training.quantize",
     "ReadCompressed": "reading",
     "Reconciled": "reconciliation",

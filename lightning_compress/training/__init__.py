@@ -4,6 +4,7 @@ Plain torch, for one process's module: a training loop calls these parts, or Lig
 (:mod:`lightning_compress.callbacks.training`).
 """
 
+from lightning_compress.training.activations import QuantizedInputs
 from lightning_compress.training.distillation import (
     AttentionLoss,
     DistillationLoss,
@@ -85,6 +86,7 @@ __all__ = [
     "ProximalSteps",
     "ProximalUpdate",
     "QuantNoise",
+    "QuantizedInputs",
     "RatePenalty",
     "ResidualLayer",
     "Schedule",

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import torch
 from distributed_pruning import train_and_prune
+from distributed_quantization import train_and_quantize
 from distributed_sensitivity import train_and_measure
 from distributed_validation import train_and_validate_together
 from pytorch_lightning import Trainer
@@ -84,6 +85,7 @@ def train_as_rank(folder: Path, rank: int, port: int) -> None:
         train_and_measure(folder / "sensitivity")
         train_and_validate_together(folder / "together")
         train_and_prune(folder / "pruning")
+        train_and_quantize(folder / "quantization")
 
 
 def _train(folder: Path, strategy: str, on_error: str, full: bool) -> dict[str, object]:

@@ -121,3 +121,10 @@ def test_both_ranks_prune_penalize_and_skip_the_same(scenarios):
     assert zero == one
     assert zero["heads"] == 6
     assert zero["zeros"] > 0
+
+
+def test_both_ranks_quantize_by_the_same_steps_and_ranges(scenarios):
+    zero, one = _outcomes(scenarios / "quantization")
+    assert zero == one
+    assert any(zero["steps"]["net.3.weight"])
+    assert set(zero["ranges"]) == {"net.0", "net.3"}
