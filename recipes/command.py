@@ -174,5 +174,6 @@ def run_trainer(arguments: list[str]) -> RecipeCLI:
         seed_everything_default=1,
         save_config_callback=None,
         trainer_defaults={"enable_progress_bar": sys.stdout.isatty()},
+        parser_kwargs={"prog": "python -m recipes"},
         args=arguments,
     )

@@ -130,6 +130,8 @@ def test_what_a_search_will_cost_is_said_after_the_first_validation(tmp_path, mo
         def on_train_epoch_end(self):
             said.append(self.current_epoch)
 
+    run.validate(Watch(), verbose=False)
+    assert said == []  # nothing is searched
     run.fit(Watch())
     assert said[0].startswith("CompressCheckpoint('auto'): an evaluation took ")
     assert "so a search of up to 8 takes at most a minute" in said[0]

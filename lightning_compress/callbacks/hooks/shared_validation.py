@@ -19,6 +19,7 @@ from typing import Generic, TypeVar, cast
 import torch
 from torch import Tensor, nn
 
+from lightning_compress.callbacks.hooks.exchange import Exchange, can_exchange, exchange_of
 from lightning_compress.callbacks.hooks.lightning_types import LightningModule, Trainer
 from lightning_compress.callbacks.hooks.validation import conclude, isolated, validate_batches
 from lightning_compress.errors import CallbackError
@@ -28,7 +29,7 @@ from lightning_compress.search.evaluate import SearchStoppedError
 _log = logging.getLogger(__name__)
 _T = TypeVar("_T")
 _Layout = list[tuple[tuple[int, ...], str]]  # shape and dtype of each tensor of a module
-_leads: ContextVar[bool] = ContextVar("_leads", default=False)  # whether the other ranks wait for requests
+_led: ContextVar[Exchange | None] = ContextVar("_led", default=None)  # with ranks that wait for requests
 
 
 @dataclass(frozen=True)
@@ -38,11 +39,6 @@ class _Request:
     monitor: str
     batches: int | None
     layout: _Layout
-
-
-@dataclass(frozen=True)
-class _Wait:
-    """Wait on: a message within the timeout of the process group."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +59,7 @@ class _Outcome(Generic[_T]):
 
 def can_validate_together(trainer: Trainer) -> bool:
     """Whether the trainer has one process, or several that exchange tensors by ``torch.distributed``."""
-    return trainer.world_size == 1 or torch.distributed.is_initialized()
+    return trainer.world_size == 1 or can_exchange()
 
 
 def led_by_rank_zero(trainer: Trainer, work: Callable[[], None]) -> None:
@@ -71,78 +67,80 @@ def led_by_rank_zero(trainer: Trainer, work: Callable[[], None]) -> None:
 
     Args:
         trainer: with any number of processes.
-        work: may call :func:`validated_by_all`, and :func:`keep_others_waiting` where it takes long.
+        work: may call :func:`validated_by_all`.
 
     Raises:
         BaseException: on rank 0, what ``work`` raised; on another rank, an interrupt that it received.
         CallbackError: on the other ranks, with the text of the error of rank 0.
     """
-    if trainer.world_size == 1 or not can_validate_together(trainer):
+    exchange = exchange_of(trainer.world_size) if trainer.world_size > 1 and can_exchange() else None
+    if exchange is None:
         if trainer.is_global_zero:
             work()
     elif trainer.is_global_zero:
-        _lead(trainer, work)
+        _lead(exchange, work)
     else:
-        _follow(trainer)
-
-
-def keep_others_waiting(trainer: Trainer) -> None:
-    """On rank 0: send a message to ranks that wait, so that none runs into the timeout of the process group."""
-    if _leads.get():
-        _send(trainer, _Wait())
+        _follow(trainer, exchange)
 
 
 def validated_by_all(trainer: Trainer, module: nn.Module, monitor: str, batches: int | None = None) -> float:
     """Like :func:`~lightning_compress.callbacks.hooks.validation.validated`, on every rank with its part of the data.
 
     To be called on rank 0, in the work of :func:`led_by_rank_zero`. The weights of rank 0 are validated. A mean, least
-    or largest value is that over all ranks. A sum, and what a function of the module reduces, is that over all ranks if
-    it is logged with ``sync_dist=True``, else that of rank 0.
+    or largest value is that over all ranks. A sum is that over all ranks if it is logged with ``sync_dist=True``, else
+    that of rank 0.
 
     Raises:
         CallbackError: the other ranks do not wait, a step fails on another rank, or the metric is not logged.
         SearchStoppedError: a process was asked to end.
         BaseException: what a step raised on this rank.
     """
-    if not _leads.get():
+    exchange = _led.get()
+    if exchange is None:
         raise CallbackError(
             f"{monitor!r} can be validated by {trainer.world_size} processes only while all of them wait for it"
         )
     request = _Request(monitor, batches, _layout_of(module))
-    _send(trainer, request)
-    return _take_part(trainer, module, request)
+    _message(exchange, request)
+    return _take_part(trainer, exchange, module, request)
 
 
-def _lead(trainer: Trainer, work: Callable[[], None]) -> None:
-    token, failure = _leads.set(True), None
+def _lead(exchange: Exchange, work: Callable[[], None]) -> None:
+    token, failure = _led.set(exchange), None
     try:
         work()
     except BaseException as error:
         failure = f"{type(error).__name__}: {error}"
         raise
     finally:
-        _leads.reset(token)
-        _send(trainer, _End(failure))
+        _led.reset(token)
+        _message(exchange, _End(failure))
 
 
-def _follow(trainer: Trainer) -> None:
+def _follow(trainer: Trainer, exchange: Exchange) -> None:
     """Carry out the requests of rank 0 until its work has ended; the module is restored then."""
     interrupt: BaseException | None = None
     with torch.inference_mode(False), ExitStack() as until_end:
         prepare = _Preparation(trainer.lightning_module, until_end)
-        while not isinstance(message := _received(trainer), _End):
-            if isinstance(message, _Request):
-                interrupt = _interrupt_during(trainer, message, prepare) or interrupt
+        while isinstance(message := _message(exchange), _Request):
+            interrupt = _interrupt_during(trainer, exchange, message, prepare) or interrupt
     if interrupt is not None:
         raise interrupt
-    if message.failure is not None:
+    if isinstance(message, _End) and message.failure is not None:
         raise CallbackError(f"rank 0 failed, so this rank stops too. The error on rank 0: {message.failure}")
 
 
-def _interrupt_during(trainer: Trainer, request: _Request, prepare: Callable[[], None]) -> BaseException | None:
+def _message(exchange: Exchange, own: _Request | _End | None = None) -> _Request | _End | None:
+    """The message of rank 0; the others send none."""
+    return exchange.objects(own)[0]
+
+
+def _interrupt_during(
+    trainer: Trainer, exchange: Exchange, request: _Request, prepare: Callable[[], None]
+) -> BaseException | None:
     """Carry out a request; an interrupt is returned, to be raised when rank 0 asks for nothing more."""
     try:
-        _take_part(trainer, trainer.lightning_module, request, prepare)
+        _take_part(trainer, exchange, trainer.lightning_module, request, prepare)
     except Exception as error:  # rank 0 raises it, too
         _log.debug("a validation failed: %s", error)
     except BaseException as error:
@@ -165,7 +163,11 @@ class _Preparation:
 
 
 def _take_part(
-    trainer: Trainer, module: nn.Module, request: _Request, prepare: Callable[[], None] = lambda: None
+    trainer: Trainer,
+    exchange: Exchange,
+    module: nn.Module,
+    request: _Request,
+    prepare: Callable[[], None] = lambda: None,
 ) -> float:
     """Validate on this rank; the value over all ranks."""
     lightning_module, monitor = cast(LightningModule, module), request.monitor
@@ -175,18 +177,19 @@ def _take_part(
         if _layout_of(module) != request.layout:
             raise CallbackError("the module has other parameters and buffers here than on rank 0")
 
-    _on_all(trainer, check)
+    _on_all(exchange, check)
     with torch.no_grad():
-        _receive_weights(module)
+        for tensor in _tensors_of(module):
+            exchange.receive(tensor)
         with isolated(lightning_module) as captured:
-            _on_all(trainer, lambda: validate_batches(trainer, lightning_module, captured, request.batches))
-            _on_all(trainer, lambda: conclude(lightning_module, captured))
-            parts = _on_all(trainer, lambda: captured.part(monitor))
+            _on_all(exchange, lambda: validate_batches(trainer, lightning_module, captured, request.batches))
+            _on_all(exchange, lambda: conclude(lightning_module, captured))
+            parts = _on_all(exchange, lambda: captured.part(monitor))
             needs_all = trainer.is_global_zero or parts[0].is_metric
-            return _on_all(trainer, lambda: captured.value(monitor, parts) if needs_all else math.nan)[0]
+            return _on_all(exchange, lambda: captured.value(monitor, parts) if needs_all else math.nan)[0]
 
 
-def _on_all(trainer: Trainer, step: Callable[[], _T]) -> list[_T]:
+def _on_all(exchange: Exchange, step: Callable[[], _T]) -> list[_T]:
     """The results of a step on every rank.
 
     Raises:
@@ -195,8 +198,7 @@ def _on_all(trainer: Trainer, step: Callable[[], _T]) -> list[_T]:
         CallbackError: another rank failed.
     """
     outcome, own = _attempted(step)
-    outcomes: list[_Outcome[_T]] = [outcome] * trainer.world_size
-    torch.distributed.all_gather_object(outcomes, outcome)
+    outcomes = exchange.objects(outcome)
     if own is not None:
         raise own
     for rank, other in enumerate(outcomes):
@@ -221,20 +223,3 @@ def _tensors_of(module: nn.Module) -> Sequence[Tensor]:
 
 def _layout_of(module: nn.Module) -> _Layout:
     return [(tuple(tensor.shape), str(tensor.dtype)) for tensor in _tensors_of(module)]
-
-
-def _receive_weights(module: nn.Module) -> None:
-    """Load the parameters and buffers of rank 0 into the module of every rank."""
-    for tensor in _tensors_of(module):
-        values = tensor.contiguous()
-        torch.distributed.broadcast(values.reshape(-1).view(torch.uint8), src=0)
-        if not tensor.is_contiguous():
-            tensor.copy_(values)
-
-
-def _send(trainer: Trainer, message: _Request | _Wait | _End) -> None:
-    trainer.strategy.broadcast(message, src=0)
-
-
-def _received(trainer: Trainer) -> _Request | _Wait | _End:
-    return trainer.strategy.broadcast(cast("_Request | _Wait | _End", _Wait()), src=0)

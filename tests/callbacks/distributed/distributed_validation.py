@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 from datetime import timedelta
 from pathlib import Path
 
@@ -16,6 +18,8 @@ from torch.nn import functional as F
 from torchmetrics import MeanSquaredError
 
 from lightning_compress import CompressCheckpoint, LayerSensitivity, TranslationQuality
+
+STEPS: list[int] = []  # of Terminated; what a module holds is restored after each validation
 
 
 class Scored(Small):
@@ -36,6 +40,17 @@ class Scored(Small):
 
     def on_validation_epoch_end(self):
         self.log("val_error", self.error.compute(), sync_dist=True)
+
+
+class Terminated(Scored):
+    """Every process is asked to end while the first candidate of a search is validated."""
+
+    def validation_step(self, batch, batch_idx):
+        if "log" in vars(self):
+            STEPS.append(batch_idx)
+            if len(STEPS) == 5:
+                os.kill(os.getpid(), signal.SIGTERM)
+        super().validation_step(batch, batch_idx)
 
 
 class Metrics(Scored):
@@ -70,6 +85,7 @@ def train_and_validate_together(folder: Path) -> None:
         folder / "metrics", Metrics(), _auto(search_at="first", mode="min"), monitor="val_error"
     )
     _, outcome["failing"] = _fit(folder / "failing", Scored(failing_rank=1), _auto(), LayerSensitivity([0.5]))
+    _, outcome["terminated"] = _fit(folder / "terminated", Terminated(), _auto())
     diagnostics = LayerSensitivity([0.5], when=("end", 1)), TranslationQuality(metric="val_loss", plan="half")
     _, outcome["diagnostics"] = _fit(folder / "diagnostics", Scored(), *diagnostics, logger=CSVLogger(folder, "", ""))
     result = diagnostics[0].result

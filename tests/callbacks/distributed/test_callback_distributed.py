@@ -77,7 +77,7 @@ def test_a_loss_of_batches_is_measured_on_rank_zero_and_neither_rank_trains_othe
     assert (scenarios / "sensitivity" / "measured" / "sensitivity.json").exists()
 
 
-@pytest.mark.parametrize("training", ["auto", "metrics", "diagnostics", "failing"])
+@pytest.mark.parametrize("training", ["auto", "metrics", "diagnostics", "failing", "terminated"])
 def test_validations_by_both_ranks_leave_the_training_of_each_as_it_is(scenarios, training):
     """Weights, buffers, random numbers and steps; the module of the second training logs another metric."""
     for outcome in _outcomes(scenarios / "together"):
@@ -93,6 +93,14 @@ def test_a_search_scores_the_data_of_both_ranks_as_lightning_does(scenarios, tra
     assert "fallback" not in found
     for outcome in _outcomes(scenarios / "together"):
         assert found["score_before"] == pytest.approx(-outcome[training][-3][metric], rel=1e-5)
+
+
+def test_a_signal_to_end_on_both_ranks_ends_the_search_and_leaves_a_file(scenarios):
+    """The handler of Lightning sends a tensor between the processes, in the middle of the search."""
+    archive = Archive.open(scenarios / "together" / "terminated" / "best.compressed.safetensors")
+    assert archive.manifest.metrics.get("search", {}).get("evaluations", 0) <= 3
+    for rank in (0, 1):
+        assert f"[rank: {rank}] Received SIGTERM" in (scenarios / f"errors-{rank}.txt").read_text()
 
 
 def test_diagnostics_measure_a_metric_of_the_validation(scenarios):

@@ -73,16 +73,17 @@ def test_with_one_process_the_work_is_done_and_its_error_raised():
         (ValueError("wrong"), CallbackError),
     ],
 )
-def test_a_process_that_is_to_end_ends_the_search_of_rank_zero(monkeypatch, other, expected):
+def test_a_process_that_is_to_end_ends_the_search_of_rank_zero(other, expected):
     """So the search returns the best file found; another error ends it without one."""
 
-    def gather(outcomes, own):
-        def fail():
-            raise other
+    class WithFailing:
+        """What another rank sends, whose step fails."""
 
-        outcomes[0], outcomes[1] = own, shared_validation._attempted(fail)[0]
+        def objects(self, own):
+            def fail():
+                raise other
 
-    monkeypatch.setattr(torch.distributed, "all_gather_object", gather)
-    run = SimpleNamespace(world_size=2)
+            return [own, shared_validation._attempted(fail)[0]]
+
     with pytest.raises(expected, match=f"failed on rank 1: {type(other).__name__}"):
-        shared_validation._on_all(run, lambda: 1)
+        shared_validation._on_all(WithFailing(), lambda: 1)

@@ -18,7 +18,6 @@ from lightning_compress.callbacks.export.companions.companion_files import find
 from lightning_compress.callbacks.hooks.collective import is_sharded
 from lightning_compress.callbacks.hooks.console import announce
 from lightning_compress.callbacks.hooks.lightning_types import Trainer
-from lightning_compress.callbacks.hooks.shared_validation import keep_others_waiting
 from lightning_compress.callbacks.hooks.validation import check_not_terminated
 from lightning_compress.callbacks.objective import Metric, Objective
 from lightning_compress.compression import compress
@@ -129,8 +128,8 @@ class Auto:
         announce(f"CompressCheckpoint('auto') searches {_WHEN[self._search_at].format(most)}")
 
     def validation_starts(self, trainer: Trainer) -> None:
-        """The trainer's own validation: where it gives the score, it tells what a search will cost."""
-        if self._objective.evaluate is None and not trainer.sanity_checking:
+        """The trainer's own validation in ``fit``: where it gives the score, it tells what a search will cost."""
+        if self._objective.evaluate is None and trainer.state.fn == "fit" and not trainer.sanity_checking:
             self.cost.begin()
 
     def measure(self, trainer: Trainer) -> str:
@@ -209,7 +208,6 @@ class Auto:
 
         def score(module: nn.Module) -> Any:
             check_not_terminated(trainer)
-            keep_others_waiting(trainer)
             self.cost.begin()
             value = metric.score(module)
             self.cost.end()
