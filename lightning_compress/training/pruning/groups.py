@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Protocol
 
 import torch
@@ -77,7 +78,8 @@ class GroupsOfStructure:
     def __init__(self, structure: Structure, names: Mapping[int, str]) -> None:
         self.name = structure.name
         self._structure = structure
-        self._slices = [(names[id(each.tensor)], each) for each in structure.parameters]
+        on_device = [replace(each, positions=each.positions.to(each.tensor.device)) for each in structure.parameters]
+        self._slices = [(names[id(each.tensor)], each) for each in on_device]
         self.tensors = {name: each.tensor.detach() for name, each in self._slices}
         self.sizes = structure.sizes()
 

@@ -49,6 +49,7 @@ class Masks:
         self.tensors: dict[str, Tensor] = {name: tensor for each in groups for name, tensor in each.tensors.items()}
         self._bindings: dict[str, list[Binding]] = {name: bindings[name] for name in self.tensors}
         self._scores: dict[str, Tensor] = {}
+        self._spread: list[tuple[str, Tensor]] | None = None  # what is pruned of each tensor, until that changes
         device = next(iter(self.tensors.values())).device
         self.pruned: dict[str, Tensor] = {
             name: torch.zeros(len(each.sizes), dtype=torch.bool, device=device) for name, each in self.groups.items()
@@ -70,8 +71,9 @@ class Masks:
         for name, tensor in self.tensors.items():
             gradients = {id(each.parameter): each.parameter.grad for each in self._bindings[name]}
             gradient = summed_gradient(self._bindings[name], gradients, tensor.shape)
-            if gradient is not None and bool(torch.isfinite(gradient).all()):
+            if gradient is not None:
                 found = self._importance.step(tensor, gradient)
+                found = found.where(torch.isfinite(gradient).all(), 0)
                 self._scores[name] = self._scores.get(name, torch.zeros_like(tensor)) + found
 
     @torch.no_grad()
@@ -95,6 +97,7 @@ class Masks:
             lowest[torch.sort(scores, stable=True).indices[:count]] = True
             sizes = [len(self.pruned[name]) for name in names]
             self.pruned.update(zip(names, torch.split(lowest & ~scores.isposinf(), sizes), strict=True))
+        self._spread = None
         self.apply()
 
     @torch.no_grad()
@@ -103,17 +106,18 @@ class Masks:
         for name, groups in self.groups.items():
             nonzero = groups.sums({each: (tensor != 0).float() for each, tensor in groups.tensors.items()})
             self.pruned[name] = (nonzero == 0) & (groups.sizes.to(nonzero.device) > 0)
+        self._spread = None
 
     @torch.no_grad()
     def apply(self, state: Mapping[str, Tensor] | None = None) -> None:
         """Set the pruned weights to 0, in the module or in a state dict with its names."""
-        for name, groups in self.groups.items():
-            if not bool(self.pruned[name].any()):
-                continue
-            for tensor_name, mask in groups.spread(self.pruned[name]).items():
-                target = self.tensors[tensor_name] if state is None else state.get(tensor_name)
-                if target is not None:
-                    target.masked_fill_(mask.to(target.device), 0)
+        if self._spread is None:
+            some = [(self.groups[name], pruned) for name, pruned in self.pruned.items() if bool(pruned.any())]
+            self._spread = [pair for groups, pruned in some for pair in groups.spread(pruned).items()]
+        for name, mask in self._spread:
+            target = self.tensors[name] if state is None else state.get(name)
+            if target is not None:
+                target.masked_fill_(mask.to(target.device), 0)
 
     def state_dict(self) -> dict[str, dict[str, Tensor]]:
         """Masks and scores."""
@@ -133,6 +137,7 @@ class Masks:
             )
         self.pruned.update({name: each.to(self.pruned[name].device) for name, each in state["pruned"].items()})
         self._scores.update({name: each.to(self.tensors[name].device) for name, each in state["scores"].items()})
+        self._spread = None
 
     def _ranked(self, name: str) -> Tensor:
         """``[groups]``: mean scores; lowest where a group is pruned already, infinite where it has no elements."""

@@ -50,13 +50,18 @@ def chain(name: str, modules: Iterable[tuple[str, nn.Module]]) -> Iterator[Struc
 
 @describes(nn.Sequential)
 def sequential(module: nn.Module, name: str) -> Iterator[Structure]:
-    """The structures of a sequence, and of sequences inside it."""
-    yield from chain(name, _flat(module, ""))
+    """The structures of a sequence, and of sequences inside it; of none that computes in a way of its own."""
+    if _is_plain(module):
+        yield from chain(name, _flat(module, ""))
+
+
+def _is_plain(module: nn.Module) -> bool:
+    return isinstance(module, nn.Sequential) and type(module).forward is nn.Sequential.forward
 
 
 def _flat(module: nn.Module, prefix: str) -> Iterator[tuple[str, nn.Module]]:
     for part, child in module.named_children():
-        if type(child) is nn.Sequential:
+        if _is_plain(child):
             yield from _flat(child, f"{prefix}{part}.")
         else:
             yield f"{prefix}{part}", child

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from torch import nn
@@ -63,6 +64,8 @@ def register_layers(layer: ResidualLayer, *types: type[nn.Module] | str) -> None
 def structures_of(module: nn.Module, kind: Kind | None = None) -> list[Structure]:
     """The structures of a module and of all modules inside it, outermost first.
 
+    Those with a parameter that is registered in several places cannot be removed: the others would need its shape.
+
     Args:
         module: the module.
         kind: of the structures; None for all.
@@ -74,7 +77,8 @@ def structures_of(module: nn.Module, kind: Kind | None = None) -> list[Structure
         chosen = [every for every in described if every.slices and claimed.isdisjoint(_claims(every))]
         claimed.update(claim for every in chosen for claim in _claims(every))
         found += [every for every in chosen if kind in (None, every.kind)]
-    return found
+    shared = _shared_parameters(module)
+    return [replace(each, is_removable=False) if _has(each, shared) else each for each in found]
 
 
 def check_found(found: Iterable[object], module: nn.Module, kind: str) -> None:
@@ -129,6 +133,16 @@ def _known(table: dict[type[nn.Module] | str, _T], module: nn.Module) -> _T | No
 def _claims(structure: Structure) -> set[tuple[str, int, int]]:
     """What one description alone may describe: the dimensions of tensors along which the units are computed."""
     return {(structure.kind, id(each.tensor), each.dim) for each in structure.slices if not each.reads}
+
+
+def _shared_parameters(module: nn.Module) -> set[int]:
+    """``id`` of the parameters that are registered in several places."""
+    counts = Counter(id(each) for owner in module.modules() for each in owner._parameters.values() if each is not None)
+    return {key for key, count in counts.items() if count > 1}
+
+
+def _has(structure: Structure, parameters: set[int]) -> bool:
+    return any(id(each.tensor) in parameters for each in structure.parameters)
 
 
 def _is_plain(slices: Slices) -> bool:

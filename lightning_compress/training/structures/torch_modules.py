@@ -34,13 +34,21 @@ def attention(module: nn.Module, name: str) -> Iterator[Structure]:
         slices.append(Slices(module, "in_proj_bias", 0, packed))
     slices.append(Slices(module.out_proj, "weight", 1, each, reads=True))
     has_extra_keys = isinstance(module, nn.MultiheadAttention) and (module.bias_k is not None or module.add_zero_attn)
+    is_known = type(module) in (nn.MultiheadAttention, SmallerAttention)  # whose way to compute is not overridden
+    can_go = is_known and not has_extra_keys
 
     def finish(left: int) -> None:
         module.num_heads = left
 
     replaced = module if isinstance(module, nn.MultiheadAttention) else None
     yield Structure(
-        name, "head", heads, tuple(slices), is_removable=not has_extra_keys, finish=finish, replaced=replaced
+        name,
+        "head",
+        heads,
+        tuple(slices),
+        is_removable=can_go,
+        finish=finish,
+        replaced=replaced,
     )
 
 
@@ -67,7 +75,10 @@ def lstm(module: nn.Module, name: str) -> Iterator[Structure]:
             ]
             columns = rows(module.hidden_size, start=reverse * module.hidden_size)
             slices = (*lstm_units(module, part), *(Slices(reader, name, 1, columns) for reader, name in readers))
-            yield Structure(inside(name, part), "neuron", module.hidden_size, slices, replaced=module)
+            is_known = type(module) is nn.LSTM  # whose way to compute is not overridden
+            yield Structure(
+                inside(name, part), "neuron", module.hidden_size, slices, is_removable=is_known, replaced=module
+            )
 
 
 @describes(SmallerLSTM)

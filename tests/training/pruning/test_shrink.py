@@ -338,6 +338,30 @@ def test_parts_that_cannot_be_cut_stay_as_zeros():
     torch.testing.assert_close(module(WORDS), pruned)
 
 
+def test_modules_that_compute_in_their_own_way_or_share_parameters_keep_their_shapes():
+    class OwnWay(nn.Sequential):
+        def forward(self, x):
+            return x + super().forward(x)
+
+    class OwnLSTM(nn.LSTM):
+        pass
+
+    own = OwnWay(nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 4))
+    assert structures_of(own) == []
+    assert len(structures_of(nn.Sequential(own, nn.Sequential(nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 4))))) == 1
+    shared = nn.Sequential(nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 2))
+    shared[2].weight = shared[0].weight
+    recurrent = Recurs()
+    recurrent.lstm = OwnLSTM(4, 6)
+    for module in (shared, recurrent):
+        with naming(type(module)):
+            prune(module, "neuron")
+            pruned, shapes = module(FEW), [each.shape for each in module.parameters()]
+            smaller = shrink(module)
+            torch.testing.assert_close(smaller(FEW), pruned)
+            assert [each.shape for each in smaller.parameters()] == shapes
+
+
 def test_the_recipes_take_the_sizes_of_a_file(tmp_path):
     for kind, make in (
         ("neuron", lambda: RnnTranslation(9, 9, width=8)),
