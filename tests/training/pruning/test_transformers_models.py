@@ -49,6 +49,7 @@ LIKE_BERT = ("Bert", "Electra", "Roberta", "XLMRoberta")
 WORDS = torch.randint(3, 30, (16, 6), generator=torch.Generator().manual_seed(0))
 PADDED = (torch.arange(6)[None] < torch.arange(2, 18)[:, None]).long()
 FOUR_BITS = Plan(Rule("*weight*", GroupWise(4, 16)), Rule("*", Half()))
+ON_A_GRID = Plan(Rule("*weight*", Grid(0.02, trellis=0, rate_weight=0)), Rule("*", Half()))
 
 
 def like_bert(name):
@@ -167,24 +168,25 @@ def test_layers_of_both_kinds_are_skipped_but_the_one_that_others_need():
 
 
 def test_training_pruning_and_quantization_go_together_and_the_file_is_read_back(tmp_path):
-    for name, make, kind in (("bert", Classifier, "head"), ("bert", Classifier, "neuron"), ("t5", Copies, "neuron")):
-        for plan in (FOUR_BITS, Plan(Rule("*weight*", Grid(0.02, trellis=0, rate_weight=0)), Rule("*", Half()))):
-            with naming((name, kind)):
-                folder = tmp_path / name / kind / str(plan is FOUR_BITS)
-                module = make()
-                prune_ = PruneDuringTraining(0.5, end=6, every=2, granularity=kind, criterion="taylor")
-                save = ModelCheckpoint(folder, filename="last")
-                callbacks = (prune_, QuantizeDuringTraining(plan), Distill(name, share=0.3), save)
-                trainer(folder, *callbacks, CompressCheckpoint(plan, on_error="raise"), max_epochs=2).fit(module)
-                zero = [int(each.zero_units().sum()) for each in structures_of(module, kind)]
-                loaded = load_from_checkpoint(make, folder / "last.compressed.safetensors")
-                assert [int(each.zero_units().sum()) for each in structures_of(loaded, kind)] == zero
-                assert sum(zero) == sum(each.units for each in structures_of(module, kind)) // 2
-                before, expected = size(loaded), loaded.eval()(WORDS)
-                shrink(loaded)
-                assert size(loaded) < before
-                torch.testing.assert_close(loaded(WORDS), expected, rtol=1e-4, atol=1e-5)
-                path = folder / "shrunk.safetensors"
-                compress(loaded, plan).save(path)
-                again = load_from_checkpoint(make, path)
-                assert size(again) == size(loaded)
+    for name, make, kind, plan in (
+        ("bert", Classifier, "head", FOUR_BITS),
+        ("bert", Classifier, "neuron", ON_A_GRID),
+        ("t5", Copies, "neuron", FOUR_BITS),
+    ):
+        with naming((name, kind)):
+            folder, module = tmp_path / name / kind, make()
+            pruning = PruneDuringTraining(0.5, end=6, every=2, granularity=kind, criterion="taylor")
+            save = ModelCheckpoint(folder, filename="last")
+            callbacks = (pruning, QuantizeDuringTraining(plan), Distill(name, share=0.3), save)
+            trainer(folder, *callbacks, CompressCheckpoint(plan, on_error="raise"), max_epochs=2).fit(module)
+            zero = [int(each.zero_units().sum()) for each in structures_of(module, kind)]
+            loaded = load_from_checkpoint(make, folder / "last.compressed.safetensors")
+            assert [int(each.zero_units().sum()) for each in structures_of(loaded, kind)] == zero
+            assert sum(zero) == sum(each.units for each in structures_of(module, kind)) // 2
+            before, expected = size(loaded), loaded.eval()(WORDS)
+            shrink(loaded)
+            assert size(loaded) < before
+            torch.testing.assert_close(loaded(WORDS), expected, rtol=1e-4, atol=1e-5)
+            path = folder / "shrunk.safetensors"
+            compress(loaded, plan).save(path)
+            assert size(load_from_checkpoint(make, path)) == size(loaded)
