@@ -168,6 +168,14 @@ def test_a_shrunk_training_goes_on_and_is_loaded_from_both_files(tmp_path):
             assert fit(folder / "on", module, source=folder / "on" / "epoch=1.ckpt").current_epoch == 3
 
 
+def test_before_its_start_nothing_changes(tmp_path):
+    plain = fit(tmp_path / "plain", Attends())
+    for order, criterion in enumerate(get_args(Criterion)):
+        with naming(criterion):
+            prune = PruneDuringTraining(0.5, start=98, end=99, granularity="head", criterion=criterion)
+            expect_same(plain, fit(tmp_path / str(order), Attends(), prune))
+
+
 def test_norms_and_curvature_choose_what_their_papers_say():
     weights = torch.tensor([[3.0, 0.0, 0.0], [1.2, 1.2, 1.2], [0.5, 0.5, 0.5]])
     for criterion, first in (("magnitude", [2, 1, 0]), ("l1", [2, 0, 1])):

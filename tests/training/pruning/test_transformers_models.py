@@ -57,6 +57,19 @@ def like_bert(name):
     return getattr(transformers, f"{name}Model")(config)
 
 
+def like_bart(name):
+    sizes = {"d_model": 16, "max_position_embeddings": 20, "vocab_size": 30, "pad_token_id": 1}
+    for part in ("encoder", "decoder"):
+        sizes |= {f"{part}_layers": 3, f"{part}_attention_heads": 4, f"{part}_ffn_dim": 24}
+    config = getattr(transformers, f"{name}Config")(**sizes, decoder_start_token_id=1, eos_token_id=2)
+    return getattr(transformers, f"{name}ForConditionalGeneration" if name != "Marian" else "MarianMTModel")(config)
+
+
+def distilbert():
+    sizes = {"vocab_size": 30, "dim": 16, "n_layers": 3, "n_heads": 4, "hidden_dim": 24, "max_position_embeddings": 20}
+    return transformers.DistilBertModel(transformers.DistilBertConfig(**sizes))
+
+
 def t5(**options):
     sizes = {"vocab_size": 30, "d_model": 16, "d_kv": 4, "d_ff": 24, "num_layers": 3, "num_heads": 4}
     return transformers.T5ForConditionalGeneration(transformers.T5Config(**sizes, decoder_start_token_id=0, **options))
@@ -124,7 +137,8 @@ def computed(module):
 
 def test_models_of_transformers_are_shrunk():
     makes = {name: lambda name=name: like_bert(name) for name in LIKE_BERT}
-    makes |= {"T5": t5, "T5 with gates": lambda: t5(feed_forward_proj="gated-gelu")}
+    makes |= {name: lambda name=name: like_bart(name) for name in ("Bart", "Marian", "MBart")}
+    makes |= {"DistilBERT": distilbert, "T5": t5, "T5 with gates": lambda: t5(feed_forward_proj="gated-gelu")}
     for name, make in makes.items():
         for kind in ("head", "neuron", "layer"):
             with naming((name, kind)):
@@ -140,14 +154,21 @@ def test_models_of_transformers_are_shrunk():
                 torch.testing.assert_close(computed(fresh), pruned, rtol=1e-4, atol=1e-5)
 
 
-def test_a_shrunk_t5_generates_with_its_cache():
-    torch.manual_seed(0)
+def test_shrunk_models_generate_with_their_cache():
+    for name, make, layers in (
+        ("T5", t5, ("encoder.block", "decoder.block")),
+        ("Marian", lambda: like_bart("Marian"), ("model.encoder.layers", "model.decoder.layers")),
+    ):
+        with naming(name):
+            torch.manual_seed(0)
+            module = make()
+            drop_layers(module, layers=[f"{layer}.1" for layer in layers])
+            for kind in ("head", "neuron"):
+                prune(module, kind)
+            shrink(module)
+            options = {"input_ids": WORDS[:2], "max_new_tokens": 5, "do_sample": False}
+            assert torch.equal(module.generate(**options, use_cache=True), module.generate(**options, use_cache=False))
     module = t5()
-    drop_layers(module, layers=["encoder.block.1", "decoder.block.1"])
-    prune(module, "neuron")
-    shrink(module)
-    options = {"input_ids": WORDS[:2], "max_new_tokens": 5, "do_sample": False}
-    assert torch.equal(module.generate(**options, use_cache=True), module.generate(**options, use_cache=False))
     with pytest.raises(TrainingError, match=r"encoder\.block\.0 computes what the layers after it read"):
         drop_layers(module, layers=["encoder.block.0"])
 
