@@ -9,7 +9,7 @@ import pytest
 from fresh_process import in_fresh_process
 from scripts import FOLDER, NEEDS, SCRIPTS, lines_of_ours, run_script
 
-NUMBER = re.compile(r"\d[\d,.]*")
+NUMBER = re.compile(r"[−+±]?\d[\d,.]*")  # a change may have another sign elsewhere
 
 
 def sentences(output: str) -> set[str]:
