@@ -5,6 +5,7 @@ Plain torch, for one process's module: a training loop calls these parts, or Lig
 """
 
 from lightning_compress.training.activations import QuantizedInputs
+from lightning_compress.training.bits_by_sensitivity import mixed_bits
 from lightning_compress.training.distillation import (
     AttentionLoss,
     DistillationLoss,
@@ -118,6 +119,7 @@ __all__ = [
     "linear_rows",
     "lstm_units",
     "match_layers",
+    "mixed_bits",
     "module_named",
     "normalized_state_loss",
     "output_tensor",

@@ -74,6 +74,7 @@ def test_the_callbacks_are_configured_by_yaml(capsys):
     folder = Path(__file__).parents[2] / "recipes" / "configs"
     for name, callback, plan in (
         ("quantize", "QuantizeDuringTraining", "trained"),
+        ("quantize-activations", "QuantizeActivations", "trained"),
         ("prune", "PruneDuringTraining", "half"),
     ):
         configs = [f"--config={folder / part}.yaml" for part in ("rnn-multi30k", name)]
