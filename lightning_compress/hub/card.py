@@ -82,7 +82,9 @@ def _loss(manifest: Manifest) -> str:
         return "The file holds no score: what the compression loses was not measured when it was made."
     low, high = scores.interval
     interval = "" if math.isnan(low + high) else f" (95 % interval {low:.4g} to {high:.4g})"
-    rows = {"score of the exact weights": f"{scores.before:.6g}", "score of this file": f"{scores.after:.6g}"}
+    measure = _code(scores.measure) if scores.measure else "score"
+    exact, found = (f"{scores.sign * score:.6g}" for score in (scores.before, scores.after))
+    rows = {f"{measure} of the exact weights": exact, f"{measure} of this file": found}
     rows["drop that was measured"] = f"{scores.drop:.4g}{interval}"
     if not math.isnan(scores.expected):
         rows["drop that is expected on other data"] = f"{scores.expected:.4g}"

@@ -173,16 +173,16 @@ def test_hyper_parameters_and_class_travel_along(tmp_path):
 
 
 def test_equal_weights_are_compressed_once_and_copied(tmp_path, monkeypatch):
-    from lightning_compress.callbacks import checkpoint
+    from lightning_compress.compression import guided_plan
 
     calls = []
 
-    def counted(weights, plan):
+    def counted(weights, *arguments, **options):
         calls.append(weights.fingerprint)
-        return original(weights, plan)
+        return original(weights, *arguments, **options)
 
-    original = checkpoint.compress
-    monkeypatch.setattr(checkpoint, "compress", counted)
+    original = guided_plan.compress
+    monkeypatch.setattr(guided_plan, "compress", counted)
     both = _each_epoch(tmp_path, save_last=True, monitor="val_loss")
     trainer(tmp_path, CompressCheckpoint("half"), both, max_epochs=2).fit(Small())
     assert len(calls) == len(set(calls)) == 2

@@ -66,6 +66,12 @@ def test_the_numbers_are_those_of_the_file(path: Path) -> None:
     assert "## Left out" not in text
 
 
+def test_the_metric_is_named_and_a_loss_is_positive() -> None:
+    search = {"score_before": -0.5, "score_after": -0.625, "drop": 0.125, "measure": "val_loss", "mode": "min"}
+    text = str(model_card(compress(Net(), PLAN).with_metrics({"search": search})))
+    assert "| `val_loss` of the exact weights | 0.5 |\n| `val_loss` of this file | 0.625 |" in text
+
+
 def test_what_was_not_measured_is_not_claimed() -> None:
     text = str(model_card(compress(Net(), PLAN)))
     assert "The file holds no score: what the compression loses was not measured" in text
