@@ -169,7 +169,7 @@ def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path):
                     return ProximalPenalty(penalty, 1.0, start=1, end=end, **options)
 
                 whole = fit(folder / "whole", Ordered(), callback())
-                for source in ("epoch=0", "epoch=1"):
+                for source in ("epoch=1",) if end else ("epoch=0",):
                     parts = fit(folder / "whole", Ordered(), callback(), source=folder / "whole" / f"{source}.ckpt")
                     for key, tensor in whole.state_dict().items():
                         torch.testing.assert_close(parts.state_dict()[key], tensor, rtol=0, atol=0)

@@ -112,21 +112,22 @@ def test_every_granularity_has_a_case():
 def test_every_granularity_is_pruned_kept_and_resumed_bit_for_bit(tmp_path):
     for name, (make, options) in CASES.items():
         for order, criterion in enumerate(get_args(Criterion)):
-            if order and name not in ("weight", "neuron"):
+            if order and name != "neuron":
                 continue
             with naming((name, criterion)):
                 folder = tmp_path / name / criterion
 
                 def callback(name=name, criterion=criterion, options=options):
                     return PruneDuringTraining(
-                        0.5, start=1, end=9, every=3, granularity=name, criterion=criterion, **options
+                        0.5, start=1, end=6, every=2, granularity=name, criterion=criterion, **options
                     )
 
                 prune = callback()
-                whole = fit(folder / "whole", make(), prune)
+                whole = fit(folder / "whole", make(), prune, max_epochs=2)
                 assert 0.3 <= prune.share <= 0.5
                 fit(folder / "parts", make(), callback(), max_epochs=1)
-                parts = fit(folder / "parts", make(), callback(), source=folder / "parts" / "epoch=0.ckpt")
+                source = folder / "parts" / "epoch=0.ckpt"
+                parts = fit(folder / "parts", make(), callback(), source=source, max_epochs=2)
                 expect_same(whole, parts)
 
 
@@ -170,7 +171,7 @@ def test_a_shrunk_training_goes_on_and_is_loaded_from_both_files(tmp_path):
 
 def test_before_its_start_nothing_changes(tmp_path):
     plain = fit(tmp_path / "plain", Attends())
-    for order, criterion in enumerate(get_args(Criterion)):
+    for order, criterion in enumerate(("magnitude", "fisher")):
         with naming(criterion):
             prune = PruneDuringTraining(0.5, start=98, end=99, granularity="head", criterion=criterion)
             expect_same(plain, fit(tmp_path / str(order), Attends(), prune))
