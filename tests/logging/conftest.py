@@ -14,6 +14,7 @@ def wandb_folder(tmp_path, monkeypatch):
     monkeypatch.delenv("WANDB_MODE", raising=False)
     import wandb
 
+    wandb.finish()  # a run that a test of the recipes left open would be used again
     wandb.teardown()  # it read the environment when it was first used
     yield tmp_path
     wandb.finish()
