@@ -133,8 +133,10 @@ class QuantizedInputs:
         keys = _keys(name, module)
 
         def hook(
-            module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
+            called: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
         ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+            if called is not module:  # a copy, such as a teacher, has the hooks of its original
+                return args, kwargs
             done: dict[int, Any] = {}  # attention looks whether query, key and value are the same tensor
 
             def quantized(key: str, value: Any) -> Any:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
+
 import pytest
 import torch
 from each_case import naming
@@ -95,6 +97,17 @@ def test_recurrent_attention_and_convolutional_modules_are_served():
             torch.testing.assert_close(first, second, rtol=0.3, atol=0.3)
 
 
+def test_a_copy_of_a_module_computes_exactly():
+    """A teacher is a copy of the module with its hooks."""
+    module = nn.Sequential(nn.Linear(4, 4)).eval()
+    inputs, exact = torch.randn(2, 4), nn.Sequential(nn.Linear(4, 4))
+    quantized = QuantizedInputs(module, 2)
+    quantized.load_state_dict({"0": 1.0})
+    exact.load_state_dict(module.state_dict())
+    assert not torch.equal(module(inputs), exact(inputs))
+    assert torch.equal(deepcopy(module)(inputs), exact(inputs))
+
+
 def test_an_embedding_keeps_its_numbers():
     module = nn.Sequential(nn.Embedding(9, 4), nn.Linear(4, 2))
     quantized = QuantizedInputs(module, patterns=["*"])
@@ -177,6 +190,21 @@ def test_what_is_out_of_range_or_unknown_is_refused(tmp_path):
     for ranges, message in (({"1": 1.0}, "a range of '1'"), ({"0": float("nan")}, "range of '0' is nan")):
         with naming(ranges), pytest.raises(TrainingError, match=message):
             inputs.load_state_dict(ranges)
+
+
+def test_an_evaluation_without_ranges_is_told(tmp_path, caplog):
+    callback = QuantizeActivations(2)
+    trainer(tmp_path, callback).validate(Small(), verbose=False)
+    assert "no ranges before a training" in caplog.text
+    caplog.clear()
+    module = Small()
+    run = trainer(tmp_path, QuantizeActivations(2), max_epochs=1, enable_checkpointing=False)
+    run.fit(module)
+    run.save_checkpoint(tmp_path / "last.ckpt")
+    run = trainer(tmp_path, callback, enable_checkpointing=False)
+    run.validate(module, ckpt_path=tmp_path / "last.ckpt", verbose=False)
+    assert callback.ranges
+    assert "no ranges" not in caplog.text
 
 
 def test_nan_is_traced_to_the_module_that_reads_it(tmp_path):

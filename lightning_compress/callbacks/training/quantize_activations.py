@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from pytorch_lightning import Callback as _Callback
 else:
     _Callback = callback_class()
+
+_log = logging.getLogger(__name__)
 
 RECORD = "activation_ranges"
 _MOST_BITS = 16
@@ -82,6 +85,11 @@ class QuantizeActivations(_Callback):
                 pl_module, self.bits, decay=self.decay, patterns=self.modules, exclude=self.exclude
             )
             self._inputs.load_state_dict(self._ranges)
+        if trainer.state.fn != "fit" and not self.ranges:
+            _log.warning(
+                "QuantizeActivations has no ranges before a training, so inputs are exact here: give ckpt_path a "
+                "checkpoint of the training (a compressed file has the ranges as a record, see QuantizedInputs)"
+            )
 
     on_validation_start = on_test_start = on_predict_start = on_fit_start
 

@@ -36,6 +36,8 @@ class RatePenalty:
     def __init__(self, latent: LatentWeights) -> None:
         check_rate_plan(latent.guided.plan)
         self._latent = latent
+        if latent.steps is not None:
+            latent.steps.keeps_mean = False
         self.weights = sum(weight.tensor.numel() for weight in latent.weights)
         self.exact_bytes = exact_bytes(latent.weights)
         self._lengths: dict[str, CodeLengths] = {}

@@ -5,6 +5,11 @@ is round(w / s) − w / s, since no weight of a :class:`Grid` is clipped. By the
 q − w itself, with offsets of columns too. So the derivative of the loss by the logarithm of a row's step is the sum of
 gradient · error over the row. Logarithms keep steps positive, and give all of them changes of like shares.
 
+A grid without ends has as many bits as its indices need, so the loss alone would make every step smaller and the file
+larger. Two things prevent that. Beside a penalty on the rate, steps have the gradient of the rate too. Without one, the
+mean logarithm of the steps over all weights stays: the bits stay about the same, and go where the loss needs them (Y.
+Shoham and A. Gersho 1988, "Efficient bit allocation for an arbitrary set of quantizers").
+
 Esser et al. divide the gradient by √(weights · largest index) for the latter (section 2.2), with the SGD that trains
 their weights. Adam (D. Kingma and J. Ba 2015) divides each gradient by its own size, which makes such a factor without
 effect; here the learning rate is the share by which a step changes in one optimizer step.
@@ -77,6 +82,7 @@ class StepTraining:
 
     Attributes:
         guidance: tensor name → its guide, with the exponents as they are now; changes in place.
+        keeps_mean: whether the mean logarithm of the steps stays; set to False by what adds the gradient of a rate.
 
     Raises:
         PlanError: no rule has a grid whose step can be learned, or a rule has another grid.
@@ -97,6 +103,7 @@ class StepTraining:
             exponents = torch.zeros(rows, dtype=torch.int32) if given is None else given
             self._centres[name] = (int(exponents.min()) + int(exponents.max())) // 2
             self._logarithms[name] = exponents.float() * _UNIT
+        self.keeps_mean = True
         self._gradients: dict[str, Tensor] = {}
         self._optimizer = torch.optim.Adam(list(self._logarithms.values()), lr=settings.learning_rate)
         self.guidance: dict[str, object] = dict(guidance)
@@ -159,9 +166,35 @@ class StepTraining:
         rate = self._settings.learning_rate * (1 + math.cos(math.pi * progress)) / 2
         for group in self._optimizer.param_groups:
             group["lr"] = rate
+        if self.keeps_mean:
+            self._centre_gradients()
+        before = {name: each.clone() for name, each in self._logarithms.items() if each.grad is not None}
         self._optimizer.step()
         self._optimizer.zero_grad()
+        if self.keeps_mean and before:
+            self._keep_mean(before)
         self._round()
+
+    def _sizes(self, names: Iterable[str]) -> dict[str, float]:
+        """Weights in a row of each tensor."""
+        return {name: self._tensors[name].weight.tensor.numel() / len(self._logarithms[name]) for name in names}
+
+    def _centre_gradients(self) -> None:
+        """Take away the part of the gradients that makes all steps smaller or larger alike."""
+        gradients = {name: each.grad for name, each in self._logarithms.items() if each.grad is not None}
+        sizes = self._sizes(gradients)
+        mean = sum(float(gradient.sum()) for gradient in gradients.values())
+        mean /= max(1.0, sum(sizes[name] * len(gradient) for name, gradient in gradients.items()))
+        for name, gradient in gradients.items():
+            self._logarithms[name].grad = gradient - sizes[name] * mean
+
+    def _keep_mean(self, before: Mapping[str, Tensor]) -> None:
+        """Shift the steps that were trained, so that their mean logarithm over all weights is that of ``before``."""
+        sizes = self._sizes(before)
+        change = sum(sizes[name] * float((self._logarithms[name] - rows).sum()) for name, rows in before.items())
+        weights = sum(sizes[name] * len(rows) for name, rows in before.items())
+        for name in before:
+            self._logarithms[name] -= change / weights
 
     def _round(self) -> None:
         """Take the exponents nearest to the steps; those stay within the range that a file holds."""

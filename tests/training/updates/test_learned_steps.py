@@ -69,7 +69,7 @@ def test_the_gradient_is_that_of_lsq():
     torch.testing.assert_close(latent.steps._gradients["weight"], expected, rtol=1e-4, atol=1e-6)
 
 
-def trained(learns, grid=1.0, steps=200, scope="row"):
+def trained(learns, grid, steps=200, scope="row"):
     """The loss of the quantized weights after a regression whose rows differ in size by 30."""
     module, inputs, targets = regression()
     sizes = torch.logspace(-1, 0.5, 8)
@@ -95,15 +95,18 @@ def trained(learns, grid=1.0, steps=200, scope="row"):
         return float(loss()), latent
 
 
-def test_learned_steps_lower_the_loss_where_it_needs_them():
-    fixed, _ = trained(False)
-    by_row, latent = trained(True)
-    by_tensor, shared = trained(True, scope="tensor")
+def test_learned_steps_go_where_the_loss_needs_them_in_a_file_of_about_the_same_size():
+    fixed, equal = trained(False, 0.25)
+    by_row, latent = trained(True, 0.25)
     assert by_row < 0.2 * fixed
-    assert by_tensor < fixed
     exponents = latent.guided.guidance["weight"].exponents
-    assert exponents[0] < exponents[-1]  # small rows get small steps
-    assert len(set(shared.guided.guidance["weight"].exponents.tolist())) == 1
+    assert exponents.tolist() == sorted(exponents.tolist())  # small rows get small steps
+    assert exponents[-1] - exponents[0] == pytest.approx(160, abs=20)  # rows differ by 5 octaves
+    assert abs(float(exponents.float().mean())) < 1
+    size = equal.guided.compress(equal.weights).nbytes
+    assert latent.guided.compress(latent.weights).nbytes < 1.1 * size
+    _, shared = trained(True, 0.25, scope="tensor")
+    assert not shared.guided.guidance["weight"].exponents.any()  # the only tensor has the mean step
 
 
 def test_steps_stay_within_what_a_file_holds():
@@ -169,7 +172,8 @@ def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path):
 def test_each_optimizer_trains_the_steps_of_its_own_weights(tmp_path):
     plan = Plan(Rule("*", GRID))
     _, guided, _ = run(tmp_path, save=False, module=TwoOptimizers(), plan=plan)
-    assert all(guide.exponents.any() for guide in guided.guidance.values())
+    trained = {name for name, guide in guided.guidance.items() if guide.exponents.any()}
+    assert trained >= {"net.3.weight", "net.3.bias", "critic.weight", "critic.bias"}
 
 
 def test_what_cannot_be_learned_is_refused(tmp_path):
