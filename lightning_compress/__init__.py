@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from lightning_compress.archive import Archive as Archive
     from lightning_compress.callbacks import CompressCheckpoint as CompressCheckpoint
+    from lightning_compress.callbacks import CompressedCheckpointIO as CompressedCheckpointIO
     from lightning_compress.callbacks import Distill as Distill
     from lightning_compress.callbacks import LayerDrop as LayerDrop
     from lightning_compress.callbacks import LayerSensitivity as LayerSensitivity
@@ -52,6 +53,7 @@ _PACKAGE_OF = {
     "Artifacts": "logging",
     "Binary": "quantize",
     "CompressCheckpoint": "callbacks",
+    "CompressedCheckpointIO": "callbacks",
     "CompressionError": "errors",
     "Distill": "callbacks",
     "Grid": "quantize",

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from lightning_compress.callbacks.checkpoint import CompressCheckpoint as CompressCheckpoint
+    from lightning_compress.callbacks.checkpoint_io import CompressedCheckpointIO as CompressedCheckpointIO
     from lightning_compress.callbacks.hooks.batch_losses import mean_loss as mean_loss
     from lightning_compress.callbacks.reading import ReadCompressed as ReadCompressed
     from lightning_compress.callbacks.reconciliation import Reconciled as Reconciled
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 _MODULE_OF = {
     "CompressCheckpoint": "checkpoint",
+    "CompressedCheckpointIO": "checkpoint_io",
     "Distill": "training.distill",
     "LayerDrop": "training.layer_drop",
     "LayerSensitivity": "sensitivity",

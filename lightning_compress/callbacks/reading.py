@@ -1,12 +1,13 @@
 """``ReadCompressed``: compressed files as ``ckpt_path`` in trainers without ``CompressCheckpoint``.
 
 Every trainer imports this module, so it imports nothing of this package but what names Lightning; the rest follows when
-a trainer reads a checkpoint that is not called ``.ckpt``.
+a trainer reads a checkpoint that ``torch.save`` did not write.
 """
 
 from __future__ import annotations
 
 from os import fspath
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lightning_compress.callbacks.hooks.base import callback_class
@@ -58,7 +59,7 @@ class _Reading:
     def load_checkpoint(self, checkpoint_path: str | PathLike[str], *args: object, **kwargs: object) -> dict[str, Any]:
         """Read a checkpoint."""
         path = fspath(checkpoint_path)
-        content = None if path.endswith(".ckpt") else self._content(path)
+        content = None if _is_saved_by_torch(path) else self._content(path)
         if content is not None:
             return content
         return self._read(checkpoint_path, *args, **kwargs)
@@ -79,3 +80,14 @@ class _Reading:
             if checkpoint_reading.restore(self._strategy, checkpoint, strict):
                 return
         self._load(checkpoint, strict=strict)
+
+
+def _is_saved_by_torch(path: str) -> bool:
+    """Whether a file called ``.ckpt`` may be one of ``torch.save``: one that is not read here, or a ZIP archive."""
+    if not path.endswith(".ckpt"):
+        return False
+    try:
+        with Path(path).open("rb") as file:
+            return file.read(2) == b"PK"
+    except OSError:
+        return True

@@ -14,8 +14,7 @@ from lightning_compress.archive import Archive, Manifest, is_archive
 from lightning_compress.callbacks.arguments import check_classes, check_path, check_texts
 from lightning_compress.callbacks.export.companions import companion_files
 from lightning_compress.callbacks.export.companions.staleness import is_checkpoint, is_current, linked_companion
-from lightning_compress.compression.exactness import with_reasons_of
-from lightning_compress.compression.pipeline import compress
+from lightning_compress.compression import compress, read_weights, with_reasons_of
 from lightning_compress.errors import CompressionError
 from lightning_compress.files.companion_names import SUFFIX, checkpoints_of, companion_of, is_companion_name
 from lightning_compress.plan import DEFAULT_PLAN, Plan
@@ -105,7 +104,7 @@ def _supply(
     if linked and is_archive(linked):
         companion_files.link(linked, companion)
     else:
-        weights = Weights.from_checkpoint(checkpoint, classes=classes, exclude=exclude)
+        weights = read_weights(checkpoint, classes=classes, exclude=exclude)
         known = _manifest_of_the_same_model(weights, [companion_files.find(companion), *others])
         compress(weights if known is None else with_reasons_of(weights, known), plan).save(companion)
         companion_files.discard_earlier(companion)

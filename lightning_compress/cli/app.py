@@ -29,8 +29,8 @@ from lightning_compress.cli.output import (
 )
 from lightning_compress.cli.report import report
 from lightning_compress.cli.search import retarget, tune
+from lightning_compress.compression import read_weights
 from lightning_compress.compression.pipeline import compress as compress_weights
-from lightning_compress.compression.pipeline import read_weights
 from lightning_compress.errors import CompressionError
 from lightning_compress.loading import expand as expand_file
 from lightning_compress.plan import DEFAULT_PLAN, PRESETS, Plan

@@ -14,7 +14,7 @@ from torch import Tensor
 from lightning_compress.archive import Archive, is_archive
 from lightning_compress.cli.options import Json
 from lightning_compress.cli.output import print_result, print_table, printable, progress
-from lightning_compress.compression.pipeline import read_weights
+from lightning_compress.compression import read_weights
 from lightning_compress.weights import as_bytes
 
 _CHUNK = 1 << 22  # elements that are compared at once

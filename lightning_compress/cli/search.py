@@ -11,7 +11,7 @@ from lightning_compress.archive import Archive
 from lightning_compress.cli.imports import import_by_path
 from lightning_compress.cli.options import Checkpoint, File, Json, Key, Output, output_path
 from lightning_compress.cli.output import print_archive, progress, save
-from lightning_compress.compression.pipeline import read_weights
+from lightning_compress.compression import read_weights
 from lightning_compress.loading import StoredModule, build
 from lightning_compress.search import ASSURED, smallest
 from lightning_compress.search import retarget as retarget_file

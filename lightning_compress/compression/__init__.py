@@ -5,13 +5,15 @@ from lightning_compress.compression.fabric import save_compressed
 from lightning_compress.compression.fitting import is_lossy
 from lightning_compress.compression.guided_plan import GuidedPlan
 from lightning_compress.compression.payloads import CodedTensors, payloads_of
-from lightning_compress.compression.pipeline import Source, assemble, compress, read_weights
+from lightning_compress.compression.pipeline import Source, assemble, compress
+from lightning_compress.compression.sources import checkpoint_at, read_weights
 
 __all__ = [
     "CodedTensors",
     "GuidedPlan",
     "Source",
     "assemble",
+    "checkpoint_at",
     "compress",
     "fingerprint_of",
     "is_lossy",

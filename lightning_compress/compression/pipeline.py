@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from os import PathLike
 
 from torch import Tensor, nn
 
-from lightning_compress.archive import Archive, Asset, Entry, Manifest, SpooledStreams, encode_asset, is_archive
+from lightning_compress.archive import Archive, Asset, Entry, Manifest, SpooledStreams, encode_asset
 from lightning_compress.compression.exactness import tell_constants, tell_values_left_out
 from lightning_compress.compression.payloads import CodedTensor, CodedTensors, coded_tensors, smallest_coding
-from lightning_compress.errors import PlanError, WeightsError, did_you_mean
+from lightning_compress.compression.sources import read_weights
+from lightning_compress.errors import PlanError, did_you_mean
 from lightning_compress.plan import Plan
 from lightning_compress.quantize import Payload
 from lightning_compress.runtime import one_thread
@@ -74,22 +75,6 @@ def _check_guided(guidance: Mapping[str, object], weights: Weights) -> None:
     for name in guidance:
         if name not in names:
             raise PlanError(f"guidance names {name!r}, which is no stored tensor{did_you_mean(name, names)}")
-
-
-def read_weights(path: str | PathLike[str], *, exclude: Sequence[str] = (), key: str | None = None) -> Weights:
-    """The weights of a checkpoint that is not compressed yet, whose values are read when they are needed.
-
-    Arguments as for :meth:`Weights.from_checkpoint`.
-
-    Raises:
-        WeightsError: it is compressed already, or cannot be taken (see :meth:`Weights.from_checkpoint`).
-    """
-    if is_archive(path):
-        raise WeightsError(
-            f"{path} is a compressed file already. To compress its weights once more, expand it first; better compress "
-            "the checkpoint it was made from."
-        )
-    return Weights.from_checkpoint(path, exclude=exclude, key=key, deferred=True)
 
 
 def assemble(

@@ -9,11 +9,10 @@ from pathlib import Path
 from torch import Tensor
 
 from lightning_compress.archive import Manifest
-from lightning_compress.compression import fingerprint_of
+from lightning_compress.compression import fingerprint_of, read_weights
 from lightning_compress.errors import WeightsError
 from lightning_compress.files.companion_names import checkpoints_of
 from lightning_compress.runtime.cached import cached_property
-from lightning_compress.weights import Weights
 
 _ENDINGS = frozenset({".ckpt", ".pt", ".pth"})
 
@@ -99,7 +98,7 @@ def _distinct(paths: Iterable[Path]) -> list[Path]:
 def _read(checkpoint: Path, manifest: Manifest) -> tuple[_Content, dict[str, Tensor] | None]:
     """What a checkpoint holds, and its tensors with the names of a file."""
     try:
-        tensors = Weights.from_checkpoint(checkpoint).state_dict()
+        tensors = read_weights(checkpoint).state_dict()
     except (WeightsError, OSError) as error:
         return _Content(None, f"The exact checkpoint was not taken: {error}"), None
     problem = f"{checkpoint.name} holds other weights than those the file was made from."

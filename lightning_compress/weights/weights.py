@@ -19,7 +19,7 @@ from lightning_compress.weights.classes import classify
 from lightning_compress.weights.constants import exact_reasons
 from lightning_compress.weights.metadata.checkpoint_record import CheckpointRecord
 from lightning_compress.weights.metadata.module_metadata import assets_of, unwrap
-from lightning_compress.weights.reading import read_checkpoint
+from lightning_compress.weights.reading import Checkpoint, read_checkpoint
 from lightning_compress.weights.storable.selection import select_tensors
 from lightning_compress.weights.storable.stored_names import check_stored_names
 from lightning_compress.weights.ties import Tie, find_ties
@@ -171,6 +171,17 @@ class Weights:
                 it cannot be read.
         """
         checkpoint = read_checkpoint(fspath(path), key, deferred=deferred)
+        return cls.of_checkpoint(checkpoint, exclude=exclude, classes=classes)
+
+    @classmethod
+    def of_checkpoint(
+        cls,
+        checkpoint: Checkpoint,
+        *,
+        exclude: Sequence[str] = (),
+        classes: Mapping[str, str | Sequence[str]] | None = None,
+    ) -> Weights:
+        """The weights and hyper-parameters of a checkpoint that was read; arguments as for :meth:`from_checkpoint`."""
         record = CheckpointRecord.of_checkpoint(checkpoint.entries)
         return cls.from_state_dict(checkpoint.state, exclude=exclude, classes=classes, record=record)
 

@@ -12,6 +12,7 @@ from lightning_compress.errors import CallbackError
 from lightning_compress.files import exists
 from lightning_compress.files.companion_names import CHECKPOINT_SUFFIX, checkpoints_of, is_companion_name
 from lightning_compress.loading import StoredModule, lightning_version, load_weights, tell_left_out
+from lightning_compress.resumable import is_resumable, read_file
 from lightning_compress.weights import match_state
 
 # Key of the checkpoint dictionaries that were read from a compressed file.
@@ -21,10 +22,14 @@ _ORIGIN = "lightning_compress"
 def read(trainer: Trainer, path: str) -> dict[str, Any] | None:
     """The file as a dictionary that Lightning accepts as a checkpoint; None for a file of another program.
 
+    An exact compressed checkpoint is one already.
+
     Raises:
         CallbackError: ``fit`` would resume from it.
         FormatError: its name is that of a companion file, but it cannot be read as one.
     """
+    if is_resumable(path):
+        return read_file(path)
     if path.endswith(CHECKPOINT_SUFFIX) or not (is_archive(path) or (is_companion_name(path) and exists(path))):
         return None
     if trainer.state.fn == "fit":

@@ -16,14 +16,14 @@ from lightning_compress.callbacks.export.jobs import DeleteJob, FailedJob, Job, 
 from lightning_compress.callbacks.export.policy import Policy
 from lightning_compress.callbacks.hooks.collective import gather, shape_only
 from lightning_compress.callbacks.hooks.lightning_types import Trainer
-from lightning_compress.compression import GuidedPlan
+from lightning_compress.compression import GuidedPlan, checkpoint_at
 from lightning_compress.errors import CompressionError
 from lightning_compress.files import normalized_path
 from lightning_compress.files.companion_names import companion_of
 from lightning_compress.plan import Plan
 from lightning_compress.runtime import preserved_random_state
 from lightning_compress.weights import CheckpointRecord, Weights
-from lightning_compress.weights.reading.checkpoint import Checkpoint, read_checkpoint
+from lightning_compress.weights.reading.checkpoint import Checkpoint
 
 _log = logging.getLogger(__name__)
 
@@ -115,7 +115,7 @@ class ExportListener:
             return None
         try:
             with preserved_random_state(), torch.no_grad():
-                weights = self.weights_of_checkpoint(trainer, module, read_checkpoint(path))
+                weights = self.weights_of_checkpoint(trainer, module, checkpoint_at(path))
         except Exception as error:
             _log.error("the file beside %s stays in half precision, since no search is possible: %s", path, error)
             return None

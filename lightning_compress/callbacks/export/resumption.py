@@ -19,10 +19,11 @@ from lightning_compress.callbacks.export.policy import Policy
 from lightning_compress.callbacks.hooks.collective import raise_on_every_rank
 from lightning_compress.callbacks.hooks.lightning_types import Trainer
 from lightning_compress.callbacks.hooks.model_checkpoints import checkpoint_folders
+from lightning_compress.compression import checkpoint_at
 from lightning_compress.errors import WeightsError
 from lightning_compress.files.companion_names import companion_of
 from lightning_compress.runtime import preserved_random_state
-from lightning_compress.weights.reading.checkpoint import Checkpoint, read_checkpoint
+from lightning_compress.weights.reading.checkpoint import Checkpoint
 
 MOST_SECONDS = 60.0
 _log = logging.getLogger(__name__)
@@ -131,7 +132,7 @@ class Resumption:
         if linked and is_archive(linked):
             companion_files.link(linked, companion)
         elif is_entitled and self._compress is not None:
-            self._compress(read_checkpoint(checkpoint)).save(companion)
+            self._compress(checkpoint_at(checkpoint)).save(companion)
             companion_files.discard_earlier(companion)
             self._policy.include(checkpoint)
         else:
@@ -174,4 +175,4 @@ def _is_of_model(checkpoint: str, expected: frozenset[str]) -> bool:
 
 
 def _tensor_names(checkpoint: str) -> frozenset[str]:
-    return frozenset(read_checkpoint(checkpoint).state)
+    return frozenset(checkpoint_at(checkpoint).state)

@@ -11,8 +11,8 @@ import torch
 from torch import nn
 
 from lightning_compress.archive import Archive
+from lightning_compress.compression import Source, read_weights
 from lightning_compress.compression.exactness import with_reasons_of
-from lightning_compress.compression.pipeline import Source, read_weights
 from lightning_compress.errors import SearchError
 from lightning_compress.plan import Plan
 from lightning_compress.quantize import GridGuide

@@ -8,10 +8,9 @@ from lightning_compress import files
 from lightning_compress.archive import Archive, is_archive
 from lightning_compress.callbacks.export.companions.companion_files import find
 from lightning_compress.callbacks.hooks.model_checkpoints import is_temporary
-from lightning_compress.compression.exactness import is_made_from
+from lightning_compress.compression import is_made_from, read_weights
 from lightning_compress.errors import FormatError
 from lightning_compress.files.companion_names import CHECKPOINT_SUFFIX, companion_of
-from lightning_compress.weights import Weights
 
 
 def is_checkpoint(path: str) -> bool:
@@ -42,7 +41,7 @@ def is_current(checkpoint: str) -> bool:
         manifest = Archive.open(companion).manifest
     except FormatError:
         return False
-    return is_made_from(manifest, Weights.from_checkpoint(checkpoint).state_dict())
+    return is_made_from(manifest, read_weights(checkpoint).state_dict())
 
 
 def linked_companion(checkpoint: str) -> str | None:

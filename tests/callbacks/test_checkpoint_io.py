@@ -1,0 +1,99 @@
+"""Lightning writes, reads, links and deletes compressed checkpoints, and resumes from them bit for bit."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+import torch
+from each_case import naming
+from pytorch_lightning.callbacks import ModelCheckpoint
+from small_trainings import Small, trainer
+
+from lightning_compress import Archive, CompressCheckpoint, CompressedCheckpointIO, load
+from lightning_compress.errors import CallbackError
+from lightning_compress.resumable import is_resumable
+
+
+def expect_same(first, second):
+    assert first.keys() == second.keys()
+    for name in first:
+        assert torch.equal(first[name], second[name])
+
+
+class Ordered(Small):
+    """Without dropout and in one order, so that a resumed run needs no random numbers."""
+
+    def __init__(self):
+        super().__init__(width=64)
+        self.net[2].p = 0.0
+
+    def train_dataloader(self):
+        return self.val_dataloader()
+
+
+def fit(folder, *callbacks, plugin=None, source=None, epochs=3, **options):
+    module = Ordered()
+    save = ModelCheckpoint(folder, filename="{epoch}", monitor="score", mode="max", **options)
+    run = trainer(folder, *callbacks, save, max_epochs=epochs, plugins=[plugin] if plugin else None)
+    run.fit(module, ckpt_path=source)
+    return {name: tensor.clone() for name, tensor in module.state_dict().items()}, save
+
+
+def test_a_run_that_resumes_is_the_run_that_was_not_interrupted(tmp_path):
+    whole, _ = fit(tmp_path / "whole", save_top_k=-1)
+    for number, (plugin, reader) in enumerate(
+        ((CompressedCheckpointIO(), CompressedCheckpointIO()), (CompressedCheckpointIO(2), None))
+    ):
+        with naming(number):
+            folder = tmp_path / str(number)
+            fit(folder, plugin=plugin, epochs=2, save_top_k=-1)
+            assert is_resumable(folder / "epoch=1.ckpt")
+            assert plugin.ratio is not None
+            resumed, _ = fit(folder, plugin=reader, source=folder / "epoch=1.ckpt", save_top_k=-1)
+            expect_same(resumed, whole)
+
+
+def test_deletions_links_and_companion_files_follow(tmp_path):
+    plugin, compress = CompressedCheckpointIO(whole_every=10), CompressCheckpoint("half", on_error="raise")
+    fit(tmp_path, compress, plugin=plugin, epochs=6, save_top_k=2, save_last="link")
+    kept = sorted(path.name for path in tmp_path.glob("epoch=*.ckpt"))
+    assert len(kept) == 2
+    for name in kept:
+        found = load(tmp_path / name.replace(".ckpt", ".compressed.safetensors"))
+        exact = plugin.load_checkpoint(tmp_path / name)["state_dict"]
+        assert all((found[key] - exact[key]).abs().max() < 1e-2 for key in exact)
+    assert (tmp_path / "last.ckpt").is_symlink()
+    assert [path for path in tmp_path.iterdir() if path.name.endswith(".parent")]
+    for name in kept:
+        plugin.remove_checkpoint(tmp_path / name)
+    assert not [path for path in tmp_path.iterdir() if path.name.endswith(".parent")]
+
+
+def test_a_search_at_the_end_reads_the_best_checkpoint(tmp_path):
+    compress = CompressCheckpoint(
+        "auto", evaluate=lambda module: -float(module.net[0].weight.square().mean()), max_drop="50%", effort="quick"
+    )
+    fit(tmp_path, compress, plugin=CompressedCheckpointIO(), epochs=2)
+    assert "search" in Archive.open(compress.best_path).manifest.metrics
+
+
+def test_what_cannot_be_compressed_is_written_by_torch(tmp_path, caplog, monkeypatch):
+    path, plugin = tmp_path / "epoch=0.ckpt", CompressedCheckpointIO()
+    torch.save({"old": 1}, path)
+    plugin.save_checkpoint({"new": torch.ones(3)}, path)
+    assert torch.equal(plugin.load_checkpoint(path)["new"], torch.ones(3))
+    monkeypatch.setattr("lightning_compress.callbacks.checkpoint_io.write_file", _full_disk)
+    with caplog.at_level(logging.WARNING):
+        plugin.save_checkpoint({"newer": 2}, path)
+    assert "written by torch.save" in caplog.text
+    assert torch.load(path) == {"newer": 2}
+    assert plugin.load_checkpoint(path) == {"newer": 2}
+    plugin.remove_checkpoint(path)
+    assert not list(tmp_path.iterdir())
+    with pytest.raises(CallbackError, match="whole_every is 0"):
+        CompressedCheckpointIO(0)
+
+
+def _full_disk(*_):
+    raise OSError("no space left on device")
