@@ -59,6 +59,7 @@ def rule(pattern="*", methods=HALF, **arguments):
 
 # name → (what is called, its error, good arguments, argument → values that are refused)
 TABLE = {
+    "CompressedCheckpointIO": (package.CompressedCheckpointIO, CallbackError, {}, {"whole_every": WHOLE}),
     "Archive": (
         package.Archive.open,
         FormatError,
@@ -341,7 +342,8 @@ CLEAR = {"source", "out"}  # arguments whose value is enough in a message
 # An exception, what a function returns, and the callbacks whose arguments tests/training looks at.
 TRAINING = {"Distill", "LayerDrop", "ProximalPenalty", "PruneDuringTraining", "QuantizeActivations"}
 TRAINING |= {"QuantizeDuringTraining"}
-OTHERS = {"CompressionError", "Reconciled", *TRAINING}
+WITHOUT_ARGUMENTS = {"CompressionError", "LoadCompressedMixin", "ReadCompressed", "Reconciled"}
+OTHERS = {*WITHOUT_ARGUMENTS, *TRAINING}
 
 
 def parameters(name):

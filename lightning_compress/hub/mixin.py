@@ -168,7 +168,7 @@ class CompressedModelHubMixin(ModelHubMixin, library_name=LIBRARY, tags=[*TAGS])
                 repo_id=model_id,
                 filename=filename,
                 revision=revision,
-                cache_dir=cache_dir,
+                cache_dir=None if cache_dir is None else str(cache_dir),
                 force_download=force_download,
                 local_files_only=local_files_only,
                 token=token,
