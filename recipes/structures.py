@@ -13,6 +13,7 @@ from lightning_compress.training import (
     Structure,
     attention_heads,
     describes,
+    factorize_to,
     feed_forward,
     linear_columns,
     linear_rows,
@@ -29,8 +30,10 @@ from recipes.models.transformer_layers import DecoderLayer, EncoderLayer, FeedFo
 
 
 def take_sizes(module: nn.Module, checkpoint: Mapping[str, Any]) -> None:
-    """Give a module the sizes of the weights of a checkpoint, which may have been shrunk after pruning."""
-    shrink_to(module, checkpoint.get("state_dict", {}))
+    """Give a module the sizes of the weights of a checkpoint, which may have been shrunk or factorized."""
+    state = checkpoint.get("state_dict", {})
+    shrink_to(module, state)
+    factorize_to(module, state)
 
 
 @describes(MultiHeadAttention)

@@ -23,6 +23,8 @@ class TransformerTranslation(Translation):
         attention_dropout: share of attention weights dropped in training.
         relu_dropout: share dropped inside the feed-forward sublayers in training.
         norm: ``post`` (as published) or ``pre`` (steadier in training).
+        embedding_width: width of narrow tables of words, which a projection widens; None for tables of ``width``.
+        share_layers: whether all encoder layers have the same weights, and all decoder layers.
         **training: settings of :class:`~recipes.translation.Translation`.
     """
 
@@ -40,6 +42,8 @@ class TransformerTranslation(Translation):
         attention_dropout: float = 0.0,
         relu_dropout: float = 0.0,
         norm: Literal["pre", "post"] = "post",
+        embedding_width: int | None = None,
+        share_layers: bool = False,
         **training: Any,
     ) -> None:
         network = Transformer(
@@ -54,6 +58,8 @@ class TransformerTranslation(Translation):
             attention_dropout=attention_dropout,
             relu_dropout=relu_dropout,
             norm=norm,
+            embedding_width=embedding_width,
+            share_layers=share_layers,
         )
         super().__init__(network, **training)
         self.save_hyperparameters(ignore=["_class_path", "_instantiator"])

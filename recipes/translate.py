@@ -13,6 +13,7 @@ from lightning_compress.loading import resolve_class
 from recipes.data.assets import Vocabularies, assets_of, read_checkpoint, record_of
 from recipes.data.text_files import read_stream
 from recipes.errors import VocabularyError
+from recipes.structures import take_sizes
 from recipes.translation import Translation
 
 # Code that a file may name: only the recipes' own.
@@ -46,6 +47,7 @@ def _from_checkpoint(path: str | PathLike[str]) -> Translation:
     translation = _translation_class(record_of(checkpoint).get("class_path"), path)
     try:
         module = translation(**checkpoint["hyper_parameters"])
+        take_sizes(module, checkpoint)
         module.load_state_dict(checkpoint["state_dict"])
     except (KeyError, TypeError, RuntimeError) as error:
         raise VocabularyError(

@@ -2,6 +2,7 @@
 
     python -m benchmarks.training rate --models DIR --kind rnn --ratio 27 --steps 400 --output FILE
     python -m benchmarks.training prune --models DIR --kind rnn --amount 0.8 --steps 400 --output FILE
+    python -m benchmarks.training low-rank --models DIR --kind rnn --ratio 2 --steps 400 --output FILE
     python -m benchmarks.training score --models DIR --kind rnn --file FILE --split test
 
 DIR holds ``yardstick.py`` as for ``benchmarks/yardstick.py``; its class has ``model``, ``batches(sentences, size)``
@@ -34,7 +35,7 @@ def main() -> None:
     parser.add_argument("--learning-rate", type=float, default=3e-4)
     parser.add_argument("--sentences", type=int, default=32, help="of a batch")
     parser.add_argument("--share", type=float, default=0.7, help="of the distillation in the loss")
-    parser.add_argument("--ratio", type=float, default=20.0, help="rate: exact bytes over bytes of the file")
+    parser.add_argument("--ratio", type=float, default=20.0, help="rate, low-rank: exact bytes over those afterwards")
     parser.add_argument(
         "--steps-of", default="rows", choices=["rows", "model"], help="rate: what has a step of its own"
     )
@@ -43,6 +44,7 @@ def main() -> None:
     parser.add_argument("--ramp", type=float, default=0.5, help="rate: share of the steps until the ratio is to be met")
     parser.add_argument("--measure-every", type=int, default=25, help="rate: steps")
     parser.add_argument("--amount", type=float, default=0.8, help="prune: share of the weights")
+    parser.add_argument("--calibrated", action=argparse.BooleanOptionalAction, default=True, help="low-rank: ranks")
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
     torch.set_num_threads(1)
@@ -56,7 +58,7 @@ def main() -> None:
     method = METHODS[options.method](yardstick, options)
     retrain(yardstick, make(options.kind).model, method, settings)
     method.save(options.output)
-    print(compare(yardstick, options.output, options.split))
+    print(compare(make(options.kind), options.output, options.split))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What happens to the weights in each step: quantization with a penalty on the rate, or masks."""
+"""What happens to the weights in each step: quantization with a penalty on the rate, masks, or factors."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from lightning_compress.training import (
     Schedule,
     calibrated_start,
     exact_bytes,
+    factorize,
     starting_plan,
 )
 
@@ -135,4 +136,28 @@ class Pruning:
         compress(self._module, Plan(Rule("*", Half(rounding="nearest")))).save(path)
 
 
-METHODS: dict[str, Callable[[Any, argparse.Namespace], Method]] = {"rate": Rate, "prune": Pruning}
+class Factors:
+    """Factors of low rank by sensitivity; the file in half precision."""
+
+    def __init__(self, yardstick: Any, options: argparse.Namespace) -> None:
+        self._module = module = yardstick.model
+        calibration = TrainingText(yardstick) if options.calibrated else None
+        factorize(module, target_ratio=options.ratio, calibration=calibration)
+
+    def forward(self) -> AbstractContextManager[None]:
+        return nullcontext()
+
+    def before_step(self, step: int, steps: int) -> None:
+        pass
+
+    def after_step(self, step: int) -> None:
+        pass
+
+    def report(self) -> str:
+        return f"{sum(each.numel() for each in self._module.parameters()):,} weights"
+
+    def save(self, path: Path) -> None:
+        compress(self._module, Plan(Rule("*", Half(rounding="nearest")))).save(path)
+
+
+METHODS: dict[str, Callable[[Any, argparse.Namespace], Method]] = {"rate": Rate, "prune": Pruning, "low-rank": Factors}

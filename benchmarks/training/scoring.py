@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 from unittest import mock
 
 import sacrebleu
+from torch import Tensor
 
 import lightning_compress as lc
 from lightning_compress.search import paired_drop
@@ -15,7 +17,7 @@ from lightning_compress.search import paired_drop
 def compare(yardstick: Any, path: Path, split: str) -> str:
     """One line: bytes, ratio, bits a weight, both BLEUs, and their difference with its interval of 95 %."""
     state = yardstick.state_dict()
-    exact, found = _score(yardstick, state, split), _score(yardstick, lc.load(path), split)
+    exact, found = _score(yardstick, state, split), _score(yardstick, whole(lc.load(path)), split)
     drop = paired_drop(exact, found)
     size, exact_bytes = path.stat().st_size, sum(4 * tensor.numel() for tensor in state.values())
     return (
@@ -23,6 +25,16 @@ def compare(yardstick: Any, path: Path, split: str) -> str:
         f"BLEU {found.value:.2f}, exact {exact.value:.2f}, change {-drop.value:+.2f} "
         f"[{-drop.high:+.2f}, {-drop.low:+.2f}]"
     )
+
+
+def whole(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The weights of a file, with the products of factors in place of them."""
+    products = {
+        f"{name.removesuffix('.left')}.weight": left.float() @ state[f"{name.removesuffix('.left')}.right"].float()
+        for name, left in state.items()
+        if name.endswith(".left")
+    }
+    return {name: tensor for name, tensor in state.items() if not name.endswith((".left", ".right"))} | products
 
 
 def _score(yardstick: Any, state: Any, split: str) -> lc.Score:

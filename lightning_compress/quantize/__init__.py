@@ -10,7 +10,7 @@ from lightning_compress.quantize.codebook.payload import CodebookPayload
 from lightning_compress.quantize.codebook.payload_from_codes import payload_from_codes
 from lightning_compress.quantize.codebook.ternary import Ternary
 from lightning_compress.quantize.composite.factored import FactoredPayload
-from lightning_compress.quantize.composite.low_rank import LowRank
+from lightning_compress.quantize.composite.low_rank import LowRank, Spectrum
 from lightning_compress.quantize.composite.nestable_payloads import NESTABLE_PAYLOADS
 from lightning_compress.quantize.composite.sparse import SparsePayload
 from lightning_compress.quantize.composite.sparse_candidates import sparse_forms
@@ -67,6 +67,7 @@ __all__ = [
     "RawPayload",
     "Restore",
     "SparsePayload",
+    "Spectrum",
     "Storage",
     "StreamSpec",
     "Ternary",

@@ -25,6 +25,14 @@ from lightning_compress.training.distillation import (
     output_tensor,
     soft_target_loss,
 )
+from lightning_compress.training.factorization import (
+    FactoredConv2d,
+    FactoredEmbedding,
+    FactoredLinear,
+    factorize,
+    factorize_to,
+    ranks_of,
+)
 from lightning_compress.training.latent import LatentWeights
 from lightning_compress.training.pruning.criteria import Criterion
 from lightning_compress.training.pruning.grouping import Granularity, Grouping
@@ -71,6 +79,9 @@ __all__ = [
     "Criterion",
     "Dial",
     "DistillationLoss",
+    "FactoredConv2d",
+    "FactoredEmbedding",
+    "FactoredLinear",
     "Granularity",
     "Grouping",
     "HiddenLoss",
@@ -110,6 +121,8 @@ __all__ = [
     "describes",
     "drop_layers",
     "exact_bytes",
+    "factorize",
+    "factorize_to",
     "feed_forward",
     "hidden_state_loss",
     "initialize",
@@ -123,6 +136,7 @@ __all__ = [
     "module_named",
     "normalized_state_loss",
     "output_tensor",
+    "ranks_of",
     "register_layers",
     "rows",
     "shrink",

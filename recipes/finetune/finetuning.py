@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,11 +15,12 @@ from rich.table import Table
 from torch import Tensor
 
 from lightning_compress import CompressCheckpoint, Distill, QuantizeDuringTraining, Weights
-from lightning_compress.training import exact_bytes
+from lightning_compress.training import exact_bytes, factorize
 from recipes.checks import check_least, check_sizes
 from recipes.data.batching import Batch
 from recipes.data.parallel_text import ParallelText
 from recipes.data.vocabulary import PAD
+from recipes.errors import SettingsError
 from recipes.finetune.calibration import TrainingText
 from recipes.training.bleu import Bleu
 from recipes.training.schedule import Cosine
@@ -38,6 +40,8 @@ class Settings:
         learning_rate: the highest; it falls by a cosine.
         share: of the distillation from the exact weights in the loss.
         measure_every: optimizer steps between two measurements of the file.
+        rank_ratio: bytes of the exact weights over those of their factors of low rank, with which the training starts,
+            less than ``ratio``; None for matrices as they are.
 
     Raises:
         SettingsError: if a number is out of range.
@@ -48,11 +52,16 @@ class Settings:
     learning_rate: float = 3e-4
     share: float = 0.7
     measure_every: int = 50
+    rank_ratio: float | None = None
 
     def __post_init__(self) -> None:
         check_least(1, ratio=self.ratio)
         check_sizes(epochs=self.epochs, measure_every=self.measure_every)
         check_least(0, learning_rate=self.learning_rate, share=self.share)
+        if self.rank_ratio is not None and not 1 < self.rank_ratio < self.ratio:
+            raise SettingsError(
+                f"rank_ratio is {self.rank_ratio}: expected more than 1 and less than the target ratio, {self.ratio}"
+            )
 
 
 @dataclass(frozen=True)
@@ -78,15 +87,21 @@ def finetune(checkpoint: Path, data: ParallelText, settings: Settings, output: P
     module = load_translator(checkpoint)
     exact_bleu = bleu(module, data)
     data.setup("fit")
+    exact, teacher = exact_bytes(Weights.from_module(module)), None
+    if settings.rank_ratio is not None:
+        teacher = deepcopy(module.network)
+        factorize(module, target_ratio=settings.rank_ratio, calibration=TrainingText.of(data))
     quantize = QuantizeDuringTraining(
-        calibration=TrainingText.of(data), target_ratio=settings.ratio, measure_every=settings.measure_every
+        calibration=TrainingText.of(data),
+        target_ratio=settings.ratio * exact_bytes(Weights.from_module(module)) / exact,
+        measure_every=settings.measure_every,
     )
     save = ModelCheckpoint(output, filename=NAME, enable_version_counter=False)
     trainer = Trainer(
         max_epochs=settings.epochs,
         callbacks=[
             quantize,
-            Distill("network", share=settings.share, mask=is_word),
+            Distill("network", teacher=teacher, share=settings.share, mask=is_word),
             CompressCheckpoint("trained", on_error="raise"),
             save,
         ],
@@ -98,7 +113,6 @@ def finetune(checkpoint: Path, data: ParallelText, settings: Settings, output: P
     module.rate_factor = Cosine(settings.epochs * len(data.train_dataloader()))
     trainer.fit(module.train(), data)
     path = output / f"{NAME}.compressed.safetensors"
-    exact = exact_bytes(Weights.from_module(module))
     return Result(path, exact, path.stat().st_size, exact_bleu, bleu(load_translator(path), data))
 
 
@@ -137,13 +151,14 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--source", required=True, help="ending of the source files, such as en")
     parser.add_argument("--target", required=True, help="ending of the target files, such as de")
     parser.add_argument("--target-ratio", type=float, required=True, help="exact bytes over bytes of the file")
+    parser.add_argument("--rank-ratio", type=float, help="exact bytes over bytes of factors of low rank to start with")
     parser.add_argument("--output", type=Path, default=Path("finetuned"), help="folder of the results")
     parser.add_argument("--epochs", type=int, default=Settings.epochs)
     parser.add_argument("--learning-rate", type=float, default=Settings.learning_rate)
     parser.add_argument("--tokens", type=int, default=2048, help="size of a training batch")
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args(arguments)
-    settings = Settings(options.target_ratio, options.epochs, options.learning_rate)
+    settings = Settings(options.target_ratio, options.epochs, options.learning_rate, rank_ratio=options.rank_ratio)
     seed_everything(options.seed, verbose=False)
     data = ParallelText(
         options.folder,

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import cast
+from typing import TypeVar, cast
 
 import torch
 from torch import Tensor, nn
 
+from lightning_compress.training import FactoredEmbedding, FactoredLinear
 from recipes.checks import check_least, check_name, check_shares, check_sizes
 from recipes.data.vocabulary import PAD, SPECIALS
 from recipes.errors import SettingsError
@@ -16,6 +17,8 @@ from recipes.models.attention import causal_mask
 from recipes.models.network import DecoderState, Network
 from recipes.models.positions import sinusoids
 from recipes.models.transformer_layers import DecoderLayer, EncoderLayer, LayerSizes, LayerState
+
+Layer = TypeVar("Layer", EncoderLayer, DecoderLayer)
 
 
 @dataclass(frozen=True)
@@ -47,9 +50,9 @@ class TransformerState:
 class Encoder(nn.Module):
     """A stack of :class:`EncoderLayer`."""
 
-    def __init__(self, layers: int, sizes: LayerSizes) -> None:
+    def __init__(self, layers: int, sizes: LayerSizes, *, is_shared: bool = False) -> None:
         super().__init__()
-        self.layers = nn.ModuleList(EncoderLayer(sizes) for _ in range(layers))
+        self.layers = stack(EncoderLayer, layers, sizes, is_shared=is_shared)
         self.norm = sizes.final_norm()
 
     def forward(self, hidden: Tensor, visible: Tensor) -> Tensor:
@@ -63,9 +66,9 @@ class Encoder(nn.Module):
 class Decoder(nn.Module):
     """A stack of :class:`DecoderLayer`."""
 
-    def __init__(self, layers: int, sizes: LayerSizes) -> None:
+    def __init__(self, layers: int, sizes: LayerSizes, *, is_shared: bool = False) -> None:
         super().__init__()
-        self.layers = nn.ModuleList(DecoderLayer(sizes) for _ in range(layers))
+        self.layers = stack(DecoderLayer, layers, sizes, is_shared=is_shared)
         self.norm = sizes.final_norm()
 
     def start(self, memory: Tensor, visible: Tensor) -> TransformerState:
@@ -102,10 +105,15 @@ class Transformer(Network):
         attention_dropout: share of attention weights dropped in training.
         relu_dropout: share dropped inside the feed-forward sublayers in training.
         norm: ``"post"`` (as published) or ``"pre"`` (steadier in training).
+        embedding_width: width of narrow tables, which a projection that all words share widens to ``width`` (Lan et al.
+            2020, "ALBERT", section 3.1); likewise before the softmax. None for tables of ``width``.
+        share_layers: whether all encoder layers have the same weights, and all decoder layers (ALBERT, section 3.1,
+            "Cross-layer parameter sharing").
 
     Raises:
         SettingsError: if a vocabulary has no word besides the specials, a size is below 1, a dropout is outside
-            0 … 1, ``norm`` is neither name, ``width`` is odd or no multiple of ``heads``.
+            0 … 1, ``norm`` is neither name, ``width`` is odd or no multiple of ``heads``, or ``embedding_width`` is not
+            less.
     """
 
     def __init__(
@@ -122,6 +130,8 @@ class Transformer(Network):
         attention_dropout: float = 0.0,
         relu_dropout: float = 0.0,
         norm: str = "post",
+        embedding_width: int | None = None,
+        share_layers: bool = False,
     ) -> None:
         super().__init__()
         check_least(len(SPECIALS) + 1, source_words=source_words, target_words=target_words)
@@ -131,22 +141,29 @@ class Transformer(Network):
             decoder_layers=decoder_layers,
             heads=heads,
             feed_forward=feed_forward,
+            **({} if embedding_width is None else {"embedding_width": embedding_width}),
         )
         check_shares(dropout=dropout, attention_dropout=attention_dropout, relu_dropout=relu_dropout)
         check_name("norm", norm, ("pre", "post"))
         if width % 2:
             raise SettingsError(f"width {width} is odd: sinusoidal positions need an even width")
+        if embedding_width is not None and embedding_width >= width:
+            raise SettingsError(f"embedding_width is {embedding_width}: expected less than width, {width}, or None")
         sizes = LayerSizes(width, heads, feed_forward, dropout, attention_dropout, relu_dropout, norm)
         self.width = width
-        self.source_embedding = nn.Embedding(source_words, width, padding_idx=PAD)
-        self.target_embedding = nn.Embedding(target_words, width, padding_idx=PAD)
-        self.encoder = Encoder(encoder_layers, sizes)
-        self.decoder = Decoder(decoder_layers, sizes)
-        self.softmax = nn.Linear(width, target_words, bias=False)
+        self.source_embedding = table(source_words, width, embedding_width)
+        self.target_embedding = table(target_words, width, embedding_width)
+        self.encoder = Encoder(encoder_layers, sizes, is_shared=share_layers)
+        self.decoder = Decoder(decoder_layers, sizes, is_shared=share_layers)
+        self.softmax = (
+            nn.Linear(width, target_words, bias=False)
+            if embedding_width is None
+            else FactoredLinear(width, target_words, embedding_width, bias=False)
+        )
         self.dropout = nn.Dropout(dropout)
         self.apply(initialize)
 
-    def embed(self, table: nn.Embedding, words: Tensor, first: int) -> Tensor:
+    def embed(self, table: nn.Module, words: Tensor, first: int) -> Tensor:
         """``words: [b, n]`` at positions ``first …`` → ``[b, n, d]``."""
         positions = sinusoids(first, words.size(1), self.width, words.device)
         embedded: Tensor = self.dropout(table(words) * math.sqrt(self.width) + positions)
@@ -169,8 +186,24 @@ class Transformer(Network):
         return self.softmax(hidden), after
 
 
+def stack(layer: type[Layer], layers: int, sizes: LayerSizes, *, is_shared: bool) -> nn.ModuleList:
+    """New layers, or one so many times: its weights then have several names, and a file holds them once."""
+    made = [layer(sizes) for _ in range(1 if is_shared else layers)]
+    return nn.ModuleList(made * layers if is_shared else made)
+
+
+def table(words: int, width: int, narrow: int | None) -> nn.Embedding | FactoredEmbedding:
+    """A new table of word vectors: of ``width``, or of ``narrow`` and a projection to ``width``."""
+    if narrow is None:
+        return nn.Embedding(words, width, padding_idx=PAD)
+    return FactoredEmbedding(words, width, narrow, padding_idx=PAD)
+
+
 def initialize(module: nn.Module) -> None:
-    """Glorot-uniform linear maps with zero biases; embeddings of variance 1/d, so 1 once scaled by √d."""
+    """Glorot-uniform linear maps with zero biases; embeddings of variance 1/d, so 1 once scaled by √d.
+
+    Those of factors have such values from their constructors.
+    """
     if isinstance(module, nn.Linear):
         nn.init.xavier_uniform_(module.weight)
         if module.bias is not None:

@@ -7,6 +7,7 @@ import torch
 import yaml
 from each_case import naming
 
+from lightning_compress.archive import Archive
 from recipes.command import main, run_trainer
 from recipes.data.text_files import read_lines
 from recipes.distillation import TeacherText, trained_network
@@ -72,7 +73,7 @@ def test_an_rnn_learns_from_a_transformer_by_a_configuration(teacher, corpus, tm
 def test_a_narrower_transformer_learns_states_and_maps(teacher, corpus, tmp_path):
     maps = {f"encoder.layers.0.{name}.softmax": f"encoder.layers.1.{name}.softmax" for name in ("attention",)}
     callback = distill(teacher, hidden="every", attention=maps)
-    sizes = SIZES | {"width": 8, "encoder_layers": 1, "decoder_layers": 1}
+    sizes = SIZES | {"width": 8, "encoder_layers": 1, "decoder_layers": 1, "embedding_width": 4}
     class_path = "recipes.transformer.TransformerTranslation"
     fit(tmp_path, corpus, class_path, sizes, callbacks=[callback], vocabularies=str(teacher))
     state = torch.load(tmp_path / "best.ckpt", weights_only=True)["callbacks"]["Distill"]["projections"]
@@ -115,3 +116,14 @@ def test_bad_input_is_refused_before_anything_is_written(teacher, corpus, tmp_pa
             f"teacher-text --checkpoint {teacher} --folder {corpus} --source en --target fr --output {tmp_path}".split()
         )
     assert not list(tmp_path.iterdir())
+
+
+def test_shared_layers_are_trained_and_stored_once(corpus, tmp_path):
+    sizes = SIZES | {"share_layers": True, "embedding_width": 8}
+    run = fit(tmp_path, corpus, "recipes.transformer.TransformerTranslation", sizes)
+    archive = Archive.open(tmp_path / "best.compressed.safetensors")
+    aliases = [name for name in archive.manifest.ties if name.startswith("network.encoder.layers.1.")]
+    assert len(aliases) == len(run.model.network.encoder.layers[1].state_dict())
+    small = load_translator(tmp_path / "best.compressed.safetensors")
+    assert small.network.encoder.layers[0] is small.network.encoder.layers[1]
+    assert small.translate(["a dog"]) == load_translator(tmp_path / "best.compressed.safetensors").translate(["a dog"])

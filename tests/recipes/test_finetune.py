@@ -9,7 +9,7 @@ from each_case import naming
 from lightning_compress import compress
 from lightning_compress.archive import Archive
 from lightning_compress.errors import TrainingError
-from lightning_compress.training import starting_plan
+from lightning_compress.training import ranks_of, starting_plan
 from lightning_compress.weights import Weights
 from recipes.command import main, run_trainer
 from recipes.errors import SettingsError
@@ -85,3 +85,21 @@ def test_the_callbacks_are_configured_by_yaml(capsys):
         paths = [part["class_path"] for part in config["trainer"]["callbacks"]]
         assert f"lightning_compress.{callback}" in paths
         assert config["compress"]["plan"] == plan
+
+
+def test_factors_of_low_rank_are_trained_on_and_read_back(checkpoint, corpus, tmp_path, capsys):
+    main(
+        f"finetune --checkpoint {checkpoint} --folder {corpus} --source en --target de --target-ratio 5 --epochs 1 "
+        f"--rank-ratio 1.5 --tokens 800 --output {tmp_path}".split()
+    )
+    assert "exact" in capsys.readouterr().out
+    plain, small = (load_translator(tmp_path / f"finetuned.{ending}") for ending in ("ckpt", "compressed.safetensors"))
+    ranks = ranks_of(small)
+    assert ranks
+    assert ranks == ranks_of(plain)
+    before = sum(each.numel() for each in load_translator(checkpoint).parameters())
+    assert sum(each.numel() for each in small.parameters()) <= before / 1.5
+    assert small.translate(["a dog"])
+    for ratio in (0.9, 5):
+        with naming(ratio), pytest.raises(SettingsError, match="less than the target ratio"):
+            Settings(5, rank_ratio=ratio)

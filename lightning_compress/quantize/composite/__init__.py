@@ -1,7 +1,7 @@
 """Payloads made of other payloads: two factors of a matrix, and the values between zeros."""
 
 from lightning_compress.quantize.composite.factored import FactoredPayload
-from lightning_compress.quantize.composite.low_rank import LowRank
+from lightning_compress.quantize.composite.low_rank import LowRank, Spectrum
 from lightning_compress.quantize.composite.sparse import SparsePayload
 from lightning_compress.quantize.composite.sparse_candidates import sparse_forms
 
@@ -9,5 +9,6 @@ __all__ = [
     "FactoredPayload",
     "LowRank",
     "SparsePayload",
+    "Spectrum",
     "sparse_forms",
 ]

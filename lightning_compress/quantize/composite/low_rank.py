@@ -7,7 +7,6 @@ The roots of the singular values go to either side, so both factors have weights
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -68,27 +67,47 @@ class LowRank:
         matrix = tensor.detach().cpu().reshape(len(tensor), -1).double()
         if not bool(torch.isfinite(matrix).all()):
             return None
-        is_wide = matrix.shape[0] < matrix.shape[1]
-        unit = power_of_two_near(float(matrix.abs().max()) or 1.0)
-        left, right = _factors((matrix.t() if is_wide else matrix) / unit, self._rank_of)
-        left, right = left * math.sqrt(unit), right * (unit / math.sqrt(unit))
-        if is_wide:
-            left, right = right.t().contiguous(), left.t().contiguous()
-        left, right = left.to(tensor.dtype), right.to(tensor.dtype)
+        spectrum = Spectrum.of(matrix)
+        left, right = (each.to(tensor.dtype) for each in spectrum.factors(self._rank_of(spectrum)))
         return (left, right) if 0 < left.numel() + right.numel() < tensor.numel() else None
 
-    def _rank_of(self, energies: Tensor) -> int:
-        """The rank for squared singular values in falling order."""
-        if self.energy is None:
-            return self.rank or 0
-        kept = energies.cumsum(0)
-        return min(int(torch.searchsorted(kept, self.energy * kept[-1])) + 1, MAX_RANK)
+    def _rank_of(self, spectrum: Spectrum) -> int:
+        return self.rank or 0 if self.energy is None else min(spectrum.rank_of(self.energy), MAX_RANK)
 
 
-def _factors(matrix: Tensor, rank_of: Callable[[Tensor], int]) -> tuple[Tensor, Tensor]:
-    """``[r, k]`` and ``[k, c]`` of a float64 matrix with r ≥ c, by the eigenvectors of its columns' products."""
-    ascending, vectors = torch.linalg.eigh(matrix.t() @ matrix)
-    energies = ascending.flip(0).clamp(min=0)
-    rank = min(rank_of(energies), int(torch.count_nonzero(energies)))
-    basis, roots = vectors.flip(1)[:, :rank], energies[:rank] ** 0.25
-    return matrix @ basis / roots, (basis * roots).t().contiguous()
+@dataclass(frozen=True, eq=False)
+class Spectrum:
+    """The singular value decomposition of a matrix, of which factors of any rank are made.
+
+    Attributes:
+        energies: squared singular values in falling order, over the square of ``unit``.
+        unit: power of two near the largest magnitude.
+    """
+
+    energies: Tensor
+    unit: float
+    _tall: Tensor
+    _basis: Tensor
+    _is_wide: bool
+
+    @classmethod
+    def of(cls, matrix: Tensor) -> Spectrum:
+        """The spectrum of a finite matrix ``[rows, columns]``, float64, by the eigenvectors of the smaller side."""
+        is_wide = matrix.shape[0] < matrix.shape[1]
+        unit = power_of_two_near(float(matrix.abs().max()) or 1.0)
+        tall = (matrix.t() if is_wide else matrix) / unit
+        ascending, vectors = torch.linalg.eigh(tall.t() @ tall)
+        return cls(ascending.flip(0).clamp(min=0), unit, tall, vectors.flip(1), is_wide)
+
+    def rank_of(self, energy: float) -> int:
+        """The smallest rank whose product keeps this share of the sum of squares."""
+        kept = self.energies.cumsum(0)
+        return int(torch.searchsorted(kept, energy * kept[-1])) + 1
+
+    def factors(self, rank: int) -> tuple[Tensor, Tensor]:
+        """``[rows, k]`` and ``[k, columns]``, float64: k is the rank, or that of the matrix, if it is smaller."""
+        rank = min(rank, int(torch.count_nonzero(self.energies)))
+        basis, roots = self._basis[:, :rank], self.energies[:rank] ** 0.25
+        left, right = self._tall @ basis / roots, (basis * roots).t().contiguous()
+        left, right = left * math.sqrt(self.unit), right * (self.unit / math.sqrt(self.unit))
+        return (right.t().contiguous(), left.t().contiguous()) if self._is_wide else (left, right)

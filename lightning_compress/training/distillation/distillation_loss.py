@@ -116,6 +116,8 @@ class DistillationLoss:
     def _listen(self, student: nn.Module, part: Part, pairs: dict[str, str]) -> None:
         ours = {name: module_named(student, name) for name in pairs}
         theirs = {other: module_named(self.teacher, other) for other in pairs.values()}
+        _check_different("student", ours)
+        _check_different("teacher", theirs)
         maps = part == "attention"
         both = Outputs(ours, torch.is_grad_enabled, maps=maps), Outputs(theirs, maps=maps)
         self._listeners.append((part, pairs, *both))
@@ -167,6 +169,17 @@ class DistillationLoss:
                 each.remove()
         for encoder in self._nested:
             encoder.use_nested_tensor = True
+
+
+def _check_different(whose: str, modules: Mapping[str, nn.Module]) -> None:
+    names: dict[int, str] = {}
+    for name, each in modules.items():
+        first = names.setdefault(id(each), name)
+        if first != name:
+            raise TrainingError(
+                f"{first!r} and {name!r} of the {whose} are one module, called several times, of which the last output "
+                "counts: match one of them alone"
+            )
 
 
 def _check_called(whose: str, names: Iterable[str], found: Mapping[str, Tensor]) -> None:

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from lightning_compress import Half, Plan, Raw, Rule, compress
 from recipes.data.vocabulary import BOS, EOS, PAD
 from recipes.models.attention import MultiHeadAttention, causal_mask
 from recipes.models.positions import sinusoids
@@ -124,6 +125,8 @@ def test_positions_go_on_where_they_stopped():
         ({"feed_forward": -1}, "feed_forward is -1"),
         ({"dropout": 1.0}, "dropout is 1.0"),
         ({"attention_dropout": -0.1}, "attention_dropout is -0.1"),
+        ({"embedding_width": 0}, "embedding_width is 0"),
+        ({"embedding_width": 16}, "embedding_width is 16: expected less than width, 16"),
         ({"norm": "batch"}, "norm is 'batch': expected 'pre' or 'post'"),
     ],
 )
@@ -135,3 +138,30 @@ def test_wrong_sizes_are_named(make_transformer, sizes, message):
 def test_a_foreign_state_is_refused(make_transformer):
     with pytest.raises(TypeError, match="state is a tuple"):
         make_transformer().step(PREVIOUS, (1, 2))
+
+
+def test_shared_layers_are_stored_once(make_transformer):
+    """Lan et al. 2020, "ALBERT", section 3.1: three shared layers take the bytes of one."""
+    plan = Plan(Rule("*", Half()))
+    one, three, shared = (
+        compress(make_transformer(encoder_layers=layers, decoder_layers=layers, share_layers=layers == 4), plan)
+        for layers in (1, 3, 4)
+    )
+    assert shared.nbytes - one.nbytes < 0.1 * (three.nbytes - one.nbytes)
+    network = make_transformer(encoder_layers=4, decoder_layers=4, share_layers=True)
+    assert network.encoder.layers[0] is network.encoder.layers[3]
+    other = make_transformer(seed=1, encoder_layers=4, decoder_layers=4, share_layers=True)
+    other.load_state_dict(compress(network, Plan(Rule("*", Raw()))).restore())
+    assert torch.equal(other(SOURCE, PREVIOUS), network(SOURCE, PREVIOUS))
+
+
+def test_narrow_tables_take_fewer_weights_and_have_the_same_spread(make_transformer):
+    """Lan et al. 2020, "ALBERT", section 3.1: words · e + e · width in place of words · width."""
+    sizes = {"source_words": 400, "target_words": 300, "width": 64}
+    wide, narrow = make_transformer(**sizes), make_transformer(**sizes, embedding_width=8)
+    counts = [sum(each.numel() for each in network.parameters()) for network in (wide, narrow)]
+    assert counts[0] - counts[1] == (400 + 2 * 300) * 64 - (400 + 2 * 300 + 3 * 64) * 8
+    assert narrow(SOURCE, PREVIOUS).shape == (2, 5, 300)
+    spreads = [each.source_embedding.weight[4:].std().item() for each in (wide, narrow)]
+    assert spreads[1] == pytest.approx(spreads[0], rel=0.15)
+    assert not narrow.source_embedding.weight[PAD].any()

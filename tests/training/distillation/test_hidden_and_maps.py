@@ -215,7 +215,10 @@ def test_together_with_pruning_and_quantization_the_file_is_what_was_trained(tmp
 
 
 def test_what_cannot_be_matched_is_named(tmp_path):
+    shared = Encoder(2, 8)
+    shared.layers[1] = shared.layers[0]
     for arguments, error, message in (
+        ({"hidden": "every", "teacher": shared}, CallbackError, "'layers.0' and 'layers.1' of the teacher are one"),
         ({"hidden": "every", "teacher": Encoder(1, 8)}, CallbackError, "'layers' and .* 2 layers and the teacher 1"),
         ({"hidden": "every", "teacher": Recurrent(8)}, CallbackError, "those of the teacher none"),
         ({"attention": {"layers.0.attn": "layers.0.self_attn"}}, CallbackError, "did you mean"),
