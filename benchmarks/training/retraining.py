@@ -36,7 +36,7 @@ def retrain(yardstick: Any, teacher: nn.Module, method: Method, settings: Settin
     optimizer = torch.optim.AdamW(
         model.parameters(), lr=settings.learning_rate, betas=(0.9, 0.999), weight_decay=0.0, fused=True
     )
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _rate(step, settings.steps))
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _rate(step, max(settings.steps, 1)))
     batches = list(yardstick.batches(29_000, settings.sentences))
     order: list[int] = []
     total, began = 0.0, time.perf_counter()

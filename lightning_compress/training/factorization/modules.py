@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lightning_compress.errors import TrainingError
+from lightning_compress.training.factorization.separable import SeparableConv2d
 
 
 class FactoredLinear(nn.Module):
@@ -118,7 +119,8 @@ class FactoredConv2d(nn.Module):
         return found
 
 
-Factored = FactoredLinear | FactoredEmbedding | FactoredConv2d
+Factored = FactoredLinear | FactoredEmbedding | FactoredConv2d | SeparableConv2d
+KINDS = (FactoredLinear, FactoredEmbedding, FactoredConv2d, SeparableConv2d)
 
 
 def is_factorable(module: nn.Module) -> bool:
@@ -130,7 +132,7 @@ def is_factorable(module: nn.Module) -> bool:
     return type(module) in (nn.Linear, nn.modules.linear.NonDynamicallyQuantizableLinear)
 
 
-def factored(module: nn.Module, rank: int) -> Factored:
+def factored(module: nn.Module, rank: int, *, is_separable: bool = False) -> Factored:
     """A module of the same sizes with factors of that rank, on its device and in its dtype, with new weights."""
     weight = module.get_parameter("weight")
     new: Factored
@@ -139,14 +141,14 @@ def factored(module: nn.Module, rank: int) -> Factored:
     elif isinstance(module, nn.Embedding):
         new = FactoredEmbedding(module.num_embeddings, module.embedding_dim, rank, padding_idx=module.padding_idx)
     elif isinstance(module, nn.Conv2d):
-        new = FactoredConv2d(module, rank)
+        new = SeparableConv2d(module, rank) if is_separable else FactoredConv2d(module, rank)
     else:
         raise TrainingError(f"{type(module).__name__} has no form with factors: name linear maps, embeddings, Conv2d")
     return new.to(weight.device, weight.dtype).train(module.training).requires_grad_(weight.requires_grad)
 
 
 @torch.no_grad()
-def set_factors(module: Factored, left: Tensor, right: Tensor) -> None:
+def set_factors(module: FactoredLinear | FactoredEmbedding | FactoredConv2d, left: Tensor, right: Tensor) -> None:
     """Give a module its factors, ``[rows, rank]`` and ``[rank, columns]``."""
     if isinstance(module, FactoredConv2d):
         module.first.weight.copy_(right.reshape(module.first.weight.shape))
@@ -157,19 +159,23 @@ def set_factors(module: Factored, left: Tensor, right: Tensor) -> None:
 
 
 def share_factors(module: Factored, other: Factored) -> None:
-    """Give a module the factors of another, as parameters that both hold.
-
-    Raises:
-        TrainingError: one of them is a convolution.
-    """
-    if isinstance(module, FactoredConv2d) or isinstance(other, FactoredConv2d):
-        raise TrainingError("convolutions that share their weights with another module are not factorized: leave them")
+    """Give a linear map or an embedding the factors of another, as parameters that both hold."""
+    assert isinstance(module, (FactoredLinear, FactoredEmbedding))
+    assert isinstance(other, (FactoredLinear, FactoredEmbedding))
     module.left, module.right = other.left, other.right
+
+
+def set_bias(module: Factored, bias: nn.Parameter) -> None:
+    """Let a module hold the bias of the one that it replaces."""
+    owner = module.second if isinstance(module, (FactoredConv2d, SeparableConv2d)) else module
+    owner.register_parameter("bias", bias)
 
 
 def rank_of(module: Factored) -> int:
     """The width between the factors."""
-    return module.first.out_channels if isinstance(module, FactoredConv2d) else module.left.shape[1]
+    if isinstance(module, (FactoredConv2d, SeparableConv2d)):
+        return module.first.out_channels
+    return module.left.shape[1]
 
 
 def _check_rank(rank: int) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -14,17 +15,22 @@ from lightning_compress.runtime import preserved_module
 from lightning_compress.search import CalibrationData
 from lightning_compress.search.sensitivity.fisher import estimate_fisher
 from lightning_compress.training.factorization.modules import (
+    KINDS,
     Factored,
-    FactoredConv2d,
-    FactoredEmbedding,
-    FactoredLinear,
     factored,
     is_factorable,
     rank_of,
+    set_bias,
     set_factors,
     share_factors,
 )
 from lightning_compress.training.factorization.ranks import Candidate, ranks_by_bytes, ranks_by_energy
+from lightning_compress.training.factorization.separable import (
+    SeparableConv2d,
+    is_separable,
+    rank_of_size,
+    set_separable,
+)
 from lightning_compress.weights import Weights
 
 _log = logging.getLogger(__name__)
@@ -38,6 +44,7 @@ def factorize(
     target_ratio: float | None = None,
     calibration: CalibrationData | None = None,
     modules: Sequence[str] = ("*",),
+    convolutions: Literal["pair", "separable"] = "pair",
 ) -> nn.Module:
     """Replace linear maps, embeddings and convolutions by factors of their singular value decomposition, in place.
 
@@ -59,6 +66,8 @@ def factorize(
         target_ratio: bytes of its parameters now over those afterwards.
         calibration: batches like those of the training, and their loss or outputs.
         modules: patterns of names of the modules that are replaced.
+        convolutions: ``pair`` of two, or ``separable`` ones along each dimension, of as many bytes
+            (:class:`SeparableConv2d`; needs tensorly).
 
     Returns:
         the module; if it is itself replaced, what replaces it.
@@ -67,7 +76,10 @@ def factorize(
         TrainingError: not exactly one of ``energy``, ``target_bytes`` and ``target_ratio`` is given, a value is out of
             range, no module can be replaced, the target cannot be reached, or weights are NaN. The module is as it was.
         SearchError: a batch of the calibration fails.
+        MissingLibraryError: tensorly is not installed, for ``separable``.
     """
+    if convolutions not in ("pair", "separable"):
+        raise TrainingError(f"convolutions is {convolutions!r}, expected 'pair' or 'separable'")
     _check(energy, target_bytes, target_ratio)
     found = _factorable(module, modules)
     sensitivity = {} if calibration is None else _sensitivity(module, calibration, found)
@@ -79,12 +91,15 @@ def factorize(
     else:
         target = target_bytes if target_bytes is not None else int(total / (target_ratio or 1))
         ranks = ranks_by_bytes(candidates, target, total - sum(each.whole_bytes for each in candidates.values()))
+    separable = convolutions == "separable"
+    replaced = {
+        name: _factored(found[name], candidates[name], rank, separable=separable)
+        for name, rank in ranks.items()
+        if rank is not None
+    }
     result = module
-    for name, rank in ranks.items():
-        if rank is not None:
-            new = factored(found[name], rank)
-            set_factors(new, *candidates[name].factors(rank))
-            result = _replace(result, found[name], new)
+    for name, new in replaced.items():
+        result = _replace(result, found[name], new)
     after = sum(each.nbytes for each in result.parameters())
     _log.info("%s has %s bytes of parameters, of %s", type(module).__name__, f"{after:,}", f"{total:,}")
     return result
@@ -104,16 +119,17 @@ def factorize_to(module: nn.Module, state: Mapping[str, Tensor]) -> nn.Module:
     """
     result = module
     for name, each in list(module.named_modules()):
-        factor = state.get(f"{name}.right".lstrip("."), state.get(f"{name}.first.weight".lstrip(".")))
+        prefix = f"{name}." if name else ""
+        factor = state.get(f"{prefix}right", state.get(f"{prefix}first.weight"))
         if factor is not None and is_factorable(each):
-            result = _replace(result, each, factored(each, len(factor)))
+            separable = f"{prefix}vertical.weight" in state
+            result = _replace(result, each, factored(each, len(factor), is_separable=separable))
     return result
 
 
 def ranks_of(module: nn.Module) -> dict[str, int]:
     """Name of each module with factors → their rank."""
-    kinds = (FactoredLinear, FactoredEmbedding, FactoredConv2d)
-    return {name: rank_of(each) for name, each in module.named_modules() if isinstance(each, kinds)}
+    return {name: rank_of(each) for name, each in module.named_modules() if isinstance(each, KINDS)}
 
 
 def _check(energy: float | None, target_bytes: int | None, target_ratio: float | None) -> None:
@@ -165,6 +181,21 @@ def _candidate(name: str, module: nn.Module, sensitivity: Tensor | None) -> Cand
         raise TrainingError(f"module {name!r}: {error}") from error
 
 
+def _factored(module: nn.Module, candidate: Candidate, rank: int, *, separable: bool) -> Factored:
+    """What replaces a module, with factors of its weight."""
+    weight = module.get_parameter("weight")
+    if separable and is_separable(module):
+        elements = rank * (candidate.rows + candidate.columns)
+        new = factored(module, rank_of_size(weight, elements), is_separable=True)
+        assert isinstance(new, SeparableConv2d)
+        set_separable(new, weight, candidate.row_weights)
+        return new
+    new = factored(module, rank)
+    assert not isinstance(new, SeparableConv2d)
+    set_factors(new, *candidate.factors(rank))
+    return new
+
+
 def _sensitivity(module: nn.Module, calibration: CalibrationData, found: Mapping[str, nn.Module]) -> dict[str, Tensor]:
     """Name of a module → Fisher information of the rows of its weight; modules without a gradient are left out."""
     with torch.inference_mode(False), preserved_module(module):
@@ -192,12 +223,10 @@ def _replace(module: nn.Module, old: nn.Module, new: Factored) -> nn.Module:
     for other in sharing:
         replaced[id(other)] = factored(other, rank_of(new))
         share_factors(replaced[id(other)], new)
-    originals = {id(each): each for each in (old, *sharing)}
-    for key, each in replaced.items():
-        bias = originals[key]._parameters.get("bias")
+    for each in (old, *sharing):
+        bias = each._parameters.get("bias")
         if bias is not None:
-            owner = each.second if isinstance(each, FactoredConv2d) else each
-            owner.register_parameter("bias", bias)
+            set_bias(replaced[id(each)], bias)
     if id(module) in replaced:
         return replaced[id(module)]
     for parent in list(module.modules()):

@@ -11,6 +11,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import torch
+from distributed_distillation import train_and_distill
 from distributed_pruning import train_and_prune
 from distributed_quantization import train_and_quantize
 from distributed_sensitivity import train_and_measure
@@ -86,6 +87,7 @@ def train_as_rank(folder: Path, rank: int, port: int) -> None:
         train_and_validate_together(folder / "together")
         train_and_prune(folder / "pruning")
         train_and_quantize(folder / "quantization")
+        train_and_distill(folder / "distillation")
 
 
 def _train(folder: Path, strategy: str, on_error: str, full: bool) -> dict[str, object]:

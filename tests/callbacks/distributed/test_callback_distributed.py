@@ -136,3 +136,11 @@ def test_both_ranks_quantize_by_the_same_steps_and_ranges(scenarios):
     assert zero == one
     assert any(zero["steps"]["net.3.weight"])
     assert set(zero["ranges"]) == {"net.0", "net.3"}
+
+
+def test_both_ranks_train_the_same_student_and_projection(scenarios):
+    zero, one = _outcomes(scenarios / "distillation")
+    assert zero == one
+    first = torch.randn(5, 8, generator=torch.Generator().manual_seed(0)) / 8**0.5
+    assert len(zero["projections"]) == 1
+    assert zero["projections"][0] != float(first.double().sum())

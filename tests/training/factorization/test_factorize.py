@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 
 import pytest
 import pytorch_lightning as pl
@@ -27,11 +28,12 @@ from lightning_compress import (
     compress,
     load_from_checkpoint,
 )
-from lightning_compress.errors import TrainingError
+from lightning_compress.errors import MissingLibraryError, TrainingError
 from lightning_compress.training import (
     FactoredConv2d,
     FactoredEmbedding,
     FactoredLinear,
+    SeparableConv2d,
     factorize,
     factorize_to,
     ranks_of,
@@ -249,3 +251,39 @@ def test_bad_input_is_refused_and_the_module_stays(caplog):
             factorize(refused, energy=0.5)
     with pytest.raises(TrainingError, match="rank is 0"):
         FactoredLinear(4, 4, 0)
+
+
+def test_separable_convolutions_lose_less_for_their_bytes():
+    """Lebedev et al. 2015: a sum of few separable convolutions, found again."""
+    pytest.importorskip("tensorly", reason="tensorly is not installed")
+
+    def convolution():
+        torch.manual_seed(3)
+        module = nn.Conv2d(6, 12, (3, 5), stride=(1, 2), padding=(1, 2))
+        parts = [torch.randn(size, 4) for size in module.weight.shape]
+        with torch.no_grad():
+            module.weight.copy_(torch.einsum("or,ir,hr,wr->oihw", *parts))
+        return module
+
+    pictures = torch.randn(2, 6, 8, 10)
+    expected = convolution()(pictures)
+    results = {}
+    for kind in ("pair", "separable"):
+        new = factorize(convolution(), target_ratio=5.5, convolutions=kind)
+        results[kind] = (new(pictures) - expected).square().mean().item()
+        state = new.state_dict()
+        again = factorize_to(convolution(), state)
+        again.load_state_dict(state)
+        assert torch.equal(again(pictures), new(pictures))
+        assert size(new) <= size(convolution()) / 5.5
+    assert isinstance(new, SeparableConv2d)
+    assert results["separable"] < 0.2 * results["pair"]
+
+
+def test_separable_convolutions_name_the_library_that_they_need(monkeypatch):
+    module = nn.Conv2d(6, 12, 3)
+    monkeypatch.setitem(sys.modules, "tensorly.decomposition", None)
+    with pytest.raises(MissingLibraryError, match=r"needs tensorly: pip install .*\[tensors\]"):
+        factorize(nn.Sequential(module), target_ratio=2, convolutions="separable")
+    with pytest.raises(TrainingError, match="'pair' or 'separable'"):
+        factorize(module, target_ratio=2, convolutions="tucker")
