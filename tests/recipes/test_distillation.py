@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 import yaml
@@ -127,3 +129,17 @@ def test_shared_layers_are_trained_and_stored_once(corpus, tmp_path):
     small = load_translator(tmp_path / "best.compressed.safetensors")
     assert small.network.encoder.layers[0] is small.network.encoder.layers[1]
     assert small.translate(["a dog"]) == load_translator(tmp_path / "best.compressed.safetensors").translate(["a dog"])
+
+
+def test_the_configuration_of_a_student_is_understood(capsys):
+    folder = Path(__file__).parents[2] / "recipes" / "configs"
+    configs = [f"--config={folder / name}.yaml" for name in ("transformer-multi30k", "distill")]
+    with pytest.raises(SystemExit) as stopped:
+        run_trainer(["fit", *configs, "--print_config"])
+    assert stopped.value.code in (0, None)
+    config = yaml.safe_load(capsys.readouterr().out)
+    (callback,) = config["trainer"]["callbacks"]
+    assert callback["class_path"] == "lightning_compress.Distill"
+    assert callback["init_args"]["teacher"]["class_path"] == "recipes.distillation.trained_network"
+    assert config["data"]["vocabularies"] == callback["init_args"]["teacher"]["init_args"]["path"]
+    assert config["model"]["init_args"]["width"] < 256

@@ -78,6 +78,8 @@ class Objectives:
         for part, weight in self.weights.items():
             if not 0 <= weight < float("inf"):
                 raise TrainingError(f"weights[{part!r}] is {weight!r}, expected a finite number from 0")
+        if not (self.weight("scores") or self.hidden or self.attention):
+            raise TrainingError("weights leave nothing to learn: give hidden or attention, or scores a weight above 0")
 
     def weight(self, part: Part) -> float:
         """The weight of a part of the loss."""

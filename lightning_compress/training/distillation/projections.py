@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, distributed
 from torch.nn import functional as F
 
+from lightning_compress.errors import TrainingError
+
 
 class Projections:
     """A matrix for each hidden state whose width is not the teacher's, and the Adam optimizer that trains them.
@@ -30,7 +32,11 @@ class Projections:
         self._optimizer: torch.optim.Adam | None = None
 
     def project(self, name: str, hidden: Tensor, width: int) -> Tensor:
-        """The hidden state ``[…, own width]`` at the teacher's width, ``[…, width]``; as it is where they are equal."""
+        """The hidden state ``[…, own width]`` at the teacher's width, ``[…, width]``; as it is where they are equal.
+
+        Raises:
+            TrainingError: the matrix of this name was made for other widths.
+        """
         own = hidden.shape[-1]
         if own == width:
             return hidden
@@ -39,7 +45,13 @@ class Projections:
             generator = torch.Generator().manual_seed(len(self._matrices))
             first = torch.randn(width, own, generator=generator) / own**0.5
             self._add(key, first.to(hidden.device))
-        return F.linear(hidden, self._matrices[key])
+        matrix = self._matrices[key]
+        if matrix.shape != (width, own):
+            raise TrainingError(
+                f"the projection is {list(matrix.shape)}, and the hidden states need {[width, own]}: resume with the "
+                "student and the teacher of the checkpoint, or start a new training from its weights"
+            )
+        return F.linear(hidden, matrix)
 
     def step(self, scale: float = 1.0) -> None:
         """One step of the optimizer, by the gradients of the loss, which are that many times too large.

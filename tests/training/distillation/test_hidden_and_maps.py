@@ -23,6 +23,7 @@ from lightning_compress import (
 from lightning_compress.archive import Archive
 from lightning_compress.errors import CallbackError, TrainingError
 from lightning_compress.training import DistillationLoss, Objectives, attention_map_loss, hidden_state_loss
+from lightning_compress.training.distillation import Projections
 
 ATTENTION = {"layers.0.self_attn": "layers.1.self_attn"}
 PLAN = Plan(Rule("*bias*", Half()), Rule("*", Grid(0.05, trellis=0, rate_weight=0), Half()))
@@ -73,6 +74,19 @@ def test_a_shared_projection_is_one_matrix(tmp_path):
     after = loss.projections.state_dict()["matrices"]
     assert list(before) == ["4→8"]
     assert not torch.equal(before["4→8"], after["4→8"])
+
+
+def test_gradients_of_a_scaled_loss_give_the_same_step():
+    matrices = []
+    for scale in (1.0, 1024.0):
+        projections, hidden = Projections(), torch.ones(3, 4)
+        (scale * projections.project("a", hidden, 8).square().sum()).backward()
+        projections.step(scale)
+        matrices.append(projections.state_dict()["matrices"]["a"])
+    assert torch.equal(*matrices)
+    (float("inf") * projections.project("a", hidden, 8).sum()).backward()
+    projections.step(2.0)  # an overflow: left out, as the trainer's optimizer leaves its step out
+    assert torch.equal(projections.state_dict()["matrices"]["a"], matrices[1])
 
 
 def test_attention_maps_come_near_those_of_the_teacher(tmp_path):
@@ -162,6 +176,15 @@ def test_a_resumed_run_continues_with_its_projections(tmp_path):
         torch.testing.assert_close(resumed[name], tensor, rtol=0, atol=0)
 
 
+def test_a_run_that_resumes_with_another_teacher_is_refused(tmp_path):
+    save = ModelCheckpoint(tmp_path, filename="last")
+    distill = Distill("network", teacher=teacher(), hidden="every")
+    fitted(tmp_path, seeded(Encoder, 2, 4), distill, save, max_epochs=1)
+    wider = Distill("network", teacher=teacher(width=16), hidden="every")
+    with pytest.raises(TrainingError, match=r"'layers.0' and .*: the projection is \[8, 4\], and .* \[16, 4\]: resume"):
+        fitted(tmp_path, seeded(Encoder, 2, 4), wider, ckpt_path=tmp_path / "last.ckpt", max_epochs=2)
+
+
 def test_random_numbers_are_those_of_a_training_without_projections(tmp_path):
     """A share of 0 leaves the training as it is, bit for bit."""
 
@@ -240,6 +263,7 @@ def test_what_cannot_be_matched_is_named(tmp_path):
         ({"attention_loss": "l2"}, "'maps' or 'transfer'"),
         ({"weights": {"outputs": 1}}, "'scores' or 'hidden' or 'attention'"),
         ({"weights": {"scores": -1}}, "from 0"),
+        ({"weights": {"scores": 0}}, "nothing to learn"),
         ({"learning_rate": -1}, "learning_rate"),
         ({"shared_projection": 1}, "True or False"),
     ):
