@@ -182,7 +182,7 @@ def test_a_run_that_resumes_with_another_teacher_is_refused(tmp_path):
     fitted(tmp_path, seeded(Encoder, 2, 4), distill, save, max_epochs=1)
     wider = Distill("network", teacher=teacher(width=16), hidden="every")
     with pytest.raises(TrainingError, match=r"'layers.0' and .*: the projection is \[8, 4\], and .* \[16, 4\]: resume"):
-        fitted(tmp_path, seeded(Encoder, 2, 4), wider, ckpt_path=tmp_path / "last.ckpt", max_epochs=2)
+        fitted(tmp_path, seeded(Encoder, 2, 4), wider, save, ckpt_path=tmp_path / "last.ckpt", max_epochs=2)
 
 
 def test_random_numbers_are_those_of_a_training_without_projections(tmp_path):
