@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from lightning_compress.compression import compress as compress
     from lightning_compress.compression import save_compressed as save_compressed
     from lightning_compress.errors import CompressionError as CompressionError
+    from lightning_compress.loading import CompressedCLIMixin as CompressedCLIMixin
     from lightning_compress.loading import LoadCompressedMixin as LoadCompressedMixin
     from lightning_compress.loading import expand as expand
     from lightning_compress.loading import load as load
@@ -53,6 +54,7 @@ _PACKAGE_OF = {
     "Artifacts": "logging",
     "Binary": "quantize",
     "CompressCheckpoint": "callbacks",
+    "CompressedCLIMixin": "loading",
     "CompressedCheckpointIO": "callbacks",
     "CompressionError": "errors",
     "Distill": "callbacks",

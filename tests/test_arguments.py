@@ -342,7 +342,7 @@ CLEAR = {"source", "out"}  # arguments whose value is enough in a message
 # An exception, what a function returns, and the callbacks whose arguments tests/training looks at.
 TRAINING = {"Distill", "LayerDrop", "ProximalPenalty", "PruneDuringTraining", "QuantizeActivations"}
 TRAINING |= {"QuantizeDuringTraining"}
-WITHOUT_ARGUMENTS = {"CompressionError", "LoadCompressedMixin", "ReadCompressed", "Reconciled"}
+WITHOUT_ARGUMENTS = {"CompressedCLIMixin", "CompressionError", "LoadCompressedMixin", "ReadCompressed", "Reconciled"}
 OTHERS = {*WITHOUT_ARGUMENTS, *TRAINING}
 
 

@@ -6,6 +6,7 @@ a trainer reads a checkpoint that ``torch.save`` did not write.
 
 from __future__ import annotations
 
+import logging
 from os import fspath
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 else:
     _Callback = callback_class()
 
+_log = logging.getLogger(__name__)
 _ATTRIBUTE = "_lightning_compress_reading"
 _ORIGIN = "lightning_compress"  # key of the checkpoints that checkpoint_reading makes of compressed files
 
@@ -66,9 +68,12 @@ class _Reading:
 
     def _content(self, path: str) -> dict[str, Any] | None:
         """What a compressed file holds, as a checkpoint; None for any other file, whatever its name is."""
-        from lightning_compress.archive import is_archive
-        from lightning_compress.callbacks.export import checkpoint_reading
-
+        try:
+            from lightning_compress.archive import is_archive
+            from lightning_compress.callbacks.export import checkpoint_reading
+        except ImportError as error:  # an environment that lacks a library must not keep Lightning from its own files
+            _log.warning("lightning-compress cannot look whether %s is a compressed file: %s", path, error)
+            return None
         module: Any = self._strategy.lightning_module
         return checkpoint_reading.read(module.trainer, path) if is_archive(path) else None
 

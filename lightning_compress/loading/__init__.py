@@ -1,6 +1,7 @@
 """Loads compressed files: as tensors, as modules, and expanded to checkpoints."""
 
 from lightning_compress.loading.classes.allowed_classes import resolve_class
+from lightning_compress.loading.cli_mixin import CompressedCLIMixin
 from lightning_compress.loading.expansion import expand, load
 from lightning_compress.loading.installed_lightning import lightning_version
 from lightning_compress.loading.left_out import tell_left_out
@@ -10,6 +11,7 @@ from lightning_compress.loading.state import load_weights
 from lightning_compress.loading.stored_module import StoredModule
 
 __all__ = [
+    "CompressedCLIMixin",
     "LoadCompressedMixin",
     "StoredModule",
     "build",

@@ -62,7 +62,7 @@ class LoadCompressedMixin:
             CallbackError: an argument has no meaning for a compressed file.
             CompressionError: as for :func:`~lightning_compress.load_from_checkpoint`.
         """
-        if not _is_compressed(checkpoint_path):
+        if not is_compressed(checkpoint_path):
             original: Callable[..., Any] = getattr(super(), _METHOD)
             return original(checkpoint_path, map_location, hparams_file, strict, weights_only, **overrides)
         if hparams_file is not None:
@@ -77,5 +77,6 @@ class LoadCompressedMixin:
         return module if map_location is None else module.to(map_location)
 
 
-def _is_compressed(path: object) -> bool:
+def is_compressed(path: object) -> bool:
+    """Whether a path leads to a file of this package, or has the name of one."""
     return isinstance(path, (str, PathLike)) and (str(path).endswith(SUFFIX) or is_archive(path))

@@ -76,6 +76,22 @@ def test_checkpoints_and_foreign_files_go_to_lightning(tmp_path: Path) -> None:
     assert asked == [tmp_path / "plain.safetensors"]
 
 
+def test_an_environment_without_our_libraries_keeps_lightnings_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    module = Small()
+    run = trainer(tmp_path, ReadCompressed(), ModelCheckpoint(tmp_path, filename="x"), max_epochs=1)
+    run.fit(module)
+    (tmp_path / "x.ckpt").rename(tmp_path / "x.other")
+    monkeypatch.setitem(sys.modules, "lightning_compress.callbacks.export.checkpoint_reading", None)
+    monkeypatch.delattr("lightning_compress.callbacks.export.checkpoint_reading")
+    fresh = Small()
+    _reader(tmp_path).test(fresh, ckpt_path=tmp_path / "x.other", verbose=False)
+    assert torch.equal(fresh.net[0].weight, module.net[0].weight)
+    (record,) = [each for each in caplog.records if each.name == "lightning_compress.callbacks.reading"]
+    assert "cannot look whether" in record.getMessage()
+
+
 def module_checkpoint(module: Small) -> dict[str, object]:
     return {"state_dict": module.state_dict(), "pytorch-lightning_version": "2.6.0"}
 
