@@ -169,7 +169,8 @@ def _factorable(module: nn.Module, patterns: Sequence[str]) -> dict[str, nn.Modu
         names = [name for name, each in module.named_modules() if is_factorable(each)]
         raise TrainingError(
             f"no module of {type(module).__name__} matches {', '.join(patterns)} and can be factorized; those that can "
-            f"are {', '.join(names[:8]) or 'none'}: correct the patterns"
+            f"are {', '.join(names[:8]) or 'none'}, and {len(ranks_of(module))} have factors already: correct the "
+            "patterns"
         )
     return found
 

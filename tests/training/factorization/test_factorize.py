@@ -249,6 +249,8 @@ def test_bad_input_is_refused_and_the_module_stays(caplog):
     for refused in (nn.Embedding(9, 9, max_norm=1.0), nn.Conv2d(4, 4, 3, groups=2), nn.LSTM(4, 4)):
         with naming(refused), pytest.raises(TrainingError, match="those that can are none"):
             factorize(refused, energy=0.5)
+    with pytest.raises(TrainingError, match="none, and 1 have factors already"):
+        factorize(factorize(nn.Sequential(nn.Linear(9, 9)), energy=0.3), energy=0.3)
     with pytest.raises(TrainingError, match="rank is 0"):
         FactoredLinear(4, 4, 0)
 
