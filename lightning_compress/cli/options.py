@@ -13,8 +13,8 @@ from lightning_compress.files.companion_names import SUFFIX
 Checkpoint = Annotated[
     Path,
     typer.Argument(
-        help="A checkpoint of Lightning or of another training, a saved state dict, a safetensors file, or a folder or "
-        "index (*.index.json) of shards.",
+        help="A checkpoint of Lightning or of another training, a saved state dict, a safetensors file, a folder or "
+        "index (*.index.json) of shards, or a folder of torch.distributed.checkpoint.",
         show_default=False,
     ),
 ]

@@ -14,7 +14,7 @@ from lightning_compress.files.paths import (
 )
 from lightning_compress.files.reading import open_file, read_bytes, read_into, read_prefix
 from lightning_compress.files.records import write_record
-from lightning_compress.files.source import ChangedFileError, Source
+from lightning_compress.files.source import ChangedFileError, Source, SourcePart
 from lightning_compress.files.storage import check_replaceable, replace_file
 from lightning_compress.files.temporary import (
     flush_to_disk,
@@ -28,6 +28,7 @@ from lightning_compress.files.temporary import (
 __all__ = [
     "ChangedFileError",
     "Source",
+    "SourcePart",
     "check_replaceable",
     "checkpoints_of",
     "companion_of",

@@ -5,9 +5,12 @@ from __future__ import annotations
 import io
 import os
 from collections.abc import Hashable
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from lightning_compress.files.reading import open_file, open_ranges, read_into
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
 
 
 class ChangedFileError(OSError):
@@ -70,3 +73,62 @@ class Source:
         file = getattr(self, "_file", None)
         if file is not None:
             file.close()
+
+
+class SourcePart:
+    """Consecutive bytes of a source, read as if they were a file of their own.
+
+    Args:
+        source: the whole file.
+        start: position of the first byte.
+        nbytes: how many bytes.
+    """
+
+    def __init__(self, source: Source, start: int, nbytes: int) -> None:
+        self._source, self._start, self.nbytes = source, start, nbytes
+
+    @property
+    def identity(self) -> Hashable:
+        """What all that is read from this part has in common."""
+        return self._source.identity, self._start
+
+    def as_file(self) -> BinaryIO:
+        """The part as a file with a position of its own."""
+        return io.BufferedReader(_PartReader(self))
+
+    def read_into(self, start: int, target: memoryview) -> None:
+        """Fill a buffer with the bytes from a position within the part on.
+
+        Raises:
+            ChangedFileError: the file was changed since it was opened.
+            ValueError: the part ends before.
+        """
+        if not 0 <= start <= start + len(target) <= self.nbytes:
+            raise ValueError(f"its bytes end at {self.nbytes:,}, expected {start + len(target):,}")
+        self._source.read_into(self._start + start, target)
+
+
+class _PartReader(io.RawIOBase):
+    def __init__(self, part: SourcePart) -> None:
+        super().__init__()
+        self._part, self._position = part, 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._part.nbytes}[whence]
+        if base + offset < 0:
+            raise ValueError(f"cannot seek to byte {base + offset}")
+        self._position = base + offset
+        return self._position
+
+    def readinto(self, buffer: Buffer) -> int:
+        target = memoryview(buffer).cast("B")
+        target = target[: max(0, self._part.nbytes - self._position)]
+        self._part.read_into(min(self._position, self._part.nbytes), target)
+        self._position += len(target)
+        return len(target)

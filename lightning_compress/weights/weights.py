@@ -154,11 +154,12 @@ class Weights:
     ) -> Weights:
         """The weights and hyper-parameters of a checkpoint; no code in the file is run.
 
-        A checkpoint of Lightning or of another training, a saved state dict, a safetensors file, or the index of a
-        sharded model. Hyper-parameters that only code could read are skipped; the log names them.
+        A checkpoint of Lightning or of another training, a saved state dict, a safetensors file, the index of a
+        sharded model, or a folder of ``torch.distributed.checkpoint``. Hyper-parameters that only code could read are
+        skipped; the log names them.
 
         Args:
-            path: path or URL of the file, or the folder that holds an index.
+            path: path or URL of the file; or a local folder that holds an index, or the pieces of several ranks.
             exclude: patterns of tensors to leave out.
             classes: class name → patterns; they take precedence over the derived classes.
             key: where the state dict is in the checkpoint, such as ``"ema"``; keys of nested mappings are joined by

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.server
 import json
 import threading
+import warnings
 from functools import partial
 from pathlib import Path
 
@@ -12,7 +13,10 @@ import fsspec
 import pytest
 import safetensors.torch
 import torch
+import torch.distributed.checkpoint as dcp
 from each_case import naming
+from fresh_process import in_fresh_process
+from little_memory import compress_and_expand_in_little_memory
 
 from lightning_compress import Archive, Half, Interval, Plan, Prune, Raw, Rule, compress, expand, load
 from lightning_compress.archive import streams
@@ -139,6 +143,29 @@ def test_memory_is_bounded_by_the_largest_tensor(tmp_path, monkeypatch):
     assert peak(lambda: expand(small, tmp_path / "out.ckpt")) < 32 << 20
     assert peak(lambda: expand(small, tmp_path / "out.safetensors")) < 32 << 20
     assert peak(lambda: load(small, names=["3.weight"])) < 32 << 20
+
+
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="needs the limits of memory of Linux")
+def test_a_model_larger_than_the_memory_is_compressed_and_expanded(tmp_path):
+    """48 MiB of weights, with 36 MiB of memory: too little to load the file that is made."""
+    torch.manual_seed(2)
+    large = {f"{number}.weight": torch.randn(1 << 19) for number in range(24)}  # 2 MiB each
+    torch.save(large, tmp_path / "file")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that there is one process
+        dcp.save(large, checkpoint_id=tmp_path / "folder")
+        dcp.save({"weight": torch.randn(64, 64)}, checkpoint_id=tmp_path / "warm")
+    for source, expanded in (("file", "out.safetensors"), ("folder", "out.ckpt")):
+        outs = [tmp_path / f"{source}.small", tmp_path / expanded]
+        with naming(source):
+            error = in_fresh_process(
+                compress_and_expand_in_little_memory, tmp_path / source, tmp_path / "warm", outs, 36 << 20
+            )
+        assert "allocate" in error
+        with naming(expanded):
+            found = Weights.from_checkpoint(outs[1], deferred=True).state_dict()
+            assert len(found) == len(large)
+            assert all(torch.allclose(found[name], tensor, rtol=2**-7) for name, tensor in large.items())
 
 
 def compress_tiny(folder):

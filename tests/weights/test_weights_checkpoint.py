@@ -93,7 +93,7 @@ def test_a_whole_module_is_refused_by_name(tmp_path):
 
 WRONG = {
     "missing": (lambda path: None, "No such file"),
-    "folder": (lambda path: path.mkdir(), "is a directory: a sharded checkpoint. Consolidate it"),
+    "folder": (lambda path: path.mkdir(), "is a directory without a checkpoint"),
     "empty": (lambda path: path.write_bytes(b""), "is empty: writing or downloading it failed"),
     "text": (lambda path: path.write_text("hello\nworld"), "damaged, or of another kind"),
     "tensor": (lambda path: saved(path, torch.ones(2)), r"holds one tensor, expected .* save model\.state_dict\(\)"),

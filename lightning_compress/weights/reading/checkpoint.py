@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,15 +10,12 @@ from torch import Tensor
 
 from lightning_compress.errors import WeightsError
 from lightning_compress.files import Source, is_remote, local_path, read_prefix
-from lightning_compress.weights.reading.file_kinds import PREFIX_BYTES, foreign_file
+from lightning_compress.weights.reading.distributed import METADATA, read_distributed
+from lightning_compress.weights.reading.file_kinds import PREFIX_BYTES, damaged, foreign_file, foreign_folder
 from lightning_compress.weights.reading.hyper_parameters import readable_entries
 from lightning_compress.weights.reading.inert_pickle import path_of
 from lightning_compress.weights.reading.safetensors_file import is_safetensors, read_safetensors
-from lightning_compress.weights.reading.shards import (
-    INDEX_SUFFIX,
-    file_in_folder,
-    read_shards,
-)
+from lightning_compress.weights.reading.shards import INDEX_SUFFIX, file_in_folder, read_shards
 from lightning_compress.weights.reading.state_dicts import (
     find_state_dict,
     is_extra_state,
@@ -52,7 +48,8 @@ def read_checkpoint(path: str, key: str | None = None, *, deferred: bool = False
     """The state dict and the hyper-parameters of a checkpoint; only the tensors of the state dict are read.
 
     Takes files of ``torch.save`` (a checkpoint of Lightning or of another training, or a state dict), safetensors
-    files, and the index of a sharded model or the folder that holds it. What is not taken as it is, is logged.
+    files, the index of a sharded model or the folder that holds it, and folders of ``torch.distributed.checkpoint``,
+    those of Lightning included. What is not taken as it is, is logged.
 
     Args:
         path: a local path, or a URL that fsspec opens.
@@ -69,14 +66,13 @@ def read_checkpoint(path: str, key: str | None = None, *, deferred: bool = False
     except OSError as error:
         raise WeightsError(f"cannot read {path}: {error.strerror or error}") from error
     except Exception as error:  # a damaged pickle can raise any exception
-        reason = re.sub(r"\s+", " ", str(error)).strip()[:160] or "it ends early"
-        raise WeightsError(
-            f"{path} cannot be read as a checkpoint: it is damaged, or of another kind ({reason})"
-        ) from error
+        raise WeightsError(f"{path} {damaged(error)}") from error
 
 
 def _read(path: str, key: str | None, deferred: bool) -> Checkpoint:
     if not is_remote(path) and local_path(path).is_dir():
+        if (local_path(path) / METADATA).is_file():
+            return Checkpoint(*read_distributed(local_path(path), key, deferred=deferred))
         return _read(_file_in(path), key, deferred)
     prefix = read_prefix(path, PREFIX_BYTES)
     if is_safetensors(prefix):
@@ -92,11 +88,7 @@ def _read(path: str, key: str | None, deferred: bool) -> Checkpoint:
 def _file_in(folder: str) -> str:
     found = file_in_folder(local_path(folder))
     if found is None:
-        raise WeightsError(
-            f"{folder} is a directory: a sharded checkpoint. Consolidate it into one file first "
-            "(python -m lightning.pytorch.utilities.consolidate_checkpoint); folders are read if they hold "
-            f"model.safetensors or an index of shards (*{INDEX_SUFFIX})"
-        )
+        raise WeightsError(f"{folder} {foreign_folder(local_path(folder))}")
     return found
 
 

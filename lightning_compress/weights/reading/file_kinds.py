@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from lightning_compress.errors import WeightsError
 
 ZIP = b"PK\x03\x04"
 PREFIX_BYTES = 512
@@ -66,3 +70,45 @@ def foreign_zip(names: Iterable[str]) -> str | None:
     if "data.pkl" not in parts:
         return "cannot be read as a checkpoint: it is damaged, or of another kind (a zip archive without data.pkl)"
     return None
+
+
+def foreign_folder(folder: Path) -> str:
+    """What a folder that holds no checkpoint is, and what to do: a sentence without its subject."""
+    names = {path.name for path in folder.iterdir()}
+    if any(name.endswith(".distcp") for name in names):
+        return (
+            "holds pieces (*.distcp) but no .metadata, which torch.distributed.checkpoint writes last: the save was "
+            "interrupted, or the copy is not complete"
+        )
+    if names & {"zero_to_fp32.py", "latest"} or (folder / "checkpoint").is_dir():
+        return "is a checkpoint of DeepSpeed: turn it into one file with its zero_to_fp32.py, and give that file"
+    return (
+        "is a directory without a checkpoint: expected .metadata of torch.distributed.checkpoint, model.safetensors or "
+        "an index of shards (*.index.json)"
+    )
+
+
+@contextmanager
+def damage(subject: str) -> Iterator[None]:
+    """Turn every error of reading into one of this package; that a file was changed or cut short stays an OSError.
+
+    Args:
+        subject: what is read, at the beginning of messages.
+
+    Raises:
+        WeightsError: with the subject and the reason.
+    """
+    try:
+        yield
+    except WeightsError as error:
+        raise WeightsError(f"{subject} {error}") from error
+    except OSError:
+        raise
+    except Exception as error:  # a damaged pickle can raise any exception
+        raise WeightsError(f"{subject} {damaged(error)}") from error
+
+
+def damaged(error: Exception) -> str:
+    """What an exception says of a file that is read: a sentence without its subject."""
+    reason = re.sub(r"\s+", " ", str(error)).strip()[:160] or "it ends early"
+    return f"cannot be read as a checkpoint: it is damaged, or of another kind ({reason})"

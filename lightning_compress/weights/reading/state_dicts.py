@@ -8,6 +8,8 @@ import reprlib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from torch import Tensor
+
 from lightning_compress.errors import WeightsError
 from lightning_compress.messages.name_lists import first_names
 from lightning_compress.weights.reading.inert_pickle import Placeholder, path_of
@@ -89,11 +91,12 @@ def _mappings(value: Mapping[Any, Any]) -> Iterator[tuple[str, Mapping[Any, Any]
     """The mappings in a mapping that are not the state of a training, by name."""
     for name, item in value.items():
         inner = mapping_in(item)
-        if inner is not None and not _is_training_state(name, inner):
+        if inner is not None and not is_training_state(name, inner):
             yield name, inner
 
 
-def _is_training_state(name: object, value: Mapping[Any, Any]) -> bool:
+def is_training_state(name: object, value: Mapping[Any, Any]) -> bool:
+    """Whether an entry of a checkpoint is the state of a training, such as that of an optimizer."""
     if not isinstance(name, str):
         return True
     words = re.split(r"[\W_]+", name.lower())
@@ -114,6 +117,8 @@ def _is_state_dict(value: Mapping[Any, Any], complete: bool = False) -> bool:
 
 
 def _has_dimensions(tensor: object) -> bool:
+    if isinstance(tensor, Tensor):
+        return tensor.dim() > 0
     try:
         return len(tensor_record(tensor).shape) > 0
     except WeightsError:  # of another kind, which is refused by name later
@@ -192,6 +197,8 @@ def _size(state: Mapping[Any, Any]) -> str:
 
 
 def _nbytes(tensor: object) -> int:
+    if isinstance(tensor, Tensor):
+        return tensor.nbytes
     try:
         return tensor_record(tensor).nbytes
     except WeightsError:  # sparse tensors and subclasses

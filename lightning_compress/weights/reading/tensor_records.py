@@ -76,10 +76,10 @@ class TensorRecord(NamedTuple):
 
 
 def looks_like_tensor(value: object) -> bool:
-    """Whether torch would rebuild the value to a tensor of any type."""
+    """Whether the value is a tensor, or torch would rebuild it to one of any type."""
     path = path_of(value)
-    return isinstance(value, Placeholder) and (
-        path in _DENSE or path in _PARAMETERS or path in (_TYPED, *_OTHER_TENSORS)
+    return isinstance(value, Tensor) or (
+        isinstance(value, Placeholder) and (path in _DENSE or path in _PARAMETERS or path in (_TYPED, *_OTHER_TENSORS))
     )
 
 

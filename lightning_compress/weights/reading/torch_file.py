@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from lightning_compress.errors import WeightsError
-from lightning_compress.files import Source
+from lightning_compress.files import Source, SourcePart
 from lightning_compress.weights.deferred import DeferredTensor
 from lightning_compress.weights.reading.file_bytes import bytes_at
 from lightning_compress.weights.reading.file_kinds import ZIP, foreign_zip
@@ -32,7 +32,7 @@ class TorchFile:
     """A file that ``torch.save`` wrote. Its content is read without running code.
 
     Args:
-        source: the file.
+        source: the file, or the part of a file that is one.
 
     Attributes:
         content: plain values, records of tensors, and placeholders.
@@ -41,7 +41,7 @@ class TorchFile:
         WeightsError: the file is of another kind, or dangerous to read.
     """
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: Source | SourcePart) -> None:
         self._source = source
         file = source.as_file()
         is_zip = file.read(len(ZIP)) == ZIP

@@ -11,7 +11,8 @@ from fresh_process import in_fresh_processes
 from lightning_fabric.plugins.environments.lightning import find_free_network_port
 from small_trainings import Small, names
 
-from lightning_compress import Archive, load, load_from_checkpoint
+from lightning_compress import Archive, compress, load, load_from_checkpoint
+from lightning_compress.weights import Weights
 
 
 @pytest.fixture(scope="module")
@@ -48,6 +49,21 @@ def test_the_whole_model_is_exported_once_and_loads_on_every_rank(scenarios, str
         assert outcome["steps"] == 8
         assert outcome["tested"] == pytest.approx(expected, rel=1e-5)
         assert "Resume from its checkpoint" in outcome["refused"]
+
+
+@pytest.mark.parametrize("strategy", ["sharded", "flat"])
+def test_the_folder_of_a_sharded_checkpoint_is_read_as_its_companion_file(scenarios, strategy):
+    folder = scenarios / strategy / "run" / "epoch=1.ckpt"
+    assert {".metadata", "meta.pt", "__0_0.distcp", "__1_0.distcp"} <= names(folder, "")
+    weights = Weights.from_checkpoint(folder, deferred=True)
+    assert weights.checkpoint["epoch"] == 1
+    assert (
+        weights.hyper_parameters
+        == Archive.open(folder.with_suffix(".compressed.safetensors")).manifest.hyper_parameters
+    )
+    own, stored = compress(weights, "half").restore(), load(folder.with_suffix(".compressed.safetensors"))
+    assert list(own) == list(stored)
+    assert all(torch.equal(own[name], tensor) for name, tensor in stored.items())
 
 
 def test_an_error_of_rank_zero_is_raised_on_every_rank(scenarios):

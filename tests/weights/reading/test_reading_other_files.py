@@ -170,7 +170,7 @@ def test_damaged_indices(tmp_path):
 
 
 def test_folders(tmp_path):
-    with pytest.raises(WeightsError, match=r"is a directory: a sharded checkpoint\. Consolidate it"):
+    with pytest.raises(WeightsError, match=r"is a directory without a checkpoint: expected \.metadata"):
         Weights.from_checkpoint(tmp_path)
     for name in ("model.safetensors.index.json", "model.fp16.safetensors.index.json"):
         (tmp_path / name).write_text("{}")
