@@ -41,7 +41,7 @@ def main() -> None:
     )
     parser.add_argument("--headroom", type=float, default=1.05, help="rate: bytes before the training over the target")
     parser.add_argument("--rate-weight", type=float, default=0.1, help="rate: nats for one bit a weight, at first")
-    parser.add_argument("--ramp", type=float, default=0.5, help="rate: share of the steps until the ratio is to be met")
+    parser.add_argument("--ramp", type=float, default=0.25, help="rate: share of the steps until the ratio is met")
     parser.add_argument("--measure-every", type=int, default=25, help="rate: steps")
     parser.add_argument("--amount", type=float, default=0.8, help="prune: share of the weights")
     parser.add_argument("--calibrated", action=argparse.BooleanOptionalAction, default=True, help="low-rank: ranks")

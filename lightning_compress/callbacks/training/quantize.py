@@ -86,7 +86,7 @@ class QuantizeDuringTraining(EvaluationHooks, _Callback):
         target_ratio: float | None = None,
         target_bytes: int | None = None,
         measure_every: int = 50,
-        ramp: float = 0.5,
+        ramp: float = 0.25,
         classes: Mapping[str, str | Sequence[str]] | None = None,
         exclude: Sequence[str] = (),
     ) -> None:

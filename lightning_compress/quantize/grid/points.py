@@ -85,7 +85,5 @@ def _points(weights: Tensor, states: int, rates: Rates | None, zeros: Tensor | N
         by_column = weights.T.contiguous()
         points = by_column.round().to(torch.int16).T
     else:
-        columns = np.ascontiguousarray(weights.numpy().T)
-        near = cheapest_whole(np.abs(columns), rates)
-        points = torch.from_numpy(np.copysign(near, columns).astype(np.int16)).T
+        points = torch.from_numpy(cheapest_whole(weights.numpy(), rates))
     return points if zeros is None else points.masked_fill(zeros, 0)

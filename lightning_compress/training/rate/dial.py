@@ -26,7 +26,7 @@ class Dial:
     """
 
     target: int
-    ramp: float = 0.5
+    ramp: float = 0.25
     start: float = 0.1
     first: int | None = None
     integral: float = 0.0

@@ -61,15 +61,24 @@ class Rates:
         return costs
 
 
-def cheapest_whole(magnitudes: Floats, rates: Rates) -> Floats:
-    """For magnitudes ``[columns, rows]`` the best whole number, by error² + weight · bits on a plain grid.
+def cheapest_whole(weights: Floats, rates: Rates) -> Integers:
+    """For weights ``[rows, columns]`` the best whole numbers, int16, by error² + weight · bits on a plain grid.
 
     Compared are the nearest number and the next towards 0.
     """
-    near: Floats = np.rint(magnitudes)
+    if has_compiler():
+        from lightning_compress.quantize.grid.trellis.plain_loops import choose_cheapest
+
+        points = np.empty(weights.shape, np.int16)
+        choose_cheapest(np.ascontiguousarray(weights), *rates.for_loops(*weights.shape), points)
+        return points
+    columns = np.ascontiguousarray(weights.T)
+    magnitudes = np.abs(columns)
+    near = np.rint(magnitudes)
     below, starts = np.maximum(near - 1, 0), rates.starts(np.uint8(0))
     near_cost, below_cost = (np.square(magnitudes - sizes) + rates.costs(sizes, starts) for sizes in (near, below))
-    return np.where(below_cost < near_cost, below, near)
+    chosen: Integers = np.copysign(np.where(below_cost < near_cost, below, near), columns).astype(np.int16).T
+    return chosen
 
 
 def measured_rates(
