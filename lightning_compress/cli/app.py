@@ -21,12 +21,12 @@ from lightning_compress.cli.output import (
     print_archive,
     print_error,
     print_result,
-    print_table,
     printable,
     printed_log,
     progress,
     save,
 )
+from lightning_compress.cli.plans import plans
 from lightning_compress.cli.report import report
 from lightning_compress.cli.search import retarget, tune
 from lightning_compress.compression import read_weights
@@ -211,33 +211,7 @@ def _verify(archive: Archive, quiet: bool) -> None:
         archive.verify(on_tensor=lambda entry: advance(entry.elements))
 
 
-@app.command()
-def plans(
-    name: Annotated[
-        str | None, typer.Argument(help="A preset or a YAML file, to print as YAML.", show_default=False)
-    ] = None,
-    as_json: Json = False,
-) -> None:
-    """List the presets with their rules, or print one plan as YAML, to change it."""
-    if name is not None:
-        plan = Plan.resolve(name)
-        print_result({"plan": plan.to_config()}, as_json, plan.to_yaml().rstrip())
-        return
-    if as_json:
-        presets = {preset: plan.to_config() for preset, plan in PRESETS.items()}
-        print_result({"plans": presets, "default": DEFAULT_PLAN}, True, "")
-        return
-    rows = [[f"{preset} (default)" if preset == DEFAULT_PLAN else preset, _methods(preset)] for preset in PRESETS]
-    print_table(("plan", "methods"), rows, left=2)
-
-
-def _methods(preset: str) -> str:
-    """The methods of a preset, which has one rule for all tensors, in one line."""
-    (rule,) = PRESETS[preset].to_config()["rules"]
-    methods = (next(iter(method.items())) for method in rule["methods"])
-    return " ".join(f"{name}({', '.join(f'{key}={value}' for key, value in of.items())})" for name, of in methods)
-
-
+app.command()(plans)
 app.command()(diff)
 app.command()(tune)
 app.command()(retarget)

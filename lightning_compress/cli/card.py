@@ -8,9 +8,7 @@ from typing import Annotated
 import typer
 
 from lightning_compress.cli.options import File, Json
-from lightning_compress.cli.output import print_result
-from lightning_compress.errors import ForeignFileError
-from lightning_compress.files import replace_file
+from lightning_compress.cli.output import print_result, write_text
 
 
 def card(
@@ -34,10 +32,4 @@ def card(
     if output is None:
         print_result({"card": text}, as_json, text.rstrip())
         return
-    if output.exists():
-        raise ForeignFileError(f"{output} exists and is not replaced: remove it, or write elsewhere")
-    if not output.parent.is_dir():
-        raise FileNotFoundError(f"the folder {output.parent} does not exist: create it, or write elsewhere")
-    content = text.encode()
-    replace_file(str(output), [content], check=lambda written: None, is_ours=lambda path: False)
-    print_result({"file": str(output), "bytes": len(content)}, as_json, f"{output}: {len(content):,} bytes")
+    write_text(text, output, as_json)

@@ -19,6 +19,8 @@ from rich.table import Table
 
 from lightning_compress.archive import Archive, ClassReport, ModuleReport, Report, TensorReport
 from lightning_compress.compression import why_exact
+from lightning_compress.errors import ForeignFileError
+from lightning_compress.files import replace_file
 from lightning_compress.weights import dump
 
 Rows = Sequence[TensorReport] | Sequence[ClassReport] | Sequence[ModuleReport]
@@ -209,6 +211,22 @@ def print_error(message: str, kind: str, as_json: bool) -> None:
 def print_result(result: dict[str, Any], as_json: bool, text: str) -> None:
     """Print the result as JSON, or the text."""
     typer.echo(json.dumps(result) if as_json else text)
+
+
+def write_text(text: str, out: Path, as_json: bool) -> None:
+    """Write a text to a new file and print its size.
+
+    Raises:
+        ForeignFileError: the file exists.
+        FileNotFoundError: its folder does not exist.
+    """
+    if out.exists():
+        raise ForeignFileError(f"{out} exists and is not replaced: remove it, or write elsewhere")
+    if not out.parent.is_dir():
+        raise FileNotFoundError(f"the folder {out.parent} does not exist: create it, or write elsewhere")
+    content = text.encode()
+    replace_file(str(out), [content], check=lambda written: None, is_ours=lambda path: False)
+    print_result({"file": str(out), "bytes": len(content)}, as_json, f"{out}: {len(content):,} bytes")
 
 
 def printable(text: str, kept: str = "") -> str:

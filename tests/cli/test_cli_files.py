@@ -94,6 +94,18 @@ def test_plans_are_listed_and_printed(run, tmp_path: Path) -> None:
     assert "did you mean 'small'?" in run("plans", "smal")[2]
 
 
+def test_a_plan_is_written_to_a_new_file(run, tmp_path: Path) -> None:
+    path = tmp_path / "plan.yaml"
+    status, out, _ = run("plans", "small", "-o", path)
+    assert (status, out) == (0, f"{path}: {path.stat().st_size} bytes\n")
+    assert Plan.resolve(str(path)) == Plan.resolve("small")
+    path.write_text("mine")
+    assert "exists and is not replaced" in run("plans", "small", "-o", path)[2]
+    assert path.read_text() == "mine"
+    assert "no plan is named" in run("plans", "-o", tmp_path / "other.yaml")[2]
+    assert "create it, or write elsewhere" in run("plans", "safe", "-o", tmp_path / "no" / "plan.yaml")[2]
+
+
 @pytest.mark.parametrize(
     ("name", "dtype"), [("fp32", torch.float32), ("bf16", torch.bfloat16), ("fp16", torch.float16)]
 )
