@@ -7,10 +7,11 @@ from pathlib import Path
 
 SUFFIXES = frozenset({".ckpt", ".safetensors"})  # of checkpoints and their companion files
 RECORDS = ("sensitivity.json", "translations.json")
+REPORT = "report.html"  # of a folder; that of a file ends in .report.html
 
 
 def set_aside(folder: Path) -> Path | None:
-    """Move the checkpoints, compressed files and measurements of a folder into a subfolder ``earlier-N``.
+    """Move the checkpoints, compressed files, measurements and reports of a folder into a subfolder ``earlier-N``.
 
     So ``best`` is never the model of an earlier training, and nothing is lost.
 
@@ -29,4 +30,5 @@ def set_aside(folder: Path) -> Path | None:
 
 def _is_result(path: Path) -> bool:
     is_file = path.is_symlink() or path.is_file()
-    return is_file and (path.suffix in SUFFIXES or path.name in RECORDS)
+    is_report = f".{path.name}".endswith(f".{REPORT}")
+    return is_file and (path.suffix in SUFFIXES or path.name in RECORDS or is_report)

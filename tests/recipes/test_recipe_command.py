@@ -217,7 +217,8 @@ def test_an_unknown_command_is_named_with_the_known_ones(capsys):
 def test_a_second_training_sets_the_files_of_the_first_aside(trained, tmp_path):
     folder = shutil.copytree(trained, tmp_path / "run")
     first = (folder / "best.ckpt").read_bytes()
-    (folder / "notes.txt").write_text("mine")
+    for name in ("notes.txt", "my-report.html", "report.html", "best.report.html"):
+        (folder / name).write_text(name)
     for _ in range(2):
         run_trainer(
             ["fit", "--config", str(folder / "config.yaml"), f"--checkpoint.dirpath={folder}", "--data.tokens=200"]
@@ -227,7 +228,11 @@ def test_a_second_training_sets_the_files_of_the_first_aside(trained, tmp_path):
     assert (folder / "earlier-2/best.ckpt").read_bytes() not in (first, (folder / "config.yaml").read_bytes())
     assert (folder / "best.compressed.safetensors").exists()
     assert not list(folder.glob("best-v*"))
+    for name in ("report.html", "best.report.html"):  # of the first training
+        assert (folder / "earlier-1" / name).read_text() == name
+        assert not (folder / name).exists()
     assert (folder / "notes.txt").exists()
+    assert (folder / "my-report.html").exists()
 
 
 def test_a_bleu_of_zero_and_exchanged_languages_are_said(trained, caplog):
