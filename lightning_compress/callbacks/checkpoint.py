@@ -244,7 +244,7 @@ class CompressCheckpoint(ExportListener, _Callback):
 
     def _compress(self, weights: Weights) -> Archive:
         if self._guided:
-            return self._guided.compress(weights)
+            return self._compress_as_given(self._guided, weights)
         if self._auto is None:
             raise CallbackError("plan='trained' is known when a training starts, and none has started")
         return self._auto.compress(weights)

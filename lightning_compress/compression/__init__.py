@@ -4,17 +4,20 @@ from lightning_compress.compression.exactness import fingerprint_of, is_made_fro
 from lightning_compress.compression.fabric import save_compressed
 from lightning_compress.compression.fitting import is_lossy
 from lightning_compress.compression.guided_plan import GuidedPlan
-from lightning_compress.compression.payloads import CodedTensors, payloads_of
-from lightning_compress.compression.pipeline import Source, assemble, compress
+from lightning_compress.compression.payloads import CodedTensor, CodedTensors, TensorWork, payloads_of
+from lightning_compress.compression.pipeline import Source, assemble, compress, compress_together
 from lightning_compress.compression.sources import checkpoint_at, read_weights
 
 __all__ = [
+    "CodedTensor",
     "CodedTensors",
     "GuidedPlan",
     "Source",
+    "TensorWork",
     "assemble",
     "checkpoint_at",
     "compress",
+    "compress_together",
     "fingerprint_of",
     "is_lossy",
     "is_made_from",

@@ -35,6 +35,15 @@ class Fitted:
         """The quantizer that treats a tensor, or its factors; None where the rule has none."""
         return self.quantizers.get(_quantizer_group(weight, rule))
 
+    def of_tensor(self, weight: Weight, rule: Rule) -> Fitted:
+        """The part that one tensor needs."""
+        name, group = weight.name, _quantizer_group(weight, rule)
+        return Fitted(
+            {name: self.cuts[name]} if name in self.cuts else {},
+            {name: self.factors[name]} if name in self.factors else {},
+            {group: self.quantizers[group]} if group in self.quantizers else {},
+        )
+
 
 def is_lossy(weight: Weight) -> bool:
     """Whether lossy methods may touch a tensor; all others are kept exactly."""

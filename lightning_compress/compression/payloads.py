@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -37,6 +37,52 @@ _CACHED = 4  # codings of each tensor
 _WEIGHTS_PER_WORKER = 1 << 18
 
 
+@dataclass(frozen=True, eq=False)
+class TensorWork:
+    """How one tensor is coded, without its values: another process that has them can do it.
+
+    Attributes:
+        weight: the tensor, empty.
+        rule: of the plan; None where nothing is done to the tensor.
+        fitted: the fitted methods of the rule, as far as this tensor needs them.
+        guide: what calibration measured for the tensor.
+    """
+
+    weight: Weight
+    rule: Rule | None
+    fitted: Fitted
+    guide: object = None
+
+    def coded(self, values: Tensor) -> CodedTensor:
+        """The tensor with these values, coded in the fewest bytes.
+
+        Raises:
+            PlanError: a method makes something that files cannot hold.
+        """
+        weight = replace(self.weight, tensor=values)
+        return smallest_coding(weight, *_payload(weight, self.rule, self.fitted, self.guide))
+
+
+def work_of(weights: Weights, plan: Plan, guidance: Mapping[str, object]) -> list[TensorWork]:
+    """The work for each tensor, in order.
+
+    Raises:
+        PlanError: the plan does not fit the model.
+    """
+    rules = plan.assign(weights)
+    fitted = fit(weights, rules)
+    nothing = Fitted({}, {}, {})
+    return [
+        TensorWork(
+            replace(weight, tensor=torch.empty(0, dtype=weight.tensor.dtype)),
+            rule,
+            nothing if rule is None else fitted.of_tensor(weight, rule),
+            guidance.get(weight.name),
+        )
+        for weight, rule in zip(weights, rules, strict=True)
+    ]
+
+
 def payloads_of(weights: Weights, plan: Plan, guidance: Mapping[str, object]) -> Iterator[Payload]:
     """The payload of each tensor, in order, one at a time.
 
@@ -55,14 +101,8 @@ def coded_tensors(weights: Weights, plan: Plan, guidance: Mapping[str, object]) 
     Raises:
         PlanError: the plan does not fit the model.
     """
-    rules = plan.assign(weights)
-    fitted = fit(weights, rules)
-
-    def code(of: tuple[Weight, Rule | None]) -> CodedTensor:
-        weight, rule = of
-        return smallest_coding(weight, *_payload(weight, rule, fitted, guidance.get(weight.name)))
-
-    return in_order(code, zip(weights, rules, strict=True), _workers(weights))
+    pairs = zip(work_of(weights, plan, guidance), weights, strict=True)
+    return in_order(lambda pair: pair[0].coded(pair[1].tensor), pairs, _workers(weights))
 
 
 class CodedTensors:

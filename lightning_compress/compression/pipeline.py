@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from os import PathLike
 
@@ -10,7 +10,14 @@ from torch import Tensor, nn
 
 from lightning_compress.archive import Archive, Asset, Entry, Manifest, SpooledStreams, encode_asset
 from lightning_compress.compression.exactness import tell_constants, tell_values_left_out
-from lightning_compress.compression.payloads import CodedTensor, CodedTensors, coded_tensors, smallest_coding
+from lightning_compress.compression.payloads import (
+    CodedTensor,
+    CodedTensors,
+    TensorWork,
+    coded_tensors,
+    smallest_coding,
+    work_of,
+)
 from lightning_compress.compression.sources import read_weights
 from lightning_compress.errors import PlanError, did_you_mean
 from lightning_compress.plan import Plan
@@ -53,10 +60,35 @@ def compress(
         _check_guided(guidance or {}, weights)
         resolved = Plan.resolve(plan)
         coded = (coded_tensors if known is None else known.coded)(weights, resolved, guidance or {})
-        archive = _archive(weights, resolved, coded, on_tensor)
-        tell_constants(archive.manifest)
-        tell_values_left_out(archive.manifest)
-        return archive
+        return _told(_archive(weights, resolved, coded, on_tensor))
+
+
+def compress_together(
+    weights: Weights,
+    plan: Plan,
+    guidance: Mapping[str, object],
+    coded: Callable[[Sequence[Weight], Sequence[TensorWork]], Iterable[CodedTensor]],
+) -> Archive:
+    """As :func:`compress`, with tensors that several processes code.
+
+    Args:
+        weights: whose values can be read in this process.
+        plan: how they are compressed.
+        guidance: as for :func:`compress`.
+        coded: the tensors, and the work for each → the coded tensors, in order.
+
+    Raises:
+        PlanError: the plan does not fit the model.
+    """
+    with one_thread():
+        return _told(_archive(weights, plan, coded(weights.weights, work_of(weights, plan, guidance)), None))
+
+
+def _told(archive: Archive) -> Archive:
+    """The archive, after the log has said what it holds otherwise than the model."""
+    tell_constants(archive.manifest)
+    tell_values_left_out(archive.manifest)
+    return archive
 
 
 def _check(guidance: object, on_tensor: object, known: object) -> None:

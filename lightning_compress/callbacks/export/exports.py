@@ -22,6 +22,7 @@ from lightning_compress.callbacks.export.jobs import (
     Outcome,
 )
 from lightning_compress.callbacks.export.publishing import Publishing
+from lightning_compress.callbacks.export.sharing import SharedWeights
 from lightning_compress.callbacks.export.written_files import WrittenFiles, described
 from lightning_compress.callbacks.hooks.collective import raise_on_every_rank
 from lightning_compress.callbacks.hooks.console import announce
@@ -63,6 +64,11 @@ class Exports:
         self._failure: Exception | None = None  # the last one that was not raised yet
         self.written = WrittenFiles()
 
+    @property
+    def is_in_background(self) -> bool:
+        """Whether a worker process exports, on every rank."""
+        return self._in_background
+
     def start_background(self, trainer: Trainer, plan: GuidedPlan, when_full: WhenFull) -> None:
         """Export in a worker process until :meth:`finish`."""
         self._queue.close()
@@ -70,8 +76,13 @@ class Exports:
         if trainer.is_global_zero:
             self._queue = BackgroundQueue(self._exporter, plan, when_full)
 
-    def submit(self, trainer: Trainer, job: Job | None) -> None:
+    def submit(self, trainer: Trainer, job: Job | None, shared: SharedWeights | None = None) -> None:
         """Submit a job. To be called on every rank: a failure may have to be raised on all of them.
+
+        Args:
+            trainer: of this process.
+            job: on rank 0; None for no job.
+            shared: the weights of the job, where all ranks compress them. It is carried out inline then.
 
         Raises:
             CompressionError: an export has failed, and ``on_error`` is ``"raise"``.
@@ -79,9 +90,16 @@ class Exports:
         work = partial(self._submit, trainer, job)
         if self._measure is not None and not isinstance(job, (LinkJob, DeleteJob)):  # these are on every rank
             led_by_rank_zero(trainer, work)
+        elif shared is not None:
+            shared.led(lambda: self._submit_and_conclude(trainer, job))
         elif trainer.is_global_zero:
             work()
         self.conclude(trainer)
+
+    def _submit_and_conclude(self, trainer: Trainer, job: Job | None) -> None:
+        """As :meth:`_submit`, with what is logged of a file: charts may need the shards of all ranks."""
+        self._submit(trainer, job)
+        self._conclude_completed(trainer)
 
     def _submit(self, trainer: Trainer, job: Job | None) -> None:
         if isinstance(job, ExportJob):

@@ -9,11 +9,12 @@ from typing import Any
 import torch
 from torch import nn
 
-from lightning_compress.archive import is_archive
+from lightning_compress.archive import Archive, is_archive
 from lightning_compress.callbacks.export import checkpoint_reading
 from lightning_compress.callbacks.export.exports import Exports, export_job
-from lightning_compress.callbacks.export.jobs import DeleteJob, FailedJob, Job, LinkJob
+from lightning_compress.callbacks.export.jobs import DeleteJob, ExportJob, FailedJob, Job, LinkJob
 from lightning_compress.callbacks.export.policy import Policy
+from lightning_compress.callbacks.export.sharing import SharedWeights, shared_weights
 from lightning_compress.callbacks.hooks.collective import gather, shape_only
 from lightning_compress.callbacks.hooks.lightning_types import Trainer
 from lightning_compress.compression import GuidedPlan, checkpoint_at
@@ -41,6 +42,7 @@ class ExportListener:
     _policy: Policy
     _exports: Exports
     _guided: GuidedPlan | None  # how to compress; None if it is searched, or not known before the training starts
+    _shared: SharedWeights | None = None  # those of the save that is under way, if all ranks compress them
 
     @property
     def plan(self) -> Plan | None:
@@ -128,19 +130,36 @@ class ExportListener:
         if not self._policy.includes(trainer, path):
             return DeleteJob(target)  # a file of an earlier save with this name would hold other weights
         try:
+            if self._guided and not self._exports.is_in_background:
+                self._shared = shared_weights(trainer, checkpoint["state_dict"])
+            if self._shared is not None:
+                state = self._shared.state
+                return self._shared.led(lambda: self._export_job(trainer, checkpoint, state, path))
             state = gather(trainer.strategy, checkpoint["state_dict"])
-            if not trainer.is_global_zero:
-                return None
-            with preserved_random_state(), torch.no_grad():
-                record = CheckpointRecord.of_checkpoint(checkpoint, ignore=not_of_module(trainer))
-                weights = self.weights_of(trainer.lightning_module, state, record)
-            return export_job(trainer, weights, path, shows_progress=self.plan is not None)
+            return self._export_job(trainer, checkpoint, state, path) if trainer.is_global_zero else None
         except Exception as error:
             return FailedJob(target, error)
 
+    def _export_job(
+        self, trainer: Trainer, checkpoint: Mapping[str, Any], state: Mapping[str, Any], path: str
+    ) -> ExportJob:
+        with preserved_random_state(), torch.no_grad():
+            record = CheckpointRecord.of_checkpoint(checkpoint, ignore=not_of_module(trainer))
+            weights = self.weights_of(trainer.lightning_module, state, record)
+        return export_job(trainer, weights, path, shows_progress=self.plan is not None)
+
+    def _compress_as_given(self, guided: GuidedPlan, weights: Weights) -> Archive:
+        """The archive of weights by a plan that is known: coded by all ranks if each has a shard of them."""
+        if self._shared is None:
+            return guided.compress(weights)
+        return guided.compress_together(weights, self._shared.coded)
+
     def after_save(self, trainer: Trainer, job: Job | None) -> None:
         """Submit the job, now that the checkpoint is written."""
-        self._exports.submit(trainer, job)
+        try:
+            self._exports.submit(trainer, job, self._shared)
+        finally:
+            self._shared = None
 
     def after_link(self, trainer: Trainer, target: str, link: str) -> None:
         """Link the companion file in the same way."""

@@ -63,11 +63,11 @@ def gather(strategy: Strategy, state: Mapping[str, Any]) -> dict[str, Any]:
         _refuse_placeholders(strategy.lightning_module)
     if any(_is_flat_shard(value) for value in state.values()):
         return full_state_dict(strategy)
-    if not any(_is_distributed_tensor(value) for value in state.values()):
+    if not any(is_distributed_tensor(value) for value in state.values()):
         return dict(state)
     full: dict[str, Any] = {}
     for name, value in state.items():
-        tensor = value.full_tensor() if _is_distributed_tensor(value) else value
+        tensor = value.full_tensor() if is_distributed_tensor(value) else value
         if strategy.is_global_zero:
             full[name] = tensor.cpu() if isinstance(tensor, Tensor) else tensor
     return full
@@ -106,7 +106,8 @@ def shape_only(module: nn.Module) -> dict[str, Tensor] | None:
     return {name: torch.zeros((), dtype=t.dtype).expand(t.shape) for name, t in tensors.items()}
 
 
-def _is_distributed_tensor(value: object) -> bool:
+def is_distributed_tensor(value: object) -> bool:
+    """Whether a value is a ``DTensor``, of which each rank holds a part."""
     return hasattr(value, "full_tensor")
 
 

@@ -30,10 +30,14 @@ class Exchange:
     Args:
         group: of the processes, with a backend for tensors in main memory.
         ranks: the number of processes.
+
+    Attributes:
+        ranks: the number of processes.
+        rank: of this process.
     """
 
     def __init__(self, group: dist.ProcessGroup, ranks: int) -> None:
-        self._group, self._ranks = group, ranks
+        self._group, self.ranks, self.rank = group, ranks, dist.get_rank()
 
     def objects(self, own: _T) -> list[_T]:
         """The objects of all ranks, in their order. They are pickled."""
@@ -54,7 +58,7 @@ class Exchange:
             tensor.copy_(values)
 
     def _gathered(self, own: Tensor) -> list[Tensor]:
-        parts = [torch.empty_like(own) for _ in range(self._ranks)]
+        parts = [torch.empty_like(own) for _ in range(self.ranks)]
         _wait(dist.all_gather(parts, own, group=self._group, async_op=True))
         return parts
 

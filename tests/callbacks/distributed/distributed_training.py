@@ -10,6 +10,7 @@ from contextlib import contextmanager, nullcontext
 from datetime import timedelta
 from pathlib import Path
 
+import pytest
 import torch
 from distributed_distillation import train_and_distill
 from distributed_pruning import train_and_prune
@@ -22,7 +23,10 @@ from pytorch_lightning.strategies import DDPStrategy, FSDPStrategy, ModelParalle
 from small_trainings import Small, trainer
 from torch.distributed.fsdp import FullyShardedDataParallel, ShardedStateDictConfig, StateDictType, fully_shard
 
+from lightning_compress import Half, Interval, Plan, Prune, Rule
 from lightning_compress.callbacks import CompressCheckpoint
+from lightning_compress.callbacks.export.exports import Exports
+from lightning_compress.compression import TensorWork
 from lightning_compress.errors import CallbackError
 
 TIMEOUT = timedelta(seconds=60)
@@ -54,14 +58,18 @@ class Sharded(Small):
                     fully_shard(part, mesh=mesh)
 
 
-SCENARIOS = {  # strategy, on_error, whether the disk of rank 0 is full
-    "ddp": ("ddp", "raise", False),
-    "full": ("full", "raise", False),
-    "sharded": ("sharded", "raise", False),
-    "flat": ("flat", "raise", False),
-    "warn": ("ddp", "warn", True),
-    "raise": ("ddp", "raise", True),
+SCENARIOS = {  # strategy, on_error, and the rank that fails: its disk is full, or it has no memory to code
+    "ddp": ("ddp", "raise", None),
+    "full": ("full", "raise", None),
+    "sharded": ("sharded", "raise", None),
+    "flat": ("flat", "raise", None),
+    "warn": ("ddp", "warn", 0),
+    "raise": ("ddp", "raise", 0),
+    "sharded, rank 0 fails": ("sharded", "warn", 0),
+    "sharded, rank 1 fails": ("sharded", "warn", 1),
 }
+# Both are fitted to several tensors at once.
+CLASS_WISE = Plan(Rule("*.bias", Half()), Rule("*", Prune(0.4, "class-blind"), Interval(4), Half()))
 
 
 def train_as_rank(folder: Path, rank: int, port: int) -> None:
@@ -77,11 +85,13 @@ def train_as_rank(folder: Path, rank: int, port: int) -> None:
     os.environ |= {"LOCAL_RANK": str(rank), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
     with (folder / f"errors-{rank}.txt").open("w") as errors:
         os.dup2(errors.fileno(), 2)
-        for name, (strategy, on_error, full) in SCENARIOS.items():
+        for name, (strategy, on_error, failing) in SCENARIOS.items():
             place = folder / name
             place.mkdir(exist_ok=True)
-            with _logged(place / f"rank-{rank}.log"), _full_disk() if full and rank == 0 else nullcontext():
-                outcome = _train(place / "run", strategy, on_error, full)
+            failing_part = _no_memory if strategy == "sharded" else _full_disk
+            failure = failing_part() if rank == failing else nullcontext()
+            with _logged(place / f"rank-{rank}.log"), failure:
+                outcome = _train(place / "run", strategy, on_error, failing is not None)
             (place / f"rank-{rank}.json").write_text(json.dumps(outcome))
         train_and_measure(folder / "sensitivity")
         train_and_validate_together(folder / "together")
@@ -90,11 +100,32 @@ def train_as_rank(folder: Path, rank: int, port: int) -> None:
         train_and_distill(folder / "distillation")
 
 
-def _train(folder: Path, strategy: str, on_error: str, full: bool) -> dict[str, object]:
+def train_and_lose_a_rank(folder: Path, strategy: str, rank: int, port: int) -> None:
+    """A training whose rank 1 is killed at the first save: while it codes, or while rank 0 does.
+
+    Args:
+        folder: gets the error that ends rank 0, in the file ``outcome``.
+        strategy: ``"ddp"`` or ``"sharded"``.
+        rank: 0 or 1.
+        port: where the processes meet.
+    """
+    os.environ |= {"LOCAL_RANK": str(rank), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    with (folder / f"errors-{rank}.txt").open("w") as errors, pytest.MonkeyPatch.context() as patch:
+        os.dup2(errors.fileno(), 2)
+        if rank:
+            lost = lambda *_, **__: os._exit(9)  # noqa: E731 - as a signal would
+            patch.setattr(TensorWork, "coded", lost)
+            patch.setattr(Exports, "submit", lost if strategy == "ddp" else Exports.submit)
+        outcome = _train(folder / "run", strategy, "warn", True)
+    (folder / "outcome").write_text(str(outcome.get("error", "none")))
+    os._exit(0)  # the process group cannot be taken down any more
+
+
+def _train(folder: Path, strategy: str, on_error: str, fails: bool) -> dict[str, object]:
     folder.mkdir(exist_ok=True)
     run = trainer(
         folder,
-        CompressCheckpoint("half", on_error=on_error),
+        CompressCheckpoint(CLASS_WISE if strategy == "sharded" else "half", on_error=on_error),
         ModelCheckpoint(folder, filename="{epoch}", monitor="score", save_last=True),
         devices=2,
         strategy=_strategy(strategy),
@@ -104,7 +135,7 @@ def _train(folder: Path, strategy: str, on_error: str, full: bool) -> dict[str, 
     outcome: dict[str, object] = {}
     try:
         run.fit(Sharded())
-        if not full:
+        if not fails:
             outcome |= _test_and_resume(run, folder / "epoch=1.compressed.safetensors")
     except Exception as error:
         outcome["error"] = f"{type(error).__name__}: {error}"
@@ -149,6 +180,16 @@ def _full_disk() -> Iterator[None]:
         yield
     finally:
         os.fsync = usual
+
+
+@contextmanager
+def _no_memory() -> Iterator[None]:
+    def coded(*_):
+        raise MemoryError("no memory left")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(TensorWork, "coded", coded)
+        yield
 
 
 @contextmanager

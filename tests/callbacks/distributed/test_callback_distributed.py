@@ -6,13 +6,14 @@ import json
 
 import pytest
 import torch
-from distributed_training import train_as_rank
+from distributed_training import CLASS_WISE, Sharded, train_as_rank
 from fresh_process import in_fresh_processes
 from lightning_fabric.plugins.environments.lightning import find_free_network_port
 from small_trainings import Small, names
 
 from lightning_compress import Archive, compress, load, load_from_checkpoint
-from lightning_compress.weights import Weights
+from lightning_compress.weights import CheckpointRecord, Weights
+from lightning_compress.weights.reading import read_checkpoint
 
 
 @pytest.fixture(scope="module")
@@ -55,15 +56,35 @@ def test_the_whole_model_is_exported_once_and_loads_on_every_rank(scenarios, str
 def test_the_folder_of_a_sharded_checkpoint_is_read_as_its_companion_file(scenarios, strategy):
     folder = scenarios / strategy / "run" / "epoch=1.ckpt"
     assert {".metadata", "meta.pt", "__0_0.distcp", "__1_0.distcp"} <= names(folder, "")
+    companion = Archive.open(folder.with_suffix(".compressed.safetensors"))
     weights = Weights.from_checkpoint(folder, deferred=True)
     assert weights.checkpoint["epoch"] == 1
-    assert (
-        weights.hyper_parameters
-        == Archive.open(folder.with_suffix(".compressed.safetensors")).manifest.hyper_parameters
-    )
-    own, stored = compress(weights, "half").restore(), load(folder.with_suffix(".compressed.safetensors"))
+    assert weights.hyper_parameters == companion.manifest.hyper_parameters
+    plan = CLASS_WISE if strategy == "sharded" else "half"
+    own, stored = compress(weights, plan).restore(), companion.restore()
     assert list(own) == list(stored)
     assert all(torch.equal(own[name], tensor) for name, tensor in stored.items())
+
+
+def test_ranks_that_code_a_sharded_model_together_write_the_bytes_of_one_process(scenarios, tmp_path):
+    folder = scenarios / "sharded" / "run"
+    saved = read_checkpoint(str(folder / "epoch=1.ckpt"))
+    record = CheckpointRecord.of_checkpoint(saved.entries)
+    archive = compress(Weights.from_state_dict(saved.state, module=Sharded(), record=record), CLASS_WISE)
+    archive.save(tmp_path / "one process")
+    assert (tmp_path / "one process").read_bytes() == (folder / "epoch=1.compressed.safetensors").read_bytes()
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_a_rank_that_fails_while_all_code_ends_the_export_and_no_training(scenarios, rank):
+    place = scenarios / f"sharded, rank {rank} fails"
+    assert [outcome["steps"] for outcome in _outcomes(place)] == [8, 8]
+    assert all("error" not in outcome for outcome in _outcomes(place))
+    log, other = ((place / f"rank-{each}.log").read_text() for each in (0, 1))
+    reason = ("failed with MemoryError: no memory left", "rank 1 failed: MemoryError: no memory left")[rank]
+    assert log.count("no compressed file at") == log.count(reason) == 4
+    assert other.count("rank 1 could not help to export: MemoryError") == 4 * rank
+    assert {path.name for path in (place / "run").iterdir()} == {"epoch=1.ckpt", "last.ckpt"}
 
 
 def test_an_error_of_rank_zero_is_raised_on_every_rank(scenarios):
