@@ -2,7 +2,7 @@
 
 The bits of a float without its sign, read as an integer, have the order of its magnitude. The k-th smallest magnitude
 is therefore found by radix selection: a histogram of the high 16 bits, then one of the next 16 bits within the selected
-bin (four histograms for float64). Each pass reads the weights once; memory is one chunk and one histogram.
+bin (four histograms for float64). Each pass reads the weights once, where they are; memory is one chunk and one histogram.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 _CHUNK = 1 << 18
+_DEVICE_CHUNK = 1 << 24  # weights; an operation of an accelerator should have much to do, in little of its memory
 _DIGIT = 16
 
 
@@ -117,17 +118,31 @@ def _histograms(tensors: Sequence[Tensor], prefixes: set[int], shift: int, doubl
     result = {prefix: torch.zeros(bins, dtype=torch.int64) for prefix in prefixes}
     is_first = shift + _DIGIT == (64 if double else 32)
     for tensor in tensors:
-        for chunk in chunks(tensor):
+        for chunk in _where_they_are(tensor):
             digits = magnitude_keys(chunk, double) >> shift
             if is_first:
-                result[0] += torch.bincount(digits, minlength=bins)
+                result[0] += _counts(digits)
                 continue
             heads = digits >> _DIGIT
             for prefix in prefixes:
-                inside = digits[true_positions(heads == prefix)]
+                is_inside = heads == prefix
+                inside = digits[true_positions(is_inside) if is_inside.device.type == "cpu" else is_inside]
                 if len(inside):
-                    result[prefix] += torch.bincount(inside & (bins - 1), minlength=bins)
+                    result[prefix] += _counts(inside & (bins - 1))
     return result
+
+
+def _where_they_are(tensor: Tensor) -> Iterator[Tensor]:
+    """As :func:`chunks`, but on the tensor's own device: of an accelerator, only counts are copied to the host."""
+    if tensor.device.type == "cpu":
+        yield from chunks(tensor)
+    else:
+        yield from torch.split(tensor.detach().reshape(-1), _DEVICE_CHUNK)
+
+
+def _counts(digits: Tensor) -> Tensor:
+    """How often each 16-bit digit occurs, ``[65536]`` int64 on the CPU; whole numbers, so equal on every device."""
+    return torch.bincount(digits, minlength=1 << _DIGIT).cpu()
 
 
 def true_positions(mask: Tensor) -> Tensor:

@@ -15,6 +15,7 @@ CASES = (
     "disk full after 100 bytes; last, copied",
     "rename across devices; all, linked",
     "network file system; all, linked",
+    "slow disk; all, linked",
     "folder that vanishes",
     "times of two seconds",
 )

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch.utils._pytree import tree_map_only
 
-from lightning_compress.weights import Cut, smallest_magnitudes
+from lightning_compress.weights import Cut, magnitude, smallest_magnitudes
 from lightning_compress.weights.magnitude import chunks, key_of, magnitude_keys
 
 DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
@@ -141,3 +144,41 @@ def test_any_float64_and_any_count(values, count):
 def test_a_key_separates_weights_like_the_number_it_is_made_of(bound, weight):
     below = bool(magnitude_keys(torch.tensor([weight])) < key_of(bound))
     assert below == (abs(weight) < bound)
+
+
+class Elsewhere(torch.Tensor):
+    """A tensor on a device that is not the CPU; it records how many elements are copied to the host."""
+
+    copied: ClassVar[list[int]] = []
+
+    @staticmethod
+    def __new__(cls, values):
+        made = torch.Tensor._make_wrapper_subclass(cls, values.shape, dtype=values.dtype, device="meta")
+        made.values = values
+        return made
+
+    @classmethod
+    def __torch_dispatch__(cls, func, types, args=(), kwargs=None):
+        plain, given = tree_map_only(Elsewhere, lambda tensor: tensor.values, (args, dict(kwargs or {})))
+        to_host = func is torch.ops.aten._to_copy.default and given.get("device") == torch.device("cpu")
+        if to_host:
+            cls.copied.append(plain[0].numel())
+        result = func(*plain, **given)
+        return result if to_host else tree_map_only(torch.Tensor, Elsewhere, result)
+
+
+def test_of_an_accelerator_only_histograms_are_copied_to_the_host(monkeypatch):
+    monkeypatch.setattr(magnitude, "_DEVICE_CHUNK", 700)
+    tensors = [normal(50, 40), normal(300, seed=1)]
+    counts = [0, 700, 2300]
+    Elsewhere.copied.clear()
+    assert smallest_magnitudes([Elsewhere(tensor) for tensor in tensors], counts) == smallest_magnitudes(tensors, counts)
+    assert set(Elsewhere.copied) == {1 << 16}
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_cuts_are_equal_on_a_cuda_device():
+    for dtype in DTYPES:
+        tensors = [normal(3000, 400, dtype=dtype), normal(1500, dtype=dtype, seed=1)]
+        counts = [0, 1, 300_000, 1_201_500]
+        assert smallest_magnitudes([tensor.cuda() for tensor in tensors], counts) == smallest_magnitudes(tensors, counts)

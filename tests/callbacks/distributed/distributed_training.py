@@ -21,7 +21,13 @@ from pytorch_lightning import Trainer
 from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.strategies import DDPStrategy, FSDPStrategy, ModelParallelStrategy
 from small_trainings import Small, trainer
-from torch.distributed.fsdp import FullyShardedDataParallel, ShardedStateDictConfig, StateDictType, fully_shard
+from torch.distributed.fsdp import (
+    FullStateDictConfig,
+    FullyShardedDataParallel,
+    ShardedStateDictConfig,
+    StateDictType,
+    fully_shard,
+)
 
 from lightning_compress import Half, Interval, Plan, Prune, Rule
 from lightning_compress.callbacks import CompressCheckpoint
@@ -47,6 +53,15 @@ class FlatShards(FSDPStrategy):
         return {}
 
 
+class FlatWhole(FlatShards):
+    """The older FSDP, whose checkpoint is one file; rank 0 has the whole state dict, and the others have none."""
+
+    def lightning_module_state_dict(self):
+        settings = FullStateDictConfig(offload_to_cpu=False, rank0_only=True)
+        with FullyShardedDataParallel.state_dict_type(self.model, StateDictType.FULL_STATE_DICT, settings):
+            return self.model.state_dict()
+
+
 class Sharded(Small):
     """Its layers are split over the processes where the strategy gives it a mesh."""
 
@@ -63,6 +78,7 @@ SCENARIOS = {  # strategy, on_error, and the rank that fails: its disk is full, 
     "full": ("full", "raise", None),
     "sharded": ("sharded", "raise", None),
     "flat": ("flat", "raise", None),
+    "flat, whole": ("flat, whole", "raise", None),
     "warn": ("ddp", "warn", 0),
     "raise": ("ddp", "raise", 0),
     "sharded, rank 0 fails": ("sharded", "warn", 0),
@@ -156,11 +172,9 @@ def _strategy(name: str) -> DDPStrategy | ModelParallelStrategy:
     if name == "ddp":
         return DDPStrategy(process_group_backend="gloo", timeout=TIMEOUT)
     if name == "flat":
-        return FlatShards(
-            state_dict_type="sharded",
-            process_group_backend="gloo",
-            timeout=TIMEOUT,
-        )
+        return FlatShards(state_dict_type="sharded", process_group_backend="gloo", timeout=TIMEOUT)
+    if name == "flat, whole":
+        return FlatWhole(state_dict_type="full", process_group_backend="gloo", timeout=TIMEOUT)
     return ModelParallelStrategy(
         data_parallel_size=2,
         tensor_parallel_size=1,

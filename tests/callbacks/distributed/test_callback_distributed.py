@@ -29,7 +29,7 @@ def _outcomes(folder):
     return [json.loads((folder / f"rank-{rank}.json").read_text()) for rank in (0, 1)]
 
 
-@pytest.mark.parametrize("strategy", ["ddp", "full", "sharded", "flat"])
+@pytest.mark.parametrize("strategy", ["ddp", "full", "sharded", "flat", "flat, whole"])
 def test_the_whole_model_is_exported_once_and_loads_on_every_rank(scenarios, strategy):
     folder = scenarios / strategy / "run"
     assert names(folder, ".compressed.safetensors") == {"epoch=1.compressed.safetensors", "last.compressed.safetensors"}
@@ -37,7 +37,7 @@ def test_the_whole_model_is_exported_once_and_loads_on_every_rank(scenarios, str
     assert {name: tensor.shape for name, tensor in stored.items()} == {
         name: tensor.shape for name, tensor in Small().state_dict().items()
     }
-    if strategy in ("ddp", "full"):
+    if strategy in ("ddp", "full", "flat, whole"):
         state = torch.load(folder / "epoch=1.ckpt", weights_only=True)["state_dict"]
         for name, tensor in state.items():
             torch.testing.assert_close(stored[name], tensor, rtol=2**-7, atol=1e-30)

@@ -64,6 +64,25 @@ def test_every_checkpoint_has_its_file_and_nothing_else_is_left(tmp_path, caplog
     assert {worker.ended for worker in workers.started} == {"ended"}
 
 
+def test_a_disk_slower_than_the_training_costs_files_by_the_policy_and_each_is_named_once(tmp_path, caplog, workers):
+    """Epochs are shorter than exports: one is in work and one waits when the third and the fourth are saved."""
+    workers.polls = 500
+    for when_full, written in (("wait", "0123"), ("skip", "01"), ("latest", "03")):
+        with naming(when_full):
+            folder = tmp_path / when_full
+            each = ModelCheckpoint(folder, filename="{epoch}", save_top_k=-1)
+            run = trainer(folder, CompressCheckpoint("half", background=when_full), each, max_epochs=4)
+            caplog.clear()
+            run.fit(Small())
+            assert run.global_step == 16
+            companions = {f"epoch={epoch}.compressed.safetensors" for epoch in "0123"}
+            present = {f"epoch={epoch}.compressed.safetensors" for epoch in written}
+            assert {path.name for path in folder.iterdir() if path.suffix != ".ckpt"} == present
+            dropped = [line for line in logged(caplog) if "background=" in line]
+            assert len(dropped) == len(companions - present)
+            assert all(sum(str(folder / name) in line for line in dropped) == 1 for name in companions - present)
+
+
 def test_averaged_weights_are_those_of_the_checkpoint(tmp_path, workers):
     class Average(WeightAveraging):
         def __init__(self) -> None:
