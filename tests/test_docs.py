@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import lightning_compress
+from benchmarks.speed import scale
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / name for name in ("README.md", "CHANGELOG.md", "CONTRIBUTING.md")] + sorted(
@@ -153,3 +154,9 @@ def test_the_files_that_the_walks_name_exist() -> None:
     assert [
         file for file in named if not any((folder / file).exists() for folder in (ROOT, ROOT / "lightning_compress"))
     ] == []
+
+
+def test_the_times_of_large_models_follow_from_the_measured_rates():
+    lines = scale.rows(scale.measured_rates(scale.RESULTS.read_text()))
+    assert len(lines) == 2 + len(scale.MODELS) * len(scale.METHODS)
+    assert "\n".join(lines) in (ROOT / "docs" / "scale.md").read_text()

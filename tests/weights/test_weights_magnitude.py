@@ -172,7 +172,9 @@ def test_of_an_accelerator_only_histograms_are_copied_to_the_host(monkeypatch):
     tensors = [normal(50, 40), normal(300, seed=1)]
     counts = [0, 700, 2300]
     Elsewhere.copied.clear()
-    assert smallest_magnitudes([Elsewhere(tensor) for tensor in tensors], counts) == smallest_magnitudes(tensors, counts)
+    assert smallest_magnitudes([Elsewhere(tensor) for tensor in tensors], counts) == smallest_magnitudes(
+        tensors, counts
+    )
     assert set(Elsewhere.copied) == {1 << 16}
 
 
@@ -181,4 +183,6 @@ def test_cuts_are_equal_on_a_cuda_device():
     for dtype in DTYPES:
         tensors = [normal(3000, 400, dtype=dtype), normal(1500, dtype=dtype, seed=1)]
         counts = [0, 1, 300_000, 1_201_500]
-        assert smallest_magnitudes([tensor.cuda() for tensor in tensors], counts) == smallest_magnitudes(tensors, counts)
+        assert smallest_magnitudes([tensor.cuda() for tensor in tensors], counts) == smallest_magnitudes(
+            tensors, counts
+        )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import pytest
 import torch
@@ -12,6 +13,7 @@ from lightning_fabric.plugins.environments.lightning import find_free_network_po
 from small_trainings import Small, names
 
 from lightning_compress import Archive, compress, load, load_from_checkpoint
+from lightning_compress.callbacks import reconcile
 from lightning_compress.weights import CheckpointRecord, Weights
 from lightning_compress.weights.reading import read_checkpoint
 
@@ -64,6 +66,18 @@ def test_the_folder_of_a_sharded_checkpoint_is_read_as_its_companion_file(scenar
     own, stored = compress(weights, plan).restore(), companion.restore()
     assert list(own) == list(stored)
     assert all(torch.equal(own[name], tensor) for name, tensor in stored.items())
+
+
+def test_missing_files_of_sharded_checkpoints_are_written_afterwards(scenarios, tmp_path):
+    shutil.copytree(scenarios / "sharded" / "run", tmp_path / "run")
+    (tmp_path / "run" / "epoch=1.compressed.safetensors").unlink()
+    (tmp_path / "run" / "epoch=1.ckpt" / "meta.pt").touch()
+    done = reconcile(tmp_path / "run", CLASS_WISE)
+    assert (done.created, done.deleted, done.failed) == (
+        (str(tmp_path / "run" / "epoch=1.compressed.safetensors"),),
+        (),
+        {},
+    )
 
 
 def test_ranks_that_code_a_sharded_model_together_write_the_bytes_of_one_process(scenarios, tmp_path):
