@@ -132,7 +132,7 @@ class Resumption:
         if linked and is_archive(linked):
             companion_files.link(linked, companion)
         elif is_entitled and self._compress is not None:
-            self._compress(checkpoint_at(checkpoint)).save(companion)
+            self._compress(checkpoint_at(checkpoint, deferred=True)).save(companion)
             companion_files.discard_earlier(companion)
             self._policy.include(checkpoint)
         else:
@@ -175,4 +175,4 @@ def _is_of_model(checkpoint: str, expected: frozenset[str]) -> bool:
 
 
 def _tensor_names(checkpoint: str) -> frozenset[str]:
-    return frozenset(checkpoint_at(checkpoint).state)
+    return frozenset(checkpoint_at(checkpoint, deferred=True).state)

@@ -86,7 +86,7 @@ def test_a_folder_in_order_is_not_read(folder, monkeypatch):
     for name in ("epoch=0", "epoch=1", "epoch=2"):  # written after the checkpoints were copied
         os.utime(folder / f"{name}.compressed.safetensors", (now, now))
     before = {path.name: path.stat(follow_symlinks=False).st_mtime_ns for path in folder.iterdir()}
-    monkeypatch.setattr(staleness.Weights, "from_checkpoint", None)
+    monkeypatch.setattr(staleness, "read_weights", None)
     _resume(folder)
     assert {path.name: path.stat(follow_symlinks=False).st_mtime_ns for path in folder.iterdir()} == before
 

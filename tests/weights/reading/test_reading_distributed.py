@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import pickle
+import random
 import shutil
 import warnings
 
@@ -291,3 +292,23 @@ def test_a_folder_that_changes_while_it_is_read_is_an_error(tmp_path):
         file.write(b"x")
     with pytest.raises(ChangedFileError, match="was changed"):
         compress(weights, "exact")
+
+
+def test_damage_always_raises_a_weights_error(tmp_path):
+    tensors = {"grid": ((6, 10), torch.float32, grid(LARGE)), "number": ((), torch.int64, {(): torch.tensor(7)})}
+    folder = write(tmp_path / "m", tensors)
+    draw, refused = random.Random(5), 0
+    for path in (folder / ".metadata", folder / "__0_0.distcp"):
+        sound = path.read_bytes()
+        for _ in range(300):
+            damaged = bytearray(sound)
+            for _ in range(draw.randint(1, 4)):
+                position = draw.randrange(len(damaged))
+                damaged[position : position + draw.randint(0, 5)] = draw.randbytes(draw.randint(0, 5))
+            path.write_bytes(damaged)
+            try:
+                Weights.from_checkpoint(folder).state_dict()
+            except WeightsError:
+                refused += 1
+        path.write_bytes(sound)
+    assert refused > 300
