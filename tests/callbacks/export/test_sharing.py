@@ -104,7 +104,7 @@ def test_the_file_is_that_of_one_process_and_each_rank_codes_its_part(tmp_path, 
 
 def test_after_the_export_no_tensor_is_put_together_any_more():
     weights = together(lambda shared: Weights.from_state_dict(shared.state))
-    with pytest.raises(CallbackError, match="the shards of '0.weight' are no longer held for this export"):
+    with pytest.raises(CallbackError, match=r"the shards of '0\.weight' are no longer held for this export"):
         weights.weights[0].tensor.detach()
 
 
