@@ -153,7 +153,7 @@ class Exports:
 
     def finish_after_exception(self, trainer: Trainer) -> None:
         """Like :meth:`finish`, but wait less, and log failures: another error is raised already."""
-        if self._failure is not None:  # was to be raised at the next hook of every rank
+        if self._failure is not None and self._on_error == "raise":  # it was to be raised at the next hook
             _log.error("an export has failed, too: %s", str(self._failure))
         self._finish(trainer, EXCEPTION_SECONDS, "warn")
         self._failure = None

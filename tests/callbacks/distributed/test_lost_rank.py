@@ -29,3 +29,6 @@ def test_the_rank_that_is_left_ends_soon_and_leaves_whole_files_alone(tmp_path: 
         Archive.open(tmp_path / "run" / "epoch=0.compressed.safetensors").verify()
     else:
         assert left == {"epoch=0.ckpt"}
+        told = (tmp_path / "errors-0.txt").read_text()
+        assert told.count("epoch=0.compressed.safetensors, the training goes on") == 1
+        assert "an export has failed" not in told
