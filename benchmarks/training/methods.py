@@ -79,7 +79,7 @@ class Rate:
         self._module, self._every, self._size, self._exact = module, options.measure_every, exact, exact
         self._latent = LatentWeights(module, self._guided, weights=weights)
         self._penalty = RatePenalty(self._latent)
-        self._dial = Dial(int(0.995 * target), options.ramp, options.rate_weight)
+        self._dial = Dial(int(0.985 * target), options.ramp, options.rate_weight)
 
     def forward(self) -> AbstractContextManager[None]:
         return self._latent.quantized()
