@@ -72,9 +72,10 @@ def work_of(weights: Weights, plan: Plan, guidance: Mapping[str, object]) -> lis
     rules = plan.assign(weights)
     fitted = fit(weights, rules)
     nothing = Fitted({}, {}, {})
+    nothing_stored = torch.empty(0, dtype=torch.uint8)  # viewed, since torch warns of new tensors of some dtypes
     return [
         TensorWork(
-            replace(weight, tensor=torch.empty(0, dtype=weight.tensor.dtype)),
+            replace(weight, tensor=nothing_stored.view(weight.tensor.dtype)),
             rule,
             nothing if rule is None else fitted.of_tensor(weight, rule),
             guidance.get(weight.name),
