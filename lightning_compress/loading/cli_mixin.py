@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from lightning_compress.archive import Archive
-from lightning_compress.errors import CallbackError, ClassNotAllowedError
+from lightning_compress.errors import ClassNotAllowedError
 from lightning_compress.loading.classes.class_paths import refused_paths
 from lightning_compress.loading.instantiation import CLASS_KEY, INSTANTIATOR_KEY, class_to_build
-from lightning_compress.loading.lightning_mixin import is_compressed
+from lightning_compress.loading.lightning_mixin import check_stands_first, is_compressed
 from lightning_compress.loading.stored_module import StoredModule
 from lightning_compress.resumable import is_resumable, read_file
 from lightning_compress.weights import CheckpointRecord
@@ -46,12 +46,7 @@ class CompressedCLIMixin:
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
-        first = next(kind for kind in cls.__mro__ if _METHOD in vars(kind))
-        if not issubclass(first, CompressedCLIMixin):
-            raise CallbackError(
-                f"{cls.__qualname__} takes {_METHOD} from {first.__qualname__}: name the mixin first, "
-                f"class {cls.__name__}(CompressedCLIMixin, {first.__name__})"
-            )
+        check_stands_first(cls, CompressedCLIMixin, _METHOD)
 
     def _parse_ckpt_path(self) -> None:
         """Put the hyper-parameters of the file into the configuration; a checkpoint's are Lightning's to put."""

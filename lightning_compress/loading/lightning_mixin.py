@@ -31,12 +31,7 @@ class LoadCompressedMixin:
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
-        first = next(kind for kind in cls.__mro__ if _METHOD in vars(kind))
-        if not issubclass(first, LoadCompressedMixin):
-            raise CallbackError(
-                f"{cls.__qualname__} takes load_from_checkpoint from {first.__qualname__}: name the mixin first, "
-                f"class {cls.__name__}(LoadCompressedMixin, {first.__name__})"
-            )
+        check_stands_first(cls, LoadCompressedMixin, _METHOD)
 
     @classmethod
     def load_from_checkpoint(
@@ -80,3 +75,17 @@ class LoadCompressedMixin:
 def is_compressed(path: object) -> bool:
     """Whether a path leads to a file of this package, or has the name of one."""
     return isinstance(path, (str, PathLike)) and (str(path).endswith(SUFFIX) or is_archive(path))
+
+
+def check_stands_first(kind: type, mixin: type, method: str) -> None:
+    """Check that a class has a method from a mixin, and not from a base that stands before it.
+
+    Raises:
+        CallbackError: it has not.
+    """
+    first = next(base for base in kind.__mro__ if method in vars(base))
+    if not issubclass(first, mixin):
+        raise CallbackError(
+            f"{kind.__qualname__} takes {method} from {first.__qualname__}: name the mixin first, "
+            f"class {kind.__name__}({mixin.__name__}, {first.__name__})"
+        )

@@ -8,7 +8,7 @@ import pytest
 import torch
 from each_case import naming
 from pytorch_lightning.callbacks import ModelCheckpoint
-from small_trainings import Small, trainer
+from small_trainings import Ordered, trainer
 
 from lightning_compress import Archive, CompressCheckpoint, CompressedCheckpointIO, load
 from lightning_compress.errors import CallbackError
@@ -21,19 +21,8 @@ def expect_same(first, second):
         assert torch.equal(first[name], second[name])
 
 
-class Ordered(Small):
-    """Without dropout and in one order, so that a resumed run needs no random numbers."""
-
-    def __init__(self):
-        super().__init__(width=64)
-        self.net[2].p = 0.0
-
-    def train_dataloader(self):
-        return self.val_dataloader()
-
-
 def fit(folder, *callbacks, plugin=None, source=None, epochs=3, **options):
-    module = Ordered()
+    module = Ordered(64)
     save = ModelCheckpoint(folder, filename="{epoch}", monitor="score", mode="max", **options)
     run = trainer(folder, *callbacks, save, max_epochs=epochs, plugins=[plugin] if plugin else None)
     run.fit(module, ckpt_path=source)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.callbacks import ModelCheckpoint
 from torch import nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
@@ -128,8 +129,8 @@ class Tied(Small):
 class Ordered(Small):
     """Batches in one order and no dropout, so that a resumed run has no other random numbers."""
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, width: int = 8) -> None:
+        super().__init__(width)
         self.net[2].p = 0.0
 
     def train_dataloader(self):
@@ -177,6 +178,19 @@ def trainer(root: Path | str, *callbacks: pl.Callback, **options) -> pl.Trainer:
         "num_sanity_val_steps": 0,
     }
     return pl.Trainer(default_root_dir=root, callbacks=list(callbacks), **{**settings, **options})
+
+
+def fit_and_keep(folder, module, *callbacks, source=None, **options):
+    """Train a module, keep the checkpoint of every epoch, and return it."""
+    save = ModelCheckpoint(folder, filename="{epoch}", save_top_k=-1)
+    trainer(folder, *callbacks, save, **options).fit(module, ckpt_path=source)
+    return module
+
+
+def expect_same_state(first, second):
+    """Both modules have equal tensors."""
+    for name, tensor in first.state_dict().items():
+        torch.testing.assert_close(second.state_dict()[name], tensor, rtol=0, atol=0)
 
 
 def names(folder: Path, suffix: str) -> set[str]:

@@ -6,7 +6,7 @@ import pytest
 import torch
 from each_case import naming
 from pytorch_lightning.callbacks import EMAWeightAveraging, ModelCheckpoint
-from small_trainings import Recurrent, Small, Tied, TwoOptimizers, trainer
+from small_trainings import Ordered, Recurrent, Small, Tied, TwoOptimizers, trainer
 from torch import nn
 
 from lightning_compress import (
@@ -23,17 +23,6 @@ from lightning_compress import (
 from lightning_compress.errors import CallbackError, TrainingError
 from lightning_compress.quantize import Ternary
 from lightning_compress.training import Grouping, Masks, Schedule
-
-
-class Ordered(Small):
-    """Without dropout, in one order of the data."""
-
-    def __init__(self, width: int = 16) -> None:
-        super().__init__(width)
-        self.net[2].p = 0.0
-
-    def train_dataloader(self):
-        return self.val_dataloader()
 
 
 def masks_of(module, share, **options):
@@ -189,7 +178,7 @@ def test_zeros_in_whole_rows_cost_few_bytes():
 
 def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path):
     def run(part, epochs, source=None):
-        module = Ordered()
+        module = Ordered(16)
         save = ModelCheckpoint(tmp_path / part, filename="{epoch}", save_top_k=-1)
         prune = PruneDuringTraining(0.7, start=2, end=9, every=3, criterion="taylor")
         trainer(tmp_path / part, prune, save, max_epochs=epochs).fit(module, ckpt_path=source)
@@ -202,7 +191,7 @@ def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path):
     for name, tensor in whole.items():
         torch.testing.assert_close(resumed[name], tensor, rtol=0, atol=0)
     with pytest.raises(CallbackError, match="this run has"):
-        trainer(tmp_path, PruneDuringTraining(0.6, end=9)).fit(Ordered(), ckpt_path=first)
+        trainer(tmp_path, PruneDuringTraining(0.6, end=9)).fit(Ordered(16), ckpt_path=first)
 
 
 def test_bad_input_is_refused(tmp_path):

@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from each_case import naming
-from pytorch_lightning.callbacks import ModelCheckpoint
-from small_trainings import Small, trainer
+from small_trainings import Small, expect_same_state, fit_and_keep
 from torch import nn
 
 from lightning_compress import CompressCheckpoint, LayerDrop, Plan, Raw, Rule, compress, load_from_checkpoint
@@ -41,17 +40,6 @@ class Widens(nn.TransformerEncoderLayer):
 
     def forward(self, x, **_):
         return torch.cat([x, x], -1)
-
-
-def fit(folder, module, *callbacks, source=None, **options):
-    save = ModelCheckpoint(folder, filename="{epoch}", save_top_k=-1)
-    trainer(folder, *callbacks, save, **options).fit(module, ckpt_path=source)
-    return module
-
-
-def expect_same(first, second):
-    for name, tensor in first.state_dict().items():
-        torch.testing.assert_close(second.state_dict()[name], tensor, rtol=0, atol=0)
 
 
 def test_a_training_with_skips_loses_less_when_layers_are_removed():
@@ -95,18 +83,18 @@ def test_the_share_of_layers_is_skipped_in_training_alone():
 
 
 def test_the_callback_resumes_bit_for_bit_and_without_a_share_changes_nothing(tmp_path):
-    plain = fit(tmp_path / "plain", Stacked())
-    expect_same(plain, fit(tmp_path / "none", Stacked(), LayerDrop(0.0)))
-    whole = fit(tmp_path / "whole", Stacked(), LayerDrop(0.5))
+    plain = fit_and_keep(tmp_path / "plain", Stacked())
+    expect_same_state(plain, fit_and_keep(tmp_path / "none", Stacked(), LayerDrop(0.0)))
+    whole = fit_and_keep(tmp_path / "whole", Stacked(), LayerDrop(0.5))
     with pytest.raises(AssertionError):
-        expect_same(plain, whole)
+        expect_same_state(plain, whole)
     folder = tmp_path / "whole"
-    expect_same(whole, fit(folder, Stacked(), LayerDrop(0.5), source=folder / "epoch=0.ckpt"))
+    expect_same_state(whole, fit_and_keep(folder, Stacked(), LayerDrop(0.5), source=folder / "epoch=0.ckpt"))
     assert not any(layer._forward_hooks for layer in whole.net.layers)
 
 
 def test_a_module_with_removed_layers_is_exported_and_loaded_back(tmp_path):
-    module = fit(tmp_path, Stacked(), LayerDrop(0.3), CompressCheckpoint("exact", on_error="raise"))
+    module = fit_and_keep(tmp_path, Stacked(), LayerDrop(0.3), CompressCheckpoint("exact", on_error="raise"))
     smaller = drop_layers(module.eval(), 0.5)
     path = tmp_path / "dropped.safetensors"
     whole = (tmp_path / "epoch=2.compressed.safetensors").stat().st_size
@@ -122,11 +110,11 @@ def test_bad_input_is_refused(tmp_path):
             LayerDrop(**arguments)
     for module, layers in ((Small(), None), (Stacked(), ["decoder.*"])):
         with naming(type(module)), pytest.raises(CallbackError, match="is known to have a layer"):
-            fit(tmp_path, module, LayerDrop(layers=layers))
+            fit_and_keep(tmp_path, module, LayerDrop(layers=layers))
     module = Stacked()
     module.net.layers[1].gradient_checkpointing = True
     with pytest.raises(CallbackError, match=r"net\.layers\.1.*gradient checkpointing"):
-        fit(tmp_path, module, LayerDrop())
+        fit_and_keep(tmp_path, module, LayerDrop())
     register_layers(ResidualLayer(lambda _: False), Widens)
     stack = nn.ModuleList([Widens(4, 1, 4)])
     LayerSkips(nn.ModuleDict({"stack": stack}), 0.999)

@@ -8,7 +8,7 @@ import pytest
 import torch
 from each_case import naming
 from pytorch_lightning.callbacks import EMAWeightAveraging, ModelCheckpoint
-from small_trainings import Recurrent, Small, TwoOptimizers, trainer
+from small_trainings import Ordered, Recurrent, Small, TwoOptimizers, trainer
 from torch import nn
 
 from lightning_compress import (
@@ -33,17 +33,6 @@ PENALTIES = {
     "reweighted-l1": {"scale": 0.1, "reweight_every": 3},
 }
 TERNARY = Plan(Rule("*weight*", Ternary("tensor")), Rule("*", Half()))
-
-
-class Ordered(Small):
-    """Without dropout, in one order of the data."""
-
-    def __init__(self, width: int = 16) -> None:
-        super().__init__(width)
-        self.net[2].p = 0.0
-
-    def train_dataloader(self):
-        return self.val_dataloader()
 
 
 def value(penalty, weight, former):
@@ -168,13 +157,13 @@ def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path):
                 def callback(penalty=penalty, end=end, options=options):
                     return ProximalPenalty(penalty, 1.0, start=1, end=end, **options)
 
-                whole = fit(folder / "whole", Ordered(), callback())
+                whole = fit(folder / "whole", Ordered(16), callback())
                 for source in ("epoch=1",) if end else ("epoch=0",):
-                    parts = fit(folder / "whole", Ordered(), callback(), source=folder / "whole" / f"{source}.ckpt")
+                    parts = fit(folder / "whole", Ordered(16), callback(), source=folder / "whole" / f"{source}.ckpt")
                     for key, tensor in whole.state_dict().items():
                         torch.testing.assert_close(parts.state_dict()[key], tensor, rtol=0, atol=0)
     with pytest.raises(CallbackError, match="this run has"):
-        fit(folder / "whole", Ordered(), ProximalPenalty("l1", 2.0), source=folder / "whole" / "epoch=0.ckpt")
+        fit(folder / "whole", Ordered(16), ProximalPenalty("l1", 2.0), source=folder / "whole" / "epoch=0.ckpt")
 
 
 def test_without_strength_or_before_its_start_nothing_changes(tmp_path):

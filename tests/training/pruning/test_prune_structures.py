@@ -7,8 +7,8 @@ from typing import get_args
 import pytest
 import torch
 from each_case import naming
-from pytorch_lightning.callbacks import EMAWeightAveraging, ModelCheckpoint
-from small_trainings import Recurrent, Small, Vision, trainer
+from pytorch_lightning.callbacks import EMAWeightAveraging
+from small_trainings import Recurrent, Small, Vision, expect_same_state, fit_and_keep
 from torch import nn
 
 from lightning_compress import (
@@ -90,17 +90,6 @@ CASES = {
 PLAN = Plan(Rule("*weight*", Grid(0.05, trellis=0, rate_weight=0), Half()), Rule("*", Half()))
 
 
-def fit(folder, module, *callbacks, source=None, **options):
-    save = ModelCheckpoint(folder, filename="{epoch}", save_top_k=-1)
-    trainer(folder, *callbacks, save, **options).fit(module, ckpt_path=source)
-    return module
-
-
-def expect_same(first, second):
-    for name, tensor in first.state_dict().items():
-        torch.testing.assert_close(second.state_dict()[name], tensor, rtol=0, atol=0)
-
-
 def zero_units(module, kind):
     return [int(each.zero_units().sum()) for each in structures_of(module, kind)]
 
@@ -123,12 +112,12 @@ def test_every_granularity_is_pruned_kept_and_resumed_bit_for_bit(tmp_path):
                     )
 
                 prune = callback()
-                whole = fit(folder / "whole", make(), prune, max_epochs=2)
+                whole = fit_and_keep(folder / "whole", make(), prune, max_epochs=2)
                 assert 0.3 <= prune.share <= 0.5
-                fit(folder / "parts", make(), callback(), max_epochs=1)
+                fit_and_keep(folder / "parts", make(), callback(), max_epochs=1)
                 source = folder / "parts" / "epoch=0.ckpt"
-                parts = fit(folder / "parts", make(), callback(), source=source, max_epochs=2)
-                expect_same(whole, parts)
+                parts = fit_and_keep(folder / "parts", make(), callback(), source=source, max_epochs=2)
+                expect_same_state(whole, parts)
 
 
 def test_structures_stay_zero_under_averages_and_quantization_and_in_the_file(tmp_path):
@@ -137,7 +126,7 @@ def test_structures_stay_zero_under_averages_and_quantization_and_in_the_file(tm
             make, options = CASES[kind]
             prune = PruneDuringTraining(0.5, end=6, every=2, granularity=kind, **options)
             callbacks = (prune, QuantizeDuringTraining(PLAN), CompressCheckpoint(PLAN, on_error="raise"))
-            module = fit(tmp_path / kind, make(), *callbacks, EMAWeightAveraging(decay=0.5), max_epochs=2)
+            module = fit_and_keep(tmp_path / kind, make(), *callbacks, EMAWeightAveraging(decay=0.5), max_epochs=2)
             expected = zero_units(module, kind)
             assert sum(expected) > 0
             stored = load(tmp_path / kind / "epoch=1.compressed.safetensors")
@@ -152,11 +141,11 @@ def test_a_shrunk_training_goes_on_and_is_loaded_from_both_files(tmp_path):
             make, options = CASES[kind]
             folder = tmp_path / kind
             prune = PruneDuringTraining(0.5, end=6, every=2, granularity=kind, **options)
-            module = fit(folder, make(), prune, max_epochs=2)
+            module = fit_and_keep(folder, make(), prune, max_epochs=2)
             size = sum(each.numel() for each in module.parameters())
             assert shrink(module) is module
             assert sum(each.numel() for each in module.parameters()) < size
-            fit(folder / "on", module, CompressCheckpoint("exact", on_error="raise"), max_epochs=2)
+            fit_and_keep(folder / "on", module, CompressCheckpoint("exact", on_error="raise"), max_epochs=2)
             inputs = torch.randn(5, 4, generator=torch.Generator().manual_seed(0))
             with torch.no_grad():
                 expected = module.eval()(inputs)
@@ -166,15 +155,15 @@ def test_a_shrunk_training_goes_on_and_is_loaded_from_both_files(tmp_path):
                 ):
                     torch.testing.assert_close(loaded.eval()(inputs), expected, rtol=0, atol=0)
             module.train()
-            assert fit(folder / "on", module, source=folder / "on" / "epoch=1.ckpt").current_epoch == 3
+            assert fit_and_keep(folder / "on", module, source=folder / "on" / "epoch=1.ckpt").current_epoch == 3
 
 
 def test_before_its_start_nothing_changes(tmp_path):
-    plain = fit(tmp_path / "plain", Attends())
+    plain = fit_and_keep(tmp_path / "plain", Attends())
     for order, criterion in enumerate(("magnitude", "fisher")):
         with naming(criterion):
             prune = PruneDuringTraining(0.5, start=98, end=99, granularity="head", criterion=criterion)
-            expect_same(plain, fit(tmp_path / str(order), Attends(), prune))
+            expect_same_state(plain, fit_and_keep(tmp_path / str(order), Attends(), prune))
 
 
 def test_norms_and_curvature_choose_what_their_papers_say():
