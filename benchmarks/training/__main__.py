@@ -4,6 +4,7 @@
     python -m benchmarks.training prune --models DIR --kind rnn --amount 0.8 --steps 400 --output FILE
     python -m benchmarks.training low-rank --models DIR --kind rnn --ratio 2 --steps 400 --output FILE
     python -m benchmarks.training score --models DIR --kind rnn --file FILE --split test
+    python -m benchmarks.training cost --models DIR --kind rnn --sentences 64
 
 DIR holds ``yardstick.py`` as for ``benchmarks/yardstick.py``; its class has ``model``, ``batches(sentences, size)``
 of training text, and ``loss``. BLEU is that of the file read back. ``score`` compares it with the exact weights by a
@@ -17,6 +18,7 @@ from pathlib import Path
 
 import torch
 
+from benchmarks.training.cost import cost
 from benchmarks.training.methods import METHODS
 from benchmarks.training.retraining import Settings, retrain
 from benchmarks.training.scoring import compare
@@ -25,7 +27,7 @@ from benchmarks.yardstick import yardstick_class
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("method", choices=[*METHODS, "score"])
+    parser.add_argument("method", choices=[*METHODS, "score", "cost"])
     parser.add_argument("--models", type=Path, required=True)
     parser.add_argument("--kind", required=True, choices=["transformer", "rnn"])
     parser.add_argument("--output", type=Path)
@@ -51,6 +53,9 @@ def main() -> None:
     make = yardstick_class(options.models)
     if options.method == "score":
         print(compare(make(options.kind), options.file, options.split))
+        return
+    if options.method == "cost":
+        print(cost(make(options.kind), options.sentences, options.ratio))
         return
     torch.manual_seed(options.seed)
     settings = Settings(options.steps, options.learning_rate, options.sentences, options.share, options.seed)

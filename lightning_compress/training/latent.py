@@ -15,7 +15,7 @@ latent weights, so it is the same recursion.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 import torch
@@ -136,8 +136,8 @@ class LatentWeights:
     @contextmanager
     def quantized(self) -> Iterator[None]:
         """A block in which the module computes with the quantized weights: forward and backward pass of a step."""
-        self.substitute()
         try:
+            self.substitute()
             yield
         finally:
             self.restore()
@@ -153,7 +153,7 @@ class LatentWeights:
         if is_first or self._evaluated is None:
             fitted = self.fit()
             self._evaluated = {each.weight.name: self._quantized(each, fitted) for each in self.treated}
-        self._load(self._evaluated)
+        self._load(self._evaluated.values())
 
     def end_evaluation(self) -> None:
         """Free what :meth:`substitute_to_evaluate` keeps."""
@@ -177,9 +177,8 @@ class LatentWeights:
                 )
         return fit(self.weights, self._rules)
 
-    def _used(self, fitted: Fitted) -> dict[str, Tensor]:
-        """The weights that the next forward pass computes with, by tensor."""
-        used: dict[str, Tensor] = {}
+    def _used(self, fitted: Fitted) -> Iterator[Tensor]:
+        """The weights that the next forward pass computes with, tensor by tensor."""
         generators: dict[torch.device, torch.Generator] = {}
         for each in self.treated:
             latent = each.weight.tensor
@@ -187,8 +186,7 @@ class LatentWeights:
             if self._noise is not None:
                 generator = generators.setdefault(latent.device, self._noise.generator(self._step, latent.device))
                 values = torch.where(self._noise.choose(latent, generator), values, latent)
-            used[each.weight.name] = values
-        return used
+            yield values
 
     def _add_penalty(self, strength: float) -> None:
         """Add the gradient of strength/2 · ‖latent − quantized‖² to that of the parameters that have one."""
@@ -202,15 +200,17 @@ class LatentWeights:
                 binding.parameter.grad.add_(distance, alpha=strength)
 
     @torch.no_grad()
-    def _load(self, values: Mapping[str, Tensor]) -> None:
+    def _load(self, values: Iterable[Tensor]) -> None:
+        """Keep the latent weights, and load others, one tensor at a time. Where that fails, all are kept."""
         for each in self.treated:
             name, tensor = each.weight.name, each.weight.tensor
             if name in self._latent:
                 self._latent[name].copy_(tensor)
             else:
                 self._latent[name] = tensor.detach().clone()
-            tensor.copy_(values[name])
         self.is_substituted = True
+        for each, value in zip(self.treated, values, strict=True):
+            each.weight.tensor.copy_(value)
 
     @torch.no_grad()
     def _quantized(self, treated: Treated, fitted: Fitted) -> Tensor:

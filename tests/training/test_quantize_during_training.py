@@ -17,6 +17,7 @@ from lightning_compress.errors import CallbackError, PlanError, TrainingError
 from lightning_compress.plan import METHODS
 from lightning_compress.prune import Prune
 from lightning_compress.quantize import Binary, Grid, GroupWise, Half, Interval, KMeans, Logarithmic, Raw, Ternary
+from lightning_compress.training import LatentWeights
 
 pytestmark = pytest.mark.usefixtures("quick_coding")
 CASES = {
@@ -190,6 +191,25 @@ def test_nan_is_traced_to_the_step_that_made_it(tmp_path):
 
     with pytest.raises(TrainingError, match=r"net\.0\.weight.*before it is quantized"):
         fit(tmp_path, Diverging(), QuantizeDuringTraining(plan_of(Interval(2))))
+
+
+def test_a_method_that_fails_in_the_middle_leaves_the_latent_weights(monkeypatch):
+    module = Small()
+    before = {name: tensor.clone() for name, tensor in module.state_dict().items()}
+    latent = LatentWeights(module, plan_of(Ternary("tensor")))
+    quantize, calls = LatentWeights._quantized, []
+
+    def failing(self, treated, fitted):
+        calls.append(treated)
+        if len(calls) == 2:
+            raise ZeroDivisionError
+        return quantize(self, treated, fitted)
+
+    monkeypatch.setattr(LatentWeights, "_quantized", failing)
+    with pytest.raises(ZeroDivisionError), latent.quantized():
+        pass
+    assert len(calls) == 2
+    expect_same(module.state_dict(), before)
 
 
 def test_another_plan_at_export_is_pointed_out(tmp_path, caplog):
