@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from importlib import import_module
 from os import fspath
 from pathlib import Path
@@ -12,8 +13,7 @@ from lightning_compress.callbacks.arguments import check_whole_number
 from lightning_compress.callbacks.hooks.base import lightning_name
 from lightning_compress.errors import FormatError
 from lightning_compress.files.paths import is_remote, local_path
-from lightning_compress.resumable import is_resumable, read_file, remove_file, set_aside, write_file
-from lightning_compress.resumable.file import ResumableFile
+from lightning_compress.resumable import ResumableFile, is_resumable, read_file, remove_file, set_aside, write_file
 
 if TYPE_CHECKING:
     from lightning_fabric.plugins.io.torch_io import TorchCheckpointIO as _TorchCheckpointIO
@@ -70,18 +70,20 @@ class CompressedCheckpointIO(_TorchCheckpointIO):
         self, path: str | Path, map_location: Any = None, weights_only: bool | None = None
     ) -> dict[str, Any]:
         """Read a checkpoint; tensors of a compressed one are in main memory."""
-        if not is_remote(fspath(path)) and is_resumable(local_path(fspath(path))):
-            return read_file(local_path(fspath(path)), weights_only=weights_only)
+        compressed = _compressed(path)
+        if compressed is not None:
+            return read_file(compressed, weights_only=weights_only)
         if map_location is None:
             return super().load_checkpoint(path, weights_only=weights_only)
         return super().load_checkpoint(path, map_location, weights_only)
 
     def remove_checkpoint(self, path: str | Path) -> None:
         """Delete a checkpoint, and what only it referred to."""
-        if not is_remote(fspath(path)) and is_resumable(local_path(fspath(path))):
-            remove_file(local_path(fspath(path)))
-        else:
+        compressed = _compressed(path)
+        if compressed is None:
             super().remove_checkpoint(path)
+        else:
+            remove_file(compressed)
 
     def _write(self, checkpoint: dict[str, Any], target: Path) -> None:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -94,9 +96,10 @@ class CompressedCheckpointIO(_TorchCheckpointIO):
         finally:
             new.unlink(missing_ok=True)
         self._since_whole = 0 if parent is None else self._since_whole + 1
-        self._latest = ResumableFile.open(target)
-        self.ratio = written.record["bytes"] / max(1, target.stat().st_size)
-        _log.info("%s: %s bytes, %.2f times smaller, exactly", target.name, f"{target.stat().st_size:,}", self.ratio)
+        self._latest = replace(written, path=target)
+        nbytes = written.archive.nbytes
+        self.ratio = written.record["bytes"] / max(1, nbytes)
+        _log.info("%s: %s bytes, %.2f times smaller, exactly", target.name, f"{nbytes:,}", self.ratio)
 
     def _parent(self, folder: Path) -> ResumableFile | None:
         """The checkpoint that the next one may refer to: the last one, if it is still there."""
@@ -108,3 +111,9 @@ class CompressedCheckpointIO(_TorchCheckpointIO):
         except (FormatError, OSError):
             return None
         return found if found.identity == latest.identity else None
+
+
+def _compressed(path: str | Path) -> Path | None:
+    """The local path of an exact compressed checkpoint; None for any other file."""
+    local = None if is_remote(fspath(path)) else local_path(fspath(path))
+    return local if local is not None and is_resumable(local) else None

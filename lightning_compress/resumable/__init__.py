@@ -5,6 +5,7 @@ format. A file may hold differences to an earlier one of the same run. Reading o
 """
 
 from lightning_compress.resumable.chain import remove_file, set_aside
-from lightning_compress.resumable.file import is_resumable, read_file, write_file
+from lightning_compress.resumable.file import read_file, write_file
+from lightning_compress.resumable.opened_file import ResumableFile, is_resumable
 
-__all__ = ["is_resumable", "read_file", "remove_file", "set_aside", "write_file"]
+__all__ = ["ResumableFile", "is_resumable", "read_file", "remove_file", "set_aside", "write_file"]

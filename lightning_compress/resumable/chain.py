@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from lightning_compress.resumable.file import ResumableFile, aside_name, is_resumable
+from lightning_compress.resumable.opened_file import ResumableFile, aside_name
 
 
 def set_aside(path: Path) -> None:
     """Before a file is replaced or deleted: rename it if others in its folder refer to it."""
-    if not is_resumable(path) or path.is_symlink():
+    file = None if path.is_symlink() else ResumableFile.find(path)
+    if file is None:
         return
-    file = ResumableFile.open(path)
     if any(_refers(other, file.identity) for other in _files(path.parent) if other.path != path):
         path.rename(path.with_name(aside_name(file.identity)))
 
@@ -39,7 +39,7 @@ def remove_unused(folder: Path) -> None:
 
 def _files(folder: Path) -> list[ResumableFile]:
     paths = (path for path in sorted(folder.iterdir()) if path.is_file() and not path.is_symlink())
-    return [ResumableFile.open(path) for path in paths if is_resumable(path)]
+    return [found for path in paths if (found := ResumableFile.find(path)) is not None]
 
 
 def _refers(file: ResumableFile, identity: str) -> bool:

@@ -6,7 +6,6 @@ import io
 import json
 import secrets
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from itertools import count, takewhile
 from os import PathLike
 from pathlib import Path
@@ -15,82 +14,25 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lightning_compress.archive import Archive, Asset, Entry, Manifest, SpooledStreams, encode_asset, encode_tensor
-from lightning_compress.archive import is_archive as _is_archive
+from lightning_compress.archive import (
+    Archive,
+    Asset,
+    Entry,
+    Manifest,
+    SpooledStreams,
+    encode_asset,
+    encode_tensor,
+)
 from lightning_compress.errors import FormatError
 from lightning_compress.quantize import RawPayload
 from lightning_compress.resumable.differences import advanced, difference, has_difference
+from lightning_compress.resumable.opened_file import KEY, KINDS, ResumableFile, located
 from lightning_compress.resumable.structure import Parts
 from lightning_compress.runtime import in_order, one_thread
 
-_KINDS = ("same", "changed")  # of tensors that refer to the parent
-KEY = "resumable"  # of what the metrics of a manifest say of a checkpoint
 _STRUCTURE, _OBJECT = "resumable/structure.json", "resumable/object-{}"
 _SAMPLE = 1 << 15
 _LONGEST_CHAIN = 1000
-
-
-@dataclass(frozen=True)
-class Parent:
-    """The file that differences refer to.
-
-    Attributes:
-        name: of the file, in the same folder.
-        identity: a random number that the file has.
-    """
-
-    name: str
-    identity: str
-
-
-@dataclass(frozen=True, eq=False)
-class ResumableFile:
-    """An opened file.
-
-    Attributes:
-        path: where it is.
-        archive: its content.
-        identity: a random number that no other file has.
-        parent: the file that its differences refer to; None if it is whole.
-    """
-
-    path: Path
-    archive: Archive
-    identity: str
-    parent: Parent | None
-
-    @classmethod
-    def open(cls, path: Path) -> ResumableFile:
-        """Read the header.
-
-        Raises:
-            FormatError: the file is no checkpoint of this kind.
-        """
-        archive = Archive.open(path, deferred=True)
-        record = archive.manifest.metrics.get(KEY)
-        if not isinstance(record, dict) or not isinstance(record.get("identity"), str):
-            raise FormatError(f"{path} holds weights for decoding, no checkpoint that a training can resume from")
-        parent = record.get("parent")
-        if parent is not None and not all(_are_texts(record.get(kind)) for kind in _KINDS):
-            raise FormatError(f"{path} does not say what changed since the file it refers to: it is damaged")
-        known = isinstance(parent, dict) and all(isinstance(parent.get(name), str) for name in ("name", "identity"))
-        if parent is not None and not known:
-            raise FormatError(f"{path} does not say which file its differences refer to: it is damaged")
-        return cls(path, archive, record["identity"], Parent(parent["name"], parent["identity"]) if parent else None)
-
-    @property
-    def record(self) -> Mapping[str, Any]:
-        """What the manifest says of the checkpoint."""
-        found: Mapping[str, Any] = self.archive.manifest.metrics[KEY]
-        return found
-
-
-def is_resumable(path: str | PathLike[str]) -> bool:
-    """Whether a file is a checkpoint of this kind."""
-    try:
-        return _is_archive(path) and KEY in Archive.open(path, deferred=True).manifest.metrics
-    except FormatError:
-        return False
 
 
 def write_file(
@@ -109,7 +51,7 @@ def write_file(
     """
     parts = Parts.of(checkpoint)
     before = {} if parent is None else _tensors(parent, set(parts.tensors))
-    kinds: dict[str, list[str]] = {kind: [] for kind in _KINDS}
+    kinds: dict[str, list[str]] = {kind: [] for kind in KINDS}
 
     def code(item: tuple[str, Tensor]) -> tuple[str, str, tuple[Entry, bytes] | None]:
         return (item[0], *_coded(*item, before.get(item[0])))
@@ -161,35 +103,11 @@ def read_file(path: str | PathLike[str], *, weights_only: bool | None = None) ->
     return parts.joined(lambda content: torch.load(io.BytesIO(content), weights_only=weights_only))
 
 
-def located(file: ResumableFile) -> ResumableFile:
-    """The parent of a file, under its name or under that of a parent that was set aside.
-
-    Raises:
-        FormatError: it is missing, or another file has its name.
-    """
-    assert file.parent is not None
-    name, identity = file.parent.name, file.parent.identity
-    for path in (file.path.with_name(name), file.path.with_name(aside_name(identity))):
-        if is_resumable(path):
-            found = ResumableFile.open(path)
-            if found.identity == identity:
-                return found
-    raise FormatError(
-        f"{file.path} holds differences to {name}, which is not in its folder: move both together, or resume from a "
-        "whole checkpoint"
-    )
-
-
-def aside_name(identity: str) -> str:
-    """The name of a file that was deleted while others still refer to it."""
-    return f".{identity}.parent"
-
-
 def _tensors(file: ResumableFile, names: set[str] | None) -> dict[str, Tensor]:
     """The tensors of a file, those of its parents included; of these names, or all."""
     chain, wanted = [file], [names]
     while chain[-1].parent is not None:
-        needed = {name for kind in _KINDS for name in chain[-1].record[kind]}
+        needed = {name for kind in KINDS for name in chain[-1].record[kind]}
         wanted.append(needed if wanted[-1] is None else needed & wanted[-1])
         chain.append(located(chain[-1]))
         if len(chain) > _LONGEST_CHAIN:
@@ -215,10 +133,6 @@ def _advanced(name: str, before: Mapping[str, Tensor], change: Tensor) -> Tensor
     if tensor is None or change.shape != tensor.shape or change.element_size() != tensor.element_size():
         raise FormatError(f"the difference of tensor {name!r} does not fit the file that it refers to")
     return advanced(tensor, change)
-
-
-def _are_texts(value: object) -> bool:
-    return isinstance(value, list) and all(isinstance(each, str) for each in value)
 
 
 def _coded(name: str, tensor: Tensor, before: Tensor | None) -> tuple[str, tuple[Entry, bytes] | None]:

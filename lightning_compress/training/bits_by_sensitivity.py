@@ -10,15 +10,14 @@ from __future__ import annotations
 import heapq
 from collections.abc import Callable, Sequence
 
-import torch
 from torch import Tensor, nn
 
 from lightning_compress.errors import TrainingError
 from lightning_compress.plan import Method, Plan, Rule
 from lightning_compress.quantize import GroupWise, Half, Quantizer, matrix_shape
-from lightning_compress.runtime import preserved_module
 from lightning_compress.search import CalibrationData
-from lightning_compress.search.sensitivity.fisher import FisherStatistics, estimate_fisher
+from lightning_compress.search.sensitivity.fisher import FisherStatistics
+from lightning_compress.training.shared import fisher_of
 from lightning_compress.weights import Weights
 
 _HALF = Half(rounding="nearest")
@@ -54,9 +53,7 @@ def mixed_bits(
     if not options or any(type(each) is not int for each in options) or not options[0] <= bits:
         raise TrainingError(f"choices is {choices!r} and bits is {bits!r}: give whole numbers, one of them within bits")
     weights = Weights.from_module(module)
-    with torch.inference_mode(False), preserved_module(module):
-        module.eval()
-        statistics = estimate_fisher(weights, module, calibration)
+    statistics = fisher_of(weights, module, calibration)
     matrices = {
         weight.name: weight.tensor
         for weight in weights

@@ -23,9 +23,10 @@ from torch import Tensor, nn
 
 from lightning_compress.compression import GuidedPlan
 from lightning_compress.compression.fitting import Fitted, fit, pruned_mask
-from lightning_compress.errors import PlanError, TrainingError
+from lightning_compress.errors import PlanError
 from lightning_compress.plan import Plan
 from lightning_compress.quantize import GridGuide
+from lightning_compress.training.shared import check_finite
 from lightning_compress.training.updates.learned_steps import StepTraining
 from lightning_compress.training.updates.settings import StepSettings
 from lightning_compress.training.updates.treated import Treated, treated_tensors
@@ -170,11 +171,7 @@ class LatentWeights:
             TrainingError: a latent weight is NaN or infinite.
         """
         for each in self.treated:
-            if not bool(torch.isfinite(each.weight.tensor).all()):
-                raise TrainingError(
-                    f"tensor {each.weight.name!r} has NaN or infinite weights before it is quantized, so they come "
-                    "from the loss or from the optimizer: lower the learning rate, or clip gradients"
-                )
+            check_finite(each.weight.name, each.weight.tensor, "quantized")
         return fit(self.weights, self._rules)
 
     def _used(self, fitted: Fitted) -> Iterator[Tensor]:

@@ -14,7 +14,7 @@ from lightning_compress import Archive, Weights, compress
 from lightning_compress.errors import FormatError, WeightsError
 from lightning_compress.resumable import is_resumable, read_file, remove_file, set_aside, write_file
 from lightning_compress.resumable.differences import advanced, difference, has_difference
-from lightning_compress.resumable.file import ResumableFile
+from lightning_compress.resumable.opened_file import ResumableFile
 
 
 def trained(steps=2, frozen=False):

@@ -108,12 +108,7 @@ def ranks_by_bytes(candidates: Mapping[str, Candidate], target: int, others: int
         if not is_weighted:
             return ranks_by_energy(candidates, level)
         threshold = math.exp(_LOG_HIGHEST - level * (_LOG_HIGHEST - _LOG_LOWEST))
-        return {
-            name: each.paying(
-                int((each.spectrum.energies * each.spectrum.unit**2 > threshold * each.bytes_of_rank).sum())
-            )
-            for name, each in candidates.items()
-        }
+        return {name: each.paying(each.rank_above(threshold)) for name, each in candidates.items()}
 
     def size(ranks: Mapping[str, int | None]) -> int:
         return others + sum(candidates[name].size(rank) for name, rank in ranks.items())

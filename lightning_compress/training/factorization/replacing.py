@@ -7,13 +7,10 @@ from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Literal
 
-import torch
 from torch import Tensor, nn
 
 from lightning_compress.errors import TrainingError
-from lightning_compress.runtime import preserved_module
 from lightning_compress.search import CalibrationData
-from lightning_compress.search.sensitivity.fisher import estimate_fisher
 from lightning_compress.training.factorization.modules import (
     KINDS,
     Factored,
@@ -31,6 +28,7 @@ from lightning_compress.training.factorization.separable import (
     rank_of_size,
     set_separable,
 )
+from lightning_compress.training.shared import fisher_of
 from lightning_compress.weights import Weights
 
 _log = logging.getLogger(__name__)
@@ -199,9 +197,7 @@ def _factored(module: nn.Module, candidate: Candidate, rank: int, *, separable: 
 
 def _sensitivity(module: nn.Module, calibration: CalibrationData, found: Mapping[str, nn.Module]) -> dict[str, Tensor]:
     """Name of a module → Fisher information of the rows of its weight; modules without a gradient are left out."""
-    with torch.inference_mode(False), preserved_module(module):
-        module.eval()
-        statistics = estimate_fisher(Weights.from_module(module), module, calibration)
+    statistics = fisher_of(Weights.from_module(module), module, calibration)
     totals = {name: each.row_totals for name, each in statistics.items()}
     names: dict[int, list[str]] = {}
     for name, parameter in module.named_parameters(remove_duplicate=False):

@@ -12,6 +12,7 @@ from lightning_compress.training.pruning.criteria import Criterion, importance_o
 from lightning_compress.training.pruning.grouping import Grouping
 from lightning_compress.training.pruning.groups import groups_of
 from lightning_compress.training.pruning.schedule import Schedule
+from lightning_compress.training.shared import check_finite
 from lightning_compress.weights import Binding, Weights, summed_gradient
 
 
@@ -84,11 +85,7 @@ class Masks:
             TrainingError: a weight is NaN or infinite.
         """
         for name, tensor in self.tensors.items():
-            if not bool(torch.isfinite(tensor).all()):
-                raise TrainingError(
-                    f"tensor {name!r} has NaN or infinite weights before it is pruned, so they come from the loss or "
-                    "from the optimizer: lower the learning rate, or clip gradients"
-                )
+            check_finite(name, tensor, "pruned")
         parts = [list(self.groups)] if self.is_global else [[name] for name in self.groups]
         for names in parts:
             scores = torch.cat([self._ranked(name) for name in names])

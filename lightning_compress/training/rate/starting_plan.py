@@ -5,17 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 
-import torch
 from torch import nn
 
 from lightning_compress.compression import GuidedPlan, compress
 from lightning_compress.errors import TrainingError
 from lightning_compress.plan import Plan, Rule
 from lightning_compress.quantize import Grid, GridGuide, Half
-from lightning_compress.runtime import preserved_module
 from lightning_compress.search import CalibrationData
 from lightning_compress.search.sensitivity.bit_allocation import BitAllocation, allocate_bits
-from lightning_compress.search.sensitivity.fisher import estimate_fisher
+from lightning_compress.training.shared import fisher_of
 from lightning_compress.weights import Weights, standard_deviation
 
 _HALVINGS = 7
@@ -65,9 +63,7 @@ def calibrated_start(
         SearchError: a batch fails.
         TrainingError: no matrix has a gradient, or even the largest steps have more bytes than the target.
     """
-    with torch.inference_mode(False), preserved_module(module):
-        module.eval()
-        found = allocate_bits(weights, estimate_fisher(weights, module, calibration))
+    found = allocate_bits(weights, fisher_of(weights, module, calibration))
     matrices = {weight.name for weight in weights if weight.tensor.squeeze().dim() > 1}
     allocations = {name: allocation for name, allocation in found.items() if name in matrices}
     if not allocations:

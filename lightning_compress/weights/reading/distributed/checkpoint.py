@@ -14,6 +14,7 @@ from torch import Tensor
 
 from lightning_compress.errors import WeightsError
 from lightning_compress.files import Source
+from lightning_compress.weights.metadata.checkpoint_record import VERSION_KEY
 from lightning_compress.weights.reading.distributed.folder import DistributedFolder
 from lightning_compress.weights.reading.distributed.metadata import Place
 from lightning_compress.weights.reading.file_kinds import damage
@@ -29,7 +30,6 @@ from lightning_compress.weights.reading.torch_file import TorchFile
 from lightning_compress.weights.storable.state_dict import check_not_converted
 
 _REST = "meta.pt"
-_VERSION = "pytorch-lightning_version"
 
 
 def read_distributed(path: Path, key: str | None, *, deferred: bool) -> tuple[Mapping[str, Any], Mapping[Any, Any]]:
@@ -46,7 +46,7 @@ def read_distributed(path: Path, key: str | None, *, deferred: bool) -> tuple[Ma
     folder = DistributedFolder(path)
     rest = _rest(path / _REST)
     content = folder.content
-    if _VERSION in rest and "state_dict" not in content and isinstance(content.get("model"), dict):
+    if VERSION_KEY in rest and "state_dict" not in content and isinstance(content.get("model"), dict):
         content = {"state_dict" if name == "model" else name: value for name, value in content.items()}  # FSDP
     content = {**rest, **content}
     state = find_state_dict(content, key, str(path))

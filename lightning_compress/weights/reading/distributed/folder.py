@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -134,9 +135,7 @@ class DistributedFolder:
 
 def _check_sizes(key: Key, stored: StoredTensor, folder: Path) -> None:
     for piece in stored.pieces:
-        nbytes = stored.dtype.itemsize
-        for size in piece.sizes:
-            nbytes *= size
+        nbytes = stored.dtype.itemsize * math.prod(piece.sizes)
         if nbytes > piece.place.nbytes:
             raise WeightsError(
                 f"{folder / METADATA} gives {'.'.join(map(str, key))!r} {piece.place.nbytes:,} bytes, expected "
