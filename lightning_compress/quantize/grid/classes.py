@@ -22,6 +22,7 @@ _MOST_SUMS = (8, 64)  # few for small matrices; many where columns differ by ord
 _SYMBOL_BITS = 7
 _SPREAD = 8  # standard deviations whose indices are counted separately
 _CHUNK = 1 << 18
+_COUNTED = 1 << 20  # indices by which classes are compared
 _ROUNDS = 3
 _FLOOR = 1 / 64  # mean square of an index below which scales count as equal
 _TABLE_BYTES = 7.0
@@ -37,10 +38,17 @@ def choose_classes(indices: Integers, quantizers: Bytes | None) -> Classes:
     columns, rows = indices.shape
     if min(columns, rows) < 2:
         return Classes()
-    best, least = Classes(), math.inf
+    every = max(1, indices.size // _COUNTED)
+    counted = indices[::every], None if quantizers is None else quantizers[::every]
+    share = columns / len(counted[0])
+    best, least, tried = Classes(), math.inf, Classes()
+    logarithms = _log_scales(indices)
     for most in _MOST_SUMS:
-        by_row, by_column = scale_classes(indices, most)
-        counts = _count_symbols(indices, quantizers, by_row, by_column)
+        by_row, by_column = _classes_of(*logarithms, most)
+        if np.array_equal(by_row, tried.rows) and np.array_equal(by_column, tried.columns):
+            break
+        tried = Classes(by_row, by_column)
+        counts = _count_symbols(*counted, by_row, by_column[::every])
         row_cost, column_cost = (_bytes_of(np.bincount(part).astype(np.float64)) for part in (by_row, by_column))
         for classes, tables, side in (
             (Classes(), counts.sum((0, 1)), 0.0),
@@ -48,8 +56,9 @@ def choose_classes(indices: Integers, quantizers: Bytes | None) -> Classes:
             (Classes(None, by_column), counts.sum(0), column_cost),
             (Classes(by_row, by_column), _by_sum(counts), row_cost + column_cost),
         ):
-            if _bytes_of(tables) + side < least:
-                best, least = classes, _bytes_of(tables) + side
+            nbytes = _bytes_of(tables, share) + side
+            if nbytes < least:
+                best, least = classes, nbytes
     return best
 
 
@@ -63,12 +72,22 @@ def scale_classes(indices: Integers, most: int) -> tuple[Bytes, Bytes]:
     Returns:
         ``[rows]`` and ``[columns]`` uint8; the smallest of each is 0.
     """
+    return _classes_of(*_log_scales(indices), most)
+
+
+def _log_scales(indices: Integers) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """``[rows]`` and ``[columns]``: log₂ of the root mean square index, in thirds, of rows and of columns."""
     squares = np.square(indices, dtype=np.float32)
     by_row, by_column = np.ones(indices.shape[1], np.float32), np.ones(indices.shape[0], np.float32)
     for _ in range(_ROUNDS):
         by_row = np.maximum((1 / by_column) @ squares / len(by_column), np.float32(_FLOOR))
         by_column = np.maximum(squares @ (1 / by_row) / len(by_row), np.float32(_FLOOR))
     rows, columns = (np.rint(_PER_OCTAVE / 2 * np.log2(part)).astype(np.int64) for part in (by_row, by_column))
+    return rows, columns
+
+
+def _classes_of(rows: NDArray[np.int64], columns: NDArray[np.int64], most: int) -> tuple[Bytes, Bytes]:
+    """The results of :func:`scale_classes` from those of :func:`_log_scales`."""
     columns = _narrowed(columns, 1 + most // 2)
     rows = _narrowed(rows, most - int(columns.max()))
     return rows.astype(np.uint8), _narrowed(columns, most - int(rows.max())).astype(np.uint8)
@@ -119,9 +138,9 @@ def _by_sum(counts: Doubles) -> Doubles:
     return result
 
 
-def _bytes_of(tables: Doubles) -> float:
-    """Bytes of groups with these symbol counts (last axis): their entropies, and what a table costs each of them."""
+def _bytes_of(tables: Doubles, share: float = 1.0) -> float:
+    """Bytes of groups with ``share`` times these symbol counts (last axis): their entropies, and a table for each."""
     totals = tables.sum(-1)
     surprise = tables * np.log2(np.maximum(tables, 1))
     bits = float((totals * np.log2(np.maximum(totals, 1))).sum() - surprise.sum())
-    return bits / 8 + _TABLE_BYTES * np.count_nonzero(totals)
+    return share * bits / 8 + _TABLE_BYTES * np.count_nonzero(totals)

@@ -168,16 +168,19 @@ class FittedGrid:
         scales = row_scales(self.step, guide.exponents, rows).to(tensor.device)
         zeros = None if pruned is None else pruned.reshape(rows, columns)
         matrix = tensor.reshape(rows, columns)
-        weights = _in_steps(matrix, scales, None)
-        if zeros is not None:
-            weights.masked_fill_(zeros, 0)
-        if not weights.numel() or not _within(weights):
+        if not matrix.numel():
+            return None
+        weights, largest = _in_steps(matrix, scales, None, zeros)
+        if not _within(largest):
             return None
         states = self.method.trellis if 1 < columns <= LONGEST_PATH * rows else 0
-        offsets = None if zeros is not None else choose_offsets(weights, scales)
+        offsets = None if zeros is not None or not bool(largest.all()) else choose_offsets(weights, scales)
         if offsets is not None:
-            shifted = _in_steps(matrix, scales, offsets)
-            offsets, weights = (offsets, shifted) if _within(shifted) else (None, weights)
+            shifted, largest_shifted = _in_steps(matrix, scales, offsets)
+            if _within(largest_shifted):
+                weights, largest = shifted, largest_shifted
+            else:
+                offsets = None
         points = choose_points(
             weights,
             states,
@@ -186,7 +189,8 @@ class FittedGrid:
             factor=guide.factor,
             spread=None if guide.spread is None else spread_in_steps(guide.spread, scales),
         )
-        points.masked_fill_(~weights.any(1)[:, None], 0)
+        if not bool(largest.all()):
+            points.masked_fill_((largest == 0)[:, None], 0)
         added = None if offsets is None else offsets.values().to(tensor.device)
         return _Placed(points, scales, offsets, states) if holds(points, scales, tensor.dtype, added) else None
 
@@ -207,16 +211,23 @@ class _Placed(NamedTuple):
     states: int
 
 
-def _in_steps(matrix: Tensor, scales: Tensor, offsets: Offsets | None) -> Tensor:
-    """``[rows, columns]`` float32: weights less their offsets, in units of the row's scale."""
+def _in_steps(
+    matrix: Tensor, scales: Tensor, offsets: Offsets | None, zeros: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """``[rows, columns]`` float32: weights less their offsets, in units of the row's scale, 0 where ``zeros`` is true;
+    and ``[rows]``: the largest magnitude of each row."""
     added = None if offsets is None else offsets.values().to(matrix.device)
-    result = torch.empty(matrix.shape, device=matrix.device)
+    result, largest = torch.empty(matrix.shape, device=matrix.device), torch.empty(len(matrix), device=matrix.device)
     size = max(1, _CHUNK // max(1, matrix.shape[1]))
     for start in range(0, len(matrix), size):
         part = slice(start, start + size)
         result[part] = (matrix[part] if added is None else matrix[part] - added) / scales[part, None]
-    return result
+        if zeros is not None:
+            result[part].masked_fill_(zeros[part], 0)
+        largest[part] = result[part].abs().amax(1)
+    return result, largest
 
 
-def _within(weights: Tensor) -> bool:
-    return bool((weights.abs() <= _LARGEST).all())
+def _within(largest: Tensor) -> bool:
+    """Whether a grid reaches the largest magnitudes, in steps; NaN is beyond it."""
+    return bool((largest <= _LARGEST).all())

@@ -13,6 +13,7 @@ from lightning_compress.quantize.grid.trellis.trellis import Integers
 from lightning_compress.quantize.payload import Words
 
 MAX_POINT = 32766
+_FARTHEST_POINT = 1 << 15  # of int16
 MAX_EXPONENT = 32000  # 2^±1000, which a float64 holds
 EXPONENT_SPREAD = 255
 LONGEST_PATH = 64  # columns for each row: a trellis is walked column by column, all rows at once
@@ -77,6 +78,8 @@ def holds(points: Tensor, scales: Tensor, dtype: torch.dtype, offsets: Tensor | 
     """
     if not points.numel():
         return bool(torch.isfinite(scales).all())
+    if surely_holds(_FARTHEST_POINT, scales, dtype, offsets):
+        return True
     extremes = [side.double() * scales for side in points.aminmax(dim=1)]
     if offsets is not None:
         extremes += [extreme + side for extreme in extremes for side in offsets.aminmax()]

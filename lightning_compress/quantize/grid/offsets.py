@@ -22,6 +22,8 @@ _LARGEST = 32767
 _ROUNDS = 2
 _OFFSET_BYTES = 1.25
 _PAYLOAD_BYTES = 24.0
+_EVERY, _FEWEST = 16, 64  # rows by which is seen first whether offsets may pay
+_LUCK = math.log2(math.e) / 16  # bytes for each column that the means of the same rows save, however many rows there are
 _ROUNDING = 1 / 4  # squared steps, about the error of a grid: smaller deviations take hardly fewer bits
 
 
@@ -64,13 +66,31 @@ def choose_offsets(weights: Tensor, scales: Tensor) -> Offsets | None:
         scales: ``[rows]`` float64, positive, at most 2^8 apart.
 
     Returns:
-        None where offsets do not pay, for vectors, and for matrices with rows that are wholly 0 and must stay so.
+        None where offsets do not pay, and for vectors.
     """
     rows, columns = weights.shape
-    if min(rows, columns) < 2 or not bool(weights.any(1).all()):
+    if min(rows, columns) < 2:
         return None
     base = float(scales.min())
     relative = (scales / base).float()
+    least = _OFFSET_BYTES * columns + _PAYLOAD_BYTES
+    every = min(rows // _FEWEST, _EVERY)
+    if every > 1:
+        saved = _means(weights[::every].contiguous(), relative[::every])[2] - _LUCK * columns
+        if every * saved < least / 2:
+            return None
+    means, unit, saved = _means(weights, relative)
+    return None if saved < least else _rounded(means.double() * base, base * unit)
+
+
+def _means(weights: Tensor, relative: Tensor) -> tuple[Tensor, float, float]:
+    """``[columns]`` means in units of the smallest scale, how exact they should be, and the bytes saved without them.
+
+    Args:
+        weights: ``[rows, columns]`` float32, in units of the row's scale.
+        relative: ``[rows]``: the row's scale over the smallest.
+    """
+    rows, columns = weights.shape
     means, spread = weights.new_zeros(columns), weights.new_ones(rows)
     shifted, squares = weights.clone(), torch.empty_like(weights)
     for _ in range(_ROUNDS):
@@ -79,9 +99,7 @@ def choose_offsets(weights: Tensor, scales: Tensor) -> Offsets | None:
         torch.sub(weights, torch.div(means, relative[:, None], out=squares), out=shifted)
         spread = torch.square(shifted, out=squares).mean(1) + _ROUNDING
     before, after = (torch.square(part, out=squares).add_(_ROUNDING).T @ (1 / spread) for part in (weights, shifted))
-    if rows / 16 * float((before / after).log2().sum()) < _OFFSET_BYTES * columns + _PAYLOAD_BYTES:
-        return None
-    return _rounded(means.double() * base, base * math.sqrt(12 / float(importance.sum())))
+    return means, math.sqrt(12 / float(importance.sum())), rows / 16 * float((before / after).log2().sum())
 
 
 def _rounded(values: Tensor, unit: float) -> Offsets | None:

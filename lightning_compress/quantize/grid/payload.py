@@ -102,8 +102,9 @@ class GridPayload:
             ValueError: points that are too large, that no path reaches, or whose values the dtype does not hold; rows
                 too long for a trellis; exponents out of range.
         """
-        if points.numel() and int(points.abs().max()) > MAX_POINT:
-            raise ValueError(f"a point lies at {int(points.abs().max())} steps, expected at most {MAX_POINT}")
+        farthest = max(abs(int(extreme)) for extreme in points.aminmax()) if points.numel() else 0
+        if farthest > MAX_POINT:
+            raise ValueError(f"a point lies at {farthest} steps, expected at most {MAX_POINT}")
         added = None if offsets is None else offsets.values()
         scales = row_scales(step, exponents, len(points))
         if not holds(points, scales, dtype, added):
