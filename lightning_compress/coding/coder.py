@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from lightning_compress.coding.counting import occurrences
 from lightning_compress.errors import FormatError
 from lightning_compress.runtime import Work
 from lightning_compress.runtime.cached import cached_property
@@ -36,13 +37,7 @@ class Statistics:
     @cached_property
     def counts(self) -> NDArray[np.int64] | None:
         """``[largest + 1]``: how often each word occurs; None where the alphabet is too large to count."""
-        if self.largest >= MAX_ALPHABET:
-            return None
-        counts = np.zeros(self.largest + 1, np.int64)
-        for start in range(0, len(self.words), 1 << 20):
-            chunk = self.words[start : start + (1 << 20)].astype(np.int64)
-            counts += np.bincount(chunk, minlength=self.largest + 1)
-        return counts
+        return None if self.largest >= MAX_ALPHABET else occurrences(self.words, self.largest + 1)
 
     @cached_property
     def entropy_bytes(self) -> float:

@@ -28,6 +28,7 @@ from lightning_compress.runtime import Work
 
 _SAMPLE = 1 << 16
 _LONG = 1 << 14  # words from which a bound is computed
+_PIECES, _PIECE = 16, 1 << 14
 _SMALL_ALPHABET = 1 << 12
 _UNIFORM = 1 << 8
 _NOISE, _DEVIATIONS = 0.002, 2.0
@@ -51,14 +52,16 @@ class Planes:
     def lower_bound(self, statistics: Statistics) -> float | None:
         """0 if a plane may repeat itself, else the entropies of the planes; None for few symbols, coded better whole.
 
-        Bytes are not counted for the coders' heads, nor for what the end of a plane may save.
+        Bytes are not counted for the coders' heads, nor for what the end of a plane may save. Of a long stream pieces
+        are looked at, so that the bound of one whose pieces differ from the rest is an estimate.
         """
         words = statistics.words
         if words.itemsize == 1 or statistics.largest < _SMALL_ALPHABET:
             return None
         if len(words) < _LONG:
             return 0.0
-        return min(map(self._plane_bound, (words, rotate_left(words))))
+        seen = _pieces(words)
+        return len(words) / len(seen) * min(map(self._plane_bound, (seen, rotate_left(seen))))
 
     @staticmethod
     def _plane_bound(words: Words) -> float:
@@ -124,6 +127,14 @@ def is_noise(statistics: Statistics) -> bool:
         return False
     excess = _UNIFORM * float((counts * (counts - 1)).sum()) / (count * (count - 1)) - 1
     return excess < _NOISE + _DEVIATIONS * math.sqrt(2 * _UNIFORM) / count and not may_repeat(statistics)
+
+
+def _pieces(words: Words) -> Words:
+    """Pieces that lie evenly in a long stream, or all of a shorter one."""
+    if len(words) <= _PIECES * _PIECE:
+        return words
+    starts = np.linspace(0, len(words) - _PIECE, _PIECES).astype(np.int64)
+    return np.concatenate([words[start : start + _PIECE] for start in starts.tolist()])
 
 
 def _plane(words: Words, plane: int) -> Words:

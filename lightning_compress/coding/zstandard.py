@@ -12,9 +12,9 @@ from lightning_compress.runtime import LARGEST_WINDOW, FrameError, Work, compres
 
 _FAST, _STRONG = 1, 19
 _SMALL = 1 << 14
-_LONG = 1 << 20
 _STATE = 1 << 20  # bytes of the decoder, beside its window and its result
 _SAMPLES, _SAMPLE = 8, 1 << 14
+_LONG = _SAMPLES * _SAMPLE
 
 
 class Zstandard:
@@ -24,7 +24,7 @@ class Zstandard:
 
     def lower_bound(self, statistics: Statistics) -> float | None:
         """0, because repetition can be coded below the entropy; None for long streams whose samples show none."""
-        return 0.0 if len(statistics.words) < _LONG or may_repeat(statistics) else None
+        return 0.0 if len(statistics.words) <= _LONG or may_repeat(statistics) else None
 
     def encode(self, statistics: Statistics) -> bytes:
         """See :class:`Coder`; the strong level is tried where the fast one found repetition or the stream is small."""
@@ -53,7 +53,7 @@ def may_repeat(statistics: Statistics) -> bool:
     if statistics.counts is None:
         return True
     sample = words
-    if len(words) > _SAMPLES * _SAMPLE:
+    if len(words) > _LONG:
         starts = range(0, len(words) - _SAMPLE, (len(words) - _SAMPLE) // (_SAMPLES - 1))
         sample = np.concatenate([words[start : start + _SAMPLE] for start in starts])
     entropy = statistics.entropy_bytes * len(sample) / len(words)

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from lightning_compress.plan import Rule
 from lightning_compress.quantize import FLOATS, FittedQuantizer
-from lightning_compress.weights import Cut, Weight, Weights, chunks
+from lightning_compress.weights import Cut, DeferredTensor, Weight, Weights, chunks
 
 Group = tuple[Rule, str, torch.dtype]  # a codebook of one type holds values that another does not
 
@@ -66,7 +65,7 @@ def fit(weights: Weights, rules: Sequence[Rule | None]) -> Fitted:
         parts = factors.get(weight.name, (weight.tensor,))
         members[_quantizer_group(weight, rule)] += [(part, cuts.get(weight.name)) for part in parts]
     quantizers = {
-        group: group[0].quantizer.fit(_Pruned(parts))
+        group: group[0].quantizer.fit([_pruned(part, cut) for part, cut in parts])
         for group, parts in members.items()
         if group[0].quantizer is not None
     }
@@ -115,21 +114,16 @@ def _after(tensor: Tensor, cut: Cut) -> Cut:
     return cut
 
 
-@dataclass(frozen=True)
-class _Pruned(Sequence[Tensor]):
-    """Tensors as pruning leaves them, those with a cut made one at a time."""
+def _pruned(tensor: Tensor, cut: Cut | None) -> Tensor:
+    """A tensor as pruning leaves it, ``[n]``, made each time that its values are needed."""
+    if cut is None:
+        return tensor
 
-    parts: Sequence[tuple[Tensor, Cut | None]]
-
-    def __len__(self) -> int:
-        return len(self.parts)
-
-    def __getitem__(self, index: Any) -> Any:  # Any: a sequence takes slices too, which nobody asks for here
-        tensor, cut = self.parts[index]
-        if cut is None:
-            return tensor
-        result = tensor.detach().cpu().flatten().clone()
+    def make() -> Tensor:
+        left, result = cut, tensor.detach().cpu().flatten().clone()
         for chunk in chunks(result):
-            chosen, cut = cut.split(chunk)
+            chosen, left = left.split(chunk)
             chunk.masked_fill_(chosen, 0)
         return result
+
+    return DeferredTensor(make, tensor.dtype, (tensor.numel(),), (1,))

@@ -13,9 +13,13 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
+from lightning_compress.runtime.compiler import has_compiler, read_only
+
 _CHUNK = 1 << 18
+_FEW = 1 << 12
 _DEVICE_CHUNK = 1 << 24  # weights; an operation of an accelerator should have much to do, in little of its memory
 _DIGIT = 16
 
@@ -42,6 +46,12 @@ class Cut:
 
     def split(self, weights: Tensor) -> tuple[Tensor, Cut]:
         """Which of these weights belong to the cut (``[n]``, bool), and the cut for the group's next weights."""
+        if not self.double and _is_compiled(weights):
+            from lightning_compress.weights.magnitude_loops import mark_smallest
+
+            chosen = torch.empty(len(weights), dtype=torch.bool)
+            left = mark_smallest(_words(weights), self.key, self.ties, chosen.numpy())
+            return chosen, self if left == self.ties else replace(self, ties=left)
         keys = magnitude_keys(weights, self.double)
         chosen = keys < self.key
         if not self.ties:
@@ -120,6 +130,13 @@ def _histograms(tensors: Sequence[Tensor], prefixes: set[int], shift: int, doubl
     is_first = shift + _DIGIT == (64 if double else 32)
     for tensor in tensors:
         for chunk in _where_they_are(tensor):
+            if not double and _is_compiled(chunk):
+                from lightning_compress.weights.magnitude_loops import count_digits
+
+                words = _words(chunk)
+                for prefix in prefixes:
+                    count_digits(words, prefix, shift, _DIGIT, result[prefix].numpy())
+                continue
             digits = magnitude_keys(chunk, double) >> shift
             if is_first:
                 result[0] += _counts(digits)
@@ -139,6 +156,16 @@ def _where_they_are(tensor: Tensor) -> Iterator[Tensor]:
         yield from chunks(tensor)
     else:
         yield from torch.split(tensor.detach().reshape(-1), _DEVICE_CHUNK)
+
+
+def _is_compiled(weights: Tensor) -> bool:
+    """Whether compiled loops take these weights: on the CPU, and more than torch has done before they are loaded."""
+    return weights.device.type == "cpu" and len(weights) > _FEW and has_compiler()
+
+
+def _words(weights: Tensor) -> NDArray[np.uint32]:
+    """``[n]``: the words of float32 values, read only."""
+    return read_only(weights.detach().float().contiguous().numpy().view(np.uint32))
 
 
 def _counts(digits: Tensor) -> Tensor:

@@ -124,7 +124,7 @@ class Lanes:
         weights[present] = of_present
         layout = Layout.suited(counts[None], weights[None], statistics.entropy_bytes)
         coded = code.encode(_narrow(symbols), np.array([len(symbols)]), weights[None], layout)
-        return _flags(layout, _WIDE if split else 0) + split + table + low + coded
+        return b"".join((_flags(layout, _WIDE if split else 0), split, table, low, coded))
 
 
 def _narrow(words: Words) -> Symbols:

@@ -27,28 +27,32 @@ def encode(symbols: Symbols, ends: Counts, first: Slots, precision: int, states:
         first: ``[blocks, symbols + 1]``: where the slots of each symbol of a block begin, and the end of the last.
         precision: base-2 logarithm of the number of slots.
         states: ``[lanes]``; they are changed.
-        code: ``[n]``, filled from the front.
+        code: ``[n + 1]``, filled from the front; what lies behind the filled words may be overwritten.
 
     Returns:
         How many words of the code are filled.
     """
     lane_bits, bits, spare = uint32(len(states) - 1), uint32(precision), uint32(32 - precision)
-    filled = 0
+    own = states.copy()  # an array that, as the compiler sees, no other one overlaps
+    filled = uint64(0)
     for block in range(len(ends) - 1, -1, -1):
         begin = ends[block - 1] if block else int64(0)
         for place in range(ends[block] - 1, begin - 1, -1):
-            symbol = int64(symbols[place])
+            symbol = uint64(symbols[place])
             start = uint32(first[block, symbol])
-            share = uint32(first[block, symbol + 1]) - start
+            share = uint32(first[block, symbol + uint64(1)]) - start
             lane = uint32(place) & lane_bits
-            state = states[lane]
-            if (state >> spare) >= share:
-                code[filled] = uint16(state)
-                filled += 1
-                state = state >> _WORD
+            state = own[lane]
+            # Without a branch: whether a state is full cannot be predicted.
+            is_full = (state >> spare) >= share
+            code[filled] = uint16(state)
+            filled += uint64(is_full)
+            state = state >> _WORD if is_full else state
             quotient = state // share
-            states[lane] = (quotient << bits) + (state - quotient * share) + start
-    return filled
+            own[lane] = (quotient << bits) + (state - quotient * share) + start
+    for lane_number in range(len(states)):
+        states[lane_number] = own[lane_number]
+    return int64(filled)
 
 
 @compiled_exactly

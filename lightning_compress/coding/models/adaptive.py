@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lightning_compress.coding.coder import Words
+from lightning_compress.coding.counting import occurrences
 from lightning_compress.coding.models.generalized_gaussian import SCALES, SHAPES, powers, prior, slopes
 from lightning_compress.runtime.cached import cached_property
 
@@ -101,7 +102,7 @@ class Blocks:
     @classmethod
     def of(cls, groups: list[Words], symbols: int) -> Blocks:
         """Count the words of groups."""
-        seen = [np.stack([_counts(block, symbols) for block in split(group)]) for group in groups]
+        seen = [np.stack([occurrences(block, symbols) for block in split(group)]) for group in groups]
         before = [np.cumsum(counts, axis=0) - counts for counts in seen]
         numbers = np.repeat(np.arange(len(groups)), [len(counts) for counts in seen])
         return cls(np.concatenate(seen), np.concatenate(before), numbers)
@@ -157,13 +158,6 @@ def fit(blocks: Blocks) -> tuple[AdaptiveModel, Counts]:
 def _alphabet(symbols: int, center: int | None) -> Alphabet:
     """An alphabet whose magnitudes and mirrors are computed once for many streams."""
     return Alphabet(symbols, center)
-
-
-def _counts(words: Words, symbols: int) -> Counts:
-    counts = np.zeros(symbols, np.int64)
-    for start in range(0, len(words), CHUNK):
-        counts += np.bincount(words[start : start + CHUNK].astype(np.int64), minlength=symbols)
-    return counts
 
 
 def _estimated(model: AdaptiveModel, heights: tuple[int, ...], scales: Counts, blocks: Blocks) -> list[float]:

@@ -16,6 +16,8 @@ from lightning_compress.quantize.payload import Payload, Words
 
 _WORTHWHILE = 0.98
 _ZEROS = 1 / 16
+_PIECES, _PIECE = 16, 1 << 12
+_SURELY = 1.05  # an estimate from pieces may be wrong by less
 
 
 def sparse_forms(payload: Payload) -> Iterator[SparsePayload]:
@@ -32,10 +34,22 @@ def sparse_forms(payload: Payload) -> Iterator[SparsePayload]:
     if not zeros or (not split.has_zero_symbol and zeros < _ZEROS * elements):
         return
     most_bits = _WORTHWHILE * _bits(np.array([zeros, len(kept)])) if split.has_zero_symbol else np.inf
+    if most_bits < np.inf and elements > _PIECES * _PIECE and _least_bits(kept, elements) > _SURELY * most_bits:
+        return
     forms: tuple[tuple[Form, Words], ...] = (("gaps", gaps_of(kept)), ("bitmap", bitmap_of(kept, elements)))
     for form, words in forms:
         if _bits(_counts(words)) < most_bits:
             yield SparsePayload(words, form, split.values, split.shape)
+
+
+def _least_bits(kept: NDArray[np.int64], elements: int) -> float:
+    """About how many bits the better form takes, by pieces of a large tensor."""
+    starts = np.linspace(0, elements - _PIECE, _PIECES).astype(np.int64)
+    bounds = np.searchsorted(kept, [starts, starts + _PIECE]).T
+    pieces = [kept[begin:end] - start for start, (begin, end) in zip(starts, bounds, strict=True)]
+    gaps = np.concatenate([gaps_of(piece).astype(np.int64) for piece in pieces])
+    bitmap = np.concatenate([bitmap_of(piece, _PIECE) for piece in pieces])
+    return elements / (_PIECES * _PIECE) * min(_bits(_counts(gaps.view(np.uint64))), _bits(_counts(bitmap)))
 
 
 def _counts(words: Words) -> NDArray[np.int64]:

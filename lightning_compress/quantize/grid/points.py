@@ -57,8 +57,9 @@ def choose_points(
     sample, sample_zeros = weights[::every], None if zeros is None else zeros[::every]
     spacing = 2 if states else 1
     classes = choose_classes(np.rint(weights.numpy().T / spacing).astype(np.int16), None)
-    sums = classes.map(rows, columns) if classes.sums > 1 else None
-    sample_sums = None if sums is None else sums[:, ::every]
+    of_rows, of_columns = classes.of(rows, columns)
+    sums = (of_rows[:, None] + of_columns).T if classes.sums > 1 else None  # row by row in memory, as loops read them
+    sample_sums = None if sums is None else np.ascontiguousarray(sums[:, ::every])
     points = _points(sample, states, None, sample_zeros)
     bit = rate_weight * 2 * math.log(2) * float((sample - points).square().mean())
     trellis = TRELLISES[states] if states else None

@@ -106,7 +106,10 @@ class Half:
 
 def _is_lost(flat: Tensor, back: Tensor) -> Tensor:
     """``[n]``, bool: which values the 16-bit format cannot hold, given what it makes of them."""
-    return ~(torch.isfinite(flat) & torch.isfinite(back)) | ((back == 0) & (flat != 0))
+    is_lost = (back == 0) & (flat != 0)
+    if math.isfinite(float(flat.sum())) and math.isfinite(float(back.sum())):
+        return is_lost  # the sums alone are fast, and may overflow
+    return is_lost | ~(torch.isfinite(flat) & torch.isfinite(back))
 
 
 def _truncate(flat: Tensor) -> Tensor:

@@ -55,9 +55,9 @@ def viterbi_of_rows_with_feedback(
     of_earlier, of_past = (PAST - 1) * states * LANES, PAST * GROUP * states * LANES
     earlier, new_earlier = np.empty(of_earlier, int32), np.empty(of_earlier, int32)
     past, new_past = np.empty(of_past, float32), np.empty(of_past, float32)
-    decided, sizes = np.empty(GROUP * LANES, float32), np.empty((2, LANES), int32)
-    near, below = np.empty((2, LANES), float32), np.empty((2, LANES), float32)
-    room = np.empty(LANES, float32), sizes[0], sizes[1], near, below
+    decided, half = np.empty(GROUP * LANES, float32), states // 2 * LANES
+    sizes, near, below = np.empty((2, half), int32), np.empty((2, half), float32), np.empty((2, half), float32)
+    room = np.empty(half, float32), sizes[0], sizes[1], near, below
     chosen, came = np.empty(KEPT * GROUP * states * LANES, float32), np.empty(KEPT * GROUP * states * LANES, np.bool_)
     is_other, ends, entered = np.empty(LANES, np.bool_), np.empty(LANES, int64), np.empty(LANES, int64)
     for first in range(0, rows, LANES):
@@ -111,8 +111,7 @@ def viterbi_of_rows_with_feedback(
                         decided[uint64(place * LANES + lane)] = past[uint64((place * states + state) * LANES + lane)]
                 end_other_paths(total, origin, earlier, entered, states)
                 trace(chosen, came, before, entered, group - PAST, GROUP, points, first, here)
-                for column in range(start + width, columns):
-                    settle(weights, column, decided, upper, start - PAST * GROUP)
+                settle(weights, start + width, decided, upper, start - PAST * GROUP)
             level(total, states)
             age(past, earlier, origin, window, new_past, new_earlier, states)
             past, new_past = new_past, past
@@ -139,20 +138,31 @@ def _find(
     offsets, least, starts = machine[2], machine[3], machine[4]
     states, last = machine[0].shape[1], int32(symbols - 1)
     magnitudes, near_size, below_size, near, below = room
-    for state in range(states):
-        _magnitudes(values, now + uint64(state * LANES), magnitudes)
-        for choice in (state, states + state):
+    for quantizer in range(2):
+        # The states of a quantizer lie side by side, and choose among the same points.
+        first = quantizer * (states // 2)
+        of_states = uint64(first * LANES)
+        _magnitudes(values, now + of_states, magnitudes)
+        for choice in (first, states + first):
             nearest(magnitudes, offsets[choice], least[choice], last, near[0], below[0], near_size, below_size)
-            look_up(costs, tables, starts[choice], near_size, below_size, near[1], below[1])
-            _cheaper(
-                magnitudes, inverse, near, below, found, step, uint64(choice * LANES), total, uint64(state * LANES)
-            )
+            _look_up(costs, tables, starts[choice], near_size, below_size, near[1], below[1])
+            _cheaper(magnitudes, inverse, near, below, found, step, uint64(choice * LANES), total, of_states)
 
 
 @compiled
 def _magnitudes(values: Floats, first: int, magnitudes: Floats) -> None:
     for lane in range(len(magnitudes)):
         magnitudes[lane] = min(abs(values[first + uint64(lane)]), LARGEST)
+
+
+@compiled
+def _look_up(
+    costs: Floats, tables: Numbers, start: int, near_size: Numbers, below_size: Numbers, near: Floats, below: Floats
+) -> None:
+    """What indices of these sizes cost, ``[states, lanes]``."""
+    for first in range(0, len(near), LANES):
+        part = slice(first, first + LANES)
+        look_up(costs, tables, start, near_size[part], below_size[part], near[part], below[part])
 
 
 @compiled
@@ -167,7 +177,7 @@ def _cheaper(
     total: Floats,
     of_state: int,
 ) -> None:
-    """The cheaper of two points; ``[2, lanes]`` each: points, and what their bits cost."""
+    """The cheaper of two points; ``[2, states · lanes]`` each: points, and what their bits cost."""
     for lane in range(len(magnitudes)):
         near_error = (magnitudes[lane] - near[0, lane]) * inverse
         below_error = (magnitudes[lane] - below[0, lane]) * inverse

@@ -1,0 +1,60 @@
+"""Magnitudes of float32 weights, as the bits of their words without the sign: compiled loops.
+
+See :mod:`lightning_compress.weights.magnitude`, which has the same in torch for machines without a compiler.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy import int64, uint32, uint64
+from numpy.typing import NDArray
+
+from lightning_compress.runtime.compilation import compiled_exactly
+
+_MAGNITUDE = uint32(0x7FFF_FFFF)
+
+
+@compiled_exactly
+def count_digits(words: NDArray[np.uint32], prefix: int, shift: int, bits: int, counts: NDArray[np.int64]) -> None:
+    """Count the digits of ``bits`` bits from bit ``shift`` on, of words whose bits above these are ``prefix``.
+
+    Args:
+        words: ``[n]``.
+        prefix: of the magnitude.
+        shift: of the digit.
+        bits: of the digit.
+        counts: ``[2^bits]``: is increased.
+    """
+    low, high, head = uint64(shift), uint64(shift + bits), uint64(prefix)
+    digit_bits = uint64((1 << bits) - 1)
+    for place in range(len(words)):
+        key = uint64(words[place] & _MAGNITUDE)
+        if key >> high == head:
+            counts[(key >> low) & digit_bits] += 1
+
+
+@compiled_exactly
+def mark_smallest(words: NDArray[np.uint32], key: int, ties: int, chosen: NDArray[np.bool_]) -> int:
+    """Which magnitudes are below a key, and the first of those equal to it.
+
+    Args:
+        words: ``[n]``.
+        key: the threshold.
+        ties: how many of the magnitudes equal to it are marked, at most.
+        chosen: ``[n]``, the result.
+
+    Returns:
+        How many ties are left.
+    """
+    border, equal = uint32(key), int64(0)
+    for place in range(len(words)):
+        magnitude = words[place] & _MAGNITUDE
+        chosen[place] = magnitude < border
+        equal += int64(magnitude == border)
+    left = int64(ties)
+    if equal:
+        for place in range(len(words)):
+            if left and words[place] & _MAGNITUDE == border:
+                chosen[place] = True
+                left -= 1
+    return left
