@@ -11,7 +11,7 @@ from torch import Tensor
 
 from lightning_compress.plan import Rule
 from lightning_compress.quantize import FLOATS, FittedQuantizer
-from lightning_compress.weights import Cut, DeferredTensor, Weight, Weights, chunks
+from lightning_compress.weights import Cut, DeferredTensor, Weight, Weights, chunks, zeroed
 
 Group = tuple[Rule, str, torch.dtype]  # a codebook of one type holds values that another does not
 
@@ -120,10 +120,10 @@ def _pruned(tensor: Tensor, cut: Cut | None) -> Tensor:
         return tensor
 
     def make() -> Tensor:
-        left, result = cut, tensor.detach().cpu().flatten().clone()
-        for chunk in chunks(result):
+        left, parts = cut, []
+        for chunk in chunks(tensor):
             chosen, left = left.split(chunk)
-            chunk.masked_fill_(chosen, 0)
-        return result
+            parts.append(zeroed(chunk, chosen))
+        return torch.cat(parts)
 
     return DeferredTensor(make, tensor.dtype, (tensor.numel(),), (1,))

@@ -4,7 +4,7 @@ from lightning_compress.weights.bindings import Binding, Owner, bindings_of, par
 from lightning_compress.weights.classes import classify
 from lightning_compress.weights.constants import BUFFER, exact_reason, is_guess
 from lightning_compress.weights.deferred import DeferredTensor, contiguous_strides
-from lightning_compress.weights.magnitude import Cut, chunks, smallest_magnitudes, true_positions
+from lightning_compress.weights.magnitude import Cut, chunks, smallest_magnitudes, true_positions, zeroed
 from lightning_compress.weights.matching import counterparts, load_into, match_state
 from lightning_compress.weights.metadata.checkpoint_record import (
     ASSETS_KEY,
@@ -63,4 +63,5 @@ __all__ = [
     "strip_wrappers",
     "summed_gradient",
     "true_positions",
+    "zeroed",
 ]

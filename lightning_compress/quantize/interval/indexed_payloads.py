@@ -33,7 +33,7 @@ def payload_from_indices(
         end = start + len(chunk)
         part = indices(chunk)
         if pruned is not None:
-            part[true_positions(pruned[start:end])] = codebook.zero
+            part += (codebook.zero - part) * pruned[start:end]  # a selection by a mask takes four times as long
         outliers.append(chunk[true_positions(part == codebook.outlier)])
         result[start:end] = part
         start = end
