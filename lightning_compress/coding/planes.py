@@ -27,7 +27,7 @@ from lightning_compress.errors import FormatError
 from lightning_compress.runtime import Work
 
 _SAMPLE = 1 << 16
-_LONG = 1 << 14  # words from which a bound is computed
+_LONG = 1 << 12  # words from which a bound is computed
 _PIECES, _PIECE = 16, 1 << 14
 _SMALL_ALPHABET = 1 << 12
 _UNIFORM = 1 << 8
@@ -130,11 +130,12 @@ def is_noise(statistics: Statistics) -> bool:
 
 
 def _pieces(words: Words) -> Words:
-    """Pieces that lie evenly in a long stream, or all of a shorter one."""
+    """The middles of equal parts of a long stream, or all of a shorter one."""
     if len(words) <= _PIECES * _PIECE:
         return words
-    starts = np.linspace(0, len(words) - _PIECE, _PIECES).astype(np.int64)
-    return np.concatenate([words[start : start + _PIECE] for start in starts.tolist()])
+    part = len(words) // _PIECES
+    starts = range((part - _PIECE) // 2, len(words) - _PIECE + 1, part)
+    return np.concatenate([words[start : start + _PIECE] for start in starts])
 
 
 def _plane(words: Words, plane: int) -> Words:

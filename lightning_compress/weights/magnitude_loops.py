@@ -51,7 +51,7 @@ def mark_smallest(words: NDArray[np.uint32], key: int, ties: int, chosen: NDArra
         magnitude = words[place] & _MAGNITUDE
         chosen[place] = magnitude < border
         equal += int64(magnitude == border)
-    left = int64(ties)
+    left: int = int64(ties)
     if equal:
         for place in range(len(words)):
             if left and words[place] & _MAGNITUDE == border:

@@ -11,6 +11,7 @@ import pytest
 from each_case import naming
 
 from lightning_compress import coding
+from lightning_compress.coding import CODERS, Statistics
 from lightning_compress.coding.coder import Words
 
 N = 100_000
@@ -105,3 +106,16 @@ def _check_compact_table(shape: str, count: int, alphabet: int) -> None:
 def test_repetition_is_coded_below_the_entropy() -> None:
     words = np.tile(np.random.default_rng(8).integers(0, 256, 500), 100).astype("<u1")
     assert len(coding.encode(words)[1]) < 0.05 * _entropy_bytes(words)[0]
+
+
+@pytest.mark.parametrize("kind", ["normal", "rising", "bfloat16"])
+def test_the_bound_of_long_planes_is_near_what_they_take(kind: str) -> None:
+    """It is estimated from pieces, and decides whether planes are coded at all."""
+    values = np.random.default_rng(3).normal(size=1_500_000).astype("<f4")
+    if kind == "rising":  # the pieces differ from each other
+        values *= np.linspace(0.01, 100, len(values)).astype("<f4")
+    stream = values.view("<u4") & np.uint32(0xFFFF0000 if kind == "bfloat16" else 0xFFFFFFFF)
+    statistics = Statistics(stream)
+    bound, code = CODERS["planes"].lower_bound(statistics), CODERS["planes"].encode(statistics)
+    assert bound is not None
+    assert 0.98 * len(code) < bound <= 1.002 * len(code)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lightning_compress.coding.lanes import array_loops
-from lightning_compress.coding.lanes.types import Code, Counts, States, Symbols
+from lightning_compress.coding.lanes.types import Code, Counts, Slots, States, Symbols
 from lightning_compress.errors import FormatError
 from lightning_compress.runtime.compiler import has_compiler, read_only
 
@@ -55,9 +55,20 @@ class Layout:
         return 0 if self.lanes == 1 else array_loops.LEAST_STATE
 
 
+def _divided(weights: Counts, precision: int) -> Slots:
+    """``[blocks, symbols + 1]``: see :func:`array_loops.divide_slots`."""
+    if not has_compiler():
+        return array_loops.divide_slots(weights, precision)
+    from lightning_compress.coding.lanes.compiled_loops import divide_slots_of_blocks
+
+    first = np.empty((len(weights), weights.shape[1] + 1), np.uint16)
+    divide_slots_of_blocks(np.ascontiguousarray(weights), precision, first)
+    return first
+
+
 def _rates(weights: Counts, precision: int) -> NDArray[np.float64]:
     """``[blocks, symbols]``: bits of each symbol; 0 where it has no slots."""
-    slots = np.diff(array_loops.divide_slots(weights, precision).astype(np.int64), axis=-1)
+    slots = np.diff(_divided(weights, precision).astype(np.int64), axis=-1)
     rates: NDArray[np.float64] = precision - np.log2(np.maximum(slots, 1))
     return rates
 
@@ -73,7 +84,7 @@ def encode(symbols: Symbols, ends: Counts, weights: Counts, layout: Layout) -> b
     """
     states = np.full(layout.lanes, layout.start, np.uint32)
     code = np.empty(len(symbols) + 2 * layout.lanes, "<u2")
-    first = array_loops.divide_slots(weights, layout.precision)
+    first = _divided(weights, layout.precision)
     filled = _loops().encode(read_only(symbols), ends, first, layout.precision, states, code)
     for state in reversed(states.tolist()):
         words = [state & 0xFFFF, state >> _WORD] if state >> _WORD else [state] if state else []

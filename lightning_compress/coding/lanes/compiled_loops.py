@@ -52,7 +52,8 @@ def encode(symbols: Symbols, ends: Counts, first: Slots, precision: int, states:
             own[lane] = (quotient << bits) + (state - quotient * share) + start
     for lane_number in range(len(states)):
         states[lane_number] = own[lane_number]
-    return int64(filled)
+    words: int = int64(filled)
+    return words
 
 
 @compiled_exactly
@@ -191,6 +192,13 @@ def divide_slots(weights: Counts, precision: int, first: Slots) -> None:
         elif weight:
             ones += 1
     first[len(weights)] = slots + rare
+
+
+@compiled_exactly
+def divide_slots_of_blocks(weights: Counts, precision: int, first: Slots) -> None:
+    """The same for ``[blocks, symbols]`` and ``[blocks, symbols + 1]``."""
+    for block in range(len(weights)):
+        divide_slots(weights[block], precision, first[block])
 
 
 @compiled_exactly

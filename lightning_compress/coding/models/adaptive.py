@@ -18,6 +18,7 @@ from lightning_compress.coding.coder import Words
 from lightning_compress.coding.counting import occurrences
 from lightning_compress.coding.models.generalized_gaussian import SCALES, SHAPES, powers, prior, slopes
 from lightning_compress.runtime.cached import cached_property
+from lightning_compress.runtime.compiler import has_compiler
 
 CHUNK = 1 << 20
 FIRST_BLOCK = 64
@@ -167,6 +168,13 @@ def _estimated(model: AdaptiveModel, heights: tuple[int, ...], scales: Counts, b
     for start in range(0, len(heights), step):
         some = np.array(heights[start : start + step])
         starts = prior(model.alphabet.magnitudes, model.shape, scales, some)
+        if has_compiler():
+            from lightning_compress.coding.models.fit_loops import adaptive_bits
+
+            found = np.empty(len(some))
+            adaptive_bits(starts, learned, blocks.seen, blocks.group, found)
+            bits += found.tolist()
+            continue
         weights = np.take(starts, blocks.group, axis=1) + learned  # C order: memory order affects how sums are rounded
         rates = np.log2(weights.sum(axis=-1, keepdims=True)) - np.log2(weights)
         bits += (blocks.seen * rates).reshape(len(some), -1).sum(axis=1).tolist()
@@ -183,6 +191,12 @@ def _static(alphabet: Alphabet, shapes: tuple[int, ...], groups: Counts, stride:
     """
     scales = np.arange(0, SCALES, stride)
     raised, rates = _partition(alphabet, shapes, stride)
+    if has_compiler():
+        from lightning_compress.coding.models.fit_loops import static_bits
+
+        bits_of_shapes, best = np.empty(len(shapes)), np.empty((len(shapes), len(groups)), np.int64)
+        static_bits(groups, raised, rates, slopes(scales), bits_of_shapes, best)
+        return bits_of_shapes.tolist(), scales[best]
     counts = groups.astype(np.float64)
     moments = np.stack([counts @ row for row in raised])
     bits = counts.sum(axis=1, keepdims=True) * rates[:, None] + moments[..., None] * slopes(scales)

@@ -41,13 +41,13 @@ def choose_classes(indices: Integers, quantizers: Bytes | None) -> Classes:
     every = max(1, indices.size // _COUNTED)
     counted = indices[::every], None if quantizers is None else quantizers[::every]
     share = columns / len(counted[0])
-    best, least, tried = Classes(), math.inf, Classes()
+    best, least, tried = Classes(), math.inf, None
     logarithms = _log_scales(indices)
     for most in _MOST_SUMS:
         by_row, by_column = _classes_of(*logarithms, most)
-        if np.array_equal(by_row, tried.rows) and np.array_equal(by_column, tried.columns):
+        if tried is not None and np.array_equal(by_row, tried[0]) and np.array_equal(by_column, tried[1]):
             break
-        tried = Classes(by_row, by_column)
+        tried = by_row, by_column
         counts = _count_symbols(*counted, by_row, by_column[::every])
         row_cost, column_cost = (_bytes_of(np.bincount(part).astype(np.float64)) for part in (by_row, by_column))
         for classes, tables, side in (

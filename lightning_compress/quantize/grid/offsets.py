@@ -23,7 +23,7 @@ _ROUNDS = 2
 _OFFSET_BYTES = 1.25
 _PAYLOAD_BYTES = 24.0
 _EVERY, _FEWEST = 16, 64  # rows by which is seen first whether offsets may pay
-_LUCK = math.log2(math.e) / 16  # bytes for each column that the means of the same rows save, however many rows there are
+_LUCK = math.log2(math.e) / 16  # bytes that a column seems to save by the mean of the very rows that are looked at
 _ROUNDING = 1 / 4  # squared steps, about the error of a grid: smaller deviations take hardly fewer bits
 
 

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lightning_compress.errors import FormatError
+from lightning_compress.quantize.grid import classes as classes_module
 from lightning_compress.quantize.grid.classes import choose_classes, scale_classes
 from lightning_compress.quantize.grid.contexts import Classes, group, ungroup, ungroup_along_trellis
 from lightning_compress.quantize.grid.trellis.trellis import TRELLISES
@@ -143,6 +144,19 @@ class TestChoice:
         classes = choose_classes(indices, None)
         assert classes.rows is not None
         assert classes.columns is None
+
+    @pytest.mark.parametrize("scales", [(1, 1), (8, 1), (1, 8), (8, 8)])
+    def test_a_large_matrix_is_judged_by_some_of_its_columns(self, monkeypatch, scales):
+        indices = matrix(500, 400, 9, scales)
+        whole = choose_classes(indices, None)
+        monkeypatch.setattr(classes_module, "_COUNTED", indices.size // 8)
+        counted, count = [], classes_module._count_symbols
+        monkeypatch.setattr(
+            classes_module, "_count_symbols", lambda part, *rest: counted.append(part.size) or count(part, *rest)
+        )
+        judged = choose_classes(indices, None)
+        assert set(counted) == {indices.size // 8}
+        assert (judged.rows is None, judged.columns is None) == (whole.rows is None, whole.columns is None)
 
     @pytest.mark.parametrize("shape", [(0, 0), (0, 5), (5, 0), (1, 1), (1, 99), (99, 1), (2, 2)])
     def test_small_matrices_have_none(self, shape):

@@ -10,6 +10,7 @@ import torch
 
 from lightning_compress import Grid, Half, Plan, Prune, Raw, Rule, compress
 from lightning_compress.quantize import GridGuide, GridPayload
+from lightning_compress.quantize.grid import offsets
 from lightning_compress.quantize.grid.offsets import Offsets, choose_offsets
 from lightning_compress.quantize.grid.trellis.feedback import feedback_factor
 
@@ -64,6 +65,18 @@ def test_rows_of_small_variance_count_more():
     assert offsets is not None
     quiet = moved[spread[:, 0] < 1].mean(0)
     assert float((offsets.values() - quiet).abs().max()) < 0.05 < float((moved.mean(0) - quiet).abs().max())
+
+
+@pytest.mark.parametrize(("rows", "drift", "pays"), [(6000, 0.02, False), (6000, 0.3, True), (700, 0.0, False)])
+def test_many_rows_are_judged_by_some_of_them(monkeypatch, rows, drift, pays):
+    seen = []
+    means = offsets._means
+    monkeypatch.setattr(
+        offsets, "_means", lambda weights, relative: seen.append(len(weights)) or means(weights, relative)
+    )
+    found = choose_offsets(drifted(rows, 100, drift), torch.ones(rows, dtype=torch.float64))
+    assert (found is not None) == pays
+    assert seen == [-(-rows // min(16, rows // 64)), *[rows] * pays]
 
 
 NONE = {

@@ -11,6 +11,7 @@ from __future__ import annotations
 import numpy as np
 from numpy import float32, int32, int64, uint64
 
+from lightning_compress.quantize.grid.trellis.error_loops import begin, settle
 from lightning_compress.quantize.grid.trellis.lane_loops import (
     GROUP,
     KEPT,
@@ -18,7 +19,6 @@ from lightning_compress.quantize.grid.trellis.lane_loops import (
     PAST,
     Numbers,
     age,
-    begin,
     best_states,
     choose,
     copy,
@@ -28,7 +28,6 @@ from lightning_compress.quantize.grid.trellis.lane_loops import (
     mix,
     move,
     round_weights,
-    settle,
     trace,
 )
 from lightning_compress.quantize.grid.trellis.point_loops import LARGEST, NEVER, TrellisTables

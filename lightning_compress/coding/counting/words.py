@@ -20,7 +20,7 @@ def occurrences(words: NDArray[np.unsignedinteger], symbols: int) -> NDArray[np.
     """
     counts = np.zeros(symbols, np.int64)
     if len(words) > _FEW and has_compiler():
-        from lightning_compress.coding.counting_loops import count_words
+        from lightning_compress.coding.counting.loops import count_words
 
         count_words(read_only(words), counts)
         return counts

@@ -1,0 +1,53 @@
+"""Compiled loops over magnitudes give what torch gives, for every kind of float of up to four bytes."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from lightning_compress.weights import magnitude, smallest_magnitudes
+from lightning_compress.weights.magnitude import Cut, magnitude_keys, zeroed
+
+DTYPES = (torch.float16, torch.bfloat16, torch.float32)
+
+
+def weights(dtype):
+    """More than the compiled loops need, with many equal magnitudes, both zeros, NaN and infinity."""
+    values = torch.randn(50_000, generator=torch.Generator().manual_seed(0))
+    values[::3] = (values[::3] * 8).round() / 8
+    values[:6] = torch.tensor([float("nan"), float("inf"), -float("inf"), 0.0, -0.0, 1e-45])
+    return values.to(dtype)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 0.9, 1.0])
+def test_cuts_and_what_they_choose_do_not_depend_on_the_compiler(monkeypatch, dtype, share):
+    tensors = [weights(dtype), weights(dtype).flip(0)]
+    found = []
+    for compiler in (True, False):
+        monkeypatch.setattr(magnitude, "has_compiler", lambda compiler=compiler: compiler)
+        (cut,) = smallest_magnitudes(tensors, [int(share * 100_000)])
+        first, rest = cut.split(tensors[0])
+        second, last = rest.split(tensors[1])
+        found.append((cut, first, rest, second, last))
+    for with_compiler, without in zip(*found, strict=True):
+        assert with_compiler == without if isinstance(without, Cut) else torch.equal(with_compiler, without)
+    finite = int(torch.cat(tensors).isfinite().sum())
+    assert int(found[0][1].sum() + found[0][3].sum()) == min(int(share * 100_000), finite)
+
+
+def test_ties_are_chosen_from_the_front():
+    tied = torch.ones(10_000)
+    chosen, rest = Cut(int(magnitude_keys(tied[:1])), ties=123).split(tied)
+    assert chosen[:123].all()
+    assert not chosen[123:].any()
+    assert rest.ties == 0
+
+
+@pytest.mark.parametrize("dtype", [*DTYPES, torch.float64])
+def test_chosen_weights_become_positive_zeros_and_others_stay(dtype):
+    values = weights(dtype)
+    chosen = torch.arange(len(values)) % 7 == 2
+    left = zeroed(values, chosen)
+    assert not left[chosen].view(torch.uint8).any()
+    assert torch.equal(left[~chosen].view(torch.uint8), values[~chosen].view(torch.uint8))
