@@ -10,9 +10,11 @@ from numpy.typing import NDArray
 from lightning_compress.coding.coder import Statistics, Words, dtype_of
 from lightning_compress.errors import FormatError
 from lightning_compress.runtime import Work
+from lightning_compress.runtime.compiler import has_compiler, read_only
 
 _GROUP = 8
 _CHUNK = 1 << 16
+_FEW = 1 << 12  # words that NumPy packs before compiled loops are loaded
 
 
 class Packed:
@@ -49,6 +51,12 @@ class Packed:
 
 def pack(words: Words, bits: int) -> bytes:
     """The lowest ``bits`` bits of words: :func:`packed_size` bytes."""
+    if len(words) > _FEW and has_compiler():
+        from lightning_compress.coding.packed_loops import pack_words
+
+        data = np.empty(packed_size(len(words), bits), np.uint8)
+        pack_words(read_only(words), bits, data)
+        return data.tobytes()
     planes, rest = divmod(bits, 8)
     parts = [
         np.ascontiguousarray(words.view(np.uint8).reshape(-1, words.itemsize)[:, k]).tobytes() for k in range(planes)
@@ -61,6 +69,12 @@ def pack(words: Words, bits: int) -> bytes:
 
 def unpack(data: memoryview, bits: int, count: int, width: int) -> Words:
     """``[count]`` words of ``width`` bytes that :func:`pack` made these bytes of."""
+    if count > _FEW and has_compiler():
+        from lightning_compress.coding.packed_loops import unpack_words
+
+        unpacked = np.empty(count, dtype_of(width))
+        unpack_words(read_only(np.frombuffer(data, np.uint8)), bits, unpacked)
+        return unpacked
     planes, rest = divmod(bits, 8)
     words = np.zeros(count, dtype_of(width))
     by_byte = words.view(np.uint8).reshape(count, width)

@@ -28,7 +28,7 @@ from lightning_compress.runtime import Work
 
 _SAMPLE = 1 << 16
 _LONG = 1 << 12  # words from which a bound is computed
-_PIECES, _PIECE = 16, 1 << 14
+_PIECES, _PIECE = 8, 1 << 14
 _SMALL_ALPHABET = 1 << 12
 _UNIFORM = 1 << 8
 _NOISE, _DEVIATIONS = 0.002, 2.0
@@ -50,10 +50,11 @@ class Planes:
         self._choose = choose
 
     def lower_bound(self, statistics: Statistics) -> float | None:
-        """0 if a plane may repeat itself, else the entropies of the planes; None for few symbols, coded better whole.
+        """0 if the words may repeat themselves, else the entropies of their planes, less a thousandth.
 
-        Bytes are not counted for the coders' heads, nor for what the end of a plane may save. Of a long stream pieces
-        are looked at, so that the bound of one whose pieces differ from the rest is an estimate.
+        None for few symbols, coded better whole. Bytes are not counted for the coders' heads, nor for what the end of a
+        plane may save. Of a long stream pieces are looked at, so that the bound of one whose pieces differ from the
+        rest is an estimate.
         """
         words = statistics.words
         if words.itemsize == 1 or statistics.largest < _SMALL_ALPHABET:
@@ -61,21 +62,15 @@ class Planes:
         if len(words) < _LONG:
             return 0.0
         seen = _pieces(words)
-        return len(words) / len(seen) * min(map(self._plane_bound, (seen, rotate_left(seen))))
-
-    @staticmethod
-    def _plane_bound(words: Words) -> float:
-        """The sum of the entropies of the planes, in bytes, less a thousandth; 0 if samples show repetition."""
-        planes = [Statistics(_plane(words, plane)) for plane in range(words.itemsize)]
-        if any(may_repeat(plane) for plane in planes):
-            return 0.0
-        return 0.999 * sum(plane.entropy_bytes for plane in planes)
+        if any(may_repeat(Statistics(_plane(seen, plane))) for plane in (0, words.itemsize - 1)):
+            return 0.0  # words that repeat themselves do so in every plane
+        return 0.999 * len(words) / len(seen) * min(map(_plane_bytes, (seen, rotate_left(seen))))
 
     def encode(self, statistics: Statistics) -> bytes:
         """See :class:`Coder`."""
         words = statistics.words
         sample = np.ascontiguousarray(words[:: max(1, len(words) // _SAMPLE)])
-        rotate = _plane_bits(rotate_left(sample)) < _plane_bits(sample)
+        rotate = _plane_bytes(rotate_left(sample)) < _plane_bytes(sample)
         parts = [bytes([rotate])]
         turned = rotate_left(words) if rotate else words
         for plane in range(words.itemsize):
@@ -142,6 +137,6 @@ def _plane(words: Words, plane: int) -> Words:
     return np.ascontiguousarray(words.view(np.uint8).reshape(-1, words.itemsize)[:, plane])
 
 
-def _plane_bits(words: Words) -> float:
+def _plane_bytes(words: Words) -> float:
     """Sum of the entropies of the planes, in bytes."""
     return sum(Statistics(_plane(words, plane)).entropy_bytes for plane in range(words.itemsize))

@@ -48,13 +48,15 @@ class Zstandard:
 
 
 def may_repeat(statistics: Statistics) -> bool:
-    """Whether samples from the whole stream are coded below its entropy; those of large alphabets are assumed to be."""
+    """Whether samples of a stream are coded below its entropy; that of byte planes, where the alphabet is large."""
     words = statistics.words
-    if statistics.counts is None:
-        return True
     sample = words
     if len(words) > _LONG:
         starts = range(0, len(words) - _SAMPLE, (len(words) - _SAMPLE) // (_SAMPLES - 1))
         sample = np.concatenate([words[start : start + _SAMPLE] for start in starts])
-    entropy = statistics.entropy_bytes * len(sample) / len(words)
+    if statistics.counts is None:
+        planes = sample.view(np.uint8).reshape(-1, sample.itemsize).T
+        entropy = sum(Statistics(np.ascontiguousarray(plane)).entropy_bytes for plane in planes)
+    else:
+        entropy = statistics.entropy_bytes * len(sample) / len(words)
     return len(compressed(sample.data.cast("B"), _FAST)) < 0.98 * entropy

@@ -93,7 +93,7 @@ class Payload(Protocol):
         ...
 
     def split_zeros(self) -> NonZeros | None:
-        """Positions and payload of the elements that are not 0; None where the payload is only stored whole."""
+        """Positions and payload of the elements that are not 0; None where none is, or the payload is stored whole."""
         ...
 
     @classmethod

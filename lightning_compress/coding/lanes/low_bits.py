@@ -13,10 +13,11 @@ import numpy as np
 
 from lightning_compress.coding.coder import Words
 from lightning_compress.coding.lanes.types import Symbols
+from lightning_compress.runtime.compiler import has_compiler, read_only
 
 SYMBOL_BITS = 12
 _FEWEST_BITS = 6
-_SAMPLE = 1 << 16
+_SAMPLE = 1 << 15
 
 
 @dataclass(frozen=True)
@@ -48,11 +49,22 @@ class Split:
 
     def symbols(self, words: Words) -> tuple[Symbols, Words]:
         """``[n]`` symbols of two bytes, and the words turned, whose low bits are stored."""
+        if has_compiler():
+            from lightning_compress.coding.lanes.low_bits_loops import split_words
+
+            symbols, turned = np.empty(len(words), np.uint16), np.empty_like(words)
+            split_words(read_only(words), 8 * words.itemsize, self.rotated, self.low, symbols, turned)
+            return symbols, turned
         turned = rotate_left(words) if self.rotated else words
         return (turned >> np.array(self.low, words.dtype)).astype(np.uint16), turned
 
     def joined(self, symbols: Symbols, low: Words) -> Words:
         """The inverse of :meth:`symbols`; ``low``, the low bits of each word, is overwritten."""
+        if has_compiler():
+            from lightning_compress.coding.lanes.low_bits_loops import join_words
+
+            join_words(symbols, 8 * low.itemsize, self.rotated, self.low, low)
+            return low
         low |= symbols.astype(low.dtype) << np.array(self.low, low.dtype)
         return rotate_right(low) if self.rotated else low
 

@@ -171,9 +171,11 @@ class HalfPayload:
         flat[self.escapes] = self.exact
         return flat.reshape(self.shape)
 
-    def split_zeros(self) -> NonZeros:
+    def split_zeros(self) -> NonZeros | None:
         """See :class:`Payload`."""
         words, escapes = to_words(self.halves), self.escapes.numpy()
+        if words.all():
+            return None
         is_kept = words != 0
         is_kept[escapes] = True
         positions = positions_of(is_kept)

@@ -71,6 +71,8 @@ class RawPayload:
         if self.tensor.element_size() > 8:
             return None
         words = to_words(self.tensor)
+        if words.all():
+            return None
         positions = positions_of(words != 0)
         values = RawPayload(from_words(words[positions], self.tensor.dtype))
         return NonZeros(positions, values, tuple(self.tensor.shape), has_zero_symbol=False)
