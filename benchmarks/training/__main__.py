@@ -2,6 +2,9 @@
 
     python -m benchmarks.training rate --models DIR --kind rnn --ratio 27 --steps 400 --output FILE
     python -m benchmarks.training prune --models DIR --kind rnn --amount 0.8 --steps 400 --output FILE
+    python -m benchmarks.training ternary --models DIR --kind transformer --steps 1200 --output FILE
+    python -m benchmarks.training student --models DIR --kind transformer --width 152 --steps 6000 --output FILE
+    python -m benchmarks.training rate --models DIR --kind transformer --width 152 --student FILE --output FILE
     python -m benchmarks.training low-rank --models DIR --kind rnn --ratio 2 --steps 400 --output FILE
     python -m benchmarks.training score --models DIR --kind rnn --file FILE --split test
     python -m benchmarks.training cost --models DIR --kind rnn --sentences 64
@@ -15,6 +18,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -22,6 +26,7 @@ from benchmarks.training.cost import cost
 from benchmarks.training.methods import METHODS
 from benchmarks.training.retraining import Settings, retrain
 from benchmarks.training.scoring import compare
+from benchmarks.training.students import with_student
 from benchmarks.yardstick import yardstick_class
 
 
@@ -46,24 +51,32 @@ def main() -> None:
     parser.add_argument("--ramp", type=float, default=0.25, help="rate: share of the steps until the ratio is met")
     parser.add_argument("--measure-every", type=int, default=25, help="rate: steps")
     parser.add_argument("--amount", type=float, default=0.8, help="prune: share of the weights")
+    parser.add_argument("--width", type=int, help="of a student, in place of the model itself")
+    parser.add_argument("--layers", type=int, help="of a student")
+    parser.add_argument("--student", type=Path, help="the student's weights, to train on")
     parser.add_argument("--calibrated", action=argparse.BooleanOptionalAction, default=True, help="low-rank: ranks")
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
     torch.set_num_threads(1)
     make = yardstick_class(options.models)
+
+    def model() -> Any:
+        yardstick = make(options.kind)
+        return with_student(yardstick, options.width, options.layers, options.student) if options.width else yardstick
+
     if options.method == "score":
-        print(compare(make(options.kind), options.file, options.split))
+        print(compare(make(options.kind), model(), options.file, options.split))
         return
     if options.method == "cost":
         print(cost(make(options.kind), options.sentences, options.ratio))
         return
     torch.manual_seed(options.seed)
     settings = Settings(options.steps, options.learning_rate, options.sentences, options.share, options.seed)
-    yardstick = make(options.kind)
+    yardstick = model()
     method = METHODS[options.method](yardstick, options)
     retrain(yardstick, make(options.kind).model, method, settings)
     method.save(options.output)
-    print(compare(make(options.kind), options.output, options.split))
+    print(compare(make(options.kind), model(), options.output, options.split))
 
 
 if __name__ == "__main__":

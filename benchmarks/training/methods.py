@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 from torch import Tensor, nn
 
-from lightning_compress import Half, Plan, Rule, Weights, compress
+from lightning_compress import Binary, Half, Plan, Rule, Ternary, Weights, compress
 from lightning_compress.training import (
     Dial,
     LatentWeights,
@@ -160,4 +160,59 @@ class Factors:
         compress(self._module, Plan(Rule("*", Half(rounding="nearest")))).save(path)
 
 
-METHODS: dict[str, Callable[[Any, argparse.Namespace], Method]] = {"rate": Rate, "prune": Pruning, "low-rank": Factors}
+class Codes:
+    """Matrices of few values, such as two or three for each row; the rest, and the file, in half precision."""
+
+    def __init__(self, yardstick: Any, options: argparse.Namespace) -> None:
+        self._module = module = yardstick.model
+        weights = Weights.from_module(module)
+        method, half = CODES[options.method], Half(rounding="nearest")
+        rules = [Rule(weight.name, method, half) for weight in weights if weight.tensor.dim() > 1]
+        self._plan = Plan(*rules, Rule("*", half))
+        self._latent = LatentWeights(module, self._plan, weights=weights)
+
+    def forward(self) -> AbstractContextManager[None]:
+        return self._latent.quantized()
+
+    def before_step(self, step: int, steps: int) -> None:
+        pass
+
+    def after_step(self, step: int) -> None:
+        pass
+
+    def report(self) -> str:
+        return ""
+
+    def save(self, path: Path) -> None:
+        compress(self._module, self._plan).save(path)
+
+
+class Exact:
+    """Nothing is changed; the file in half precision."""
+
+    def __init__(self, yardstick: Any, options: argparse.Namespace) -> None:
+        self._module = yardstick.model
+
+    def forward(self) -> AbstractContextManager[None]:
+        return nullcontext()
+
+    def before_step(self, step: int, steps: int) -> None:
+        pass
+
+    def after_step(self, step: int) -> None:
+        pass
+
+    def report(self) -> str:
+        return ""
+
+    def save(self, path: Path) -> None:
+        compress(self._module, Plan(Rule("*", Half(rounding="nearest")))).save(path)
+
+
+CODES: dict[str, Binary | Ternary] = {"binary": Binary("row"), "ternary": Ternary("row")}
+METHODS: dict[str, Callable[[Any, argparse.Namespace], Method]] = {
+    "rate": Rate,
+    "prune": Pruning,
+    "low-rank": Factors,
+    "student": Exact,
+} | dict.fromkeys(CODES, Codes)

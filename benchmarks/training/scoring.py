@@ -14,10 +14,17 @@ import lightning_compress as lc
 from lightning_compress.search import paired_drop
 
 
-def compare(yardstick: Any, path: Path, split: str) -> str:
-    """One line: bytes, ratio, bits a weight, both BLEUs, and their difference with its interval of 95 %."""
+def compare(yardstick: Any, reader: Any, path: Path, split: str) -> str:
+    """One line: bytes, ratio, bits of an exact weight, both BLEUs, and their difference with its interval of 95 %.
+
+    Args:
+        yardstick: with the exact model.
+        reader: a yardstick whose model takes the weights of the file.
+        path: the file.
+        split: the text.
+    """
     state = yardstick.state_dict()
-    exact, found = _score(yardstick, state, split), _score(yardstick, whole(lc.load(path)), split)
+    exact, found = _score(yardstick, state, split), _score(reader, whole(lc.load(path)), split)
     drop = paired_drop(exact, found)
     size, exact_bytes = path.stat().st_size, sum(4 * tensor.numel() for tensor in state.values())
     return (

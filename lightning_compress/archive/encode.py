@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import zlib
-from collections.abc import Container
+from collections.abc import Container, Iterable
 from typing import Any
 
 import numpy as np
@@ -20,24 +21,35 @@ from lightning_compress.weights import as_bytes
 
 _DTYPE_NAMES = {dtype: name for name, dtype in DTYPES.items()}
 _CHUNK = 1 << 18  # bytes
+_SHORT = 1 << 16  # words
+_StreamKey = tuple[bytes, int, tuple[int, ...]]  # words, their width, and their groups
+_Coded = dict[str, tuple[str, bytes]]  # stream → coder and code
 # Types smaller than a byte: torch saves them but has no arithmetic for them.
 _WITHOUT_ARITHMETIC = {"float4_e2m1fn_x2", *(f"{sign}int{bits}" for sign in ("", "u") for bits in range(1, 8))}
 
 
-def encode_tensor(name: str, class_name: str, payload: Payload, restored: Tensor | None = None) -> tuple[Entry, bytes]:
-    """Encode one payload; ``restored`` is what it restores to, where that is known already.
+def encode_tensor(
+    name: str, class_name: str, payload: Payload, restored: Tensor | None = None, others: Iterable[Payload] = ()
+) -> tuple[Entry, bytes]:
+    """Encode one tensor.
 
     If the streams would be larger than the raw tensor, the restored values are stored raw instead, so the values that
     are read back do not depend on the coded size.
+
+    Args:
+        name: of the tensor.
+        class_name: its class.
+        payload: of the tensor.
+        restored: what it restores to, where that is known already.
+        others: payloads that restore to the same. Of all, the one that takes the fewest bytes is coded.
 
     Returns:
         The entry, and its coded streams, concatenated.
     """
     restored = payload.restore() if restored is None else restored
-    coded = _encode_streams(payload, restored)
-    if sum(len(data) for _, data in coded.values()) > restored.numel() * restored.element_size():
-        payload = RawPayload(restored)
-        coded = _encode_streams(payload, restored)
+    known: dict[_StreamKey, tuple[str, bytes]] = {}
+    forms = [_encode_form(form, restored, known) for form in (payload, *others)]
+    form, coded = min(forms, key=lambda each: _nbytes(each[1]) + len(json.dumps(_description(each[0]))))
     body = b"".join(data for _, data in coded.values())
     crc32, zeros = _crc32_and_zeros(restored)
     entry = Entry(
@@ -45,7 +57,7 @@ def encode_tensor(name: str, class_name: str, payload: Payload, restored: Tensor
         shape=tuple(restored.shape),
         dtype=_DTYPE_NAMES[restored.dtype],
         class_name=class_name,
-        payload={"kind": payload.kind, **payload.parameters()},
+        payload=_description(form),
         streams=tuple(StreamRecord(stream, coder, len(data)) for stream, (coder, data) in coded.items()),
         zeros=zeros,
         coded_crc32=checksum(body),
@@ -68,7 +80,7 @@ def decode_tensor(entry: Entry, body: memoryview) -> Tensor:
         restored = payload.restore()
     except NotImplementedError as error:
         raise VersionError(f"tensor {entry.name!r}: this torch restores no {entry.dtype} from {entry.kind}") from error
-    if {"kind": payload.kind, **payload.parameters()} != entry.payload:
+    if _description(payload) != entry.payload:
         raise FormatError(f"tensor {entry.name!r} has parameters that no {payload.kind} payload has: {entry.payload}")
     crc32, zeros = _crc32_and_zeros(restored)
     if crc32 != entry.crc32:
@@ -113,9 +125,40 @@ def decode_asset(asset: Asset, data: memoryview) -> bytes:
     return content
 
 
-def _encode_streams(payload: Payload, restored: Tensor) -> dict[str, tuple[str, bytes]]:
+def _encode_form(
+    payload: Payload, restored: Tensor, known: dict[_StreamKey, tuple[str, bytes]]
+) -> tuple[Payload, _Coded]:
+    """A payload with its coded streams; the restored values instead, where these take fewer bytes."""
+    coded = _encode_streams(payload, restored, known)
+    if _nbytes(coded) <= restored.numel() * restored.element_size():
+        return payload, coded
+    raw = RawPayload(restored)
+    return raw, _encode_streams(raw, restored, known)
+
+
+def _encode_streams(payload: Payload, restored: Tensor, known: dict[_StreamKey, tuple[str, bytes]]) -> _Coded:
+    """Coder and code of each stream; short streams that several payloads of a tensor have in common are coded once."""
     specs = payload.layout(payload.parameters(), restored.numel(), restored.dtype)
-    return {name: coding.encode(words, specs[name].groups) for name, words in payload.streams().items()}
+    coded = {}
+    for name, words in payload.streams().items():
+        groups = specs[name].groups
+        if len(words) > _SHORT:
+            coded[name] = coding.encode(words, groups)
+            continue
+        key = words.tobytes(), words.itemsize, groups
+        if key not in known:
+            known[key] = coding.encode(words, groups)
+        coded[name] = known[key]
+    return coded
+
+
+def _nbytes(coded: _Coded) -> int:
+    return sum(len(data) for _, data in coded.values())
+
+
+def _description(payload: Payload) -> dict[str, Any]:
+    """What the manifest says of a payload."""
+    return {"kind": payload.kind, **payload.parameters()}
 
 
 def _check_coded(owner: str, data: memoryview, expected: str) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -190,10 +189,7 @@ def smallest_coding(weight: Weight, payload: Payload, check: SourceCheck | None 
     if reason:
         restored = weight.tensor.detach().cpu()
         payload = RawPayload(restored)
-    forms = (
-        encode_tensor(weight.name, weight.class_name, form, restored) for form in (payload, *sparse_forms(payload))
-    )
-    entry, data = min(forms, key=lambda form: form[0].coded_bytes + len(json.dumps(form[0].payload)))
+    entry, data = encode_tensor(weight.name, weight.class_name, payload, restored, sparse_forms(payload))
     return replace(entry, reason=reason), data
 
 

@@ -19,7 +19,7 @@ from torch import Tensor
 from lightning_compress.runtime.compiler import has_compiler, read_only
 
 _CHUNK = 1 << 18
-_FEW = 1 << 12
+_FEW = 1 << 12  # weights that torch looks at before compiled loops are loaded
 _DEVICE_CHUNK = 1 << 24  # weights; an operation of an accelerator should have much to do, in little of its memory
 _DIGIT = 16
 _INTEGERS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}  # by their bytes
@@ -47,7 +47,7 @@ class Cut:
 
     def split(self, weights: Tensor) -> tuple[Tensor, Cut]:
         """Which of these weights belong to the cut (``[n]``, bool), and the cut for the group's next weights."""
-        if not self.double and _is_compiled(weights):
+        if not self.double and weights.device.type == "cpu" and len(weights) > _FEW and has_compiler():
             from lightning_compress.weights.magnitude_loops import mark_smallest
 
             chosen = torch.empty(len(weights), dtype=torch.bool)
@@ -135,9 +135,10 @@ def _histograms(tensors: Sequence[Tensor], prefixes: set[int], shift: int, doubl
     bins = 1 << _DIGIT
     result = {prefix: torch.zeros(bins, dtype=torch.int64) for prefix in prefixes}
     is_first = shift + _DIGIT == (64 if double else 32)
+    is_compiled = not double and sum(tensor.numel() for tensor in tensors) > _FEW and has_compiler()
     for tensor in tensors:
         for chunk in _where_they_are(tensor):
-            if not double and _is_compiled(chunk):
+            if is_compiled and chunk.device.type == "cpu":
                 from lightning_compress.weights.magnitude_loops import count_digits
 
                 words = _words(chunk)
@@ -163,11 +164,6 @@ def _where_they_are(tensor: Tensor) -> Iterator[Tensor]:
         yield from chunks(tensor)
     else:
         yield from torch.split(tensor.detach().reshape(-1), _DEVICE_CHUNK)
-
-
-def _is_compiled(weights: Tensor) -> bool:
-    """Whether compiled loops take these weights: on the CPU, and more than torch has done before they are loaded."""
-    return weights.device.type == "cpu" and len(weights) > _FEW and has_compiler()
 
 
 def _words(weights: Tensor) -> NDArray[np.uint32]:
