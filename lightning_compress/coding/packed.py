@@ -14,7 +14,7 @@ from lightning_compress.runtime.compiler import has_compiler, read_only
 
 _GROUP = 8
 _CHUNK = 1 << 16
-_FEW = 1 << 12  # words that NumPy packs before compiled loops are loaded
+_FEW = 1 << 17  # words that NumPy packs before compiled loops are loaded
 
 
 class Packed:

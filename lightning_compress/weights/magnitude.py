@@ -19,7 +19,7 @@ from torch import Tensor
 from lightning_compress.runtime.compiler import has_compiler, read_only
 
 _CHUNK = 1 << 18
-_FEW = 1 << 12  # weights that torch looks at before compiled loops are loaded
+_FEW = 1 << 17  # weights that torch looks at before compiled loops are loaded
 _DEVICE_CHUNK = 1 << 24  # weights; an operation of an accelerator should have much to do, in little of its memory
 _DIGIT = 16
 _INTEGERS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}  # by their bytes

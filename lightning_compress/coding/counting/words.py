@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from lightning_compress.runtime.compiler import has_compiler, read_only
 
-_FEW = 1 << 12  # words that NumPy counts before a compiled loop is loaded
+_FEW = 1 << 17  # words that NumPy counts before a compiled loop is loaded
 _CHUNK = 1 << 20
 
 

@@ -1,0 +1,46 @@
+"""Packed bits, and words in two parts: compiled loops write and read what NumPy does."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from lightning_compress.coding import packed
+from lightning_compress.coding.lanes import low_bits
+from lightning_compress.coding.lanes.low_bits import Split
+
+
+def drawn(count, width):
+    whole = np.random.default_rng(count).integers(0, 256, count * width, dtype=np.uint8)
+    return whole.view(f"<u{width}")
+
+
+@pytest.mark.parametrize(("width", "bits"), [(1, 3), (1, 8), (2, 5), (2, 9), (4, 13), (4, 16), (4, 20), (8, 47)])
+@pytest.mark.parametrize("count", [(1 << 17) + rest for rest in range(1, 9)])
+def test_packed_bits_do_not_depend_on_the_compiler(monkeypatch, width, bits, count):
+    words = drawn(count, width)
+    data = []
+    for compiler in (True, False):
+        monkeypatch.setattr(packed, "has_compiler", lambda compiler=compiler: compiler)
+        data.append(packed.pack(words, bits))
+    assert data[0] == data[1]
+    for compiler in (True, False):
+        monkeypatch.setattr(packed, "has_compiler", lambda compiler=compiler: compiler)
+        again = packed.unpack(memoryview(data[0]), bits, count, width)
+        assert np.array_equal(again, words & np.array((1 << bits) - 1, words.dtype))
+
+
+@pytest.mark.parametrize("width", [2, 4, 8])
+@pytest.mark.parametrize("rotated", [False, True])
+@pytest.mark.parametrize("low", [1, 4, 9])
+def test_split_words_do_not_depend_on_the_compiler(monkeypatch, width, rotated, low):
+    low += 8 * (width - 2)
+    words, split = drawn((1 << 17) + 5, width), Split(rotated, low)
+    found = []
+    for compiler in (True, False):
+        monkeypatch.setattr(low_bits, "has_compiler", lambda compiler=compiler: compiler)
+        symbols, turned = split.symbols(words)
+        found.append((symbols.tolist(), turned.tolist()))
+        joined = split.joined(symbols, turned & np.array((1 << low) - 1, words.dtype))
+        assert np.array_equal(joined, words)
+    assert found[0] == found[1]
