@@ -92,6 +92,20 @@ def test_steps_of_rows_follow_what_rows_matter():
         calibrated_start(weights, module, Constant(), target_of())
 
 
+def test_outputs_alone_find_a_plan(tmp_path):
+    class Outputs:
+        def __iter__(self):
+            return iter(loader())
+
+        def outputs(self, module, batch):
+            return module.net[:4](batch[0])
+
+    quantize = QuantizeDuringTraining(calibration=Outputs(), target_bytes=target_of(), measure_every=3)
+    trainer(tmp_path, quantize, max_epochs=1).fit(Wide())
+    exponents = quantize.guided_plan.guidance["net.0.weight"].exponents
+    assert len(set(exponents.tolist())) > 1
+
+
 def test_a_resumed_run_takes_the_plan_of_its_checkpoint(tmp_path):
     def run(folder, epochs, source=None):
         module = Wide()
@@ -127,7 +141,7 @@ def test_what_is_missing_or_given_twice_is_said(tmp_path, caplog):
     for arguments, message in (
         ({}, "neither a plan nor a target"),
         ({"plan": "half", "calibration": Pairs()}, "leave plan out, or calibration"),
-        ({"target_ratio": 4, "calibration": [1]}, "loss"),
+        ({"target_ratio": 4, "calibration": [1]}, r"without outputs\(module, batch\) or loss"),
     ):
         with naming(arguments), pytest.raises(CallbackError, match=message):
             QuantizeDuringTraining(**arguments)

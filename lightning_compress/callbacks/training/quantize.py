@@ -47,8 +47,8 @@ class QuantizeDuringTraining(EvaluationHooks, _Callback):
     Args:
         plan: as for :class:`~lightning_compress.CompressCheckpoint`. With a target, its quantizer is
             ``Grid(step, trellis=0, rate_weight=0)``, and None finds the plan when the training starts.
-        calibration: without a plan, batches and their loss, as for :func:`~lightning_compress.smallest`: each row of a
-            matrix gets a step by what it matters to the loss. None for one step for all matrices.
+        calibration: without a plan, batches and outputs or loss, as for :func:`~lightning_compress.smallest`: each row
+            of a matrix gets a step by what it matters to the loss. None for one step for all matrices.
         update: which weights a step computes with: the quantized ones; ``"proximal"``, between these and the exact
             ones (:class:`~lightning_compress.training.ProximalUpdate`); ``"penalty"``, the exact ones, which a term of
             the loss draws to their quantized values (:class:`~lightning_compress.training.PenaltyUpdate`).

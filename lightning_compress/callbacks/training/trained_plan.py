@@ -29,7 +29,7 @@ class TrainedPlan:
 
     Args:
         plan: as the user gave it; None to find one for the target.
-        calibration: batches and their loss; None for equal steps. Only where the plan is to be found.
+        calibration: batches, and the module's outputs or loss; None for equal steps. Only where the plan is to be found.
         settings: how a step treats the weights.
 
     Attributes:
@@ -37,13 +37,13 @@ class TrainedPlan:
 
     Raises:
         PlanError: the plan is invalid.
-        CallbackError: there is calibration beside a plan, or it has no loss.
+        CallbackError: there is calibration beside a plan, or it has neither outputs nor loss.
     """
 
     def __init__(
         self, plan: Plan | str | PathLike[str] | None, calibration: CalibrationData | None, settings: StepSettings
     ) -> None:
-        check_calibration(calibration)
+        check_calibration(calibration, methods=("outputs", "loss"))
         if plan is not None and calibration is not None:
             raise CallbackError(
                 "calibration finds the steps of a plan, and there is a plan already: leave plan out, or calibration"

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from fnmatch import fnmatchcase
 from typing import TypeVar
 
 from torch import nn
 
 from lightning_compress.errors import TrainingError
 from lightning_compress.training.distillation.layers import LayerChoice, match_layers
+from lightning_compress.weights import matches_any
 
 _Module = TypeVar("_Module", bound=nn.Module)
 
@@ -41,7 +41,7 @@ def initialize(
     """
     mapping = match_layers(student, teacher, layers) if isinstance(layers, str) else dict(layers)
     theirs = teacher.state_dict()
-    wanted = {name: each for name, each in student.state_dict().items() if not _is_any(name, new)}
+    wanted = {name: each for name, each in student.state_dict().items() if not matches_any(new, name)}
     sources = {name: _source(name, mapping) for name in wanted}
     wrong = [
         f"{name} {list(tensor.shape)} (teacher: {sources[name]} "
@@ -57,10 +57,6 @@ def initialize(
         )
     student.load_state_dict({name: theirs[source] for name, source in sources.items()}, strict=False)
     return student
-
-
-def _is_any(name: str, patterns: Sequence[str]) -> bool:
-    return any(fnmatchcase(name, pattern) for pattern in patterns)
 
 
 def _source(name: str, mapping: Mapping[str, str]) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from fnmatch import fnmatchcase
 from typing import Literal
 
 from torch import Tensor, nn
@@ -29,7 +28,7 @@ from lightning_compress.training.factorization.separable import (
     set_separable,
 )
 from lightning_compress.training.shared import fisher_of
-from lightning_compress.weights import Weights
+from lightning_compress.weights import Weights, matches_any
 
 _log = logging.getLogger(__name__)
 
@@ -152,7 +151,7 @@ def _factorable(module: nn.Module, patterns: Sequence[str]) -> dict[str, nn.Modu
                 users.setdefault(id(parameter), []).append(each)
     found, seen = {}, set()
     for name, each in module.named_modules():
-        if not is_factorable(each) or not any(fnmatchcase(name, pattern) for pattern in patterns):
+        if not is_factorable(each) or not matches_any(patterns, name):
             continue
         weight = each._parameters.get("weight")
         if weight is None or id(weight) in seen or not weight.is_floating_point():

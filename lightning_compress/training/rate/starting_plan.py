@@ -55,7 +55,7 @@ def calibrated_start(
     Args:
         weights: the trained weights, which the module holds.
         module: is restored afterwards.
-        calibration: batches like those of the training, and their loss; with ``outputs`` its estimate is better.
+        calibration: batches like those of the training, with ``outputs``, which gives the better estimate, or ``loss``.
         target: bytes of the file after the training.
         headroom: bytes of the file before it over those after it.
 
@@ -67,7 +67,9 @@ def calibrated_start(
     matrices = {weight.name for weight in weights if weight.tensor.squeeze().dim() > 1}
     allocations = {name: allocation for name, allocation in found.items() if name in matrices}
     if not allocations:
-        raise TrainingError("the loss of the calibration depends on no matrix of the model: check its batches and loss")
+        raise TrainingError(
+            "the outputs or the loss of the calibration depends on no matrix of the model: check its batches and methods"
+        )
     guidance = {name: GridGuide(allocation.guide.exponents) for name, allocation in allocations.items()}
     return _start(lambda octaves: _calibrated_plan(allocations, octaves), guidance, weights, target, headroom)
 
