@@ -29,7 +29,7 @@ class TrainedPlan:
 
     Args:
         plan: as the user gave it; None to find one for the target.
-        calibration: batches, and the module's outputs or loss; None for equal steps. Only where the plan is to be found.
+        calibration: batches, and the module's outputs or loss; None for equal steps. Only without a plan.
         settings: how a step treats the weights.
 
     Attributes:

@@ -68,7 +68,7 @@ def calibrated_start(
     allocations = {name: allocation for name, allocation in found.items() if name in matrices}
     if not allocations:
         raise TrainingError(
-            "the outputs or the loss of the calibration depends on no matrix of the model: check its batches and methods"
+            "the calibration depends on no matrix of the model: check its batches, and its outputs or loss"
         )
     guidance = {name: GridGuide(allocation.guide.exponents) for name, allocation in allocations.items()}
     return _start(lambda octaves: _calibrated_plan(allocations, octaves), guidance, weights, target, headroom)
