@@ -39,7 +39,7 @@ def choose_classes(indices: Integers, quantizers: Bytes | None) -> Classes:
     if min(columns, rows) < 2:
         return Classes()
     every = max(1, indices.size // _COUNTED)
-    counted = indices[::every], None if quantizers is None else quantizers[::every]
+    counted = np.ascontiguousarray(indices[::every]), None if quantizers is None else quantizers[::every]
     share = columns / len(counted[0])
     best, least, tried = Classes(), math.inf, None
     logarithms = _log_scales(indices)

@@ -214,8 +214,11 @@ class _Placed(NamedTuple):
 def _in_steps(
     matrix: Tensor, scales: Tensor, offsets: Offsets | None, zeros: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
-    """``[rows, columns]`` float32: weights less their offsets, in units of the row's scale, 0 where ``zeros`` is true;
-    and ``[rows]``: the largest magnitude of each row."""
+    """Weights less their offsets, in units of the row's scale.
+
+    Returns:
+        ``[rows, columns]`` float32, 0 where ``zeros`` is true; and ``[rows]``, the largest magnitude of each row.
+    """
     added = None if offsets is None else offsets.values().to(matrix.device)
     result, largest = torch.empty(matrix.shape, device=matrix.device), torch.empty(len(matrix), device=matrix.device)
     size = max(1, _CHUNK // max(1, matrix.shape[1]))
