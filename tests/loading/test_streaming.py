@@ -154,7 +154,7 @@ def test_a_model_larger_than_the_memory_is_compressed_and_expanded(tmp_path):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that there is one process
         dcp.save(large, checkpoint_id=tmp_path / "folder")
-        dcp.save({"weight": torch.randn(64, 64)}, checkpoint_id=tmp_path / "warm")
+        dcp.save({"weight": torch.randn(512, 512)}, checkpoint_id=tmp_path / "warm")  # large enough for all loops
     for source, expanded in (("file", "out.safetensors"), ("folder", "out.ckpt")):
         outs = [tmp_path / f"{source}.small", tmp_path / expanded]
         with naming(source):
