@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import zlib
 from collections.abc import Container, Iterable
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -48,7 +49,7 @@ def encode_tensor(
     """
     restored = payload.restore() if restored is None else restored
     known: dict[_StreamKey, tuple[str, bytes]] = {}
-    forms = [_encode_form(form, restored, known) for form in (payload, *others)]
+    forms = (_encode_form(form, restored, known) for form in chain((payload,), others))
     form, coded = min(forms, key=lambda each: _nbytes(each[1]) + len(json.dumps(_description(each[0]))))
     body = b"".join(data for _, data in coded.values())
     crc32, zeros = _crc32_and_zeros(restored)

@@ -49,6 +49,16 @@ class Statistics:
         return float((present * np.log2(total / present)).sum()) / 8
 
 
+def byte_plane(words: Words, plane: int) -> Words:
+    """``[n]``: one byte of each word, the low byte first."""
+    return np.ascontiguousarray(words.view(np.uint8).reshape(-1, words.itemsize)[:, plane])
+
+
+def entropy_of_planes(words: Words) -> float:
+    """Sum of the entropies of the byte planes, in bytes."""
+    return sum(Statistics(byte_plane(words, plane)).entropy_bytes for plane in range(words.itemsize))
+
+
 class Coder(Protocol):
     """A lossless code for a stream of unsigned words.
 

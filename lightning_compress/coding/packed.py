@@ -10,11 +10,10 @@ from numpy.typing import NDArray
 from lightning_compress.coding.coder import Statistics, Words, dtype_of
 from lightning_compress.errors import FormatError
 from lightning_compress.runtime import Work
-from lightning_compress.runtime.compiler import has_compiler, read_only
+from lightning_compress.runtime.compiler import has_compiler_for, read_only
 
 _GROUP = 8
 _CHUNK = 1 << 16
-_FEW = 1 << 17  # words that NumPy packs before compiled loops are loaded
 
 
 class Packed:
@@ -51,7 +50,7 @@ class Packed:
 
 def pack(words: Words, bits: int) -> bytes:
     """The lowest ``bits`` bits of words: :func:`packed_size` bytes."""
-    if len(words) > _FEW and has_compiler():
+    if has_compiler_for(len(words)):
         from lightning_compress.coding.packed_loops import pack_words
 
         data = np.empty(packed_size(len(words), bits), np.uint8)
@@ -69,7 +68,7 @@ def pack(words: Words, bits: int) -> bytes:
 
 def unpack(data: memoryview, bits: int, count: int, width: int) -> Words:
     """``[count]`` words of ``width`` bytes that :func:`pack` made these bytes of."""
-    if count > _FEW and has_compiler():
+    if has_compiler_for(count):
         from lightning_compress.coding.packed_loops import unpack_words
 
         unpacked = np.empty(count, dtype_of(width))

@@ -17,7 +17,9 @@ from lightning_compress.coding.coder import (
     Coder,
     Statistics,
     Words,
+    byte_plane,
     dtype_of,
+    entropy_of_planes,
     read_varint,
     write_varint,
 )
@@ -62,19 +64,19 @@ class Planes:
         if len(words) < _LONG:
             return 0.0
         seen = _pieces(words)
-        if any(may_repeat(Statistics(_plane(seen, plane))) for plane in (0, words.itemsize - 1)):
+        if any(may_repeat(Statistics(byte_plane(seen, plane))) for plane in (0, words.itemsize - 1)):
             return 0.0  # words that repeat themselves do so in every plane
-        return 0.999 * len(words) / len(seen) * min(map(_plane_bytes, (seen, rotate_left(seen))))
+        return 0.999 * len(words) / len(seen) * min(map(entropy_of_planes, (seen, rotate_left(seen))))
 
     def encode(self, statistics: Statistics) -> bytes:
         """See :class:`Coder`."""
         words = statistics.words
         sample = np.ascontiguousarray(words[:: max(1, len(words) // _SAMPLE)])
-        rotate = _plane_bytes(rotate_left(sample)) < _plane_bytes(sample)
+        rotate = entropy_of_planes(rotate_left(sample)) < entropy_of_planes(sample)
         parts = [bytes([rotate])]
         turned = rotate_left(words) if rotate else words
         for plane in range(words.itemsize):
-            number, code = self._choose(_plane(turned, plane))
+            number, code = self._choose(byte_plane(turned, plane))
             parts += [bytes([number]), write_varint(len(code)), code]
         return b"".join(parts)
 
@@ -131,12 +133,3 @@ def _pieces(words: Words) -> Words:
     part = len(words) // _PIECES
     starts = range((part - _PIECE) // 2, len(words) - _PIECE + 1, part)
     return np.concatenate([words[start : start + _PIECE] for start in starts])
-
-
-def _plane(words: Words, plane: int) -> Words:
-    return np.ascontiguousarray(words.view(np.uint8).reshape(-1, words.itemsize)[:, plane])
-
-
-def _plane_bytes(words: Words) -> float:
-    """Sum of the entropies of the planes, in bytes."""
-    return sum(Statistics(_plane(words, plane)).entropy_bytes for plane in range(words.itemsize))

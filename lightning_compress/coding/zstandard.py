@@ -6,7 +6,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from lightning_compress.coding.coder import Statistics, Words, dtype_of
+from lightning_compress.coding.coder import Statistics, Words, dtype_of, entropy_of_planes
 from lightning_compress.errors import FormatError
 from lightning_compress.runtime import LARGEST_WINDOW, FrameError, Work, compressed, decompressed
 
@@ -55,8 +55,7 @@ def may_repeat(statistics: Statistics) -> bool:
         starts = range(0, len(words) - _SAMPLE, (len(words) - _SAMPLE) // (_SAMPLES - 1))
         sample = np.concatenate([words[start : start + _SAMPLE] for start in starts])
     if statistics.counts is None:
-        planes = sample.view(np.uint8).reshape(-1, sample.itemsize).T
-        entropy = sum(Statistics(np.ascontiguousarray(plane)).entropy_bytes for plane in planes)
+        entropy = entropy_of_planes(sample)
     else:
         entropy = statistics.entropy_bytes * len(sample) / len(words)
     return len(compressed(sample.data.cast("B"), _FAST)) < 0.98 * entropy

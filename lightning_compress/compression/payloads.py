@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -29,7 +28,7 @@ from lightning_compress.quantize import (
     store_pruned,
 )
 from lightning_compress.runtime import in_order, worker_count, workers_in_little_memory
-from lightning_compress.weights import DeferredTensor, Weight, Weights
+from lightning_compress.weights import DeferredTensor, Weight, Weights, all_finite
 
 CodedTensor = tuple[Entry, bytes]
 _CacheKey = tuple[Rule, frozenset[str]]  # the rule, and all tensors under it: its methods are fitted to them together
@@ -194,8 +193,8 @@ def smallest_coding(weight: Weight, payload: Payload, check: SourceCheck | None 
 
 
 def _loses_finite(tensor: Tensor, restored: Tensor) -> bool:
-    if restored.dtype not in FLOATS or math.isfinite(float(restored.sum())) or bool(torch.isfinite(restored).all()):
-        return False  # the sum alone is fast, and may overflow
+    if restored.dtype not in FLOATS or all_finite(restored):
+        return False
     return bool((torch.isfinite(tensor.detach().cpu()) & ~torch.isfinite(restored)).any())
 
 

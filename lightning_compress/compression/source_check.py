@@ -48,8 +48,8 @@ class SourceCheck:
         Raises:
             PlanError: a method states a bound of another length than the tensor's.
         """
-        if restored.dtype not in FLOATS or not restored.numel() or _is_same(self.tensor, restored):
-            return True
+        if restored.dtype not in FLOATS or not restored.numel() or restored.is_set_to(self.tensor):
+            return True  # the last of these: a tensor that is stored as it is
         bound = self._bound(payload)
         if bound is None:
             return True
@@ -95,15 +95,6 @@ class SourceCheck:
         is_stored = torch.ones_like(is_same) if stored is None else error <= stored
         is_near = is_stored | (error <= bounds * _SLACK + rounding)
         return bool((is_same | (is_near & error.isfinite())).all())
-
-
-def _is_same(source: Tensor, restored: Tensor) -> bool:
-    """Whether both are the same memory, as where a tensor is stored as it is."""
-    return (source.data_ptr(), source.stride(), source.shape) == (
-        restored.data_ptr(),
-        restored.stride(),
-        restored.shape,
-    )
 
 
 def _rounding(magnitudes: Tensor, dtype: torch.dtype) -> Tensor:

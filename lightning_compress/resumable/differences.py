@@ -10,12 +10,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-_WORDS = {2: torch.int16, 4: torch.int32, 8: torch.int64}
+from lightning_compress.weights import SIGNED_WORDS
 
 
 def has_difference(now: Tensor, before: Tensor) -> bool:
     """Whether one tensor can be stored as a difference to another."""
-    return now.dtype == before.dtype and now.shape == before.shape and now.element_size() in _WORDS
+    return now.dtype == before.dtype and now.shape == before.shape and now.element_size() in SIGNED_WORDS
 
 
 def difference(now: Tensor, before: Tensor) -> Tensor:
@@ -32,7 +32,7 @@ def advanced(before: Tensor, change: Tensor) -> Tensor:
 
 
 def _ordered(tensor: Tensor) -> Tensor:
-    words = tensor.detach().cpu().contiguous().view(_WORDS[tensor.element_size()])
+    words = tensor.detach().cpu().contiguous().view(SIGNED_WORDS[tensor.element_size()])
     return _in_order(words, tensor.dtype)
 
 

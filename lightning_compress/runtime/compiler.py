@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Element = TypeVar("Element", bound=np.generic)
+_LARGE = 1 << 17
 _log = logging.getLogger(__name__)
 
 
@@ -25,6 +26,11 @@ def has_compiler() -> bool:
         _log.info("numba cannot be loaded (%s), so files are read and written several times slower", error)
         return False
     return True
+
+
+def has_compiler_for(elements: int) -> bool:
+    """Whether loops for large arrays are compiled: where there are so many elements that they pay for it."""
+    return elements > _LARGE and has_compiler()
 
 
 def read_only(array: NDArray[Element]) -> NDArray[Element]:

@@ -4,7 +4,7 @@ from lightning_compress.weights.bindings import Binding, Owner, bindings_of, par
 from lightning_compress.weights.classes import classify
 from lightning_compress.weights.constants import BUFFER, exact_reason, is_guess
 from lightning_compress.weights.deferred import DeferredTensor, contiguous_strides
-from lightning_compress.weights.magnitude import Cut, chunks, smallest_magnitudes, true_positions, zeroed
+from lightning_compress.weights.magnitude import SIGNED_WORDS, Cut, chunks, smallest_magnitudes, true_positions, zeroed
 from lightning_compress.weights.matching import counterparts, load_into, match_state
 from lightning_compress.weights.metadata.checkpoint_record import (
     ASSETS_KEY,
@@ -15,7 +15,7 @@ from lightning_compress.weights.metadata.checkpoint_record import (
 )
 from lightning_compress.weights.metadata.exact_json import NotHeldError, dump, is_held, parse
 from lightning_compress.weights.metadata.module_metadata import is_metric
-from lightning_compress.weights.moments import power_of_two_near, standard_deviation
+from lightning_compress.weights.moments import all_finite, power_of_two_near, standard_deviation
 from lightning_compress.weights.names import matches, matches_any, matches_as_written, strip_wrappers
 from lightning_compress.weights.reading.safetensors_file import SAFETENSORS_DTYPES
 from lightning_compress.weights.storable.state_dict import MAX_DIMENSIONS
@@ -28,6 +28,7 @@ __all__ = [
     "LIGHTNINGS_OWN",
     "MAX_DIMENSIONS",
     "SAFETENSORS_DTYPES",
+    "SIGNED_WORDS",
     "VERSION_KEY",
     "Binding",
     "CheckpointRecord",
@@ -38,6 +39,7 @@ __all__ = [
     "Tie",
     "Weight",
     "Weights",
+    "all_finite",
     "as_bytes",
     "bindings_of",
     "chunks",

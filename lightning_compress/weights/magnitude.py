@@ -16,13 +16,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lightning_compress.runtime.compiler import has_compiler, read_only
+from lightning_compress.runtime.compiler import has_compiler_for, read_only
 
 _CHUNK = 1 << 18
-_FEW = 1 << 17  # weights that torch looks at before compiled loops are loaded
 _DEVICE_CHUNK = 1 << 24  # weights; an operation of an accelerator should have much to do, in little of its memory
 _DIGIT = 16
-_INTEGERS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}  # by their bytes
+SIGNED_WORDS = {2: torch.int16, 4: torch.int32, 8: torch.int64}  # by their bytes
 
 
 @dataclass(frozen=True)
@@ -47,7 +46,7 @@ class Cut:
 
     def split(self, weights: Tensor) -> tuple[Tensor, Cut]:
         """Which of these weights belong to the cut (``[n]``, bool), and the cut for the group's next weights."""
-        if not self.double and weights.device.type == "cpu" and len(weights) > _FEW and has_compiler():
+        if not self.double and weights.device.type == "cpu" and has_compiler_for(len(weights)):
             from lightning_compress.weights.magnitude_loops import mark_smallest
 
             chosen = torch.empty(len(weights), dtype=torch.bool)
@@ -94,7 +93,7 @@ def chunks(tensor: Tensor) -> Iterator[Tensor]:
 
 def zeroed(weights: Tensor, chosen: Tensor) -> Tensor:
     """``[n]`` floats with 0 where ``chosen`` is true; by their bits, which takes a fifth of the time of a selection."""
-    bits = weights.view(_INTEGERS[weights.itemsize])
+    bits = weights.view(SIGNED_WORDS[weights.itemsize])
     return (bits & (chosen.to(bits.dtype) - 1)).view(weights.dtype)
 
 
@@ -135,7 +134,7 @@ def _histograms(tensors: Sequence[Tensor], prefixes: set[int], shift: int, doubl
     bins = 1 << _DIGIT
     result = {prefix: torch.zeros(bins, dtype=torch.int64) for prefix in prefixes}
     is_first = shift + _DIGIT == (64 if double else 32)
-    is_compiled = not double and sum(tensor.numel() for tensor in tensors) > _FEW and has_compiler()
+    is_compiled = not double and has_compiler_for(sum(tensor.numel() for tensor in tensors))
     for tensor in tensors:
         for chunk in _where_they_are(tensor):
             if is_compiled and chunk.device.type == "cpu":

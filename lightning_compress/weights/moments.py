@@ -1,4 +1,4 @@
-"""The standard deviation of the weights of several tensors."""
+"""The standard deviation of the weights of several tensors, and whether weights are finite."""
 
 from __future__ import annotations
 
@@ -33,6 +33,11 @@ def standard_deviation(tensors: Sequence[Tensor]) -> float:
     return math.sqrt(squares / count) * unit
 
 
+def all_finite(values: Tensor) -> bool:
+    """Whether floating-point values are all finite. A finite sum shows it fast; that of 16-bit floats may overflow."""
+    return math.isfinite(float(values.sum())) or bool(torch.isfinite(values).all())
+
+
 def power_of_two_near(largest: float) -> float:
     """The unit in which squares of values up to ``largest``, positive, neither overflow nor underflow; mostly 1."""
     return 1.0 if _SAFE <= largest <= 1 / _SAFE else math.ldexp(0.5, math.frexp(largest)[1])
@@ -42,6 +47,5 @@ def _finite(tensors: Sequence[Tensor]) -> Iterator[Tensor]:
     """The finite values in float64, in chunks."""
     for tensor in tensors:
         for chunk in chunks(tensor):
-            # A finite sum shows that every value is finite; that of 16-bit floats often is not.
-            is_finite = chunk.is_floating_point() and math.isfinite(float(chunk.sum()))
+            is_finite = chunk.is_floating_point() and all_finite(chunk)
             yield (chunk if is_finite else chunk[torch.isfinite(chunk)]).double()

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from lightning_compress.coding.coder import Statistics
-from lightning_compress.coding.counting import occurrences, words
+from lightning_compress.coding.counting import occurrences
 from lightning_compress.coding.models import adaptive
 from lightning_compress.coding.models.adaptive_fit import AdaptiveFit
+from lightning_compress.runtime import compiler as compiler_module
 
 
 @pytest.mark.parametrize("width", [1, 2, 4, 8])
@@ -17,7 +18,7 @@ def test_occurrences_do_not_depend_on_the_compiler(monkeypatch, width, count):
     drawn = np.random.default_rng(count).integers(0, 200, count).astype(f"<u{width}")
     found = []
     for compiler in (True, False):
-        monkeypatch.setattr(words, "has_compiler", lambda compiler=compiler: compiler)
+        monkeypatch.setattr(compiler_module, "has_compiler", lambda compiler=compiler: compiler)
         found.append(occurrences(drawn, 250).tolist())
     assert found[0] == found[1] == np.bincount(drawn.astype(np.int64), minlength=250).tolist()
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from lightning_compress.coding import packed
-from lightning_compress.coding.lanes import low_bits
 from lightning_compress.coding.lanes.low_bits import Split
+from lightning_compress.runtime import compiler as compiler_module
 
 
 def drawn(count, width):
@@ -21,11 +21,11 @@ def test_packed_bits_do_not_depend_on_the_compiler(monkeypatch, width, bits, cou
     words = drawn(count, width)
     data = []
     for compiler in (True, False):
-        monkeypatch.setattr(packed, "has_compiler", lambda compiler=compiler: compiler)
+        monkeypatch.setattr(compiler_module, "has_compiler", lambda compiler=compiler: compiler)
         data.append(packed.pack(words, bits))
     assert data[0] == data[1]
     for compiler in (True, False):
-        monkeypatch.setattr(packed, "has_compiler", lambda compiler=compiler: compiler)
+        monkeypatch.setattr(compiler_module, "has_compiler", lambda compiler=compiler: compiler)
         again = packed.unpack(memoryview(data[0]), bits, count, width)
         assert np.array_equal(again, words & np.array((1 << bits) - 1, words.dtype))
 
@@ -38,7 +38,7 @@ def test_split_words_do_not_depend_on_the_compiler(monkeypatch, width, rotated, 
     words, split = drawn((1 << 17) + 5, width), Split(rotated, low)
     found = []
     for compiler in (True, False):
-        monkeypatch.setattr(low_bits, "has_compiler", lambda compiler=compiler: compiler)
+        monkeypatch.setattr(compiler_module, "has_compiler", lambda compiler=compiler: compiler)
         symbols, turned = split.symbols(words)
         found.append((symbols.tolist(), turned.tolist()))
         joined = split.joined(symbols, turned & np.array((1 << low) - 1, words.dtype))

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from lightning_compress.weights import magnitude, smallest_magnitudes
+from lightning_compress.runtime import compiler as compiler_module
+from lightning_compress.weights import smallest_magnitudes
 from lightning_compress.weights.magnitude import Cut, magnitude_keys, zeroed
 
 DTYPES = (torch.float16, torch.bfloat16, torch.float32)
@@ -25,7 +26,7 @@ def test_cuts_and_what_they_choose_do_not_depend_on_the_compiler(monkeypatch, dt
     tensors = [weights(dtype), weights(dtype).flip(0)]
     found = []
     for compiler in (True, False):
-        monkeypatch.setattr(magnitude, "has_compiler", lambda compiler=compiler: compiler)
+        monkeypatch.setattr(compiler_module, "has_compiler", lambda compiler=compiler: compiler)
         (cut,) = smallest_magnitudes(tensors, [int(share * 400_000)])
         first, rest = cut.split(tensors[0])
         second, last = rest.split(tensors[1])

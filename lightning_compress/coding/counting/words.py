@@ -5,9 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from lightning_compress.runtime.compiler import has_compiler, read_only
+from lightning_compress.runtime.compiler import has_compiler_for, read_only
 
-_FEW = 1 << 17  # words that NumPy counts before a compiled loop is loaded
 _CHUNK = 1 << 20
 
 
@@ -19,7 +18,7 @@ def occurrences(words: NDArray[np.unsignedinteger], symbols: int) -> NDArray[np.
         symbols: how many different words there may be.
     """
     counts = np.zeros(symbols, np.int64)
-    if len(words) > _FEW and has_compiler():
+    if has_compiler_for(len(words)):
         from lightning_compress.coding.counting.loops import count_words
 
         count_words(read_only(words), counts)

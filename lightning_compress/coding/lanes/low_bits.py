@@ -13,12 +13,11 @@ import numpy as np
 
 from lightning_compress.coding.coder import Words
 from lightning_compress.coding.lanes.types import Symbols
-from lightning_compress.runtime.compiler import has_compiler, read_only
+from lightning_compress.runtime.compiler import has_compiler_for, read_only
 
 SYMBOL_BITS = 12
 _FEWEST_BITS = 6
 _SAMPLE = 1 << 15
-_FEW = 1 << 17  # words that NumPy splits before compiled loops are loaded
 
 
 @dataclass(frozen=True)
@@ -50,7 +49,7 @@ class Split:
 
     def symbols(self, words: Words) -> tuple[Symbols, Words]:
         """``[n]`` symbols of two bytes, and the words turned, whose low bits are stored."""
-        if len(words) > _FEW and has_compiler():
+        if has_compiler_for(len(words)):
             from lightning_compress.coding.lanes.low_bits_loops import split_words
 
             symbols, turned = np.empty(len(words), np.uint16), np.empty_like(words)
@@ -61,7 +60,7 @@ class Split:
 
     def joined(self, symbols: Symbols, low: Words) -> Words:
         """The inverse of :meth:`symbols`; ``low``, the low bits of each word, is overwritten."""
-        if len(low) > _FEW and has_compiler():
+        if has_compiler_for(len(low)):
             from lightning_compress.coding.lanes.low_bits_loops import join_words
 
             join_words(symbols, 8 * low.itemsize, self.rotated, self.low, low)

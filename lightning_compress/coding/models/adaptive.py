@@ -168,17 +168,22 @@ def _estimated(model: AdaptiveModel, heights: tuple[int, ...], scales: Counts, b
     for start in range(0, len(heights), step):
         some = np.array(heights[start : start + step])
         starts = prior(model.alphabet.magnitudes, model.shape, scales, some)
-        if has_compiler():
-            from lightning_compress.coding.models.fit_loops import adaptive_bits
-
-            found = np.empty(len(some))
-            adaptive_bits(starts, learned, blocks.seen, blocks.group, found)
-            bits += found.tolist()
-            continue
-        weights = np.take(starts, blocks.group, axis=1) + learned  # C order: memory order affects how sums are rounded
-        rates = np.log2(weights.sum(axis=-1, keepdims=True)) - np.log2(weights)
-        bits += (blocks.seen * rates).reshape(len(some), -1).sum(axis=1).tolist()
+        bits += _bits_of_blocks(starts, learned, blocks).tolist()
     return bits
+
+
+def _bits_of_blocks(starts: Counts, learned: Counts, blocks: Blocks) -> NDArray[np.float64]:
+    """``[heights]``: bits of the words, by the weights ``[heights, groups, symbols]`` that groups start with."""
+    if has_compiler():
+        from lightning_compress.coding.models.fit_loops import adaptive_bits
+
+        bits = np.empty(len(starts))
+        adaptive_bits(starts, learned, blocks.seen, blocks.group, bits)
+        return bits
+    weights = np.take(starts, blocks.group, axis=1) + learned  # C order: memory order affects how sums are rounded
+    rates = np.log2(weights.sum(axis=-1, keepdims=True)) - np.log2(weights)
+    result: NDArray[np.float64] = (blocks.seen * rates).reshape(len(starts), -1).sum(axis=1)
+    return result
 
 
 def _static(alphabet: Alphabet, shapes: tuple[int, ...], groups: Counts, stride: int) -> tuple[list[float], Counts]:

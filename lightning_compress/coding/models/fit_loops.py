@@ -36,14 +36,12 @@ def static_bits(
                 number = float64(groups[group, symbol])
                 count += number
                 moment += number * raised[shape, symbol]
-            best = 0
+            least = math.inf
             for scale in range(len(slopes)):
-                if count * rates[shape, scale] + moment * slopes[scale] < (
-                    count * rates[shape, best] + moment * slopes[best]
-                ):
-                    best = scale
-            scales[shape, group] = best
-            bits[shape] += count * rates[shape, best] + moment * slopes[best]
+                found = count * rates[shape, scale] + moment * slopes[scale]
+                if found < least:
+                    least, scales[shape, group] = found, scale
+            bits[shape] += least
 
 
 @compiled_exactly

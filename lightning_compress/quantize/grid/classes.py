@@ -42,9 +42,9 @@ def choose_classes(indices: Integers, quantizers: Bytes | None) -> Classes:
     counted = np.ascontiguousarray(indices[::every]), None if quantizers is None else quantizers[::every]
     share = columns / len(counted[0])
     best, least, tried = Classes(), math.inf, None
-    logarithms = _log_scales(indices)
+    scales = log_scales(indices)
     for most in _MOST_SUMS:
-        by_row, by_column = _classes_of(*logarithms, most)
+        by_row, by_column = scale_classes(*scales, most)
         if tried is not None and np.array_equal(by_row, tried[0]) and np.array_equal(by_column, tried[1]):
             break
         tried = by_row, by_column
@@ -62,21 +62,15 @@ def choose_classes(indices: Integers, quantizers: Bytes | None) -> Classes:
     return best
 
 
-def scale_classes(indices: Integers, most: int) -> tuple[Bytes, Bytes]:
-    """Classes of rows and of columns: log₂ of the root mean square index, in thirds.
+def log_scales(indices: Integers) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The scales of rows and of columns: log₂ of the root mean square index, in thirds, rounded.
 
     Args:
         indices: ``[columns, rows]``.
-        most: how many values a sum of two classes may have. Where there are more, the fewest rows and columns move.
 
     Returns:
-        ``[rows]`` and ``[columns]`` uint8; the smallest of each is 0.
+        ``[rows]`` and ``[columns]``.
     """
-    return _classes_of(*_log_scales(indices), most)
-
-
-def _log_scales(indices: Integers) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """``[rows]`` and ``[columns]``: log₂ of the root mean square index, in thirds, of rows and of columns."""
     squares = np.square(indices, dtype=np.float32)
     by_row, by_column = np.ones(indices.shape[1], np.float32), np.ones(indices.shape[0], np.float32)
     for _ in range(_ROUNDS):
@@ -86,8 +80,17 @@ def _log_scales(indices: Integers) -> tuple[NDArray[np.int64], NDArray[np.int64]
     return rows, columns
 
 
-def _classes_of(rows: NDArray[np.int64], columns: NDArray[np.int64], most: int) -> tuple[Bytes, Bytes]:
-    """The results of :func:`scale_classes` from those of :func:`_log_scales`."""
+def scale_classes(rows: NDArray[np.int64], columns: NDArray[np.int64], most: int) -> tuple[Bytes, Bytes]:
+    """Classes of rows and of columns by their scales.
+
+    Args:
+        rows: ``[rows]``, see :func:`log_scales`.
+        columns: ``[columns]``.
+        most: how many values a sum of two classes may have. Where there are more, the fewest rows and columns move.
+
+    Returns:
+        ``[rows]`` and ``[columns]`` uint8; the smallest of each is 0.
+    """
     columns = _narrowed(columns, 1 + most // 2)
     rows = _narrowed(rows, most - int(columns.max()))
     return rows.astype(np.uint8), _narrowed(columns, most - int(rows.max())).astype(np.uint8)

@@ -62,7 +62,7 @@ def choose_offsets(weights: Tensor, scales: Tensor) -> Offsets | None:
     description").
 
     Args:
-        weights: ``[rows, columns]`` float32, in units of the row's scale.
+        weights: ``[rows, columns]`` float32, in units of the row's scale; no row is wholly 0, which would not stay so.
         scales: ``[rows]`` float64, positive, at most 2^8 apart.
 
     Returns:

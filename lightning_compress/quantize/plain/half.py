@@ -27,6 +27,7 @@ from lightning_compress.quantize.payload import (
 )
 from lightning_compress.quantize.plain.raw import RawPayload
 from lightning_compress.runtime import Work
+from lightning_compress.weights import all_finite
 
 Format = Literal["bfloat16", "float16"]
 Rounding = Literal["truncate", "nearest"]
@@ -107,8 +108,8 @@ class Half:
 def _is_lost(flat: Tensor, back: Tensor) -> Tensor:
     """``[n]``, bool: which values the 16-bit format cannot hold, given what it makes of them."""
     is_lost = (back == 0) & (flat != 0)
-    if flat.device.type == "cpu" and math.isfinite(float(flat.sum())) and math.isfinite(float(back.sum())):
-        return is_lost  # the sums alone are fast, and may overflow; an accelerator would have to be waited for
+    if flat.device.type == "cpu" and all_finite(flat) and all_finite(back):
+        return is_lost  # an accelerator would have to be waited for
     return is_lost | ~(torch.isfinite(flat) & torch.isfinite(back))
 
 

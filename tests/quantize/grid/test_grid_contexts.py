@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from lightning_compress.errors import FormatError
 from lightning_compress.quantize.grid import classes as classes_module
-from lightning_compress.quantize.grid.classes import choose_classes, scale_classes
+from lightning_compress.quantize.grid.classes import choose_classes, log_scales, scale_classes
 from lightning_compress.quantize.grid.contexts import Classes, group, ungroup, ungroup_along_trellis
 from lightning_compress.quantize.grid.trellis.trellis import TRELLISES
 
@@ -107,13 +107,13 @@ class TestScaleClasses:
         chance = np.random.default_rng(4)
         by_row, by_column = 2.0 ** chance.integers(0, 3, 300), 2.0 ** chance.integers(0, 2, 200)
         indices = np.rint(chance.normal(size=(200, 300)) * 3 * by_row * by_column[:, None]).astype(np.int16)
-        rows, columns = scale_classes(indices, 64)
+        rows, columns = scale_classes(*log_scales(indices), 64)
         assert np.abs(rows - 3 * np.log2(by_row)).max() <= 1
         assert np.abs(columns - 3 * np.log2(by_column)).max() <= 1
 
     @pytest.mark.parametrize("most", [1, 2, 8, 16])
     def test_they_are_no_more_than_asked_for(self, most):
-        rows, columns = scale_classes(matrix(200, 150, 5, (300, 300)), most)
+        rows, columns = scale_classes(*log_scales(matrix(200, 150, 5, (300, 300))), most)
         assert int(rows.min()) == int(columns.min()) == 0
         assert int(rows.max()) + int(columns.max()) + 1 <= most
 
@@ -121,7 +121,7 @@ class TestScaleClasses:
         indices = matrix(30, 20, 6)
         indices[:, :10] = 0
         indices[5] = 0
-        rows, columns = scale_classes(indices, 8)
+        rows, columns = scale_classes(*log_scales(indices), 8)
         assert rows[:10].max() < rows[10:].min()
         assert columns[5] == columns.min()
 
