@@ -6,11 +6,12 @@ import argparse
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from torch import Tensor, nn
 
-from lightning_compress import Binary, Half, Plan, Rule, Ternary, Weights, compress
+from lightning_compress import Binary, Half, Plan, Rule, Ternary, Weights
+from lightning_compress.compression import GuidedPlan
 from lightning_compress.training import (
     Dial,
     LatentWeights,
@@ -24,13 +25,24 @@ from lightning_compress.training import (
 )
 
 PAD = 0
+_NEAREST = Half(rounding="nearest")
+HALF = Plan(Rule("*", _NEAREST))
 
 
-class Method(Protocol):
-    """A method, called by the loop of a training."""
+class Method:
+    """What happens to a model in each step, called by the loop of a training: here nothing.
+
+    Args:
+        module: the model.
+        plan: of the file; half precision by default.
+    """
+
+    def __init__(self, module: nn.Module, plan: Plan | GuidedPlan = HALF) -> None:
+        self._module, self._plan = module, plan
 
     def forward(self) -> AbstractContextManager[None]:
         """The block of forward and backward pass."""
+        return nullcontext()
 
     def before_step(self, step: int, steps: int) -> None:
         """Called before the optimizer steps."""
@@ -40,9 +52,12 @@ class Method(Protocol):
 
     def report(self) -> str:
         """What is printed from time to time."""
+        return ""
 
     def save(self, path: Path) -> None:
         """Write the file."""
+        plan = self._plan if isinstance(self._plan, GuidedPlan) else GuidedPlan(self._plan)
+        plan.compress(self._module).save(path)
 
 
 class TrainingText:
@@ -64,7 +79,7 @@ class TrainingText:
         return scores[target != PAD]
 
 
-class Rate:
+class Rate(Method):
     """Quantized weights, and the code length beside the loss, up to a ratio."""
 
     def __init__(self, yardstick: Any, options: argparse.Namespace) -> None:
@@ -73,11 +88,12 @@ class Rate:
         exact = exact_bytes(weights)
         target = int(exact / options.ratio)
         if options.steps_of == "rows":
-            self._guided = calibrated_start(weights, module, TrainingText(yardstick), target, options.headroom)
+            guided = calibrated_start(weights, module, TrainingText(yardstick), target, options.headroom)
         else:
-            self._guided = starting_plan(weights, target, options.headroom)
-        self._module, self._every, self._size, self._exact = module, options.measure_every, exact, exact
-        self._latent = LatentWeights(module, self._guided, weights=weights)
+            guided = starting_plan(weights, target, options.headroom)
+        super().__init__(module, guided)
+        self._every, self._size, self._exact = options.measure_every, exact, exact
+        self._latent = LatentWeights(module, guided, weights=weights)
         self._penalty = RatePenalty(self._latent)
         self._dial = Dial(int(0.985 * target), options.ramp, options.rate_weight)
 
@@ -90,37 +106,25 @@ class Rate:
             self._dial = self._dial.measured(self._size, step / steps)
         self._penalty.add_gradients(self._dial.rate_weight)
 
-    def after_step(self, step: int) -> None:
-        pass
-
     def report(self) -> str:
         return f"ratio {self._exact / self._size:.2f}, rate weight {self._dial.rate_weight:.3g}"
 
-    def save(self, path: Path) -> None:
-        self._guided.compress(self._module).save(path)
 
-
-class Pruning:
-    """Masks by magnitude, by a cubic schedule over the first half; the file in half precision."""
+class Pruning(Method):
+    """Masks by magnitude, by a cubic schedule over the first half."""
 
     def __init__(self, yardstick: Any, options: argparse.Namespace) -> None:
-        self._module = module = yardstick.model
-        weights = Weights.from_module(module)
+        super().__init__(yardstick.model)
+        weights = Weights.from_module(yardstick.model)
         matrices = [weight.name for weight in weights if weight.tensor.dim() > 1]
         share = (
             options.amount
             * sum(w.tensor.numel() for w in weights)
             / sum(w.tensor.numel() for w in weights if w.tensor.dim() > 1)
         )
-        self._masks = Masks(module, weights, matrices)
+        self._masks = Masks(yardstick.model, weights, matrices)
         self._schedule = Schedule(share, end=options.steps // 2, every=max(1, options.steps // 40))
         self._share = -1.0
-
-    def forward(self) -> AbstractContextManager[None]:
-        return nullcontext()
-
-    def before_step(self, step: int, steps: int) -> None:
-        pass
 
     def after_step(self, step: int) -> None:
         share = self._schedule.share(step)
@@ -132,81 +136,32 @@ class Pruning:
     def report(self) -> str:
         return f"{self._masks.share:.1%} of the weights in matrices pruned"
 
-    def save(self, path: Path) -> None:
-        compress(self._module, Plan(Rule("*", Half(rounding="nearest")))).save(path)
 
-
-class Factors:
-    """Factors of low rank by sensitivity; the file in half precision."""
+class Factors(Method):
+    """Factors of low rank by sensitivity."""
 
     def __init__(self, yardstick: Any, options: argparse.Namespace) -> None:
-        self._module = module = yardstick.model
+        super().__init__(yardstick.model)
         calibration = TrainingText(yardstick) if options.calibrated else None
-        factorize(module, target_ratio=options.ratio, calibration=calibration)
-
-    def forward(self) -> AbstractContextManager[None]:
-        return nullcontext()
-
-    def before_step(self, step: int, steps: int) -> None:
-        pass
-
-    def after_step(self, step: int) -> None:
-        pass
+        factorize(yardstick.model, target_ratio=options.ratio, calibration=calibration)
 
     def report(self) -> str:
         return f"{sum(each.numel() for each in self._module.parameters()):,} weights"
 
-    def save(self, path: Path) -> None:
-        compress(self._module, Plan(Rule("*", Half(rounding="nearest")))).save(path)
 
-
-class Codes:
-    """Matrices of few values, such as two or three for each row; the rest, and the file, in half precision."""
+class Codes(Method):
+    """Matrices of few values, such as two or three for each row; the rest in half precision."""
 
     def __init__(self, yardstick: Any, options: argparse.Namespace) -> None:
-        self._module = module = yardstick.model
-        weights = Weights.from_module(module)
-        method, half = CODES[options.method], Half(rounding="nearest")
-        rules = [Rule(weight.name, method, half) for weight in weights if weight.tensor.dim() > 1]
-        self._plan = Plan(*rules, Rule("*", half))
-        self._latent = LatentWeights(module, self._plan, weights=weights)
+        weights = Weights.from_module(yardstick.model)
+        matrices = [weight.name for weight in weights if weight.tensor.dim() > 1]
+        rules = [Rule(name, CODES[options.method], _NEAREST) for name in matrices]
+        plan = Plan(*rules, Rule("*", _NEAREST))
+        super().__init__(yardstick.model, plan)
+        self._latent = LatentWeights(yardstick.model, plan, weights=weights)
 
     def forward(self) -> AbstractContextManager[None]:
         return self._latent.quantized()
-
-    def before_step(self, step: int, steps: int) -> None:
-        pass
-
-    def after_step(self, step: int) -> None:
-        pass
-
-    def report(self) -> str:
-        return ""
-
-    def save(self, path: Path) -> None:
-        compress(self._module, self._plan).save(path)
-
-
-class Exact:
-    """Nothing is changed; the file in half precision."""
-
-    def __init__(self, yardstick: Any, options: argparse.Namespace) -> None:
-        self._module = yardstick.model
-
-    def forward(self) -> AbstractContextManager[None]:
-        return nullcontext()
-
-    def before_step(self, step: int, steps: int) -> None:
-        pass
-
-    def after_step(self, step: int) -> None:
-        pass
-
-    def report(self) -> str:
-        return ""
-
-    def save(self, path: Path) -> None:
-        compress(self._module, Plan(Rule("*", Half(rounding="nearest")))).save(path)
 
 
 CODES: dict[str, Binary | Ternary] = {"binary": Binary("row"), "ternary": Ternary("row")}
@@ -214,5 +169,5 @@ METHODS: dict[str, Callable[[Any, argparse.Namespace], Method]] = {
     "rate": Rate,
     "prune": Pruning,
     "low-rank": Factors,
-    "student": Exact,
+    "student": lambda yardstick, _: Method(yardstick.model),
 } | dict.fromkeys(CODES, Codes)
