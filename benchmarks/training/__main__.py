@@ -4,7 +4,7 @@
     python -m benchmarks.training prune --models DIR --kind rnn --amount 0.8 --steps 400 --output FILE
     python -m benchmarks.training ternary --models DIR --kind transformer --steps 1200 --output FILE
     python -m benchmarks.training student --models DIR --kind transformer --width 152 --steps 6000 --output FILE
-    python -m benchmarks.training rate --models DIR --kind transformer --width 152 --student FILE --output FILE
+    python -m benchmarks.training rate --models DIR --kind transformer --width 152 --start FILE --output FILE
     python -m benchmarks.training low-rank --models DIR --kind rnn --ratio 2 --steps 400 --output FILE
     python -m benchmarks.training score --models DIR --kind rnn --file FILE --split test
     python -m benchmarks.training cost --models DIR --kind rnn --sentences 64
@@ -22,6 +22,7 @@ from typing import Any
 
 import torch
 
+import lightning_compress as lc
 from benchmarks.training.cost import cost
 from benchmarks.training.methods import METHODS
 from benchmarks.training.retraining import Settings, retrain
@@ -53,7 +54,9 @@ def main() -> None:
     parser.add_argument("--amount", type=float, default=0.8, help="prune: share of the weights")
     parser.add_argument("--width", type=int, help="of a student, in place of the model itself")
     parser.add_argument("--layers", type=int, help="of a student")
-    parser.add_argument("--student", type=Path, help="the student's weights, to train on")
+    parser.add_argument("--start", type=Path, help="weights to train on, of a file of this package")
+    parser.add_argument("--latent", type=Path, help="where to write the exact weights of the training, for --start")
+    parser.add_argument("--source-noise", type=float, default=0.0, help="share of source words that others replace")
     parser.add_argument("--calibrated", action=argparse.BooleanOptionalAction, default=True, help="low-rank: ranks")
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
@@ -62,7 +65,7 @@ def main() -> None:
 
     def model() -> Any:
         yardstick = make(options.kind)
-        return with_student(yardstick, options.width, options.layers, options.student) if options.width else yardstick
+        return with_student(yardstick, options.width, options.layers) if options.width else yardstick
 
     if options.method == "score":
         print(compare(make(options.kind), model(), options.file, options.split))
@@ -71,10 +74,16 @@ def main() -> None:
         print(cost(make(options.kind), options.sentences, options.ratio))
         return
     torch.manual_seed(options.seed)
-    settings = Settings(options.steps, options.learning_rate, options.sentences, options.share, options.seed)
+    settings = Settings(
+        options.steps, options.learning_rate, options.sentences, options.share, options.source_noise, options.seed
+    )
     yardstick = model()
+    if options.start is not None:
+        yardstick.model.load_state_dict(lc.load(options.start))
     method = METHODS[options.method](yardstick, options)
     retrain(yardstick, make(options.kind).model, method, settings)
+    if options.latent is not None:
+        lc.compress(yardstick.model, lc.Plan(lc.Rule("*", lc.Raw()))).save(options.latent)
     method.save(options.output)
     print(compare(make(options.kind), model(), options.output, options.split))
 

@@ -8,8 +8,6 @@ from typing import Any
 
 from torch import nn
 
-import lightning_compress as lc
-
 
 def smaller(yardstick: Any, width: int, layers: int | None = None) -> nn.Module:
     """An untrained model with the vocabularies of a yardstick's.
@@ -29,10 +27,7 @@ def smaller(yardstick: Any, width: int, layers: int | None = None) -> nn.Module:
     return student
 
 
-def with_student(yardstick: Any, width: int, layers: int | None, path: Path | None) -> Any:
-    """The yardstick with a student in place of its model, with the weights of a file where one is given."""
-    student = smaller(yardstick, width, layers)
-    if path is not None:
-        student.load_state_dict(lc.load(path))
-    yardstick.model = student
+def with_student(yardstick: Any, width: int, layers: int | None) -> Any:
+    """The yardstick with an untrained student in place of its model."""
+    yardstick.model = smaller(yardstick, width, layers)
     return yardstick

@@ -9,7 +9,7 @@ from lightning_compress.errors import TrainingError
 from lightning_compress.runtime import preserved_module
 from lightning_compress.search import CalibrationData
 from lightning_compress.search.sensitivity.fisher import FisherStatistics, estimate_fisher
-from lightning_compress.weights import Weights
+from lightning_compress.weights import Weights, all_finite
 
 
 def fisher_of(weights: Weights, module: nn.Module, calibration: CalibrationData) -> dict[str, FisherStatistics]:
@@ -33,7 +33,7 @@ def check_finite(name: str, tensor: Tensor, treatment: str) -> None:
     Raises:
         TrainingError: they are not all finite.
     """
-    if not bool(torch.isfinite(tensor).all()):
+    if not all_finite(tensor):
         raise TrainingError(
             f"tensor {name!r} has NaN or infinite weights before it is {treatment}, so they come from the loss or "
             "from the optimizer: lower the learning rate, or clip gradients"

@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from lightning_compress import Plan, QuantizeDuringTraining, Rule, compress
 from lightning_compress.errors import CallbackError, TrainingError
 from lightning_compress.quantize import Grid, Half
+from lightning_compress.runtime import compiler as compiler_module
 from lightning_compress.training import Dial, LatentWeights, RatePenalty
 from lightning_compress.training.rate.code_lengths import CodeLengths
 
@@ -57,6 +58,21 @@ def test_the_gradient_is_the_slope_of_the_code_length():
     found = lengths.gradient(tensor)
     torch.testing.assert_close(found[inside], slope[inside], rtol=0.02, atol=0.1)
     assert not lengths.gradient(lengths.offsets.expand_as(tensor)).any()
+
+
+@pytest.mark.parametrize("mean", [0.0, 1.0])
+def test_the_gradient_does_not_depend_on_the_compiler(monkeypatch, mean):
+    tensor = weights(rows=700) - (1 - mean) * torch.linspace(-2, 2, 200)
+    lengths = CodeLengths.of(GRID.fit([tensor]).store(tensor, Half()))
+    assert (lengths.offsets is not None) == bool(mean)
+    tensor[0, :2] = torch.tensor([1e6, -1e6])  # beyond all indices
+    found = []
+    for compiler in (True, False):
+        monkeypatch.setattr(compiler_module, "has_compiler", lambda compiler=compiler: compiler)
+        found.append(lengths.gradient(tensor))
+    differs = (found[0] - found[1]).abs() > 1e-4 * found[1].abs().max()
+    assert found[1].abs().max() > 0
+    assert differs.float().mean() < 1e-4  # on the border of two cells
 
 
 def test_the_dial_turns_towards_the_target_and_stays_there_when_it_is_reached():

@@ -17,21 +17,18 @@ from torch import Tensor
 
 from lightning_compress.errors import PlanError
 from lightning_compress.quantize.grid.guide import GridGuide, checked_guide
-from lightning_compress.quantize.grid.matrix import LONGEST_PATH, holds, matrix_shape, row_scales
+from lightning_compress.quantize.grid.matrix import LONGEST_PATH, holds, matrix_shape, row_scales, surely_holds
 from lightning_compress.quantize.grid.offsets import Offsets, choose_offsets
 from lightning_compress.quantize.grid.payload import GridPayload
 from lightning_compress.quantize.grid.points import choose_points, largest_error
 from lightning_compress.quantize.grid.row_feedback import spread_in_steps
+from lightning_compress.quantize.grid.steps import LARGEST, in_steps, nearest_values, within
 from lightning_compress.quantize.grid.trellis.trellis import TRELLISES
-from lightning_compress.quantize.grid.walk import scaled_points
 from lightning_compress.quantize.interval.indexed_payloads import store_pruned
 from lightning_compress.quantize.payload import Payload
 from lightning_compress.quantize.quantizer import Storage, restored
 from lightning_compress.quantize.sharing import Sharing, check_sharing, group_key
 from lightning_compress.weights import standard_deviation
-
-_CHUNK = 1 << 16
-_LARGEST = 32760.0  # steps; points of a trellis may lie a little further out
 
 
 @dataclass(frozen=True)
@@ -117,8 +114,9 @@ class FittedGrid:
             ValueError: a guide for another number of rows, or of exponents out of range.
         """
         guide = checked_guide(guide)
-        placed = self._place(tensor.detach(), pruned, guide)
-        if placed is None:
+        divided = self._divide(tensor.detach(), pruned, guide)
+        placed = None if divided is None else self._place(divided, tensor.dtype, guide)
+        if divided is None or placed is None:
             return storage.store(tensor) if pruned is None else store_pruned(tensor, storage, pruned)
         return GridPayload.of(
             placed.points,
@@ -127,7 +125,7 @@ class FittedGrid:
             tensor.dtype,
             trellis=placed.states,
             exponents=guide.exponents,
-            offsets=placed.offsets,
+            offsets=divided.offsets,
         )
 
     def quantize(
@@ -142,12 +140,11 @@ class FittedGrid:
         guide = checked_guide(guide)
         if self.method.trellis or self.method.rate_weight or guide.factor is not None:
             return restored(self, tensor, storage, pruned, guide)
-        placed = self._place(tensor.detach(), pruned, guide)
-        if placed is None:
+        divided = self._divide(tensor.detach(), pruned, guide)
+        if divided is None or not divided.nearest_are_held(tensor.dtype):
             values = tensor.detach().clone() if storage is None else storage.quantize(tensor)
             return values if pruned is None else values.masked_fill_(pruned.reshape(tensor.shape), 0)
-        added = None if placed.offsets is None else placed.offsets.values().to(tensor.device)
-        return scaled_points(placed.points, placed.scales, added, tensor.dtype).reshape(tensor.shape)
+        return nearest_values(divided.weights, divided.scales, divided.added, tensor.dtype).reshape(tensor.shape)
 
     def error_bound(self, tensor: Tensor, payload: Payload, *, guide: object = None) -> Tensor | float | None:
         """See :class:`FittedQuantizer`: a number of steps of the row, see :func:`largest_error`; none with feedback."""
@@ -160,39 +157,70 @@ class FittedGrid:
         rows, columns = matrix_shape(tuple(tensor.shape))
         return (steps * row_scales(self.step, guide.exponents, rows))[:, None].expand(rows, columns)
 
-    def _place(self, tensor: Tensor, pruned: Tensor | None, guide: GridGuide) -> _Placed | None:
-        """The points of a tensor; None where a grid cannot hold it."""
+    def _divide(self, tensor: Tensor, pruned: Tensor | None, guide: GridGuide) -> _Divided | None:
+        """A tensor in units of the step; None where that is 0, or a grid does not reach all weights."""
         if not self.step:  # relative to weights that do not vary, or that pruning has emptied
             return None
         rows, columns = matrix_shape(tuple(tensor.shape))
-        scales = row_scales(self.step, guide.exponents, rows).to(tensor.device)
-        zeros = None if pruned is None else pruned.reshape(rows, columns)
         matrix = tensor.reshape(rows, columns)
         if not matrix.numel():
             return None
-        weights, largest = _in_steps(matrix, scales, None, zeros)
-        if not _within(largest):
+        scales = row_scales(self.step, guide.exponents, rows).to(tensor.device)
+        zeros = None if pruned is None else pruned.reshape(rows, columns)
+        weights, largest = in_steps(matrix, scales, zeros=zeros)
+        if not within(largest):
             return None
+        if zeros is None and bool(largest.all()):
+            offsets = choose_offsets(weights, scales)
+            if offsets is not None:
+                added = offsets.values().to(tensor.device)
+                shifted, largest_shifted = in_steps(matrix, scales, added)
+                if within(largest_shifted):
+                    return _Divided(shifted, largest_shifted, scales, None, offsets, added)
+        return _Divided(weights, largest, scales, zeros, None, None)
+
+    def _place(self, divided: _Divided, dtype: torch.dtype, guide: GridGuide) -> _Placed | None:
+        """The points of a tensor; None where its dtype does not hold all of them."""
+        weights, scales = divided.weights, divided.scales
+        rows, columns = weights.shape
         states = self.method.trellis if 1 < columns <= LONGEST_PATH * rows else 0
-        offsets = None if zeros is not None or not bool(largest.all()) else choose_offsets(weights, scales)
-        if offsets is not None:
-            shifted, largest_shifted = _in_steps(matrix, scales, offsets)
-            if _within(largest_shifted):
-                weights, largest = shifted, largest_shifted
-            else:
-                offsets = None
         points = choose_points(
             weights,
             states,
             self.method.rate_weight,
-            zeros=zeros,
+            zeros=divided.zeros,
             factor=guide.factor,
             spread=None if guide.spread is None else spread_in_steps(guide.spread, scales),
         )
-        if not bool(largest.all()):
-            points.masked_fill_((largest == 0)[:, None], 0)
-        added = None if offsets is None else offsets.values().to(tensor.device)
-        return _Placed(points, scales, offsets, states) if holds(points, scales, tensor.dtype, added) else None
+        if not bool(divided.largest.all()):
+            points.masked_fill_((divided.largest == 0)[:, None], 0)
+        return _Placed(points, states) if holds(points, scales, dtype, divided.added) else None
+
+
+class _Divided(NamedTuple):
+    """A tensor in units of the step.
+
+    Attributes:
+        weights: ``[rows, columns]`` float32, less the offsets of their columns.
+        largest: ``[rows]``, the largest magnitude of each row.
+        scales: ``[rows]`` float64: the step of each row.
+        zeros: ``[rows, columns]`` bool: the pruned weights; None where nothing is pruned.
+        offsets: of the columns; None where there are none.
+        added: ``[columns]`` float64: their values; None where there are none.
+    """
+
+    weights: Tensor
+    largest: Tensor
+    scales: Tensor
+    zeros: Tensor | None
+    offsets: Offsets | None
+    added: Tensor | None
+
+    def nearest_are_held(self, dtype: torch.dtype) -> bool:
+        """Whether a dtype holds the points nearest to the weights."""
+        return surely_holds(LARGEST, self.scales, dtype, self.added) or holds(
+            self.weights.round(), self.scales, dtype, self.added
+        )
 
 
 class _Placed(NamedTuple):
@@ -200,37 +228,8 @@ class _Placed(NamedTuple):
 
     Attributes:
         points: ``[rows, columns]`` int16.
-        scales: ``[rows]`` float64: the step of each row.
-        offsets: of the columns; None where there are none.
         states: of the trellis, 0 for none.
     """
 
     points: Tensor
-    scales: Tensor
-    offsets: Offsets | None
     states: int
-
-
-def _in_steps(
-    matrix: Tensor, scales: Tensor, offsets: Offsets | None, zeros: Tensor | None = None
-) -> tuple[Tensor, Tensor]:
-    """Weights less their offsets, in units of the row's scale.
-
-    Returns:
-        ``[rows, columns]`` float32, 0 where ``zeros`` is true; and ``[rows]``, the largest magnitude of each row.
-    """
-    added = None if offsets is None else offsets.values().to(matrix.device)
-    result, largest = torch.empty(matrix.shape, device=matrix.device), torch.empty(len(matrix), device=matrix.device)
-    size = max(1, _CHUNK // max(1, matrix.shape[1]))
-    for start in range(0, len(matrix), size):
-        part = slice(start, start + size)
-        result[part] = (matrix[part] if added is None else matrix[part] - added) / scales[part, None]
-        if zeros is not None:
-            result[part].masked_fill_(zeros[part], 0)
-        largest[part] = result[part].abs().amax(1)
-    return result, largest
-
-
-def _within(largest: Tensor) -> bool:
-    """Whether a grid reaches the largest magnitudes, in steps; NaN is beyond it."""
-    return bool((largest <= _LARGEST).all())

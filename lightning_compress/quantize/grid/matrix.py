@@ -86,7 +86,7 @@ def holds(points: Tensor, scales: Tensor, dtype: torch.dtype, offsets: Tensor | 
     return all(bool(torch.isfinite(extreme.to(dtype)).all()) for extreme in extremes)
 
 
-def surely_holds(largest: int, scales: Tensor, dtype: torch.dtype, offsets: Tensor | None = None) -> bool:
+def surely_holds(largest: float, scales: Tensor, dtype: torch.dtype, offsets: Tensor | None = None) -> bool:
     """Whether :func:`holds` is true whatever the points are, of which the largest magnitude is at most ``largest``."""
     reach = largest * float(scales.max()) + (0.0 if offsets is None else float(offsets.abs().max()))
     return reach < torch.finfo(dtype).max / 2

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from lightning_compress.coding.models.adaptive import Blocks, fit
 from lightning_compress.quantize import GridPayload, Words, matrix_shape, row_scales
+from lightning_compress.runtime.compiler import has_compiler_for, read_only
 
 Table = NDArray[np.float32]
 
@@ -78,8 +79,21 @@ class CodeLengths:
         """
         rows, columns = self.contexts.shape
         matrix, result = weight.detach().reshape(rows, columns), torch.empty(rows, columns, device=weight.device)
-        slopes = (self.bits[:, 1:] - self.bits[:, :-1]).reshape(-1)
-        width = self.bits.shape[1] - 1
+        slopes = self.bits[:, 1:] - self.bits[:, :-1]
+        if matrix.device.type == "cpu" and matrix.dtype == torch.float32 and has_compiler_for(matrix.numel()):
+            from lightning_compress.training.rate.slope_loops import take_slopes
+
+            offsets = torch.zeros(columns) if self.offsets is None else self.offsets
+            take_slopes(
+                read_only(matrix.contiguous().numpy()),
+                read_only(offsets.numpy()),
+                read_only(self.scales[:, 0].numpy()),
+                read_only(self.contexts.numpy()),
+                read_only(slopes.numpy()),
+                result.numpy(),
+            )
+            return result.reshape(weight.shape)
+        slopes, width = slopes.reshape(-1), self.bits.shape[1] - 1
         size = max(1, _CHUNK // max(1, columns))
         for start in range(0, rows, size):
             part = slice(start, start + size)
