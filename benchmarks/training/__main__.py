@@ -3,15 +3,18 @@
     python -m benchmarks.training rate --models DIR --kind rnn --ratio 27 --steps 400 --output FILE
     python -m benchmarks.training prune --models DIR --kind rnn --amount 0.8 --steps 400 --output FILE
     python -m benchmarks.training ternary --models DIR --kind transformer --steps 1200 --output FILE
-    python -m benchmarks.training student --models DIR --kind transformer --width 152 --steps 6000 --output FILE
+    python -m benchmarks.training plain --models DIR --kind transformer --width 152 --steps 6000 --output FILE
     python -m benchmarks.training rate --models DIR --kind transformer --width 152 --start FILE --output FILE
-    python -m benchmarks.training low-rank --models DIR --kind rnn --ratio 2 --steps 400 --output FILE
+    python -m benchmarks.training plain --models DIR --kind rnn --ranks 2 --steps 400 --latent FILE --output FILE
+    python -m benchmarks.training rate --models DIR --kind rnn --ranks 2 --start FILE --ratio 27 --output FILE
+    python -m benchmarks.training search --models DIR --kind rnn --ratio 27 --output FILE
     python -m benchmarks.training score --models DIR --kind rnn --file FILE --split test
     python -m benchmarks.training cost --models DIR --kind rnn --sentences 64
 
 DIR holds ``yardstick.py`` as for ``benchmarks/yardstick.py``; its class has ``model``, ``batches(sentences, size)``
 of training text, and ``loss``. BLEU is that of the file read back. ``score`` compares it with the exact weights by a
-paired bootstrap over sentences (P. Koehn 2004).
+paired bootstrap over sentences (P. Koehn 2004). ``search`` finds a file of a size without training, for comparison.
+Comparisons in ``--results`` become a picture: ``python -m benchmarks.training.picture CSV PICTURE``.
 """
 
 from __future__ import annotations
@@ -24,26 +27,30 @@ import torch
 
 import lightning_compress as lc
 from benchmarks.training.cost import cost
-from benchmarks.training.methods import METHODS
+from benchmarks.training.methods import METHODS, TrainingText
 from benchmarks.training.retraining import Settings, retrain
-from benchmarks.training.scoring import compare
+from benchmarks.training.scoring import append, compare
 from benchmarks.training.students import with_student
+from benchmarks.training.untrained import untrained
 from benchmarks.yardstick import yardstick_class
+from lightning_compress.training import exact_bytes, factorize
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("method", choices=[*METHODS, "score", "cost"])
+    parser.add_argument("method", choices=[*METHODS, "search", "score", "cost"])
     parser.add_argument("--models", type=Path, required=True)
     parser.add_argument("--kind", required=True, choices=["transformer", "rnn"])
     parser.add_argument("--output", type=Path)
     parser.add_argument("--file", type=Path, help="score: the file to compare with the exact weights")
     parser.add_argument("--split", default="val")
+    parser.add_argument("--results", type=Path, help="CSV file to which the comparison is added")
+    parser.add_argument("--name", help="of the method, in the CSV file")
     parser.add_argument("--steps", type=int, default=400)
     parser.add_argument("--learning-rate", type=float, default=3e-4)
     parser.add_argument("--sentences", type=int, default=32, help="of a batch")
     parser.add_argument("--share", type=float, default=0.7, help="of the distillation in the loss")
-    parser.add_argument("--ratio", type=float, default=20.0, help="rate, low-rank: exact bytes over those afterwards")
+    parser.add_argument("--ratio", type=float, default=20.0, help="rate: bytes of the exact model over the file's")
     parser.add_argument(
         "--steps-of", default="rows", choices=["rows", "model"], help="rate: what has a step of its own"
     )
@@ -57,7 +64,10 @@ def main() -> None:
     parser.add_argument("--start", type=Path, help="weights to train on, of a file of this package")
     parser.add_argument("--latent", type=Path, help="where to write the exact weights of the training, for --start")
     parser.add_argument("--source-noise", type=float, default=0.0, help="share of source words that others replace")
-    parser.add_argument("--calibrated", action=argparse.BooleanOptionalAction, default=True, help="low-rank: ranks")
+    parser.add_argument("--ranks", type=float, help="begin with factors, of so many times fewer weights")
+    parser.add_argument(
+        "--calibrated", action=argparse.BooleanOptionalAction, default=True, help="ranks by sensitivity"
+    )
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
     torch.set_num_threads(1)
@@ -67,17 +77,35 @@ def main() -> None:
         yardstick = make(options.kind)
         return with_student(yardstick, options.width, options.layers) if options.width else yardstick
 
+    def measure(path: Path) -> None:
+        name = options.name or options.method
+        comparison = compare(make(options.kind), model(), path, options.split, options.kind, name)
+        print(comparison)
+        if options.results is not None:
+            append(options.results, comparison)
+
     if options.method == "score":
-        print(compare(make(options.kind), model(), options.file, options.split))
+        measure(options.file)
         return
     if options.method == "cost":
         print(cost(make(options.kind), options.sentences, options.ratio))
+        return
+    if options.method == "search":
+        untrained(make(options.kind), options.ratio).save(options.output)
+        measure(options.output)
         return
     torch.manual_seed(options.seed)
     settings = Settings(
         options.steps, options.learning_rate, options.sentences, options.share, options.source_noise, options.seed
     )
     yardstick = model()
+    options.exact_bytes = exact_bytes(lc.Weights.from_module(make(options.kind).model))
+    if options.ranks:
+        factorize(
+            yardstick.model,
+            target_ratio=options.ranks,
+            calibration=TrainingText(yardstick) if options.calibrated else None,
+        )
     if options.start is not None:
         yardstick.model.load_state_dict(lc.load(options.start))
     method = METHODS[options.method](yardstick, options)
@@ -85,7 +113,7 @@ def main() -> None:
     if options.latent is not None:
         lc.compress(yardstick.model, lc.Plan(lc.Rule("*", lc.Raw()))).save(options.latent)
     method.save(options.output)
-    print(compare(make(options.kind), model(), options.output, options.split))
+    measure(options.output)
 
 
 if __name__ == "__main__":

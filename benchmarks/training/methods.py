@@ -1,4 +1,4 @@
-"""What happens to the weights in each step: quantization with a penalty on the rate, masks, or factors."""
+"""What happens to the weights in each step: quantization with a penalty on the rate, masks, or few values."""
 
 from __future__ import annotations
 
@@ -19,8 +19,6 @@ from lightning_compress.training import (
     RatePenalty,
     Schedule,
     calibrated_start,
-    exact_bytes,
-    factorize,
     starting_plan,
 )
 
@@ -85,7 +83,7 @@ class Rate(Method):
     def __init__(self, yardstick: Any, options: argparse.Namespace) -> None:
         module = yardstick.model
         weights = Weights.from_module(module)
-        exact = exact_bytes(weights)
+        exact = options.exact_bytes
         target = int(exact / options.ratio)
         if options.steps_of == "rows":
             guided = calibrated_start(weights, module, TrainingText(yardstick), target, options.headroom)
@@ -137,18 +135,6 @@ class Pruning(Method):
         return f"{self._masks.share:.1%} of the weights in matrices pruned"
 
 
-class Factors(Method):
-    """Factors of low rank by sensitivity."""
-
-    def __init__(self, yardstick: Any, options: argparse.Namespace) -> None:
-        super().__init__(yardstick.model)
-        calibration = TrainingText(yardstick) if options.calibrated else None
-        factorize(yardstick.model, target_ratio=options.ratio, calibration=calibration)
-
-    def report(self) -> str:
-        return f"{sum(each.numel() for each in self._module.parameters()):,} weights"
-
-
 class Codes(Method):
     """Matrices of few values, such as two or three for each row; the rest in half precision."""
 
@@ -168,6 +154,5 @@ CODES: dict[str, Binary | Ternary] = {"binary": Binary("row"), "ternary": Ternar
 METHODS: dict[str, Callable[[Any, argparse.Namespace], Method]] = {
     "rate": Rate,
     "prune": Pruning,
-    "low-rank": Factors,
-    "student": lambda yardstick, _: Method(yardstick.model),
+    "plain": lambda yardstick, _: Method(yardstick.model),
 } | dict.fromkeys(CODES, Codes)

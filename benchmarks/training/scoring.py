@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -14,24 +16,93 @@ import lightning_compress as lc
 from lightning_compress.search import paired_drop
 
 
-def compare(yardstick: Any, reader: Any, path: Path, split: str) -> str:
-    """One line: bytes, ratio, bits of an exact weight, both BLEUs, and their difference with its interval of 95 %.
+@dataclass(frozen=True)
+class Comparison:
+    """A file beside the exact weights.
+
+    Attributes:
+        kind: of the model.
+        name: of the method.
+        split: the text.
+        nbytes: of the file.
+        exact_bytes: of the exact weights.
+        bleu: of the weights that were read back.
+        exact_bleu: of the exact weights.
+        low: of the change of BLEU with a probability of 95 %, by a paired bootstrap over sentences.
+        high: likewise.
+    """
+
+    kind: str
+    name: str
+    split: str
+    nbytes: int
+    exact_bytes: int
+    bleu: float
+    exact_bleu: float
+    low: float
+    high: float
+
+    @property
+    def ratio(self) -> float:
+        """Exact bytes over those of the file."""
+        return self.exact_bytes / self.nbytes
+
+    @property
+    def change(self) -> float:
+        """Of BLEU."""
+        return self.bleu - self.exact_bleu
+
+    def __str__(self) -> str:
+        return (
+            f"{self.split}: {self.nbytes:,} bytes, {self.ratio:.2f}×, {32 / self.ratio:.3f} bits a weight, "
+            f"BLEU {self.bleu:.2f}, exact {self.exact_bleu:.2f}, change {self.change:+.2f} "
+            f"[{self.low:+.2f}, {self.high:+.2f}]"
+        )
+
+
+def append(path: Path, comparison: Comparison) -> None:
+    """Add a comparison to a CSV file, which is made where there is none."""
+    row, is_new = asdict(comparison), not path.exists()
+    with path.open("a", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, list(row), lineterminator="\n")
+        if is_new:
+            writer.writeheader()
+        writer.writerow(row)
+
+
+def read(path: Path) -> list[Comparison]:
+    """The comparisons of a CSV file of :func:`append`."""
+    with path.open(encoding="utf-8", newline="") as file:
+        return [
+            Comparison(
+                row["kind"],
+                row["name"],
+                row["split"],
+                int(row["nbytes"]),
+                int(row["exact_bytes"]),
+                *(float(row[name]) for name in ("bleu", "exact_bleu", "low", "high")),
+            )
+            for row in csv.DictReader(file)
+        ]
+
+
+def compare(yardstick: Any, reader: Any, path: Path, split: str, kind: str, name: str) -> Comparison:
+    """Measure a file.
 
     Args:
         yardstick: with the exact model.
         reader: a yardstick whose model takes the weights of the file.
         path: the file.
         split: the text.
+        kind: of the model.
+        name: of the method.
     """
     state = yardstick.state_dict()
     exact, found = _score(yardstick, state, split), _score(reader, whole(lc.load(path)), split)
     drop = paired_drop(exact, found)
-    size, exact_bytes = path.stat().st_size, sum(4 * tensor.numel() for tensor in state.values())
-    return (
-        f"{split}: {size:,} bytes, {exact_bytes / size:.2f}×, {32 * size / exact_bytes:.3f} bits a weight, "
-        f"BLEU {found.value:.2f}, exact {exact.value:.2f}, change {-drop.value:+.2f} "
-        f"[{-drop.high:+.2f}, {-drop.low:+.2f}]"
-    )
+    exact_bytes = sum(4 * tensor.numel() for tensor in state.values())
+    bounds = -drop.high, -drop.low
+    return Comparison(kind, name, split, path.stat().st_size, exact_bytes, found.value, exact.value, *bounds)
 
 
 def whole(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
