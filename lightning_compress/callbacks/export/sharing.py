@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
-from lightning_compress.callbacks.hooks.collective import is_distributed_tensor
+from lightning_compress.callbacks.hooks.collective import is_distributed_tensor, whole_tensor
 from lightning_compress.callbacks.hooks.exchange import Exchange, can_exchange, exchange_of
 from lightning_compress.callbacks.hooks.lightning_types import Trainer
 from lightning_compress.compression import CodedTensor, TensorWork
@@ -59,14 +59,15 @@ class SharedWeights:
     Args:
         state: that of this rank.
         exchange: between all ranks.
+        device: of this rank.
 
     Attributes:
         state: on rank 0, tensors that are put together each time that their values are needed, in :meth:`led` alone.
     """
 
-    def __init__(self, state: Mapping[str, Any], exchange: Exchange) -> None:
+    def __init__(self, state: Mapping[str, Any], exchange: Exchange, device: torch.device) -> None:
         self._shards = {name: value for name, value in state.items() if is_distributed_tensor(value)}
-        self._exchange = exchange
+        self._exchange, self._device = exchange, device
         self._is_led = False
         self.state = {name: self._deferred(name) if name in self._shards else value for name, value in state.items()}
 
@@ -120,14 +121,13 @@ class SharedWeights:
             if not self._is_led:
                 raise CallbackError(f"the shards of {name!r} are no longer held for this export")
             self._meet(_Complete(name))
-            return self._complete(name)
+            return self._complete(name, 0)
 
         return DeferredTensor(make, shard.dtype, shard.shape, contiguous_strides(shard.shape))
 
-    def _complete(self, name: str) -> Tensor:
-        """The whole tensor in main memory. To be called on every rank."""
-        whole: Tensor = self._shards[name].full_tensor()
-        return whole.detach().cpu().contiguous()
+    def _complete(self, name: str, rank: int) -> Tensor:
+        """The whole tensor in main memory, on a rank. To be called on every rank."""
+        return whole_tensor(self._shards[name], rank, self._device).detach().cpu().contiguous()
 
     def _owners(self, nbytes: Sequence[int]) -> list[int]:
         """The rank that codes each tensor: the one with the fewest bytes until then."""
@@ -144,7 +144,7 @@ class SharedWeights:
         try:
             for owner, work in request.work:
                 self._step(None)
-                values = self._complete(work.weight.name)
+                values = self._complete(work.weight.name, owner)
                 if owner == self._exchange.rank:
                     own[work.weight.name] = executor.submit(_code, work, values)
                 del values
@@ -159,7 +159,7 @@ class SharedWeights:
         try:
             while not isinstance(request := self._meet(None)[0], _End):
                 if isinstance(request, _Complete):
-                    self._complete(request.name)
+                    self._complete(request.name, 0)
                 else:
                     for _ in self._coded_together(request):
                         pass
@@ -215,4 +215,4 @@ def shared_weights(trainer: Trainer, state: Mapping[str, Any]) -> SharedWeights 
     if not any(map(is_distributed_tensor, state.values())) or not can_exchange():
         return None
     exchange = exchange_of(trainer.world_size)
-    return None if exchange is None else SharedWeights(state, exchange)
+    return None if exchange is None else SharedWeights(state, exchange, trainer.strategy.root_device)

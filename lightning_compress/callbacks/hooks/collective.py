@@ -61,16 +61,36 @@ def gather(strategy: Strategy, state: Mapping[str, Any]) -> dict[str, Any]:
     """
     if strategy.lightning_module is not None:
         _refuse_placeholders(strategy.lightning_module)
-    if any(_is_flat_shard(value) for value in state.values()):
-        return full_state_dict(strategy)
     if not any(is_distributed_tensor(value) for value in state.values()):
         return dict(state)
     full: dict[str, Any] = {}
     for name, value in state.items():
-        tensor = value.full_tensor() if is_distributed_tensor(value) else value
+        tensor = whole_tensor(value, 0, strategy.root_device) if is_distributed_tensor(value) else value
         if strategy.is_global_zero:
             full[name] = tensor.cpu() if isinstance(tensor, Tensor) else tensor
     return full
+
+
+def is_distributed_tensor(value: object) -> bool:
+    """Whether a value is a ``DTensor``, or a ``ShardedTensor`` of the older FSDP: each rank holds a part of them."""
+    return _is_dtensor(value) or type(value).__name__ == "ShardedTensor"
+
+
+def whole_tensor(shards: Any, rank: int, device: torch.device) -> Tensor:
+    """A distributed tensor, whole, on one rank. To be called on every rank.
+
+    Args:
+        shards: of :func:`is_distributed_tensor`.
+        rank: where it is needed; elsewhere the result may be empty.
+        device: of this rank, for what is sent.
+    """
+    if _is_dtensor(shards):
+        whole: Tensor = shards.full_tensor()
+        return whole
+    is_needed = torch.distributed.get_rank() == rank
+    whole = torch.empty(shards.shape if is_needed else 0, dtype=shards.dtype, device=device)
+    shards.gather(rank, whole if is_needed else None, dtype=shards.dtype)
+    return whole
 
 
 def full_state_dict(strategy: Strategy) -> dict[str, Any]:
@@ -106,13 +126,8 @@ def shape_only(module: nn.Module) -> dict[str, Tensor] | None:
     return {name: torch.zeros((), dtype=t.dtype).expand(t.shape) for name, t in tensors.items()}
 
 
-def is_distributed_tensor(value: object) -> bool:
-    """Whether a value is a ``DTensor``, of which each rank holds a part."""
+def _is_dtensor(value: object) -> bool:
     return hasattr(value, "full_tensor")
-
-
-def _is_flat_shard(value: object) -> bool:
-    return type(value).__name__ == "ShardedTensor"
 
 
 def _refuse_placeholders(module: nn.Module) -> None:

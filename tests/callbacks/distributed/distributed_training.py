@@ -83,7 +83,9 @@ SCENARIOS = {  # strategy, on_error, and the rank that fails: its disk is full, 
     "raise": ("ddp", "raise", 0),
     "sharded, rank 0 fails": ("sharded", "warn", 0),
     "sharded, rank 1 fails": ("sharded", "warn", 1),
+    "flat, rank 1 fails": ("flat", "warn", 1),
 }
+TOGETHER = ("sharded", "flat")  # all ranks compress
 # Both are fitted to several tensors at once.
 CLASS_WISE = Plan(Rule("*.bias", Half()), Rule("*", Prune(0.4, "class-blind"), Interval(4), Half()))
 
@@ -104,7 +106,7 @@ def train_as_rank(folder: Path, rank: int, port: int) -> None:
         for name, (strategy, on_error, failing) in SCENARIOS.items():
             place = folder / name
             place.mkdir(exist_ok=True)
-            failing_part = _no_memory if strategy == "sharded" else _full_disk
+            failing_part = _no_memory if strategy in TOGETHER else _full_disk
             failure = failing_part() if rank == failing else nullcontext()
             with _logged(place / f"rank-{rank}.log"), failure:
                 outcome = _train(place / "run", strategy, on_error, failing is not None)
@@ -141,7 +143,7 @@ def _train(folder: Path, strategy: str, on_error: str, fails: bool) -> dict[str,
     folder.mkdir(exist_ok=True)
     run = trainer(
         folder,
-        CompressCheckpoint(CLASS_WISE if strategy == "sharded" else "half", on_error=on_error),
+        CompressCheckpoint(CLASS_WISE if strategy in TOGETHER else "half", on_error=on_error),
         ModelCheckpoint(folder, filename="{epoch}", monitor="score", save_last=True),
         devices=2,
         strategy=_strategy(strategy),

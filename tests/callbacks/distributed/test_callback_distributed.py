@@ -7,7 +7,7 @@ import shutil
 
 import pytest
 import torch
-from distributed_training import CLASS_WISE, Sharded, train_as_rank
+from distributed_training import CLASS_WISE, TOGETHER, Sharded, train_as_rank
 from fresh_process import in_fresh_processes
 from lightning_fabric.plugins.environments.lightning import find_free_network_port
 from small_trainings import Small, names
@@ -54,7 +54,7 @@ def test_the_whole_model_is_exported_once_and_loads_on_every_rank(scenarios, str
         assert "Resume from its checkpoint" in outcome["refused"]
 
 
-@pytest.mark.parametrize("strategy", ["sharded", "flat"])
+@pytest.mark.parametrize("strategy", TOGETHER)
 def test_the_folder_of_a_sharded_checkpoint_is_read_as_its_companion_file(scenarios, strategy):
     folder = scenarios / strategy / "run" / "epoch=1.ckpt"
     assert {".metadata", "meta.pt", "__0_0.distcp", "__1_0.distcp"} <= names(folder, "")
@@ -62,8 +62,7 @@ def test_the_folder_of_a_sharded_checkpoint_is_read_as_its_companion_file(scenar
     weights = Weights.from_checkpoint(folder, deferred=True)
     assert weights.checkpoint["epoch"] == 1
     assert weights.hyper_parameters == companion.manifest.hyper_parameters
-    plan = CLASS_WISE if strategy == "sharded" else "half"
-    own, stored = compress(weights, plan).restore(), companion.restore()
+    own, stored = compress(weights, CLASS_WISE).restore(), companion.restore()
     assert list(own) == list(stored)
     assert all(torch.equal(own[name], tensor) for name, tensor in stored.items())
 
@@ -80,8 +79,9 @@ def test_missing_files_of_sharded_checkpoints_are_written_afterwards(scenarios, 
     )
 
 
-def test_ranks_that_code_a_sharded_model_together_write_the_bytes_of_one_process(scenarios, tmp_path):
-    folder = scenarios / "sharded" / "run"
+@pytest.mark.parametrize("strategy", TOGETHER)
+def test_ranks_that_code_a_sharded_model_together_write_the_bytes_of_one_process(scenarios, tmp_path, strategy):
+    folder = scenarios / strategy / "run"
     saved = read_checkpoint(str(folder / "epoch=1.ckpt"))
     record = CheckpointRecord.of_checkpoint(saved.entries)
     archive = compress(Weights.from_state_dict(saved.state, module=Sharded(), record=record), CLASS_WISE)
@@ -89,9 +89,9 @@ def test_ranks_that_code_a_sharded_model_together_write_the_bytes_of_one_process
     assert (tmp_path / "one process").read_bytes() == (folder / "epoch=1.compressed.safetensors").read_bytes()
 
 
-@pytest.mark.parametrize("rank", [0, 1])
-def test_a_rank_that_fails_while_all_code_ends_the_export_and_no_training(scenarios, rank):
-    place = scenarios / f"sharded, rank {rank} fails"
+@pytest.mark.parametrize(("strategy", "rank"), [("sharded", 0), ("sharded", 1), ("flat", 1)])
+def test_a_rank_that_fails_while_all_code_ends_the_export_and_no_training(scenarios, strategy, rank):
+    place = scenarios / f"{strategy}, rank {rank} fails"
     assert [outcome["steps"] for outcome in _outcomes(place)] == [8, 8]
     assert all("error" not in outcome for outcome in _outcomes(place))
     log, other = ((place / f"rank-{each}.log").read_text() for each in (0, 1))
