@@ -11,22 +11,14 @@ import argparse
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 
 import torch
 
 import lightning_compress as lc
+from benchmarks.peak_memory import beyond
 from benchmarks.speed.model import paper_transformer
 from lightning_compress.runtime import limited_workers
-
-
-def peak(work: Callable[[], object]) -> int:
-    """Bytes of resident memory at the peak of some work, less those before it."""
-    before = _status("VmRSS")
-    Path("/proc/self/clear_refs").write_text("5")  # the peak is counted anew
-    work()
-    return _status("VmHWM") - before
 
 
 def measured(what: str, plan: str, path: Path, words: int, layers: int) -> int:
@@ -35,9 +27,9 @@ def measured(what: str, plan: str, path: Path, words: int, layers: int) -> int:
     lc.compress(paper_transformer(1000, 1), plan).save(small)
     lc.load(small)
     if what == "load":
-        return peak(lambda: lc.load(path))
+        return beyond(lambda: lc.load(path))
     state = paper_transformer(words, layers)
-    return peak(lambda: lc.compress(state, plan).save(path))
+    return beyond(lambda: lc.compress(state, plan).save(path))
 
 
 def main() -> None:
@@ -64,11 +56,6 @@ def main() -> None:
                 done = subprocess.run(command, check=True, capture_output=True, text=True)
                 found.append(int(done.stdout) / 1e6)
             print(f"| {threads} | {found[0]:.0f} | {found[1]:.0f} |", flush=True)
-
-
-def _status(key: str) -> int:
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) << 10 for line in lines if line.startswith(f"{key}:"))
 
 
 if __name__ == "__main__":

@@ -88,7 +88,7 @@ def main() -> None:
         measure(options.file)
         return
     if options.method == "cost":
-        print(cost(make(options.kind), options.sentences, options.ratio))
+        print(cost(options.models, options.kind, options.sentences, options.ratio))
         return
     if options.method == "search":
         untrained(make(options.kind), options.ratio).save(options.output)
