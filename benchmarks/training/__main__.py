@@ -54,7 +54,10 @@ def main() -> None:
     parser.add_argument(
         "--steps-of", default="rows", choices=["rows", "model"], help="rate: what has a step of its own"
     )
-    parser.add_argument("--headroom", type=float, default=1.05, help="rate: bytes before the training over the target")
+    parser.add_argument("--headroom", type=float, default=1.02, help="rate: bytes before the training over the target")
+    parser.add_argument(
+        "--feeds-back", action=argparse.BooleanOptionalAction, default=True, help="rate: begin with errors fed back"
+    )
     parser.add_argument("--rate-weight", type=float, default=0.1, help="rate: nats for one bit a weight, at first")
     parser.add_argument("--ramp", type=float, default=0.25, help="rate: share of the steps until the ratio is met")
     parser.add_argument("--measure-every", type=int, default=25, help="rate: steps")

@@ -86,7 +86,11 @@ class Rate(Method):
         exact = options.exact_bytes
         target = int(exact / options.ratio)
         if options.steps_of == "rows":
-            guided = calibrated_start(weights, module, TrainingText(yardstick), target, options.headroom)
+            start = calibrated_start(
+                weights, module, TrainingText(yardstick), target, options.headroom, feeds_back=options.feeds_back
+            )
+            start.load(weights)
+            guided = start.guided
         else:
             guided = starting_plan(weights, target, options.headroom)
         super().__init__(module, guided)

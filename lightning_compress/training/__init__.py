@@ -42,7 +42,7 @@ from lightning_compress.training.pruning.penalties import Penalty, ProximalSteps
 from lightning_compress.training.pruning.schedule import Schedule, Shape
 from lightning_compress.training.rate.dial import Dial
 from lightning_compress.training.rate.penalty import RatePenalty, check_rate_plan, exact_bytes
-from lightning_compress.training.rate.starting_plan import calibrated_start, starting_plan
+from lightning_compress.training.rate.starting_plan import CalibratedStart, calibrated_start, starting_plan
 from lightning_compress.training.structures import (
     Kind,
     LayerSkips,
@@ -77,6 +77,7 @@ from lightning_compress.training.updates.update import (
 
 __all__ = [
     "AttentionLoss",
+    "CalibratedStart",
     "Criterion",
     "Dial",
     "DistillationLoss",

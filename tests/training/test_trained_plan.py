@@ -76,9 +76,9 @@ def test_the_file_holds_what_was_validated_with_a_step_for_each_row(tmp_path):
 def test_steps_of_rows_follow_what_rows_matter():
     module = Wide()
     weights = Weights.from_module(module)
-    found = calibrated_start(weights, module, Pairs(), target_of(), headroom=1.1)
-    assert found.compress(weights).nbytes == pytest.approx(1.1 * target_of(), rel=0.1)
-    exponents = found.guidance["net.0.weight"].exponents.float()
+    found = calibrated_start(weights, module, Pairs(), target_of(), headroom=1.1, feeds_back=False)
+    assert found.guided.compress(weights).nbytes == found.nbytes(weights) == pytest.approx(1.1 * target_of(), rel=0.1)
+    exponents = found.guided.guidance["net.0.weight"].exponents.float()
     assert exponents[:16].mean() > exponents[-16:].mean() + 16  # half an octave finer
     assert module.training
     with pytest.raises(TrainingError, match="give a larger target"):
@@ -90,6 +90,46 @@ def test_steps_of_rows_follow_what_rows_matter():
 
     with pytest.raises(TrainingError, match="depends on no matrix"):
         calibrated_start(weights, module, Constant(), target_of())
+
+
+def loss_of(module):
+    return float(torch.stack([Pairs().loss(module, batch) for batch in Pairs()]).mean())
+
+
+@torch.no_grad()
+def test_points_to_begin_with_lose_less_than_the_nearest_ones_and_are_kept_by_their_file():
+    module = Wide().eval()
+    exact, weights = loss_of(module), Weights.from_module(module)
+    before = {weight.name: weight.tensor.clone() for weight in weights}
+    nearest = calibrated_start(weights, module, Pairs(), target_of(), feeds_back=False)
+    fed = calibrated_start(weights, module, Pairs(), target_of())
+    assert all(torch.equal(weight.tensor, before[weight.name]) for weight in weights)
+    assert set(fed.points) == {name for name, tensor in before.items() if tensor.dim() > 1 and len(tensor) > 1}
+    module.load_state_dict(nearest.guided.compress(weights).restore())
+    rounded = loss_of(module)
+    fed.load(weights)
+    begun = loss_of(module)
+    restored = fed.guided.compress(weights).restore()
+    assert fed.nbytes(weights) == pytest.approx(nearest.nbytes(weights), rel=0.05)
+    assert all(torch.equal(restored[name], point) for name, point in fed.points.items())
+    assert abs(begun - exact) < 0.7 * abs(rounded - exact)
+
+
+@pytest.mark.parametrize("start", [0, 2])
+def test_a_training_begins_with_these_points_where_its_first_step_is_quantized(tmp_path, caplog, start):
+    seen = []
+
+    class Watched(Wide):
+        def on_train_batch_start(self, batch, batch_idx):
+            seen.append(self.net[2].weight.detach().clone())
+
+    module = Watched()
+    exact = module.net[2].weight.detach().clone()
+    quantize = QuantizeDuringTraining(calibration=Pairs(), target_bytes=target_of(), measure_every=3, start=start)
+    with caplog.at_level(logging.INFO, logger="lightning_compress"):
+        trainer(tmp_path, quantize, max_epochs=1).fit(module)
+    assert torch.equal(seen[0], exact) == bool(start)
+    assert ("the training begins with quantized weights in" in caplog.text) == (not start)
 
 
 def test_outputs_alone_find_a_plan(tmp_path):

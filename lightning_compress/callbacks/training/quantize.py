@@ -48,7 +48,8 @@ class QuantizeDuringTraining(EvaluationHooks, _Callback):
         plan: as for :class:`~lightning_compress.CompressCheckpoint`. With a target, its quantizer is
             ``Grid(step, trellis=0, rate_weight=0)``, and None finds the plan when the training starts.
         calibration: without a plan, batches and outputs or loss, as for :func:`~lightning_compress.smallest`: each row
-            of a matrix gets a step by what it matters to the loss. None for one step for all matrices.
+            of a matrix gets a step by what it matters to the loss, and with ``start=0`` the training begins with
+            points in which rounding errors make up for each other. None for one step for all matrices.
         update: which weights a step computes with: the quantized ones; ``"proximal"``, between these and the exact
             ones (:class:`~lightning_compress.training.ProximalUpdate`); ``"penalty"``, the exact ones, which a term of
             the loss draws to their quantized values (:class:`~lightning_compress.training.PenaltyUpdate`).
@@ -124,7 +125,8 @@ class QuantizeDuringTraining(EvaluationHooks, _Callback):
         check_exports(trainer, self._latent_weights)
 
     def on_train_start(self, trainer: Trainer, pl_module: nn.Module) -> None:
-        """With manual optimization, quantize again after each step of an optimizer within a batch."""
+        """Load the points to begin with; with manual optimization, quantize again after each step of a batch."""
+        self._trained.begin(self._latent_weights.weights)
         self._latent_weights.forget_fit()
         self._steps = self._trained.checked_length(trainer.estimated_stepping_batches) - self.start
         if self._rate:
@@ -238,7 +240,8 @@ class QuantizeDuringTraining(EvaluationHooks, _Callback):
         check_not_sharded(trainer, "QuantizeDuringTraining replaces", "train with ddp or on one device")
         weights = Weights.from_module(module, exclude=self.exclude, classes=self.classes)
         if self._rate:
-            self._trained.find(trainer, module, weights, self._rate.target_of(weights))
+            target = self._rate.target_of(weights)
+            self._trained.find(trainer, module, weights, target, is_from_start=self._is_active(trainer))
         self._latent = self._trained.latent_weights(module, weights, self.refit_every)
 
     def _log_measurement(self, trainer: Trainer) -> None:

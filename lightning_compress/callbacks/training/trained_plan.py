@@ -18,7 +18,7 @@ from lightning_compress.errors import CallbackError
 from lightning_compress.plan import Plan
 from lightning_compress.quantize import GridGuide
 from lightning_compress.search import CalibrationData
-from lightning_compress.training import LatentWeights, StepSettings, calibrated_start, starting_plan
+from lightning_compress.training import CalibratedStart, LatentWeights, StepSettings, calibrated_start, starting_plan
 from lightning_compress.weights import Weights
 
 _log = logging.getLogger(__name__)
@@ -52,10 +52,18 @@ class TrainedPlan:
         self._calibration, self._settings = calibration, settings
         self._learned: Mapping[str, Any] = {}
         self._is_told = False
+        self._start: CalibratedStart | None = None
         self.guided = None if self._given is None else GuidedPlan(self._given)
 
-    def find(self, trainer: Trainer, module: nn.Module, weights: Weights, target: int) -> None:
+    def find(self, trainer: Trainer, module: nn.Module, weights: Weights, target: int, *, is_from_start: bool) -> None:
         """Find the plan for a target of bytes, unless it is known. To be called on every rank; all get that of rank 0.
+
+        Args:
+            trainer: of all ranks.
+            module: with the weights.
+            weights: those that are exported.
+            target: bytes.
+            is_from_start: whether the first step has quantized weights, so that :meth:`begin` may change them.
 
         Raises:
             SearchError: a batch of the calibration fails.
@@ -64,11 +72,25 @@ class TrainedPlan:
         if self.guided is not None:
             return
         if self._calibration is None:
-            found = starting_plan(weights, target)
+            start = CalibratedStart(starting_plan(weights, target), {})
         else:
-            found = calibrated_start(weights, module, self._calibration, target)
-        config, steps = trainer.strategy.broadcast((found.plan.to_config(), _row_steps(found)), src=0)
+            start = calibrated_start(weights, module, self._calibration, target, feeds_back=is_from_start)
+        points = {name: tensor.cpu() for name, tensor in start.points.items()}
+        content = start.guided.plan.to_config(), _row_steps(start.guided), points
+        config, steps, points = trainer.strategy.broadcast(content, src=0)
         self.guided = GuidedPlan(Plan.from_config(config), _guidance(steps))
+        self._start = CalibratedStart(self.guided, points) if points else None
+
+    def begin(self, weights: Weights) -> None:
+        """Load the points that were found to begin with; nothing where a training goes on, or there are none."""
+        if self._start is not None:
+            self._start.load(weights)
+            _log.info(
+                "the training begins with quantized weights in %d matrices, in which rounding errors make up for each "
+                "other",
+                len(self._start.points),
+            )
+        self._start = None
 
     def checked_length(self, steps: float) -> float:
         """The optimizer steps of a training.

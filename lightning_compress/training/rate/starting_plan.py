@@ -1,20 +1,25 @@
-"""The plan that a rate-penalised training starts from, for a target and the trained weights."""
+"""The plan that a rate-penalised training starts from, for a target and the trained weights; and the first weights."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import TypeVar
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
-from lightning_compress.compression import GuidedPlan, compress
+from lightning_compress.compression import GuidedPlan
 from lightning_compress.errors import TrainingError
 from lightning_compress.plan import Plan, Rule
 from lightning_compress.quantize import Grid, GridGuide, Half
 from lightning_compress.search import CalibrationData
-from lightning_compress.search.sensitivity.bit_allocation import BitAllocation, allocate_bits
+from lightning_compress.search.sensitivity.bit_allocation import allocate_bits
 from lightning_compress.training.shared import fisher_of
 from lightning_compress.weights import Weights, standard_deviation
+
+Start = TypeVar("Start")
 
 _HALVINGS = 7
 _FINEST, _WIDEST = -6.0, math.log2(6.0)  # of a step, as a binary logarithm of standard deviations
@@ -39,18 +44,56 @@ def starting_plan(weights: Weights, target: int, headroom: float = 1.05) -> Guid
     if not matrices:
         raise TrainingError("the model has no matrix, so there is nothing that a grid could compress: keep it as it is")
     deviation = standard_deviation(matrices)
-    return _start(lambda octaves: _uniform_plan(weights, deviation * 2.0**octaves), {}, weights, target, headroom)
+    return _start(
+        lambda octaves: GuidedPlan(_uniform_plan(weights, deviation * 2.0**octaves)),
+        lambda guided: guided.compress(weights).nbytes,
+        target,
+        headroom,
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class CalibratedStart:
+    """The plan of a training, and the weights to begin with.
+
+    Attributes:
+        guided: a grid for each matrix, and steps for its rows.
+        points: name → the points of the grid to begin with, in place of the trained weights; empty to begin with these.
+    """
+
+    guided: GuidedPlan
+    points: Mapping[str, Tensor]
+
+    @torch.no_grad()
+    def load(self, weights: Weights) -> None:
+        """Copy the points into weights, whose memory a module holds."""
+        for weight in weights:
+            if weight.name in self.points:
+                weight.tensor.copy_(self.points[weight.name])
+
+    def nbytes(self, weights: Weights) -> int:
+        """Bytes of the file of the points, beside those weights that have none."""
+        begun = [replace(each, tensor=self.points.get(each.name, each.tensor)) for each in weights]
+        return self.guided.compress(replace(weights, weights=tuple(begun))).nbytes
 
 
 def calibrated_start(
-    weights: Weights, module: nn.Module, calibration: CalibrationData, target: int, headroom: float = 1.05
-) -> GuidedPlan:
+    weights: Weights,
+    module: nn.Module,
+    calibration: CalibrationData,
+    target: int,
+    headroom: float = 1.02,
+    *,
+    feeds_back: bool = True,
+) -> CalibratedStart:
     """A grid for each matrix, and a step for each of its rows, by what they matter to the loss; vectors in half
     precision. The file has ``headroom`` · ``target`` bytes.
 
     Steps follow the Fisher information that a search uses (:mod:`lightning_compress.search.sensitivity`): rows of rare
     words get coarse ones, as in Chung et al. 2020, "Extremely low bit Transformer quantization for on-device neural
-    machine translation".
+    machine translation". The points to begin with are those that a search would take without a trellis: each rounding
+    error is made up for by the weights after it (error feedback, Frantar et al. 2023, "GPTQ"), which rounding to the
+    nearest points does not. A training that begins there has less to win back.
 
     Args:
         weights: the trained weights, which the module holds.
@@ -58,31 +101,41 @@ def calibrated_start(
         calibration: batches like those of the training, with ``outputs``, which gives the better estimate, or ``loss``.
         target: bytes of the file after the training.
         headroom: bytes of the file before it over those after it.
+        feeds_back: whether there are points to begin with; else the training begins with the trained weights.
 
     Raises:
         SearchError: a batch fails.
         TrainingError: no matrix has a gradient, or even the largest steps have more bytes than the target.
     """
     found = allocate_bits(weights, fisher_of(weights, module, calibration))
-    matrices = {weight.name for weight in weights if weight.tensor.squeeze().dim() > 1}
+    matrices = {weight.name: weight.tensor for weight in weights if weight.tensor.squeeze().dim() > 1}
     allocations = {name: allocation for name, allocation in found.items() if name in matrices}
     if not allocations:
         raise TrainingError(
             "the calibration depends on no matrix of the model: check its batches, and its outputs or loss"
         )
     guidance = {name: GridGuide(allocation.guide.exponents) for name, allocation in allocations.items()}
-    return _start(lambda octaves: _calibrated_plan(allocations, octaves), guidance, weights, target, headroom)
+
+    def start_at(octaves: float) -> CalibratedStart:
+        grids = {name: _grid(found.step * 2.0**octaves) for name, found in allocations.items()}
+        rules = (Rule(name, grid, _HALF) for name, grid in grids.items())
+        guided = GuidedPlan(Plan(*rules, Rule("*", _HALF, optional=True)), guidance)
+        if not feeds_back:
+            return CalibratedStart(guided, {})
+        return CalibratedStart(
+            guided,
+            {
+                name: grid.fit([matrices[name]]).quantize(matrices[name], _HALF, guide=allocations[name].guide)
+                for name, grid in grids.items()
+            },
+        )
+
+    return _start(start_at, lambda start: start.nbytes(weights), target, headroom)
 
 
-def _start(
-    plan_at: Callable[[float], Plan],
-    guidance: Mapping[str, GridGuide],
-    weights: Weights,
-    target: int,
-    headroom: float,
-) -> GuidedPlan:
+def _start(start_at: Callable[[float], Start], nbytes: Callable[[Start], int], target: int, headroom: float) -> Start:
     """Bisect the octaves of the steps."""
-    least = compress(weights, plan_at(_WIDEST), guidance=guidance).nbytes
+    least = nbytes(start_at(_WIDEST))
     if least > target:
         raise TrainingError(
             f"the target is {target:,} bytes, and the file has {least:,} with the largest step: give a larger target"
@@ -90,9 +143,9 @@ def _start(
     low, high = _FINEST, _WIDEST
     for _ in range(_HALVINGS):
         middle = (low + high) / 2
-        is_small = compress(weights, plan_at(middle), guidance=guidance).nbytes < headroom * target
+        is_small = nbytes(start_at(middle)) < headroom * target
         low, high = (low, middle) if is_small else (middle, high)
-    return GuidedPlan(plan_at((low + high) / 2), guidance)
+    return start_at((low + high) / 2)
 
 
 def _uniform_plan(weights: Weights, step: float) -> Plan:
@@ -103,11 +156,6 @@ def _uniform_plan(weights: Weights, step: float) -> Plan:
     rest = [name for name in vectors if not any(part in name for part in common)]
     rules = [Rule(pattern, _HALF, optional=True) for pattern in (*(f"*{part}*" for part in common), *rest)]
     return Plan(*rules, Rule("*", _grid(step), _HALF))
-
-
-def _calibrated_plan(allocations: Mapping[str, BitAllocation], octaves: float) -> Plan:
-    rules = (Rule(name, _grid(found.step * 2.0**octaves), _HALF) for name, found in allocations.items())
-    return Plan(*rules, Rule("*", _HALF, optional=True))
 
 
 def _grid(step: float) -> Grid:
