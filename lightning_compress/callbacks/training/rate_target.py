@@ -15,7 +15,7 @@ from lightning_compress.weights import Weights
 
 _log = logging.getLogger(__name__)
 _MARGIN = 0.985  # of the target: the bytes end a little above what the dial aims at
-_STATE = ("first", "integral", "error")
+_STATE = ("first", "integral", "error", "progress")
 
 
 class RateTarget:
