@@ -2,7 +2,9 @@
 
 from lightning_compress.files.companion_names import checkpoints_of, companion_of, is_companion_name
 from lightning_compress.files.paths import (
+    entry_of,
     exists,
+    file_size,
     is_inside,
     is_remote,
     is_written_after,
@@ -32,7 +34,9 @@ __all__ = [
     "check_replaceable",
     "checkpoints_of",
     "companion_of",
+    "entry_of",
     "exists",
+    "file_size",
     "flush_to_disk",
     "is_companion_name",
     "is_inside",

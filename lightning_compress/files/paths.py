@@ -40,6 +40,20 @@ def exists(path: str) -> bool:
     return bool(system.exists(inner))
 
 
+def entry_of(folder: str, name: str) -> str:
+    """The path of an entry of a folder."""
+    return f"{folder.rstrip('/')}/{name}" if is_remote(folder) else str(local_path(folder) / name)
+
+
+def file_size(path: str) -> int | None:
+    """Bytes of a file; None where there is none."""
+    if not is_remote(path):
+        local = local_path(path)
+        return local.stat().st_size if local.is_file() else None
+    system, inner = fsspec.core.url_to_fs(path)
+    return int(system.size(inner)) if system.isfile(inner) else None
+
+
 def make_parent_folder(path: str) -> None:
     """Create the local folder of a file; an asynchronous save of the checkpoint may not have created it yet."""
     if not is_remote(path):

@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from lightning_compress.errors import WeightsError
-from lightning_compress.files import Source, is_remote, local_path, read_prefix
+from lightning_compress.files import Source, entry_of, exists, is_remote, local_path, read_prefix
 from lightning_compress.weights.reading.distributed import METADATA, read_distributed
 from lightning_compress.weights.reading.file_kinds import PREFIX_BYTES, damaged, foreign_file, foreign_folder
 from lightning_compress.weights.reading.hyper_parameters import readable_entries
@@ -70,9 +70,9 @@ def read_checkpoint(path: str, key: str | None = None, *, deferred: bool = False
 
 
 def _read(path: str, key: str | None, deferred: bool) -> Checkpoint:
+    if _may_be_folder(path) and exists(entry_of(path, METADATA)):
+        return Checkpoint(*read_distributed(path, key, deferred=deferred))
     if not is_remote(path) and local_path(path).is_dir():
-        if (local_path(path) / METADATA).is_file():
-            return Checkpoint(*read_distributed(local_path(path), key, deferred=deferred))
         return _read(_file_in(path), key, deferred)
     prefix = read_prefix(path, PREFIX_BYTES)
     if is_safetensors(prefix):
@@ -83,6 +83,11 @@ def _read(path: str, key: str | None, deferred: bool) -> Checkpoint:
     if path.endswith(INDEX_SUFFIX):
         return Checkpoint(_without_key(read_shards(path, lambda shard: _read(shard, None, deferred).state), key, path))
     return _read_saved(path, key, deferred)
+
+
+def _may_be_folder(path: str) -> bool:
+    """Whether a path can have entries; what follows the path of a web page may be a query."""
+    return not path.startswith(("http://", "https://"))
 
 
 def _file_in(folder: str) -> str:

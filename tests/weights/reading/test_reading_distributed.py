@@ -9,10 +9,12 @@ import random
 import shutil
 import warnings
 
+import fsspec
 import pytest
 import torch
 import torch.distributed.checkpoint as dcp
 from each_case import naming
+from fsspec.implementations.memory import MemoryFile
 from torch.distributed.checkpoint.filesystem import _StorageInfo
 from torch.distributed.checkpoint.metadata import (
     BytesStorageMetadata,
@@ -312,3 +314,46 @@ def test_damage_always_raises_a_weights_error(tmp_path):
                 refused += 1
         path.write_bytes(sound)
     assert refused > 300
+
+
+@pytest.fixture
+def remote(tmp_path):
+    """A folder on a remote filesystem, and its local copy."""
+    local = save({"state_dict": state() | {"large.weight": torch.zeros(512, 512)}}, tmp_path / "run.ckpt")
+    torch.save({"epoch": 3, "pytorch-lightning_version": "2.6.0", "hyper_parameters": {"width": 4}}, local / "meta.pt")
+    system, url = fsspec.filesystem("memory"), "memory://remote/run.ckpt"
+    system.put(str(local), "/remote/run.ckpt", recursive=True)
+    yield url, local
+    system.rm("/remote", recursive=True)
+
+
+@pytest.mark.parametrize("deferred", [False, True])
+def test_a_remote_folder_is_read_as_a_local_one(remote, deferred):
+    url, local = remote
+    found, expected = (Weights.from_checkpoint(path, deferred=deferred) for path in (url, local))
+    assert found.hyper_parameters == expected.hyper_parameters == {"width": 4}
+    assert found.fingerprint == expected.fingerprint
+    assert [weight.name for weight in found] == [weight.name for weight in expected]
+
+
+def test_of_remote_pieces_only_those_that_are_needed_are_transferred(remote, monkeypatch):
+    transferred = 0
+
+    def counted(file, size=-1):
+        nonlocal transferred
+        content = io.BytesIO.read(file, size)
+        transferred += len(content)
+        return content
+
+    monkeypatch.setattr(MemoryFile, "read", counted, raising=False)
+    weights = Weights.from_checkpoint(remote[0], deferred=True)
+    (weight,) = [weight for weight in weights if weight.name == "b.weight"]
+    assert torch.equal(compress({"w": weight.tensor}, Plan(Rule("*", Raw()))).restore()["w"], state()["b.weight"])
+    assert 5 * 4 * 4 < transferred < 1 << 17
+
+
+def test_a_remote_folder_that_lacks_a_file_is_refused(remote):
+    url, _ = remote
+    fsspec.filesystem("memory").rm("/remote/run.ckpt/__0_0.distcp")
+    with pytest.raises(WeightsError, match=r"memory://remote/run.ckpt lacks __0_0.distcp"):
+        Weights.from_checkpoint(url)

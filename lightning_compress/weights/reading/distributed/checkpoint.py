@@ -7,13 +7,12 @@ distributed to ``meta.pt`` (``lightning/pytorch/strategies/fsdp.py``, ``model_pa
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
 from lightning_compress.errors import WeightsError
-from lightning_compress.files import Source
+from lightning_compress.files import Source, entry_of, file_size
 from lightning_compress.weights.metadata.checkpoint_record import VERSION_KEY
 from lightning_compress.weights.reading.distributed.folder import DistributedFolder
 from lightning_compress.weights.reading.distributed.metadata import Place
@@ -32,11 +31,11 @@ from lightning_compress.weights.storable.state_dict import check_not_converted
 _REST = "meta.pt"
 
 
-def read_distributed(path: Path, key: str | None, *, deferred: bool) -> tuple[Mapping[str, Any], Mapping[Any, Any]]:
+def read_distributed(path: str, key: str | None, *, deferred: bool) -> tuple[Mapping[str, Any], Mapping[Any, Any]]:
     """The state dict of a folder, and its other entries without the state of the training.
 
     Args:
-        path: the folder.
+        path: the folder, local or remote.
         key: where the state dict is, as for :func:`~lightning_compress.weights.reading.state_dicts.find_state_dict`.
         deferred: whether the values of tensors are read each time that they are needed.
 
@@ -44,27 +43,27 @@ def read_distributed(path: Path, key: str | None, *, deferred: bool) -> tuple[Ma
         WeightsError: the folder is incomplete or damaged, or has no state dict or several.
     """
     folder = DistributedFolder(path)
-    rest = _rest(path / _REST)
+    rest = _rest(entry_of(path, _REST))
     content = folder.content
     if VERSION_KEY in rest and "state_dict" not in content and isinstance(content.get("model"), dict):
         content = {"state_dict" if name == "model" else name: value for name, value in content.items()}  # FSDP
     content = {**rest, **content}
-    state = find_state_dict(content, key, str(path))
+    state = find_state_dict(content, key, path)
     built = {name: _entry(folder, name, value, deferred) for name, value in state.items()}
     others = {
         name: value if name in rest else _value(folder, value)
         for name, value in content.items()
         if value is not state and (name in rest or name == KEY or not is_training_state(name, {}))
     }
-    return built, {} if state is content else readable_entries(others, str(path), folder.nbytes)
+    return built, {} if state is content else readable_entries(others, path, folder.nbytes)
 
 
-def _rest(path: Path) -> Mapping[Any, Any]:
+def _rest(path: str) -> Mapping[Any, Any]:
     """What Lightning saved beside the tensors, read as records; nothing where another program wrote the folder."""
-    if not path.is_file():
+    if file_size(path) is None:
         return {}
-    with damage(str(path)):
-        content = mapping_in(TorchFile(Source(str(path))).content)
+    with damage(path):
+        content = mapping_in(TorchFile(Source(path)).content)
         if content is None:
             raise WeightsError("holds no dictionary, expected the rest of a checkpoint")
     return content

@@ -5,14 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from functools import cached_property, lru_cache
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from lightning_compress.errors import WeightsError
-from lightning_compress.files import ChangedFileError, Source, SourcePart
+from lightning_compress.files import ChangedFileError, Source, SourcePart, entry_of, file_size
 from lightning_compress.weights.deferred import DeferredTensor, contiguous_strides
 from lightning_compress.weights.reading.distributed.metadata import Key, Piece, Place, StoredTensor, read_metadata
 from lightning_compress.weights.reading.file_kinds import damage
@@ -29,7 +28,7 @@ class DistributedFolder:
     What lies in the files is read when it is needed. They must not be changed meanwhile.
 
     Args:
-        folder: a local folder.
+        folder: local or remote; of remote files the parts that are needed are transferred, each time anew.
 
     Attributes:
         nbytes: of all files that are named.
@@ -38,17 +37,17 @@ class DistributedFolder:
         WeightsError: the metadata are damaged, a file is missing or too short, or pieces overlap.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        metadata = Source(str(folder / METADATA))
+    def __init__(self, folder: str) -> None:
+        self._folder, self._metadata = folder, entry_of(folder, METADATA)
+        metadata = Source(self._metadata)
         try:
             self._contents = read_metadata(checked_pickle(metadata.as_file()))
         except WeightsError as error:
-            raise WeightsError(f"{folder / METADATA} {error}") from error
+            raise WeightsError(f"{self._metadata} {error}") from error
         self._sizes: dict[str, int] = {}
         self._check_places()
         self.nbytes = sum(self._sizes.values())
-        self._open = lru_cache(_MOST_OPEN)(lambda file: Source(str(folder / file)))
+        self._open = lru_cache(_MOST_OPEN)(lambda file: Source(entry_of(folder, file), whole=False))
 
     @cached_property
     def content(self) -> dict[Any, Any]:
@@ -63,7 +62,7 @@ class DistributedFolder:
             for part in key[:-1]:
                 inner = inner.setdefault(part, {})
             if not isinstance(inner, dict) or key[-1] in inner:
-                raise WeightsError(f"{self._folder / METADATA} gives two entries one name: it is damaged")
+                raise WeightsError(f"{self._metadata} gives two entries one name: it is damaged")
             inner[key[-1]] = self._deferred(key, stored) if isinstance(stored, StoredTensor) else stored
         return content
 
@@ -109,21 +108,21 @@ class DistributedFolder:
         ends: dict[str, int] = {}
         for place in sorted(self._places()):
             if place.file not in self._sizes:
-                path = self._folder / place.file
-                if not path.is_file():
+                size = file_size(entry_of(self._folder, place.file))
+                if size is None:
                     raise WeightsError(f"{self._folder} lacks {place.file}: copy the whole folder")
-                self._sizes[place.file] = path.stat().st_size
+                self._sizes[place.file] = size
             if place.start < ends.get(place.file, 0):
-                raise WeightsError(f"{self._folder / METADATA} names bytes of {place.file} twice: it is damaged")
+                raise WeightsError(f"{self._metadata} names bytes of {place.file} twice: it is damaged")
             ends[place.file] = place.start + place.nbytes
             if ends[place.file] > self._sizes[place.file]:
                 raise WeightsError(
-                    f"{self._folder / place.file} has {self._sizes[place.file]:,} bytes, expected at least "
+                    f"{entry_of(self._folder, place.file)} has {self._sizes[place.file]:,} bytes, expected at least "
                     f"{ends[place.file]:,}: copy it again"
                 )
         for key, stored in self._contents.items():
             if isinstance(stored, StoredTensor):
-                _check_sizes(key, stored, self._folder)
+                _check_sizes(key, stored, self._metadata)
 
     def _places(self) -> Iterator[Place]:
         for stored in self._contents.values():
@@ -133,11 +132,11 @@ class DistributedFolder:
                 yield from (piece.place for piece in stored.pieces)
 
 
-def _check_sizes(key: Key, stored: StoredTensor, folder: Path) -> None:
+def _check_sizes(key: Key, stored: StoredTensor, metadata: str) -> None:
     for piece in stored.pieces:
         nbytes = stored.dtype.itemsize * math.prod(piece.sizes)
         if nbytes > piece.place.nbytes:
             raise WeightsError(
-                f"{folder / METADATA} gives {'.'.join(map(str, key))!r} {piece.place.nbytes:,} bytes, expected "
+                f"{metadata} gives {'.'.join(map(str, key))!r} {piece.place.nbytes:,} bytes, expected "
                 f"{nbytes:,}: it is damaged"
             )
