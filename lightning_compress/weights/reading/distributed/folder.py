@@ -28,7 +28,7 @@ class DistributedFolder:
     What lies in the files is read when it is needed. They must not be changed meanwhile.
 
     Args:
-        folder: local or remote; of remote files the parts that are needed are transferred, each time anew.
+        folder: local or remote. Of remote files each part is transferred when it is needed, each time anew.
 
     Attributes:
         nbytes: of all files that are named.
