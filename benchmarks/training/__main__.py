@@ -7,14 +7,12 @@
     python -m benchmarks.training rate --models DIR --kind transformer --width 152 --start FILE --output FILE
     python -m benchmarks.training plain --models DIR --kind rnn --ranks 2 --steps 400 --latent FILE --output FILE
     python -m benchmarks.training rate --models DIR --kind rnn --ranks 2 --start FILE --ratio 27 --output FILE
-    python -m benchmarks.training search --models DIR --kind rnn --ratio 27 --output FILE
     python -m benchmarks.training score --models DIR --kind rnn --file FILE --split test
     python -m benchmarks.training cost --models DIR --kind rnn --sentences 64
 
 DIR holds ``yardstick.py`` as for ``benchmarks/yardstick.py``; its class has ``model``, ``batches(sentences, size)``
 of training text, and ``loss``. BLEU is that of the file read back. ``score`` compares it with the exact weights by a
-paired bootstrap over sentences (P. Koehn 2004). ``search`` finds a file of a size without training, for comparison.
-Comparisons in ``--results`` become a picture: ``python -m benchmarks.training.picture CSV PICTURE``.
+paired bootstrap over sentences (P. Koehn 2004). Comparisons in ``--results`` become a picture: ``python -m benchmarks.training.picture CSV PICTURE``.
 """
 
 from __future__ import annotations
@@ -31,14 +29,13 @@ from benchmarks.training.methods import METHODS, TrainingText
 from benchmarks.training.retraining import Settings, retrain
 from benchmarks.training.scoring import append, compare
 from benchmarks.training.students import with_student
-from benchmarks.training.untrained import untrained
 from benchmarks.yardstick import yardstick_class
 from lightning_compress.training import exact_bytes, factorize
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("method", choices=[*METHODS, "search", "score", "cost"])
+    parser.add_argument("method", choices=[*METHODS, "score", "cost"])
     parser.add_argument("--models", type=Path, required=True)
     parser.add_argument("--kind", required=True, choices=["transformer", "rnn"])
     parser.add_argument("--output", type=Path)
@@ -92,10 +89,6 @@ def main() -> None:
         return
     if options.method == "cost":
         print(cost(options.models, options.kind, options.sentences, options.ratio))
-        return
-    if options.method == "search":
-        untrained(make(options.kind), options.ratio).save(options.output)
-        measure(options.output)
         return
     torch.manual_seed(options.seed)
     settings = Settings(

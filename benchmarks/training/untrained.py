@@ -1,29 +1,78 @@
-"""The file of a size that a search finds without training: what trained files are compared with."""
+"""Files of given sizes without training, which trained ones are compared with.
+
+    python -m benchmarks.training.untrained --models DIR --kind rnn --output FOLDER --results CSV 14 20 27 40
+
+Steps by sensitivity, trellis and error feedback, as a calibrated search has them; one strength for all parts.
+"""
 
 from __future__ import annotations
 
+import argparse
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
-from torch import nn
+import torch
 
 import lightning_compress as lc
 from benchmarks.training.methods import TrainingText
+from benchmarks.training.scoring import append, compare
+from benchmarks.yardstick import yardstick_class
+from lightning_compress.compression import GuidedPlan
+from lightning_compress.search.sensitivity.bit_allocation import BitAllocation, allocate_bits
+from lightning_compress.training import exact_bytes
+from lightning_compress.training.shared import fisher_of
+
+_HALVINGS = 8
+_FINEST, _WIDEST = -4.0, 2.5  # octaves
 
 
-def untrained(yardstick: Any, ratio: float) -> lc.Archive:
-    """A file of the bytes of the exact weights over ``ratio``: steps by sensitivity, trellis and error feedback.
+def untrained(weights: lc.Weights, allocations: Mapping[str, BitAllocation], ratio: float) -> lc.Archive:
+    """The file of the exact bytes over ``ratio``, from below.
 
     Args:
-        yardstick: with the exact model.
+        weights: the exact weights.
+        allocations: of their matrices.
         ratio: exact bytes over those of the file, at least.
     """
-    exact = sum(4 * tensor.numel() for tensor in yardstick.state_dict().values())
+    size, low, high = int(exact_bytes(weights) / ratio), _FINEST, _WIDEST
+    for _ in range(_HALVINGS):
+        middle = (low + high) / 2
+        low, high = (low, middle) if _plan(allocations, middle).compress(weights).nbytes < size else (middle, high)
+    return _plan(allocations, high).compress(weights)
 
-    def evaluate(module: nn.Module) -> float:
-        score: float = yardstick.bleu(module.state_dict(), "val")
-        return score
 
-    size = int(exact / ratio)
-    return lc.smallest(
-        yardstick.model, evaluate, max_bytes=size, calibration=TrainingText(yardstick), effort="quick", progress=False
-    )
+def _plan(allocations: Mapping[str, BitAllocation], octaves: float) -> GuidedPlan:
+    half = lc.Half(rounding="nearest")
+    rules = [lc.Rule(name, lc.Grid(found.step * 2.0**octaves), half) for name, found in allocations.items()]
+    plan = lc.Plan(*rules, lc.Rule("*", half, optional=True))
+    return GuidedPlan(plan, {name: found.guide for name, found in allocations.items()})
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("ratios", type=float, nargs="+", help="exact bytes over those of a file")
+    parser.add_argument("--models", type=Path, required=True)
+    parser.add_argument("--kind", required=True, choices=["transformer", "rnn"])
+    parser.add_argument("--output", type=Path, required=True, help="folder of the files")
+    parser.add_argument("--results", type=Path, required=True, help="CSV file to which the comparisons are added")
+    parser.add_argument("--split", default="test")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    yardstick: Any = yardstick_class(options.models)(options.kind)
+    weights = lc.Weights.from_module(yardstick.model)
+    found = allocate_bits(weights, fisher_of(weights, yardstick.model, TrainingText(yardstick)))
+    matrices = {weight.name for weight in weights if weight.tensor.squeeze().dim() > 1}
+    allocations = {name: allocation for name, allocation in found.items() if name in matrices}
+    archives = {ratio: untrained(weights, allocations, ratio) for ratio in options.ratios}
+    options.output.mkdir(parents=True, exist_ok=True)
+    for ratio, archive in archives.items():
+        path = options.output / f"{options.kind}-{ratio:g}.safetensors"
+        archive.save(path)
+        comparison = compare(yardstick, yardstick, path, options.split, options.kind, "search")
+        print(comparison, flush=True)
+        append(options.results, comparison)
+
+
+if __name__ == "__main__":
+    main()
