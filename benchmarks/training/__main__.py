@@ -12,7 +12,8 @@
 
 DIR holds ``yardstick.py`` as for ``benchmarks/yardstick.py``; its class has ``model``, ``batches(sentences, size)``
 of training text, and ``loss``. BLEU is that of the file read back. ``score`` compares it with the exact weights by a
-paired bootstrap over sentences (P. Koehn 2004). Comparisons in ``--results`` become a picture: ``python -m benchmarks.training.picture CSV PICTURE``.
+paired bootstrap over sentences (P. Koehn 2004). Comparisons in ``--results`` become a picture: ``python -m
+benchmarks.training.picture CSV PICTURE``.
 """
 
 from __future__ import annotations
