@@ -85,6 +85,19 @@ def test_the_dial_turns_towards_the_target_and_stays_there_when_it_is_reached():
     assert dial.measured(80, 1.0).rate_weight < dial.rate_weight
 
 
+def test_how_far_the_dial_turns_follows_from_the_training_and_not_from_the_number_of_measurements():
+    often, seldom = Dial(target=100, ramp=0.0), Dial(target=100, ramp=0.0)
+    for step in range(101):
+        often = often.measured(101, step / 1000)
+        if step % 10 == 0:
+            seldom = seldom.measured(101, step / 1000)
+    assert often.rate_weight == pytest.approx(seldom.rate_weight)
+    assert often.rate_weight > 1.5 * often.start
+    assert often.measured(101, 1.0).rate_weight < 10 * often.rate_weight  # at once
+    back = often.measured(99, 0.2)
+    assert back.rate_weight == pytest.approx(often.start, rel=0.3)
+
+
 def trained(dial, *, steps=60, adapts=True):
     """Bytes and loss after a regression whose solution needs few of its inputs."""
     torch.manual_seed(0)
