@@ -2,33 +2,31 @@
 
 from __future__ import annotations
 
-import numpy as np
-from numpy import int16, int64
+from numpy import float32, int16, int64
 
 from lightning_compress.quantize.grid.trellis.trellis import Bytes, Floats, Integers
 from lightning_compress.runtime.compilation import compiled_exactly
 
+_ROUNDING = float32(1.5 * 2**23)  # added and taken away it rounds to whole numbers, halves to even, up to 2^22
+
 
 @compiled_exactly
-def choose_cheapest(weights: Floats, table: Floats, sizes: int, sums: Bytes, points: Integers) -> None:
-    """The nearest whole number of each weight or the next towards 0, whichever costs less by error² + table.
+def choose_cheapest(weights: Floats, borders: Floats, sums: Bytes, points: Integers) -> None:
+    """The nearest whole number of each weight, or the next towards 0 where that costs less.
 
     Args:
         weights: ``[rows, columns]`` float32, none beyond ±32760.
-        table: ``[sums · 2 · sizes]``: cost of each magnitude; the last of a table stands for all beyond.
-        sizes: how many magnitudes a table has.
-        sums: ``[rows, columns]``: which table.
+        borders: ``[sums, sizes]``: the next one is taken by magnitudes that are less than this above their nearest
+            number of this size; the last size stands for all beyond.
+        sums: ``[rows, columns]``: which borders.
         points: ``[rows, columns]`` int16, receives the numbers.
     """
+    largest = borders.shape[1] - 1
     for row in range(weights.shape[0]):
         for column in range(weights.shape[1]):
-            magnitude = abs(weights[row, column])
-            near = np.rint(magnitude)
+            weight = weights[row, column]
+            magnitude = abs(weight)
+            near = (magnitude + _ROUNDING) - _ROUNDING
             size = int64(near)
-            if size:
-                begin, error = 2 * sizes * int64(sums[row, column]), magnitude - near
-                below_error = magnitude - (near - np.float32(1))
-                cost = error * error + table[begin + min(size, sizes - 1)]
-                if below_error * below_error + table[begin + min(size - 1, sizes - 1)] < cost:
-                    size -= 1
-            points[row, column] = int16(-size if weights[row, column] < 0 else size)
+            size -= int64(magnitude - near < borders[sums[row, column], min(size, largest)])
+            points[row, column] = int16(-size if weight < 0 else size)

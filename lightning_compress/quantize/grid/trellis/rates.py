@@ -66,19 +66,36 @@ def cheapest_whole(weights: Floats, rates: Rates) -> Integers:
 
     Compared are the nearest number and the next towards 0.
     """
+    borders = _borders(rates)
     if has_compiler():
         from lightning_compress.quantize.grid.trellis.plain_loops import choose_cheapest
 
         points = np.empty(weights.shape, np.int16)
-        choose_cheapest(np.ascontiguousarray(weights), *rates.for_loops(*weights.shape), points)
+        sums = rates.for_loops(*weights.shape)[2]
+        choose_cheapest(np.ascontiguousarray(weights), borders, sums, points)
         return points
     columns = np.ascontiguousarray(weights.T)
     magnitudes = np.abs(columns)
     near = np.rint(magnitudes)
-    below, starts = np.maximum(near - 1, 0), rates.starts(np.uint8(0))
-    near_cost, below_cost = (np.square(magnitudes - sizes) + rates.costs(sizes, starts) for sizes in (near, below))
-    chosen: Integers = np.copysign(np.where(below_cost < near_cost, below, near), columns).astype(np.int16).T
+    cells = np.minimum(near, np.float32(borders.shape[1] - 1)).astype(np.intp)
+    if rates.sums is not None:
+        cells += borders.shape[1] * rates.sums.astype(np.intp)
+    near -= magnitudes - near < borders.reshape(-1).take(cells)
+    chosen: Integers = np.copysign(near, columns).astype(np.int16).T
     return chosen
+
+
+def _borders(rates: Rates) -> Floats:
+    """``[sums, n + 1]``: how far above a whole number of this size the next one towards 0 is as good.
+
+    (x − n)² + cost(n) > (x − n + 1)² + cost(n − 1) for x − n < (cost(n) − cost(n − 1) − 1) / 2. The last size stands
+    for all beyond, whose costs are equal.
+    """
+    costs = rates.table.reshape(rates.bits.shape)[:, 0]
+    borders = np.full((len(costs), costs.shape[1] + 1), -0.5, np.float32)
+    borders[:, 0] = -np.inf
+    borders[:, 1:-1] = (np.diff(costs) - 1) / 2
+    return borders
 
 
 def measured_rates(
