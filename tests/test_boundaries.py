@@ -9,11 +9,16 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-# The overhead of logging is measured inside the callback: there is no public name for its parts.
+# The overhead of logging is measured inside the callback, and files without training have steps by sensitivity and
+# nothing else of a search: there is no public name for these parts.
 # The fuzzing reaches into readers, to begin where the checks of the parts around them end. The replays of searches take
 # a search apart, to give it scores that were measured before.
 INSIDE = {"fuzz", "promise"}
-INSTRUMENTED = {("benchmarks/logging_overhead.py", "lightning_compress.callbacks.export.publishing")}
+INSTRUMENTED = {
+    ("benchmarks/logging_overhead.py", "lightning_compress.callbacks.export.publishing"),
+    ("benchmarks/training/untrained.py", "lightning_compress.search.sensitivity.bit_allocation"),
+    ("benchmarks/training/untrained.py", "lightning_compress.training.shared"),
+}
 
 
 def _imported(source: str) -> set[str]:

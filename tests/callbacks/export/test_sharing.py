@@ -71,7 +71,7 @@ def together(work):
 
     def of_rank(rank):
         own = {n: Shard(t, meeting) if n != "steps" else t.clone() for n, t in whole.items()}
-        shared = SharedWeights(own, meeting.of(rank))
+        shared = SharedWeights(own, meeting.of(rank), torch.device("cpu"))
         return shared.led(lambda: work(shared))
 
     with ThreadPoolExecutor(RANKS) as pool:

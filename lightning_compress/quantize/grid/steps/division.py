@@ -30,7 +30,7 @@ def in_steps(
     """
     result, largest = torch.empty(matrix.shape, device=matrix.device), torch.empty(len(matrix), device=matrix.device)
     if zeros is None and _is_compiled_for(matrix):
-        from lightning_compress.quantize.grid.step_loops import divide
+        from lightning_compress.quantize.grid.steps.loops import divide
 
         bits = largest.numpy().view(np.uint32)
         divide(read_only(matrix.numpy()), read_only(scales.numpy()), _summands(offsets), result.numpy(), bits)
@@ -60,7 +60,7 @@ def nearest_values(weights: Tensor, scales: Tensor, offsets: Tensor | None, dtyp
         dtype: of the result, which holds the values.
     """
     if dtype == torch.float32 and _is_compiled_for(weights):
-        from lightning_compress.quantize.grid.step_loops import multiply_nearest
+        from lightning_compress.quantize.grid.steps.loops import multiply_nearest
 
         multiply_nearest(weights.numpy(), read_only(scales.numpy()), _summands(offsets))
         return weights

@@ -1,7 +1,7 @@
 """Weights in units of their row's step, and the points of the grid nearest to them: compiled loops.
 
-See :mod:`lightning_compress.quantize.grid.steps`, which has the same in torch for devices and machines without a
-compiler.
+See :mod:`lightning_compress.quantize.grid.steps.division`, which has the same in torch for devices and machines without
+a compiler.
 """
 
 from __future__ import annotations
