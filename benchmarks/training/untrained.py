@@ -1,6 +1,8 @@
-"""Files of given sizes without training, which trained ones are compared with.
+"""Files of given sizes without training, which trained ones are compared with; or of weights that were trained on.
 
     python -m benchmarks.training.untrained --models DIR --kind rnn --output FOLDER --results CSV 14 20 27 40
+    python -m benchmarks.training.untrained --models DIR --kind rnn --output FOLDER --results CSV 40 \
+        --start FILE --name "rate, then search"
 
 Steps by sensitivity, trellis and error feedback, as a calibrated search has them; one strength for all parts.
 """
@@ -56,10 +58,14 @@ def main() -> None:
     parser.add_argument("--kind", required=True, choices=["transformer", "rnn"])
     parser.add_argument("--output", type=Path, required=True, help="folder of the files")
     parser.add_argument("--results", type=Path, required=True, help="CSV file to which the comparisons are added")
+    parser.add_argument("--start", type=Path, help="weights in place of the exact ones, of a file of this package")
+    parser.add_argument("--name", default="search", help="of the method, in the CSV file")
     parser.add_argument("--split", default="test")
     options = parser.parse_args()
     torch.set_num_threads(1)
     yardstick: Any = yardstick_class(options.models)(options.kind)
+    if options.start is not None:
+        yardstick.model.load_state_dict(lc.load(options.start))
     weights = lc.Weights.from_module(yardstick.model)
     found = allocate_bits(weights, fisher_of(weights, yardstick.model, TrainingText(yardstick)))
     matrices = {weight.name for weight in weights if weight.tensor.squeeze().dim() > 1}
@@ -69,7 +75,7 @@ def main() -> None:
     for ratio, archive in archives.items():
         path = options.output / f"{options.kind}-{ratio:g}.safetensors"
         archive.save(path)
-        comparison = compare(yardstick, yardstick, path, options.split, options.kind, "search")
+        comparison = compare(yardstick, yardstick, path, options.split, options.kind, options.name)
         print(comparison, flush=True)
         append(options.results, comparison)
 
