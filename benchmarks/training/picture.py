@@ -1,6 +1,6 @@
 """What a file loses against its ratio, with training and without: one panel a model.
 
-    python -m benchmarks.training.picture CSV PICTURE [--split test]
+    python -m benchmarks.training.picture CSV SVG [--split test]
 
 CSV is what ``python -m benchmarks.training … --results`` wrote. Bars are 95 % intervals by paired bootstrap.
 """
@@ -13,38 +13,35 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.training.scoring import Comparison, read
+from lightning_compress.charts import MAIN, chart_style, freeze_layout, to_svg
 
-# Okabe and Ito's colours, which colour-blind readers can tell apart.
+QUIET = "#777777"
 STYLES = {
-    "search": ("search, no training", "#777777", "s"),
-    "rate": ("rate-penalised training", "#0072B2", "o"),
+    "search": ("search, no training", QUIET, "s"),
+    "rate": ("rate-penalised training", MAIN, "o"),
     "factors": ("half the weights, rate-penalised", "#D55E00", "^"),
 }
 TITLES = {"transformer": "Transformer", "rnn": "RNN"}
 _APART = 0.012  # of curves, so that their bars do not lie on each other
 
 
-def draw(comparisons: Sequence[Comparison], path: Path) -> None:
-    """Draw the comparisons of one text into a file; the suffix says the format."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
+@chart_style()
+def draw(comparisons: Sequence[Comparison]) -> str:
+    """The comparisons of one text as an SVG document."""
+    from matplotlib.figure import Figure
 
     kinds = [kind for kind in TITLES if any(each.kind == kind for each in comparisons)]
-    with matplotlib.rc_context({"svg.hashsalt": "training", "svg.fonttype": "none", "font.size": 10}):
-        size = (5.6 * len(kinds), 4.2)
-        figure, panels = pyplot.subplots(1, len(kinds), figsize=size, squeeze=False, sharey=True, layout="constrained")
-        for panel, kind in zip(panels[0], kinds, strict=True):
-            _panel(panel, [each for each in comparisons if each.kind == kind])
-            panel.set_title(TITLES[kind])
-        panels[0][0].set_ylabel("change of BLEU")
-        figure.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else {"Software": None})
-        pyplot.close(figure)
+    figure = Figure(figsize=(5.6 * len(kinds), 4.2), layout="constrained")
+    panels = figure.subplots(1, len(kinds), squeeze=False, sharey=True)[0]
+    for panel, kind in zip(panels, kinds, strict=True):
+        _panel(panel, [each for each in comparisons if each.kind == kind])
+        panel.set_title(TITLES[kind])
+    panels[0].set_ylabel("change of BLEU")
+    return to_svg(freeze_layout(figure))
 
 
 def _panel(panel: Any, comparisons: Sequence[Comparison]) -> None:
-    panel.axhline(0, color="#999999", linewidth=0.8, linestyle=(0, (4, 3)))
+    panel.axhline(0, color=QUIET, linewidth=0.8, linestyle=(0, (4, 3)))
     names = [name for name in STYLES if any(each.name == name for each in comparisons)]
     for place, name in enumerate(names):
         label, colour, marker = STYLES[name]
@@ -56,8 +53,7 @@ def _panel(panel: Any, comparisons: Sequence[Comparison]) -> None:
             moved, changes, bars, label=label, color=colour, marker=marker, markersize=5, linewidth=1.4, elinewidth=0.8
         )
     panel.set_xlabel("exact bytes over those of the file")
-    panel.spines[["top", "right"]].set_visible(False)
-    panel.legend(frameon=False, loc="lower left")
+    panel.legend(loc="lower left")
 
 
 def main() -> None:
@@ -66,7 +62,8 @@ def main() -> None:
     parser.add_argument("picture", type=Path)
     parser.add_argument("--split", default="test")
     options = parser.parse_args()
-    draw([each for each in read(options.results) if each.split == options.split], options.picture)
+    shown = [each for each in read(options.results) if each.split == options.split]
+    options.picture.write_text(draw(shown), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ import zstandard
 from forge import by_hand
 from torch import Tensor
 
+from benchmarks.peak_memory import memory
 from lightning_compress import Grid, GroupWise, Half, Interval, KMeans, LowRank, Plan, Prune, Raw, Rule, compress
 from lightning_compress.archive import reader
 from lightning_compress.archive.limits import MEMORY_BASE, MEMORY_FACTOR, check_limits, work_of
@@ -32,11 +33,6 @@ _SLOW = 10  # a nanosecond for an operation is for a quiet machine
 _KEPT = torch.rand(1 << 20, generator=torch.Generator().manual_seed(1))
 
 
-def _high_water() -> int:
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) << 10 for line in lines if line.startswith("VmHWM"))
-
-
 def measured(work: Callable[[], object]) -> dict[str, Any]:
     """Memory at the peak and CPU time of a function, in a process of its own."""
     receive, send = os.pipe()
@@ -44,12 +40,12 @@ def measured(work: Callable[[], object]) -> dict[str, Any]:
     if not child:
         try:
             Path("/proc/self/clear_refs").write_text("5")
-            before, start = _high_water(), time.process_time()
+            before, start = memory("VmHWM"), time.process_time()
             try:
                 outcome = str(work() and "read")
             except FormatError as error:
                 outcome = type(error).__name__
-            result = {"outcome": outcome, "seconds": time.process_time() - start, "memory": _high_water() - before}
+            result = {"outcome": outcome, "seconds": time.process_time() - start, "memory": memory("VmHWM") - before}
             os.write(send, json.dumps(result).encode())
         finally:
             os._exit(0)

@@ -18,6 +18,7 @@ from each_case import naming
 from fresh_process import in_fresh_process
 from little_memory import compress_and_expand_in_little_memory
 
+from benchmarks.peak_memory import beyond
 from lightning_compress import Archive, Half, Interval, Plan, Prune, Raw, Rule, compress, expand, load
 from lightning_compress.archive import streams
 from lightning_compress.errors import MismatchError, TruncatedError
@@ -119,16 +120,8 @@ def test_expanded_files_hold_what_is_restored(tmp_path):
 
 def peak(work):
     """How many bytes of memory more than before the work takes at its peak, with one thread."""
-    Path("/proc/self/clear_refs").write_text("5")
-    before = memory("VmRSS")
     with limited_workers(1):
-        work()
-    return memory("VmHWM") - before
-
-
-def memory(field):
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) << 10 for line in lines if line.startswith(field))
+        return beyond(work)
 
 
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="needs the peak of memory of Linux")

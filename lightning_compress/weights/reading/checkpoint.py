@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from lightning_compress.errors import WeightsError
-from lightning_compress.files import Source, entry_of, exists, is_remote, local_path, read_prefix
+from lightning_compress.files import Source, entry_of, file_size, is_remote, local_path, read_prefix
 from lightning_compress.weights.reading.distributed import METADATA, read_distributed
 from lightning_compress.weights.reading.file_kinds import PREFIX_BYTES, damaged, foreign_file, foreign_folder
 from lightning_compress.weights.reading.hyper_parameters import readable_entries
@@ -70,7 +70,7 @@ def read_checkpoint(path: str, key: str | None = None, *, deferred: bool = False
 
 
 def _read(path: str, key: str | None, deferred: bool) -> Checkpoint:
-    if _may_be_folder(path) and exists(entry_of(path, METADATA)):
+    if _may_be_folder(path) and file_size(entry_of(path, METADATA)) is not None:
         return Checkpoint(*read_distributed(path, key, deferred=deferred))
     if not is_remote(path) and local_path(path).is_dir():
         return _read(_file_in(path), key, deferred)

@@ -44,8 +44,11 @@ class Rates:
 
     def for_loops(self, rows: int, columns: int) -> tuple[Floats, int, Bytes]:
         """As compiled loops take them: the tables, how many sizes each has, and ``[rows, columns]`` sums."""
-        sums = np.zeros((rows, columns), np.uint8) if self.sums is None else np.ascontiguousarray(self.sums.T)
-        return self.table, self.bits.shape[2], sums
+        return self.table, self.bits.shape[2], self.sums_by_row(rows, columns)
+
+    def sums_by_row(self, rows: int, columns: int) -> Bytes:
+        """``[rows, columns]`` sums, row by row in memory; 0 where there is one."""
+        return np.zeros((rows, columns), np.uint8) if self.sums is None else np.ascontiguousarray(self.sums.T)
 
     def starts(self, quantizers: Bytes | np.uint8) -> NDArray[np.intp]:
         """Where the table of each weight begins; as large as ``sums`` and the quantizers broadcast to."""
@@ -71,8 +74,7 @@ def cheapest_whole(weights: Floats, rates: Rates) -> Integers:
         from lightning_compress.quantize.grid.trellis.plain_loops import choose_cheapest
 
         points = np.empty(weights.shape, np.int16)
-        sums = rates.for_loops(*weights.shape)[2]
-        choose_cheapest(np.ascontiguousarray(weights), borders, sums, points)
+        choose_cheapest(np.ascontiguousarray(weights), borders, rates.sums_by_row(*weights.shape), points)
         return points
     columns = np.ascontiguousarray(weights.T)
     magnitudes = np.abs(columns)
