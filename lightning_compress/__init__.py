@@ -99,7 +99,8 @@ def __getattr__(name: str) -> Any:
         return import_module("importlib.metadata").version("lightning-compress")
     if name not in _PACKAGE_OF:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}; it offers {', '.join(__all__)}")
-    value = getattr(import_module(f"{__name__}.{_PACKAGE_OF[name]}"), name)
+    with import_module(f"{__name__}.runtime.garbage").collection_paused():
+        value = getattr(import_module(f"{__name__}.{_PACKAGE_OF[name]}"), name)
     globals()[name] = value
     return value
 

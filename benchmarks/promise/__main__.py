@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from benchmarks.promise import measured, replay, searches, simulate
+from benchmarks.promise.items import TEXTS
 
 LEVELS = (0.5, 0.6, 0.75, 0.9)
 
@@ -25,15 +26,26 @@ def main() -> None:
         one.add_argument("--out", type=Path, required=True, help="folder of the measurements")
         one.add_argument("--model", action="append", choices=measured.KINDS, help="default: both")
         one.add_argument("--data", action="append", choices=measured.DATA, help="default: both")
+    commands.choices["measure"].add_argument(
+        "--split", choices=TEXTS, default="valid", help="text whose sentences are scored, each with a folder of its own"
+    )
     two = commands.add_parser("replay", help="search among the measured files, and judge on the other half")
     two.add_argument("--out", type=Path, required=True, help="folder of the measurements")
     two.add_argument("--assured", type=float, action="append", help="default: 0.5, 0.6, 0.75 and 0.9")
     commands.add_parser("simulate", help="choices among files whose true drops are known")
     options = parser.parse_args()
     if options.command in NEED_MODELS:
-        run = measured.main if options.command == "measure" else searches.main
-        kinds, data = options.model or measured.KINDS, options.data or measured.DATA
-        run(options.models, options.text, options.out, kinds, data)
+        given = (
+            options.models,
+            options.text,
+            options.out,
+            options.model or measured.KINDS,
+            options.data or measured.DATA,
+        )
+        if options.command == "measure":
+            measured.main(*given, TEXTS[options.split])
+        else:
+            searches.main(*given)
         return
     lines = (
         simulate.table()

@@ -21,6 +21,7 @@ LIMIT, BATCH = 60, 100  # words of a translation at most; sentences translated t
 DIVERGENCES = 200  # items whose divergence is measured
 ITEMS = (("valid", 0, 1014),)  # text, first sentence and number
 TEST = (("test2016", 0, 1000),)
+TEXTS = {parts[0][0]: parts for parts in (ITEMS, TEST)}
 
 Floats = NDArray[np.float64]
 Parts = tuple[tuple[str, int, int], ...]
@@ -75,10 +76,10 @@ class Sentences:
 
 
 class Items(Sentences):
-    """The validation sentences with the answers of the exact weights; arguments as for :class:`Sentences`."""
+    """Sentences with the answers of the exact weights; arguments as for :class:`Sentences`."""
 
-    def __init__(self, source: Source, text: Path) -> None:
-        super().__init__(source, text, ITEMS)
+    def __init__(self, source: Source, text: Path, parts: Parts) -> None:
+        super().__init__(source, text, parts)
         self._yardstick.model.eval().load_state_dict(source.state)
         self.exact = self.translate()
         self._exact_answers = list(self._answers())

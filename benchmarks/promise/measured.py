@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks.promise.items import Floats, Items
+from benchmarks.promise.items import ITEMS, Floats, Items, Parts
 from benchmarks.rate_distortion.methods import ours
 from benchmarks.rate_distortion.source import Source
 from benchmarks.yardstick import yardstick_class
@@ -69,11 +69,18 @@ class Case:
     files: tuple[Measured, ...]
 
 
-def measure(models: Path, text: Path, out: Path, kinds: Sequence[str] = KINDS, data: Sequence[str] = DATA) -> None:
+def measure(
+    models: Path,
+    text: Path,
+    out: Path,
+    kinds: Sequence[str] = KINDS,
+    data: Sequence[str] = DATA,
+    parts: Parts = ITEMS,
+) -> None:
     """Measure what is not measured yet; each file is stored when it is known."""
     out.mkdir(parents=True, exist_ok=True)
     sources = {kind: Source(kind, yardstick_class(models)(kind)) for kind in kinds}
-    items = {kind: Items(source, text) for kind, source in sources.items()}
+    items = {kind: Items(source, text, parts) for kind, source in sources.items()}
     families: dict[tuple[str, str], Family] = {}
     for kind, given, number in _order(kinds, data):
         path = out / f"{kind}-{given.replace(' ', '-')}-{number:02}.npz"
@@ -143,7 +150,7 @@ def _setting(
     return strength, offsets
 
 
-def main(models: Path, text: Path, out: Path, kinds: Sequence[str], data: Sequence[str]) -> None:
+def main(models: Path, text: Path, out: Path, kinds: Sequence[str], data: Sequence[str], parts: Parts = ITEMS) -> None:
     """One thread, so that other work goes on beside it."""
     torch.set_num_threads(1)
-    measure(models, text, out, kinds, data)
+    measure(models, text, out, kinds, data, parts)

@@ -65,6 +65,7 @@ def main() -> None:
     parser.add_argument("--start", type=Path, help="weights to train on, of a file of this package")
     parser.add_argument("--latent", type=Path, help="where to write the exact weights of the training, for --start")
     parser.add_argument("--source-noise", type=float, default=0.0, help="share of source words that others replace")
+    parser.add_argument("--dropout", type=float, default=0.0, help="share of outputs of embeddings and LSTMs dropped")
     parser.add_argument("--ranks", type=float, help="begin with factors, of so many times fewer weights")
     parser.add_argument(
         "--calibrated", action=argparse.BooleanOptionalAction, default=True, help="ranks by sensitivity"
@@ -93,7 +94,13 @@ def main() -> None:
         return
     torch.manual_seed(options.seed)
     settings = Settings(
-        options.steps, options.learning_rate, options.sentences, options.share, options.source_noise, options.seed
+        options.steps,
+        options.learning_rate,
+        options.sentences,
+        options.share,
+        options.source_noise,
+        options.dropout,
+        options.seed,
     )
     yardstick = model()
     options.exact_bytes = exact_bytes(lc.Weights.from_module(make(options.kind).model))

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 from torch.nn import functional as F
+from torch.utils.hooks import RemovableHandle
 
 from benchmarks.training.methods import PAD, Method
 from lightning_compress.training import soft_target_loss
@@ -31,6 +32,7 @@ class Settings:
         sentences: of a batch.
         share: of the distillation in the loss, 0 to 1.
         source_noise: share of the source words that other words of the batch replace, for both models.
+        dropout: share of the outputs of embeddings and recurrent layers that are dropped, in the student.
         seed: of the order of batches, and of the noise.
     """
 
@@ -39,12 +41,14 @@ class Settings:
     sentences: int
     share: float
     source_noise: float
+    dropout: float
     seed: int
 
 
 def retrain(yardstick: Any, teacher: nn.Module, method: Method, settings: Settings) -> None:
     """Train ``yardstick.model`` on; the teacher has the exact weights."""
     model, shuffled = yardstick.model.train(), random.Random(settings.seed)
+    hooks = _drop_out(model, settings.dropout)
     optimizer = torch.optim.AdamW(
         model.parameters(), lr=settings.learning_rate, betas=(0.9, 0.999), weight_decay=0.0, fused=True
     )
@@ -72,6 +76,20 @@ def retrain(yardstick: Any, teacher: nn.Module, method: Method, settings: Settin
             total = 0.0
         if (step + 1) % _VALIDATE == 0 or step + 1 == settings.steps:
             print(f"step {step + 1}, loss on the validation text {_validated(yardstick, method):.4f}", flush=True)
+    for hook in hooks:
+        hook.remove()
+
+
+def _drop_out(model: nn.Module, share: float) -> list[RemovableHandle]:
+    """Let a share of the outputs of embeddings and recurrent layers be dropped while the model trains."""
+
+    def dropped(module: nn.Module, _: object, output: Any) -> Any:
+        if isinstance(output, tuple):  # of a recurrent layer: its outputs and last state
+            return F.dropout(output[0], share, module.training), *output[1:]
+        return F.dropout(output, share, module.training)
+
+    layers = [module for module in model.modules() if isinstance(module, (nn.Embedding, nn.RNNBase))]
+    return [module.register_forward_hook(dropped) for module in layers if share]
 
 
 @torch.no_grad()

@@ -12,9 +12,11 @@ from collections.abc import Callable
 from typing import Any, Protocol, TypeVar
 
 from lightning_compress.errors import MissingLibraryError
+from lightning_compress.runtime.garbage import collection_paused
 
 try:
-    import numba
+    with collection_paused():
+        import numba
 except ModuleNotFoundError as error:
     raise MissingLibraryError(
         "a trellis quantizer, as in the presets small and smallest,", "numba", "search"
@@ -79,7 +81,8 @@ class _TolerantCache:
     def load_overload(self, signature: object, context: object) -> object:
         """The compiled function of a signature; None if it must be compiled."""
         try:
-            return self._cache.load_overload(signature, context)
+            with collection_paused():  # the first one makes numba load what it knows of types
+                return self._cache.load_overload(signature, context)
         except Exception as error:
             self._forget(error)
             return None

@@ -9,6 +9,8 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from lightning_compress.runtime.garbage import collection_paused
+
 Element = TypeVar("Element", bound=np.generic)
 _LARGE = 1 << 17
 _log = logging.getLogger(__name__)
@@ -21,7 +23,8 @@ def has_compiler() -> bool:
     A process with too little memory cannot load it.
     """
     try:
-        import numba  # noqa: F401
+        with collection_paused():
+            import numba  # noqa: F401
     except (ImportError, OSError, MemoryError) as error:
         _log.info("numba cannot be loaded (%s), so files are read and written several times slower", error)
         return False

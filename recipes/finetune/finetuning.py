@@ -8,7 +8,7 @@ from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 
-from pytorch_lightning import Trainer, seed_everything
+from pytorch_lightning import Callback, Trainer, seed_everything
 from pytorch_lightning.callbacks import ModelCheckpoint
 from rich.console import Console
 from rich.table import Table
@@ -22,6 +22,7 @@ from recipes.data.parallel_text import ParallelText
 from recipes.data.vocabulary import PAD
 from recipes.errors import SettingsError
 from recipes.finetune.calibration import TrainingText
+from recipes.models.network import Network
 from recipes.training.bleu import Bleu
 from recipes.training.schedule import Cosine
 from recipes.translate import load_translator
@@ -42,6 +43,7 @@ class Settings:
         measure_every: optimizer steps between two measurements of the file.
         rank_ratio: bytes of the exact weights over those of their factors of low rank, with which the training starts,
             less than ``ratio``; None for matrices as they are.
+        rank_epochs: passes over the text in which the factors are trained before they are quantized.
 
     Raises:
         SettingsError: if a number is out of range.
@@ -53,11 +55,12 @@ class Settings:
     share: float = 0.7
     measure_every: int = 50
     rank_ratio: float | None = None
+    rank_epochs: int = 1
 
     def __post_init__(self) -> None:
         check_least(1, ratio=self.ratio)
         check_sizes(epochs=self.epochs, measure_every=self.measure_every)
-        check_least(0, learning_rate=self.learning_rate, share=self.share)
+        check_least(0, learning_rate=self.learning_rate, share=self.share, rank_epochs=self.rank_epochs)
         if self.rank_ratio is not None and not 1 < self.rank_ratio < self.ratio:
             raise SettingsError(
                 f"rank_ratio is {self.rank_ratio}: expected more than 1 and less than the target ratio, {self.ratio}"
@@ -91,29 +94,44 @@ def finetune(checkpoint: Path, data: ParallelText, settings: Settings, output: P
     if settings.rank_ratio is not None:
         teacher = deepcopy(module.network)
         factorize(module, target_ratio=settings.rank_ratio, calibration=TrainingText.of(data))
+        if settings.rank_epochs:
+            _train(module, data, settings, settings.rank_epochs, output, [_distill(settings, teacher)])
     quantize = QuantizeDuringTraining(
         calibration=TrainingText.of(data),
         target_ratio=settings.ratio * exact_bytes(Weights.from_module(module)) / exact,
         measure_every=settings.measure_every,
     )
     save = ModelCheckpoint(output, filename=NAME, enable_version_counter=False)
+    export = CompressCheckpoint("trained", on_error="raise")
+    _train(module, data, settings, settings.epochs, output, [quantize, _distill(settings, teacher), export, save])
+    path = output / f"{NAME}.compressed.safetensors"
+    return Result(path, exact, path.stat().st_size, exact_bleu, bleu(load_translator(path), data))
+
+
+def _distill(settings: Settings, teacher: Network | None) -> Distill:
+    return Distill("network", teacher=teacher, share=settings.share, mask=is_word)
+
+
+def _train(
+    module: Translation,
+    data: ParallelText,
+    settings: Settings,
+    epochs: int,
+    output: Path,
+    callbacks: list[Callback],
+) -> None:
+    """Train on for so many passes over the text; nothing is stored but by the callbacks."""
     trainer = Trainer(
-        max_epochs=settings.epochs,
-        callbacks=[
-            quantize,
-            Distill("network", teacher=teacher, share=settings.share, mask=is_word),
-            CompressCheckpoint("trained", on_error="raise"),
-            save,
-        ],
+        max_epochs=epochs,
+        callbacks=callbacks,
         default_root_dir=output,
         logger=False,
+        enable_checkpointing=any(isinstance(callback, ModelCheckpoint) for callback in callbacks),
         enable_model_summary=False,
     )
     module.learning_rate, module.betas = settings.learning_rate, (0.9, 0.999)
-    module.rate_factor = Cosine(settings.epochs * len(data.train_dataloader()))
+    module.rate_factor = Cosine(epochs * len(data.train_dataloader()))
     trainer.fit(module.train(), data)
-    path = output / f"{NAME}.compressed.safetensors"
-    return Result(path, exact, path.stat().st_size, exact_bleu, bleu(load_translator(path), data))
 
 
 def is_word(batch: Batch) -> Tensor:
@@ -152,13 +170,22 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--target", required=True, help="ending of the target files, such as de")
     parser.add_argument("--target-ratio", type=float, required=True, help="exact bytes over bytes of the file")
     parser.add_argument("--rank-ratio", type=float, help="exact bytes over bytes of factors of low rank to start with")
+    parser.add_argument(
+        "--rank-epochs", type=int, default=Settings.rank_epochs, help="passes with exact factors, before the others"
+    )
     parser.add_argument("--output", type=Path, default=Path("finetuned"), help="folder of the results")
     parser.add_argument("--epochs", type=int, default=Settings.epochs)
     parser.add_argument("--learning-rate", type=float, default=Settings.learning_rate)
     parser.add_argument("--tokens", type=int, default=2048, help="size of a training batch")
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args(arguments)
-    settings = Settings(options.target_ratio, options.epochs, options.learning_rate, rank_ratio=options.rank_ratio)
+    settings = Settings(
+        options.target_ratio,
+        options.epochs,
+        options.learning_rate,
+        rank_ratio=options.rank_ratio,
+        rank_epochs=options.rank_epochs,
+    )
     seed_everything(options.seed, verbose=False)
     data = ParallelText(
         options.folder,

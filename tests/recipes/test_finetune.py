@@ -3,8 +3,10 @@
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 from each_case import naming
+from pytorch_lightning import Trainer
 
 from lightning_compress import compress
 from lightning_compress.archive import Archive
@@ -13,7 +15,7 @@ from lightning_compress.training import ranks_of, starting_plan
 from lightning_compress.weights import Weights
 from recipes.command import main, run_trainer
 from recipes.errors import SettingsError
-from recipes.finetune import Settings
+from recipes.finetune import Settings, TrainingText, finetuning
 from recipes.training.schedule import Cosine
 from recipes.translate import load_translator
 
@@ -61,7 +63,12 @@ def test_the_plan_to_start_from_has_some_more_bytes_than_the_target(checkpoint):
 
 
 def test_settings_are_checked():
-    for wrong in ({"ratio": 0.5}, {"ratio": 2, "epochs": 0}, {"ratio": 2, "learning_rate": -1}):
+    for wrong in (
+        {"ratio": 0.5},
+        {"ratio": 2, "epochs": 0},
+        {"ratio": 2, "learning_rate": -1},
+        {"ratio": 2, "rank_epochs": -1},
+    ):
         with pytest.raises(SettingsError):
             Settings(**wrong)
     with pytest.raises(SettingsError):
@@ -103,3 +110,23 @@ def test_factors_of_low_rank_are_trained_on_and_read_back(checkpoint, corpus, tm
     for ratio in (0.9, 5):
         with naming(ratio), pytest.raises(SettingsError, match="less than the target ratio"):
             Settings(5, rank_ratio=ratio)
+
+
+def test_factors_are_trained_before_they_are_quantized(checkpoint, corpus, tmp_path, monkeypatch):
+    first_losses = []
+
+    class Recorded(Trainer):
+        def fit(self, module, data):
+            text = TrainingText.of(data, batches=4)
+            with torch.no_grad():
+                first_losses.append(sum(float(text.loss(module.eval(), batch)) for batch in text))
+            super().fit(module.train(), data)
+
+    monkeypatch.setattr(finetuning, "Trainer", Recorded)
+    command = (
+        f"finetune --checkpoint {checkpoint} --folder {corpus} --source en --target de --target-ratio 6 --epochs 1 "
+    )
+    command += f"--rank-ratio 3 --epochs 1 --rank-epochs 6 --learning-rate 0.01 --tokens 400 --output {tmp_path}"
+    main(command.split())
+    factors, trained_factors = first_losses
+    assert trained_factors < 0.9 * factors
