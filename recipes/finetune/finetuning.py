@@ -169,7 +169,11 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--source", required=True, help="ending of the source files, such as en")
     parser.add_argument("--target", required=True, help="ending of the target files, such as de")
     parser.add_argument("--target-ratio", type=float, required=True, help="exact bytes over bytes of the file")
-    parser.add_argument("--rank-ratio", type=float, help="exact bytes over bytes of factors of low rank to start with")
+    parser.add_argument(
+        "--rank-ratio",
+        type=float,
+        help="exact bytes over those of factors of low rank to start with; 2 is good beyond a target of 25",
+    )
     parser.add_argument(
         "--rank-epochs", type=int, default=Settings.rank_epochs, help="passes with exact factors, before the others"
     )
