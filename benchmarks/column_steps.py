@@ -96,7 +96,7 @@ def main() -> None:
     options = parser.parse_args()
     families: dict[str, Callable[[Source], PlanFamily]] = {
         "inputs of the validation text": ours.while_evaluated,
-        f"gradients of {options.sentences} sentences": lambda source: ours.with_text(source, options.sentences)[0],
+        f"gradients of {options.sentences} sentences": lambda source: ours.with_text(source, options.sentences),
     }
     for kind in options.model or KINDS:
         source = Source(kind, yardstick_class(options.models)(kind))

@@ -30,7 +30,9 @@ def main() -> None:
         "--split", choices=TEXTS, default="valid", help="text whose sentences are scored, each with a folder of its own"
     )
     two = commands.add_parser("replay", help="search among the measured files, and judge on the other half")
-    two.add_argument("--out", type=Path, required=True, help="folder of the measurements")
+    two.add_argument(
+        "--out", type=Path, required=True, nargs="+", help="folder of the measurements, or folders of several texts"
+    )
     two.add_argument("--assured", type=float, action="append", help="default: 0.5, 0.6, 0.75 and 0.9")
     commands.add_parser("simulate", help="choices among files whose true drops are known")
     options = parser.parse_args()

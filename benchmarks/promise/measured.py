@@ -108,20 +108,35 @@ def measure(
         print(path.stem, f"{facts['ratio']:.2f}x {score.value - exact.value:+.2f} {divergence.mean():.4f}", flush=True)
 
 
-def cases(out: Path) -> Iterator[Case]:
-    """The cases with the files that are measured so far."""
+def cases(folders: Sequence[Path]) -> Iterator[Case]:
+    """The cases with the files that are measured so far, in each folder on another text.
+
+    Raises:
+        ValueError: the folders have other files of one name.
+    """
     for kind in KINDS:
         for data in DATA:
-            paths = sorted(out.glob(f"{kind}-{data.replace(' ', '-')}-*.npz"))
-            if len(paths) < LEAST:
+            names = [{path.name for path in out.glob(f"{kind}-{data.replace(' ', '-')}-*.npz")} for out in folders]
+            common = sorted(set.intersection(*names))
+            if len(common) < LEAST:
                 continue
-            loaded: list[Mapping[str, Any]] = [np.load(path) for path in paths]
-            facts = [json.loads(str(one["facts"])) for one in loaded]
-            files = tuple(
-                Measured(tuple(f["coordinates"]), f["nbytes"], f["ratio"], one["statistics"], one["divergence"])
-                for f, one in zip(facts, loaded, strict=True)
-            )
-            yield Case(f"{kind}, {data}", tuple(facts[0]["shares"]), loaded[0]["exact"], files)
+            files, exact = zip(*(_joined([out / name for out in folders]) for name in common), strict=True)
+            shares = json.loads(str(np.load(folders[0] / common[0])["facts"]))["shares"]
+            yield Case(f"{kind}, {data}", tuple(shares), exact[0], files)
+
+
+def _joined(paths: Sequence[Path]) -> tuple[Measured, Floats]:
+    """One file that was measured on several texts, and the statistics of the exact weights."""
+    loaded: list[Mapping[str, Any]] = [np.load(path) for path in paths]
+    facts = [json.loads(str(one["facts"])) for one in loaded]
+    if len({one["nbytes"] for one in facts}) > 1:
+        raise ValueError(f"{', '.join(map(str, paths))} are different files: measure one of the texts again")
+    statistics, exact, divergence = (
+        np.concatenate([one[key] for one in loaded]) for key in ("statistics", "exact", "divergence")
+    )
+    return Measured(
+        tuple(facts[0]["coordinates"]), facts[0]["nbytes"], facts[0]["ratio"], statistics, divergence
+    ), exact
 
 
 def _order(kinds: Sequence[str], data: Sequence[str]) -> Iterator[tuple[str, str, int]]:
@@ -133,7 +148,7 @@ def _order(kinds: Sequence[str], data: Sequence[str]) -> Iterator[tuple[str, str
 
 
 def _family(source: Source, data: str) -> Family:
-    return ours.while_evaluated(source) if data == "no data" else ours.with_text(source, SENTENCES)[0]
+    return ours.while_evaluated(source) if data == "no data" else ours.with_text(source, SENTENCES)
 
 
 def _setting(

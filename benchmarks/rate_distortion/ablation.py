@@ -34,7 +34,7 @@ KINDS = ("transformer", "rnn")
 START = -1.5  # strength of the first file
 NEAR = 0.05  # octaves of divergence that are near enough
 
-Families = tuple[PlanFamily, PlanFamily, PlanFamily, PlanFamily]  # data-free, calibrated, with recovery, observed
+Families = tuple[PlanFamily, PlanFamily, PlanFamily]  # data-free, calibrated, observed
 
 
 def with_grids(family: PlanFamily, **changes: Any) -> PlanFamily:
@@ -65,8 +65,7 @@ def with_guides(family: PlanFamily, *, rows: bool, feedback: bool, between_rows:
 
 
 ROWS: dict[str, Callable[[Families], PlanFamily]] = {
-    "all, with recovery": lambda made: made[2],
-    "all, without recovery": lambda made: made[1],
+    "all": lambda made: made[1],
     "no steps of rows": lambda made: with_guides(made[1], rows=False, feedback=True),
     "no feedback between rows": lambda made: with_guides(made[1], rows=True, feedback=True, between_rows=False),
     "no error feedback": lambda made: with_guides(made[1], rows=True, feedback=False),
@@ -74,9 +73,9 @@ ROWS: dict[str, Callable[[Families], PlanFamily]] = {
     "no trellis": lambda made: with_grids(made[1], trellis=0),
     "rate_weight 0": lambda made: with_grids(made[1], rate_weight=0.0),
     "rate_weight 1": lambda made: with_grids(made[1], rate_weight=1.0),
-    "no data: guided by the evaluation": lambda made: made[3],
-    "no data: its error feedback alone": lambda made: with_guides(made[3], rows=False, feedback=True),
-    "no data: its steps of rows alone": lambda made: with_guides(made[3], rows=True, feedback=False),
+    "no data: guided by the evaluation": lambda made: made[2],
+    "no data: its error feedback alone": lambda made: with_guides(made[2], rows=False, feedback=True),
+    "no data: its steps of rows alone": lambda made: with_guides(made[2], rows=True, feedback=False),
     "no data: equal steps": lambda made: made[0],
     "no data, no trellis, rate_weight 0": lambda made: with_grids(made[0], trellis=0, rate_weight=0.0),
 }
@@ -85,8 +84,7 @@ ROWS: dict[str, Callable[[Families], PlanFamily]] = {
 def families(source: Source, sentences: int) -> Families:
     """The families that rows are made of, calibrated by so many sentences."""
     (free,) = uniform_families(ours.weights_of(source))
-    calibrated, recovered = ours.with_text(source, sentences)
-    return free, calibrated, recovered, ours.while_evaluated(source)
+    return free, ours.with_text(source, sentences), ours.while_evaluated(source)
 
 
 @torch.no_grad()

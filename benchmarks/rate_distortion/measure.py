@@ -80,7 +80,6 @@ def _measured(
             inputs,
             content,
             search.evaluations,
-            search.recovered,
         )
         store.add(point)
         yield point

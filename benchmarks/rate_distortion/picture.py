@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.rate_distortion.points import Point, frontier_of
+from benchmarks.rate_distortion.points import Point
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,6 @@ class Style:
 # Okabe and Ito's colours, which colour-blind readers can tell apart; greys for others' methods.
 STYLES = {
     "auto": Style("auto", "#000000", "*", single=True),
-    "recovered": Style("recovered", "#D55E00", "o"),
     "calibrated": Style("calibrated", "#0072B2", "o"),
     "observed": Style("observed", "#56B4E9", "o"),
     "data-free": Style("data-free", "#009E73", "o"),
@@ -78,12 +77,11 @@ def _panel(panel: Any, model: str, points: list[Point]) -> None:
     curves: dict[str, list[Point]] = {}
     for method, style in STYLES.items():
         own = [point for point in points if point.method == method]
-        curve = frontier_of(own)
+        curve = sorted(own, key=lambda point: point.ratio)  # all of them: the best ones alone would be the lucky ones
         look: dict[str, Any] = {"marker": style.marker, "color": style.colour}
         if style.single:
             panel.plot([p.ratio for p in own], [p.bleu for p in own], linestyle="", markersize=10, zorder=3, **look)
         else:
-            panel.plot([p.ratio for p in own], [p.bleu for p in own], linestyle="", markersize=3, alpha=0.35, **look)
             panel.plot([p.ratio for p in curve], [p.bleu for p in curve], markersize=4.5, **look)
         if visible := [point for point in curve if point.bleu >= low]:
             curves[method] = visible

@@ -24,7 +24,6 @@ class Point:
         inputs: digest of the weights and of the code that made the file.
         content: digest of the weights read back.
         evaluations: how often the score of a candidate was taken to make the file.
-        recovered: 1 where a search then tuned steps and vectors, else 0.
     """
 
     model: str
@@ -39,7 +38,6 @@ class Point:
     inputs: str
     content: str
     evaluations: int = 0
-    recovered: int = 0
 
     @property
     def place(self) -> tuple[str, str, str, str]:
@@ -54,12 +52,12 @@ def frontier_of(points: Iterable[Point]) -> list[Point]:
 
 COLUMNS = [field.name for field in fields(Point)]
 _NEEDED = [field.name for field in fields(Point) if field.default is MISSING]
-_TYPES = {int: ("bytes", "evaluations", "recovered"), float: ("ratio", "bleu", "change", "seconds")}
+_TYPES = {int: ("bytes", "evaluations"), float: ("ratio", "bleu", "change", "seconds")}
 _NUMBERS = {name: number for number, names in _TYPES.items() for name in names}
 
 
 def read_points(path: Path) -> list[Point]:
-    """The points of a CSV file, which may lack the last columns: those that have a default.
+    """The points of a CSV file, which may lack the last column.
 
     Raises:
         ValueError: the columns are others, or a row does not fit them.

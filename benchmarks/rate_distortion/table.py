@@ -21,15 +21,14 @@ from benchmarks.rate_distortion.source import Source
 from benchmarks.yardstick import yardstick_class
 
 BASELINE = "fp32"
-# What a row is chosen from: the first columns ``method, setting, recovered`` of a point. The baseline comes first.
-KINDS: dict[str, list[tuple[str | int, ...]]] = {
+# What a row is chosen from: the first columns ``method, setting`` of a point. The baseline comes first.
+KINDS: dict[str, list[tuple[str, ...]]] = {
     "fp32": [(BASELINE,)],
     "int4": [("int4",)],
     "presets": [("presets",)],
     "NNCodec 2": [("nncodec",)],
     "no calibration data": [("data-free",), ("observed",), ("auto", "no data")],
-    "calibrated, no retraining": [("calibrated",), ("auto", "calibrated", 0)],
-    "calibrated, with recovery": [("recovered",), ("auto", "calibrated")],
+    "calibrated": [("calibrated",), ("auto", "calibrated")],
 }
 FILES = "files"
 
@@ -44,7 +43,7 @@ def smallest_files(points: Iterable[Point], max_drop: float) -> dict[str, Point]
     holds = [point for point in points if point.change >= -max_drop]
     found = {}
     for kind, sources in KINDS.items():
-        own = [p for p in holds if any((p.method, p.setting, p.recovered)[: len(s)] == s for s in sources)]
+        own = [p for p in holds if any((p.method, p.setting)[: len(s)] == s for s in sources)]
         if own:
             found[kind] = max(own, key=lambda point: (point.ratio, point.bleu))
     return found

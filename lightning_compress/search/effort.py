@@ -15,19 +15,17 @@ class Effort:
         evaluations: the evaluation budget: calls of ``evaluate`` at most, the two of the exact weights included.
         tolerance: relative difference in bytes that is too small for an evaluation.
         rounds: of the coordinate search, where the size is given.
-        recovery: batches of calibration data that each candidate of recovery is trained on; 0 for no recovery.
     """
 
     evaluations: int
     tolerance: float
     rounds: int
-    recovery: int
 
 
 EFFORTS = {
-    "quick": Effort(evaluations=8, tolerance=0.03, rounds=0, recovery=0),
-    "default": Effort(evaluations=20, tolerance=0.01, rounds=1, recovery=30),
-    "thorough": Effort(evaluations=60, tolerance=0.005, rounds=3, recovery=200),
+    "quick": Effort(evaluations=8, tolerance=0.03, rounds=0),
+    "default": Effort(evaluations=20, tolerance=0.01, rounds=1),
+    "thorough": Effort(evaluations=60, tolerance=0.005, rounds=3),
 }
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 
 from benchmarks import column_steps
-from benchmarks.promise import __main__, replay
+from benchmarks.promise import __main__, measured, replay
 from benchmarks.promise.measured import Case, Measured
 
 ITEMS, SIZES = 120, (12.4, 12.2, 12.0, 11.8)
@@ -43,6 +45,35 @@ def test_a_replay_judges_on_the_items_that_were_not_read(monkeypatch):
     line = replay.row(found, "rule", outcomes[1])
     assert line.startswith("| simulated | rule | ")
     assert line.endswith("| 4 |")
+
+
+def stored(folder, found, items, nbytes):
+    """The files of a case as ``measure`` stores them, with some of their items."""
+    folder.mkdir()
+    for number, file in enumerate(found.files):
+        facts = {"coordinates": file.coordinates, "shares": [1.0], "nbytes": nbytes + number, "ratio": file.ratio}
+        np.savez(
+            folder / f"rnn-no-data-{number:02}.npz",
+            facts=json.dumps(facts),
+            statistics=file.statistics[items],
+            exact=found.exact[items],
+            divergence=file.divergence,
+        )
+
+
+def test_files_that_were_measured_on_several_texts_have_the_items_of_all(tmp_path, monkeypatch):
+    monkeypatch.setattr(measured, "LEAST", 4)
+    found = case()
+    stored(tmp_path / "first", found, slice(0, 70), 1000)
+    stored(tmp_path / "second", found, slice(70, None), 1000)
+    (joined,) = measured.cases([tmp_path / "first", tmp_path / "second"])
+    assert np.array_equal(joined.exact, found.exact)
+    for before, after in zip(found.files, joined.files, strict=True):
+        assert np.array_equal(before.statistics, after.statistics)
+        assert after.divergence.mean() == pytest.approx(before.divergence.mean())
+    stored(tmp_path / "third", found, slice(70, None), 2000)
+    with pytest.raises(ValueError, match="different files"):
+        list(measured.cases([tmp_path / "first", tmp_path / "third"]))
 
 
 def test_halves_are_the_same_each_time():

@@ -69,7 +69,7 @@ def test_a_row_lacks_what_its_name_says(larger: Source) -> None:
         (method,) = (method for method in rule.methods if isinstance(method, Grid))
         return method
 
-    full = guides("all, without recovery")
+    full = guides("all")
     assert any(guide.exponents is not None for guide in full)
     assert any(guide.factor is not None for guide in full)
     assert all(guide.exponents is None for guide in guides("no steps of rows"))
@@ -79,13 +79,11 @@ def test_a_row_lacks_what_its_name_says(larger: Source) -> None:
     assert any(guide.factor is not None for guide in alone)
     assert all(guide.spread is None for guide in alone)
     assert all(guide.exponents is None and guide.factor is None for guide in guides("neither"))
-    assert grid("all, without recovery").trellis == 8
+    assert grid("all").trellis == 8
     assert grid("no trellis").trellis == 0
-    assert grid("no trellis").step == grid("all, without recovery").step
+    assert grid("no trellis").step == grid("all").step
     assert grid("rate_weight 0").rate_weight == 0
     assert grid("rate_weight 1").rate_weight == 1
-    assert ablation.ROWS["all, with recovery"](made).recover is not None
-    assert ablation.ROWS["all, without recovery"](made).recover is None
     assert not ablation.ROWS["no data: equal steps"](made).guidance
     guided = guides("no data: guided by the evaluation")
     assert any(guide.exponents is not None for guide in guided)
@@ -99,10 +97,10 @@ def test_the_command_prints_a_ratio_for_each_row(
 ) -> None:
     yardstick = models / "yardstick.py"
     yardstick.write_text(yardstick.read_text().replace("WORDS, DEVIATION = 32,", "WORDS, DEVIATION = 500,"))
-    rows = ["--row", "all, without recovery", "--row", "neither"]
+    rows = ["--row", "all", "--row", "neither"]
     arguments = ["ablation", "--models", str(models), "--model", "rnn", "--nats", "0.001", *rows]
     monkeypatch.setattr(sys, "argv", arguments)
     ablation.main()
     lines = [line.split("|")[1:3] for line in capsys.readouterr().out.splitlines()[2:]]
-    assert [name.strip() for name, _ in lines] == ["rnn: all, without recovery", "rnn: neither"]
+    assert [name.strip() for name, _ in lines] == ["rnn: all", "rnn: neither"]
     assert all(1 < float(ratio.strip().removesuffix("×")) < 64 for _, ratio in lines)

@@ -25,7 +25,6 @@ FEW = (-2.0, -1.0, 0.0)
 @pytest.fixture(autouse=True)
 def few_strengths(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ours, "STRENGTHS", FEW)
-    monkeypatch.setattr(ours, "COARSE", FEW)
 
 
 def run(source: Source, method: Method, folder: Path) -> list[Point]:
@@ -33,7 +32,7 @@ def run(source: Source, method: Method, folder: Path) -> list[Point]:
     return list(measure(source, method, ["val"], store, {"val": 40.0}, folder / "files"))
 
 
-@pytest.mark.parametrize("name", ["data-free", "observed", "calibrated", "recovered"])
+@pytest.mark.parametrize("name", ["data-free", "observed", "calibrated"])
 def test_a_stronger_file_of_a_family_is_smaller_and_worse(larger: Source, tmp_path: Path, name: str) -> None:
     points = run(larger, METHODS[name], tmp_path)
     assert [point.setting for point in points] == ["strength=-2", "strength=-1", "strength=0"]
@@ -51,7 +50,7 @@ def test_every_point_keeps_its_file(larger: Source, tmp_path: Path) -> None:
 def test_families_begin_with_the_trained_weights_whatever_was_measured_before(larger: Source, tmp_path: Path) -> None:
     def files() -> list[bytes]:
         made = []
-        for name in ("observed", "calibrated", "recovered"):
+        for name in ("observed", "calibrated"):
             candidate = next(iter(METHODS[name].candidates(larger)))
             candidate.write(tmp_path / name)
             made.append((tmp_path / name).read_bytes())

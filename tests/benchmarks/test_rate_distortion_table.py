@@ -29,9 +29,8 @@ POINTS = [
     point("data-free", "strength=0", 14.0, -0.31),
     point("data-free", "strength=-2", 9.0, 0.2),
     replace(point("auto", "no data", 12.0, -0.29), evaluations=9),
-    replace(point("auto", "calibrated", 17.0, -0.1), evaluations=12, recovered=1),
+    replace(point("auto", "calibrated", 17.0, -0.1), evaluations=12),
     point("calibrated", "strength=-1", 15.0, -0.2),
-    point("recovered", "strength=-1", 16.0, 0.1),
     point("nncodec", "qp=-20", 12.0, -0.75),
 ]
 
@@ -41,8 +40,7 @@ def test_each_kind_has_the_smallest_file_that_loses_no_more() -> None:
     assert {kind: (p.method, p.setting) for kind, p in found.items()} == {
         "fp32": ("fp32", "safetensors"),
         "no calibration data": ("auto", "no data"),
-        "calibrated, no retraining": ("calibrated", "strength=-1"),
-        "calibrated, with recovery": ("auto", "calibrated"),
+        "calibrated": ("auto", "calibrated"),
     }
     assert smallest_files(POINTS, 0.75)["NNCodec 2"].ratio == 12.0
     assert smallest_files(POINTS, 0.31)["no calibration data"].setting == "strength=0"
@@ -56,7 +54,7 @@ def test_the_table_has_the_effort_and_a_dash_where_the_test_text_was_not_used() 
     assert lines[2] == "| fp32 | `fp32`, safetensors | 1,000 | 1.00× | 33.00 | +0.00 |  | – | – |"
     assert lines[3].startswith("| no calibration data | `auto`, no data | 1,000 | 12.00× | 32.71 | -0.29 | ")
     assert lines[3].endswith(" | 9 evaluations, 1.5 min | 31.50 | -0.42 |")
-    assert lines[5].endswith(" | -0.10 | 12 evaluations, 1.5 min | – | – |")
+    assert lines[4].endswith(" | -0.10 | 12 evaluations, 1.5 min | – | – |")
 
 
 @pytest.fixture

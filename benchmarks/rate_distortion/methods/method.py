@@ -19,11 +19,9 @@ class Search:
 
     Attributes:
         evaluations: number of candidates evaluated; 0 where no search made the file.
-        recovered: 1 where steps and vectors were then tuned, else 0.
     """
 
     evaluations: int = 0
-    recovered: int = 0
 
 
 @dataclass(frozen=True)

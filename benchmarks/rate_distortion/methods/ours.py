@@ -9,7 +9,7 @@ no information about the model.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import cache, partial
 from pathlib import Path
@@ -23,7 +23,6 @@ from benchmarks.rate_distortion.methods.method import Candidate, Method, Search
 from benchmarks.rate_distortion.source import Source
 from lightning_compress import Archive, Weights
 from lightning_compress.search import (
-    EFFORTS,
     Family,
     Observer,
     PlanFamily,
@@ -34,7 +33,6 @@ from lightning_compress.search import (
 
 CODE = (Path(lc.__file__).parent, Path(__file__), Path(__file__).with_name("calibration.py"))
 STRENGTHS = tuple(quarter / 4 for quarter in range(-13, 2))
-COARSE = STRENGTHS[-7::2]  # where there is something to recover
 MAX_DROP = 0.3
 
 
@@ -46,7 +44,7 @@ def saved(setting: str, archive: Callable[[], Archive]) -> Candidate:
 def search_of(path: Path) -> Search:
     """The search record of a file, if a search made it."""
     facts = Archive.open(path).manifest.metrics.get("search", {})
-    return Search(int(facts.get("evaluations", 0)), int(facts.get("recovered", False)))
+    return Search(int(facts.get("evaluations", 0)))
 
 
 def presets(source: Source) -> Iterable[Candidate]:
@@ -67,12 +65,7 @@ def observed(source: Source) -> Iterable[Candidate]:
 
 def calibrated(source: Source) -> Iterable[Candidate]:
     """Steps by sensitivity and errors fed back: gradients of training text, no training."""
-    return _walk(lambda: with_text(source)[0], STRENGTHS)
-
-
-def recovered(source: Source) -> Iterable[Candidate]:
-    """The same, and then steps and vectors tuned on the answers of the exact model."""
-    return _walk(lambda: with_text(source)[1], COARSE)
+    return _walk(lambda: with_text(source), STRENGTHS)
 
 
 def auto(source: Source) -> Iterable[Candidate]:
@@ -98,10 +91,10 @@ def while_evaluated(source: Source) -> PlanFamily:
     return input_guided_families(weights, observer.observations)[0]
 
 
-def with_text(source: Source, sentences: int = SENTENCES) -> Sequence[PlanFamily]:
-    """The calibrated family and the one with recovery, as the search makes them, by so many sentences."""
-    weights, text, batches = weights_of(source), Text(source, sentences=sentences), EFFORTS["default"].recovery
-    return calibrated_families(weights, source.yardstick.model, text, batches, loaded=partial(loaded, source))
+def with_text(source: Source, sentences: int = SENTENCES) -> PlanFamily:
+    """The calibrated family, as the search makes it, by so many sentences."""
+    weights, text = weights_of(source), Text(source, sentences=sentences)
+    return calibrated_families(weights, source.yardstick.model, text, loaded=partial(loaded, source))[0]
 
 
 def weights_of(source: Source) -> Weights:
@@ -133,6 +126,5 @@ METHODS = [
     Method("data-free", data_free, CODE),
     Method("observed", observed, CODE),
     Method("calibrated", calibrated, CODE),
-    Method("recovered", recovered, CODE),
     Method("auto", auto, CODE),
 ]

@@ -1,7 +1,7 @@
 """One-parameter families of plans, and their archives by strength or by size.
 
 :mod:`.data_free` needs weights alone; :mod:`.input_guided` adds statistics of an evaluation; :mod:`.calibrated` takes
-calibration data, and :mod:`.recovery` tunes its files. :mod:`.family` is the interface of all.
+calibration data. :mod:`.family` is the interface of all.
 :mod:`.byte_prediction` predicts sizes from a sample of rows, and :mod:`.target_size` finds the strength for a size.
 """
 

@@ -5,25 +5,21 @@ All steps double when the strength rises by 1.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import replace
 
 from torch import nn
 
 from lightning_compress.archive import Archive
+from lightning_compress.compression.pipeline import compress
 from lightning_compress.plan import Plan, Rule
 from lightning_compress.quantize import Grid, Half
 from lightning_compress.search.families.family import PlanFamily
-from lightning_compress.search.families.recovery import Recovery
 from lightning_compress.search.model_parts import parts_of
 from lightning_compress.search.sensitivity.bit_allocation import BitAllocation, allocate_bits
-from lightning_compress.search.sensitivity.calibration import CalibrationData, Distillation
+from lightning_compress.search.sensitivity.calibration import CalibrationData
 from lightning_compress.search.sensitivity.fisher import estimate_fisher
 from lightning_compress.weights import Weights
-
-_log = logging.getLogger(__name__)
 
 WEAKEST, STRONGEST = -7.0, 2.0
 _ONE_DIMENSIONAL = -3.0  # octaves: biases and norms are a hundredth of the bytes, so their steps are finer
@@ -33,17 +29,15 @@ def calibrated_families(
     weights: Weights,
     module: nn.Module,
     calibration: CalibrationData,
-    recovery: int = 0,
     *,
     loaded: Callable[[], AbstractContextManager[None]] = nullcontext,
 ) -> Sequence[PlanFamily]:
-    """The family whose steps follow the sensitivity of each tensor and row; then the same family with recovery.
+    """The family whose steps follow the sensitivity of each tensor and row.
 
     Args:
         weights: the exact weights.
         module: which has them as parameters.
-        calibration: batches and their loss; for recovery also the module's outputs.
-        recovery: batches that recovery trains on, 0 for no recovery.
+        calibration: batches with their loss, or the module's outputs.
         loaded: context manager that loads the weights, sets evaluation mode, and restores the module at its end.
 
     Raises:
@@ -62,9 +56,7 @@ def calibrated_families(
 
     guides = {name: allocation.guide for name, allocation in allocations.items()}
     parts = parts_of(weight for weight in weights if weight.name in allocations)
-    rounded = PlanFamily(weights, plan_at, WEAKEST, STRONGEST, parts, guidance=guides)
-    recover = _recovery(weights, module, calibration, recovery, loaded)
-    return (rounded,) if recover is None else (rounded, replace(rounded, recover=recover))
+    return (PlanFamily(weights, plan_at, WEAKEST, STRONGEST, parts, guidance=guides),)
 
 
 def calibrated_archive(
@@ -72,7 +64,6 @@ def calibrated_archive(
     weights: Weights,
     module: nn.Module,
     calibration: CalibrationData,
-    recovery: int = 0,
     *,
     loaded: Callable[[], AbstractContextManager[None]] = nullcontext,
 ) -> Archive:
@@ -89,28 +80,7 @@ def calibrated_archive(
     with loaded():
         allocations = allocate_bits(weights, estimate_fisher(weights, module, calibration))
     guides = {name: allocation.guide for name, allocation in allocations.items()}
-    recover = _recovery(weights, module, calibration, recovery, loaded)
-    return PlanFamily(weights, lambda *_: plan, WEAKEST, STRONGEST, guidance=guides, recover=recover).archive(0.0)
-
-
-def _recovery(
-    weights: Weights,
-    module: nn.Module,
-    calibration: CalibrationData,
-    batches: int,
-    loaded: Callable[[], AbstractContextManager[None]],
-) -> Recovery | None:
-    """None where no batches are to be used, or calibration has no ``outputs``."""
-    if not batches:
-        return None
-    if not isinstance(calibration, Distillation):
-        _log.warning(
-            "recovery is skipped, since calibration is a %s without outputs(module, batch): give it that method, "
-            "which returns the scores before the softmax, for a smaller file; effort='quick' has no recovery",
-            type(calibration).__name__,
-        )
-        return None
-    return Recovery(weights, module, calibration, batches, loaded)
+    return compress(weights, plan, guidance=guides)
 
 
 def calibrated_plan(allocations: Mapping[str, BitAllocation], octaves: Mapping[str, float]) -> Plan:

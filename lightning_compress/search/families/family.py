@@ -11,11 +11,9 @@ from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from lightning_compress.archive import Archive
-from lightning_compress.compression.payloads import CodedTensors, payloads_of
-from lightning_compress.compression.pipeline import assemble, compress
+from lightning_compress.compression.payloads import CodedTensors
+from lightning_compress.compression.pipeline import compress
 from lightning_compress.plan import Plan
-from lightning_compress.quantize import Payload
-from lightning_compress.runtime import one_thread
 from lightning_compress.runtime.cached import cached_property
 from lightning_compress.search.families.byte_prediction import predicted_bytes
 from lightning_compress.weights import Weights
@@ -79,7 +77,6 @@ class PlanFamily:
         parts: part of the model that may have an offset → its tensors; largest first.
         offsets: part → what is added to its strength.
         guidance: what calibration or the evaluation measured, as for :func:`compress`.
-        recover: plan and payloads → tuned payloads; None leaves them as they are.
     """
 
     weights: Weights
@@ -89,7 +86,6 @@ class PlanFamily:
     parts: Mapping[str, Sequence[str]] = field(default_factory=dict)
     offsets: Mapping[str, float] = field(default_factory=dict)
     guidance: Mapping[str, object] = field(default_factory=dict)
-    recover: Callable[[Plan, Sequence[Payload]], Sequence[Payload]] | None = None
     _predicted: dict[int, Mapping[str, float]] = field(default_factory=dict, init=False, repr=False)
     _coded: CodedTensors = field(default_factory=CodedTensors, init=False, repr=False)
 
@@ -104,13 +100,7 @@ class PlanFamily:
     def archive(self, strength: float) -> Archive:
         """The archive of the plan at this strength."""
         plan = self.plan_at(strength, self.offsets)
-        if self.recover is None:
-            return compress(self.weights, plan, guidance=self.guidance, known=self._coded)
-        with one_thread():
-            payloads = list(payloads_of(self.weights, plan, self.guidance))
-        payloads = list(self.recover(plan, payloads))
-        with one_thread():
-            return assemble(self.weights, plan, payloads)
+        return compress(self.weights, plan, guidance=self.guidance, known=self._coded)
 
     def predict_bytes(self, strength: float) -> float:
         """The bytes of each part, interpolated between the predictions at two neighbouring strengths."""
@@ -125,10 +115,7 @@ class PlanFamily:
         return other
 
     def shares_trials_with(self, other: Family | None) -> bool:
-        """Whether the other has the same plans and guidance; offsets and recovery may differ.
-
-        Recovery changes bytes and score little, so trials without it inform the surrogate too.
-        """
+        """Whether the other has the same plans and guidance; offsets may differ."""
         return isinstance(other, PlanFamily) and self.plan_at == other.plan_at and self.guidance is other.guidance
 
     def _interpolated(self, part: str, strength: float) -> float:

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 
 from lightning_compress.archive import Archive
 from lightning_compress.errors import SearchError
-from lightning_compress.search.families.family import Family, PlanFamily
+from lightning_compress.search.families.family import Family
 
 _PREDICTED, _BISECTED = 3, 7  # archives made at most: at corrected predictions, then by bisection
 _CLOSE = 0.99  # fraction of the allowed bytes from which on no further archive is made
-_RECOVERED = 3  # archives with recovery at most
 _STRENGTH_TOLERANCE = 1e-3
 
 
@@ -21,25 +19,10 @@ def fit_bytes(family: Family, max_bytes: int) -> tuple[float, Archive]:
     Each archive corrects the prediction for the next one; the strengths known to fit and not to fit bracket the result,
     and where the prediction fails the bracket is bisected. Where nothing fits, the smallest archive is returned.
 
-    Recovery takes long and changes bytes little, so a family with recovery is fitted without it first.
-
     Args:
         family: of archives.
         max_bytes: of the archive.
     """
-    if not isinstance(family, PlanFamily) or family.recover is None:
-        return _fitted(family, max_bytes)
-    without_recovery, target = replace(family, recover=None), max_bytes
-    for _ in range(_RECOVERED):
-        strength, _ = _fitted(without_recovery, target)
-        archive = family.archive(strength)
-        if archive.nbytes <= max_bytes:
-            break
-        target -= 2 * (archive.nbytes - max_bytes)
-    return strength, archive
-
-
-def _fitted(family: Family, max_bytes: int) -> tuple[float, Archive]:
     too_large, fits = -math.inf, math.inf
     best: tuple[float, Archive] | None = None
     correction = 1.0  # measured over predicted bytes

@@ -10,7 +10,6 @@ from lightning_compress.archive import Archive
 from lightning_compress.compression.pipeline import compress
 from lightning_compress.plan import Plan
 from lightning_compress.search.arguments import check_assured
-from lightning_compress.search.effort import effort_of
 from lightning_compress.search.evaluate.bootstrap import paired_drop
 from lightning_compress.search.evaluate.evaluation import Evaluate, evaluating
 from lightning_compress.search.families.calibrated import calibrated_archive
@@ -18,7 +17,7 @@ from lightning_compress.search.families.input_guided import Observer, grid_guide
 from lightning_compress.search.max_drop import MaxDrop
 from lightning_compress.search.record.frontier import Frontier
 from lightning_compress.search.record.manifest_metrics import search_metrics, with_search_metrics
-from lightning_compress.search.sensitivity.calibration import CalibrationData, Distillation, check_calibration
+from lightning_compress.search.sensitivity.calibration import CalibrationData, check_calibration
 from lightning_compress.weights import Weights
 
 
@@ -30,9 +29,7 @@ def reuse(
     weights: Weights,
     *,
     calibration: CalibrationData | None = None,
-    recovered: bool = False,
     observed: bool = False,
-    effort: str = "default",
     assured: float = 0.5,
 ) -> Archive | None:
     """The archive of a plan if its score drops by at most ``max_drop``, else None; takes three evaluations.
@@ -50,11 +47,9 @@ def reuse(
         max_drop: as for :func:`smallest`, and required.
         weights: the exact weights.
         calibration: that of the search, None where it had none.
-        recovered: whether that file went through recovery (``recovered`` in its metrics).
         observed: whether statistics of the evaluation guided its grids (``observed`` in its metrics); without effect
             where there is calibration.
         assured: probability that the allowed drop is kept, 0.5 to below 1.
-        effort: that of the search; it sets how many batches recovery takes.
 
     Raises:
         SearchError: a wrong argument; an evaluation or a batch of calibration that fails.
@@ -62,7 +57,6 @@ def reuse(
     """
     allowed = MaxDrop.parse(max_drop)
     check_assured(assured)
-    batches = effort_of(effort).recovery if recovered else 0
     with evaluating(module, evaluate, weights) as evaluator:
         if calibration is not None:
             with evaluator.exact_weights():
@@ -73,16 +67,12 @@ def reuse(
         if calibration is None:
             archive = compress(evaluator.weights, plan, guidance=guides)
         else:
-            archive = calibrated_archive(
-                plan, evaluator.weights, module, calibration, batches, loaded=evaluator.exact_weights
-            )
+            archive = calibrated_archive(plan, evaluator.weights, module, calibration, loaded=evaluator.exact_weights)
         score = evaluator.score(archive.restore(), "the plan found before")
         drop = paired_drop(before, score)
         if drop.value + NormalDist().inv_cdf(assured) * drop.deviation > allowed.in_unit_of(before.value) - noise:
             return None
         metrics = search_metrics(before, score, drop, noise, evaluator.count)
-        if batches and isinstance(calibration, Distillation):
-            metrics["recovered"] = True
         if guides:
             metrics["observed"] = True
         metrics["frontier"] = Frontier.of([(0.0, archive.nbytes, score.value)]).to_json()

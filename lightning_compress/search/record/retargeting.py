@@ -26,7 +26,8 @@ from lightning_compress.weights import Weights
 
 _OCTAVES = 6.0  # by which steps may shrink or grow
 _NOT_KEPT = (
-    *("score_after", "drop", "interval", "fallback", "recovered", "retargeted"),
+    *("score_after", "drop", "interval", "fallback", "retargeted"),
+    "recovered",  # of files of earlier versions
     *("expected_drop", "expected_interval", "assured", "confirmed"),
 )
 
@@ -35,7 +36,7 @@ def retarget(weights: Source, archive: Archive | str | PathLike[str], max_bytes:
     """Make a file of at most ``max_bytes`` with the plan of another file, scaled.
 
     All steps are multiplied by one factor, the smallest that fits; the proportions between rows are kept. Error
-    feedback and recovery need data, so they are left out. Classes, ties, attached files and hyper-parameters are those
+    feedback needs data, so it is left out. Classes, ties, attached files and hyper-parameters are those
     of the given file. Its metrics keep those of the search; ``search/retargeted`` adds the factor and, where the size
     lies inside the frontier, the expected score.
 

@@ -30,7 +30,7 @@ class Calibration(Batches, Protocol):
 
 @runtime_checkable
 class Distillation(Batches, Protocol):
-    """Calibration data that provide the module's outputs, with or without a loss. Recovery needs the outputs."""
+    """Calibration data that provide the module's outputs, with or without a loss."""
 
     def outputs(self, module: nn.Module, batch: Any) -> Tensor:  # Any: likewise
         """Logits ``[…, classes]`` of all predictions in a batch, without padding."""

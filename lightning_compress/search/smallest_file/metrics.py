@@ -43,8 +43,6 @@ def _metrics(
     metrics = search_metrics(trials.before, trial.score, trial.drop, noise, context.evaluator.count) | dict(extra)
     if name := plain_name(trials):
         metrics["fallback"] = name
-    if isinstance(trial.family, PlanFamily) and trial.family.recover is not None:
-        metrics["recovered"] = True
     if trials.interrupted:
         metrics["interrupted"] = trials.interrupted
     if context.observer is not None and isinstance(trial.family, PlanFamily) and trial.family.guidance:

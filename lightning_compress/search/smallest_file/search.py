@@ -63,10 +63,10 @@ def smallest(
 
     The file's metrics hold under ``search``: ``score_before``, ``score_after``, ``drop``, its 95 % ``interval`` where
     the score has statistics, ``noise`` between two evaluations of the same weights, ``evaluations``, ``observed``
-    where statistics of the evaluation guided the grids, ``recovered`` where recovery tuned the file, and the
-    ``frontier`` of ``[strength, bytes, score]`` that :func:`retarget` makes other sizes from; and of the drop on other
-    text ``expected_drop``, its 95 % ``expected_interval``, the probability ``assured`` that it is allowed, the number
-    of ``items`` and, where the file was tested, ``confirmed``. How long the search took is in the log.
+    where statistics of the evaluation guided the grids, and the ``frontier`` of ``[strength, bytes, score]`` that
+    :func:`retarget` makes other sizes from; and of the drop on other text ``expected_drop``, its 95 %
+    ``expected_interval``, the probability ``assured`` that it is allowed, the number of ``items`` and, where the file
+    was tested, ``confirmed``. How long the search took is in the log.
 
     A search that ends early, by an interrupt or because ``evaluate`` fails, returns the best file found so far; log and
     file (``interrupted``) say so. Where there is none yet, the exception is raised.
@@ -87,8 +87,7 @@ def smallest(
             at most three times. True sets a third of the items of ``evaluate`` apart where it has statistics of 2,000
             or more; False does not.
         calibration: batches with their loss (:class:`Calibration`) or the module's outputs (:class:`Distillation`):
-            steps follow the sensitivity of the loss, and error feedback is used. With outputs, recovery tunes steps
-            and one-dimensional parameters, unless the effort is ``"quick"``.
+            steps follow the sensitivity of the loss, and error feedback is used.
         effort: ``"quick"`` (at most 8 evaluations), ``"default"`` (20) or ``"thorough"`` (60).
         progress: whether to show a progress bar, where the error stream is a terminal.
         families: weights → the families to search, the most promising first; by default
@@ -143,5 +142,4 @@ def default_families(context: SearchContext, weights: Weights) -> Sequence[Famil
     evaluator = context.evaluator
     if context.calibration is None:
         return input_guided_families(weights, context.observations)
-    recovery = context.effort.recovery
-    return calibrated_families(weights, evaluator.module, context.calibration, recovery, loaded=evaluator.exact_weights)
+    return calibrated_families(weights, evaluator.module, context.calibration, loaded=evaluator.exact_weights)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from dataclasses import replace
 
 import pytest
@@ -15,13 +14,10 @@ from torch import nn
 from lightning_compress import Archive, Plan, Weights, retarget, smallest
 from lightning_compress.errors import SearchError
 from lightning_compress.quantize import Grid
-from lightning_compress.search import PlanFamily, evaluating, reuse
+from lightning_compress.search import evaluating, reuse
 from lightning_compress.search.effort import EFFORTS
 from lightning_compress.search.families.calibrated import calibrated_archive, calibrated_families
 from lightning_compress.search.families.target_size import fit_bytes
-from lightning_compress.search.feasibility.promise import FewestBytes
-from lightning_compress.search.optimize.bayesian_optimization import minimize_bytes
-from lightning_compress.search.trials.trials import Trials
 
 pytestmark = pytest.mark.usefixtures("quick_predictions")
 
@@ -30,7 +26,7 @@ MATRICES = {"embedding.weight", "head.weight"}
 
 @pytest.fixture(scope="module")
 def found():
-    """A net, and the file that a search with calibration data and recovery made of it."""
+    """A net, and the file that a search with calibration data made of it."""
     net = Net()
     before, evaluate = state_of(net), Agreement(net)
     archive = smallest(net, evaluate, 10.0, calibration=ids(cls=Answers), progress=False)
@@ -55,47 +51,21 @@ def test_a_file_by_calibration_holds_and_is_smaller_than_without(found, tmp_path
     assert Archive.open(tmp_path / "small.safetensors").streams_named("row_exponents").keys() == MATRICES
 
 
-def families(net, calibration, batches):
+def family_of(net, calibration):
     with evaluating(net, lambda _: 0.0, Weights.from_module(net)) as evaluator:
-        made = calibrated_families(evaluator.weights, net, calibration, batches, loaded=evaluator.exact_weights)
-        return made, [family.archive(-3.0) for family in made]
+        (family,) = calibrated_families(evaluator.weights, net, calibration, loaded=evaluator.exact_weights)
+        return family
 
 
-def test_its_families_are_without_recovery_and_with_it():
-    (rounded, recovered), (first, second) = families(Net(), ids(cls=Answers), 5)
-    assert isinstance(rounded, PlanFamily)
-    assert (rounded.recover is None, recovered.recover is None) == (True, False)
-    assert first.manifest.plan == second.manifest.plan
-    assert first.streams != second.streams
-    assert second.nbytes == pytest.approx(first.nbytes, rel=0.05)
-
-
-def test_trials_without_recovery_inform_the_family_with_recovery():
-    """The second family continues from the incumbent of the first."""
-    (rounded, recovered), _ = families(net := Net(), ids(cls=Answers), 5)
-    assert rounded.shares_trials_with(recovered)
-    assert recovered.shares_trials_with(rounded)
-    assert rounded.shares_trials_with(rounded.with_offsets({"embedding": 0.5}))
-    assert not rounded.shares_trials_with(replace(rounded, guidance={}))
-    assert not rounded.shares_trials_with(None)
-    agreement = Agreement(net)
-    with evaluating(net, agreement, Weights.from_module(net)) as evaluator:
-        before, _ = evaluator.baseline()
-        trials = Trials(evaluator, before, FewestBytes(10.0), 20, lambda *_: None)
-        minimize_bytes(trials, rounded, EFFORTS["default"], trials.objective.posterior, reserved=15)
-        assert trials.incumbent is not None
-        reached = trials.incumbent[0].nbytes
-        minimize_bytes(trials, recovered, EFFORTS["default"], trials.objective.posterior)
-        assert trials.informing(rounded) == trials.informing(recovered) == trials.all
-        own = [trial for trial in trials.all if trial.family.recover is not None]
-        assert own
-        assert trials.all[-len(own) :] == own
-        assert min(trial.nbytes for trial in own) < reached
-        assert all(trial.nbytes < 1.01 * reached for trial in own)  # their bytes were predicted to be fewer
+def test_trials_of_other_offsets_inform_the_family_and_those_of_other_guidance_do_not():
+    family = family_of(Net(), ids(cls=Answers))
+    assert family.shares_trials_with(family.with_offsets({"embedding": 0.5}))
+    assert not family.shares_trials_with(replace(family, guidance={}))
+    assert not family.shares_trials_with(None)
 
 
 def test_strength_is_the_logarithm_of_all_steps():
-    (family, _), _ = families(Net(), ids(cls=Answers), 5)
+    family = family_of(Net(), ids(cls=Answers))
     fine, coarse = ({r.pattern: r for r in family.plan_at(s, {}).rules} for s in (-3.0, -2.0))
     grids = {name: rule.methods[0] for name, rule in fine.items() if isinstance(rule.methods[0], Grid)}
     assert grids.keys() == {"embedding.weight", "norm.weight", "norm.bias", "head.weight", "head.bias"}
@@ -114,22 +84,11 @@ class PartlyUsed(Net):
 
 def test_what_the_loss_does_not_feel_is_kept_in_half_precision():
     net = PartlyUsed()
-    _, (archive,) = families(net, ids(), 0)
+    archive = family_of(net, ids()).archive(-3.0)
     kinds = {entry.name: entry.kind for entry in archive.manifest.entries}
     assert kinds["spare.weight"] == kinds["spare.bias"] == "half"
     restored = archive.restore()["spare.weight"]
     torch.testing.assert_close(restored, net.spare.weight.detach(), rtol=2**-8, atol=0)
-
-
-@pytest.mark.parametrize(("effort", "told"), [("default", 1), ("quick", 0)])
-def test_recovery_without_outputs_is_skipped_and_said_once(caplog, effort, told):
-    net = Net()
-    smallest(net, Agreement(net), 9.0, calibration=ids(), effort=effort, progress=False)
-    records = [r for r in caplog.records if "recovery is skipped" in r.getMessage()]
-    assert len(records) == told
-    for record in records:
-        assert record.levelno == logging.WARNING
-        assert "calibration is a Batches without outputs(module, batch)" in record.getMessage()
 
 
 def test_where_nothing_holds_it_falls_back():
@@ -141,19 +100,10 @@ def test_where_nothing_holds_it_falls_back():
     assert archive.manifest.metrics["search"]["fallback"] == "lossless"
 
 
-def test_a_budget_is_met_with_recovery_and_little_of_it():
+def test_a_budget_is_met():
     net = Net()
-    (_, recovered), _ = families(net, ids(cls=Answers), 5)
-    calls = []
-
-    def recover(plan, payloads):
-        calls.append(plan)
-        return payloads
-
-    counted = replace(recovered, recover=recover)
-    _, archive = fit_bytes(counted, 3500)
+    _, archive = fit_bytes(family_of(net, ids(cls=Answers)), 3500)
     assert 3000 < archive.nbytes <= 3500
-    assert len(calls) <= 3
     found = smallest(net, Agreement(net), max_bytes=5000, calibration=ids(cls=Answers), progress=False)
     assert found.nbytes <= 5000
 
@@ -187,33 +137,16 @@ def test_a_plan_is_used_again_with_guidance_measured_anew(found):
         newer.head.weight += 0.01
     before, plan = state_of(newer), Plan.from_config(archive.manifest.plan)
     evaluate, weights = Agreement(newer), Weights.from_module(newer)
-    again = reuse(plan, newer, evaluate, 15.0, weights, calibration=ids(cls=Answers), recovered=True)
+    again = reuse(plan, newer, evaluate, 15.0, weights, calibration=ids(cls=Answers))
     expect_same(newer, before)
     assert again is not None
     facts = again.manifest.metrics["search"]
     assert evaluate.calls == facts["evaluations"] == 3
-    assert facts["recovered"] is True
     assert again.manifest.plan == archive.manifest.plan
     with evaluating(newer, evaluate, weights) as evaluator:
-        batches = EFFORTS["default"].recovery
-        same = calibrated_archive(
-            plan, evaluator.weights, newer, ids(cls=Answers), batches, loaded=evaluator.exact_weights
-        )
+        same = calibrated_archive(plan, evaluator.weights, newer, ids(cls=Answers), loaded=evaluator.exact_weights)
     assert same.streams == again.streams
     assert exponents_of(again).keys() == MATRICES
-
-
-@pytest.mark.parametrize(
-    ("calibration", "options"),
-    [(ids(cls=Answers), {}), (ids(), {"recovered": True}), (ids(cls=Answers), {"recovered": True, "effort": "quick"})],
-    ids=["not recovered", "no outputs", "quick"],
-)
-def test_recovery_is_recorded_only_where_it_was_made(found, calibration, options):
-    net, archive = found
-    plan = Plan.from_config(archive.manifest.plan)
-    again = reuse(plan, net, Agreement(net), 50.0, Weights.from_module(net), calibration=calibration, **options)
-    assert again is not None
-    assert "recovered" not in again.manifest.metrics["search"]
 
 
 def test_unusable_calibration_is_logged_when_a_plan_is_used_again(found):
@@ -233,7 +166,6 @@ def test_other_sizes_keep_the_exponents_of_rows(found, share):
     assert first.keys() == second.keys() == MATRICES
     assert all((first[name] == second[name]).all() for name in MATRICES)
     facts = made.manifest.metrics["search"]
-    assert "recovered" not in facts
     steps = [
         {e.name: e.payload["step"] for e in found_in.manifest.entries if e.kind == "grid"}
         for found_in in (archive, made)

@@ -136,9 +136,7 @@ def test_where_no_quantized_file_is_feasible_the_fallback_is_logged(net, caplog,
 
 
 def test_the_fallback_works_without_any_evaluation_left(net, monkeypatch):
-    monkeypatch.setitem(
-        EFFORTS, "quick", EFFORTS["quick"].__class__(evaluations=2, tolerance=0.1, rounds=0, recovery=0)
-    )
+    monkeypatch.setitem(EFFORTS, "quick", EFFORTS["quick"].__class__(evaluations=2, tolerance=0.1, rounds=0))
     archive = smallest(net, Hopeless(net, 0.0), 0.5, families=rounded, effort="quick", progress=False)
     assert archive.manifest.metrics["search"]["fallback"] == "lossless"
 

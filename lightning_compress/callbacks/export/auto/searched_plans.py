@@ -43,10 +43,9 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class _FoundPlan:
-    """The plan of a search, and whether its file went through recovery or was guided by an evaluation."""
+    """The plan of a search, and whether its file was guided by an evaluation."""
 
     plan: Plan
-    recovered: bool
     observed: bool
 
     @classmethod
@@ -55,7 +54,7 @@ class _FoundPlan:
         metrics = manifest.metrics.get("search", {})
         if not metrics or "fallback" in metrics:
             return None
-        return cls(Plan.from_config(manifest.plan), bool(metrics.get("recovered")), bool(metrics.get("observed")))
+        return cls(Plan.from_config(manifest.plan), bool(metrics.get("observed")))
 
 
 class Auto:
@@ -169,9 +168,7 @@ class Auto:
                 self._max_drop,
                 weights,
                 calibration=self._calibration,
-                recovered=self._found.recovered,
                 observed=self._found.observed,
-                effort=self._effort,
                 assured=self._assured,
             )
             if archive is not None:
