@@ -8,6 +8,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from lightning_compress.garbage import collection_paused
+
 if TYPE_CHECKING:
     from lightning_compress.archive import Archive as Archive
     from lightning_compress.callbacks import CompressCheckpoint as CompressCheckpoint
@@ -99,7 +101,7 @@ def __getattr__(name: str) -> Any:
         return import_module("importlib.metadata").version("lightning-compress")
     if name not in _PACKAGE_OF:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}; it offers {', '.join(__all__)}")
-    with import_module(f"{__name__}.runtime.garbage").collection_paused():
+    with collection_paused():
         value = getattr(import_module(f"{__name__}.{_PACKAGE_OF[name]}"), name)
     globals()[name] = value
     return value

@@ -118,6 +118,8 @@ def cases(folders: Sequence[Path]) -> Iterator[Case]:
         for data in DATA:
             names = [{path.name for path in out.glob(f"{kind}-{data.replace(' ', '-')}-*.npz")} for out in folders]
             common = sorted(set.intersection(*names))
+            if left_out := len(set.union(*names)) - len(common):
+                print(f"{kind}, {data}: {left_out} files are not measured in each folder, and left out")
             if len(common) < LEAST:
                 continue
             files, exact = zip(*(_joined([out / name for out in folders]) for name in common), strict=True)

@@ -77,7 +77,7 @@ def _panel(panel: Any, model: str, points: list[Point]) -> None:
     curves: dict[str, list[Point]] = {}
     for method, style in STYLES.items():
         own = [point for point in points if point.method == method]
-        curve = sorted(own, key=lambda point: point.ratio)  # all of them: the best ones alone would be the lucky ones
+        curve = sorted(own, key=lambda point: point.ratio)  # a frontier would show the lucky ones alone
         look: dict[str, Any] = {"marker": style.marker, "color": style.colour}
         if style.single:
             panel.plot([p.ratio for p in own], [p.bleu for p in own], linestyle="", markersize=10, zorder=3, **look)

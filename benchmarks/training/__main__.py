@@ -65,7 +65,7 @@ def main() -> None:
     parser.add_argument("--start", type=Path, help="weights to train on, of a file of this package")
     parser.add_argument("--latent", type=Path, help="where to write the exact weights of the training, for --start")
     parser.add_argument("--source-noise", type=float, default=0.0, help="share of source words that others replace")
-    parser.add_argument("--dropout", type=float, default=0.0, help="share of outputs of embeddings and LSTMs dropped")
+    parser.add_argument("--dropout", type=float, default=0.0, help="of outputs of LSTMs and whole embeddings")
     parser.add_argument("--ranks", type=float, help="begin with factors, of so many times fewer weights")
     parser.add_argument(
         "--calibrated", action=argparse.BooleanOptionalAction, default=True, help="ranks by sensitivity"

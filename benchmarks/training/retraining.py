@@ -32,7 +32,8 @@ class Settings:
         sentences: of a batch.
         share: of the distillation in the loss, 0 to 1.
         source_noise: share of the source words that other words of the batch replace, for both models.
-        dropout: share of the outputs of embeddings and recurrent layers that are dropped, in the student.
+        dropout: share of the outputs of ``nn.Embedding`` and recurrent layers that are dropped, in the student; factors
+            of embeddings are no ``nn.Embedding``.
         seed: of the order of batches, and of the noise.
     """
 

@@ -18,7 +18,8 @@ from lightning_compress.archive.manifest.spec import MAX_HEADER_BYTES, METADATA_
 from lightning_compress.archive.writer import header_bytes
 from lightning_compress.errors import ForeignFileError, FormatError, TruncatedError
 from lightning_compress.files import read_prefix
-from lightning_compress.runtime import collection_paused, in_order
+from lightning_compress.garbage import collection_paused
+from lightning_compress.runtime import in_order
 
 Coded = Mapping[str, bytes | memoryview]
 _START = f'{{"__metadata__":{{"{METADATA_KEY}":'.encode()

@@ -174,7 +174,7 @@ def smallest_coding(weight: Weight, payload: Payload, check: SourceCheck | None 
     Args:
         weight: the tensor.
         payload: what was made of it.
-        check: the bounds of the methods; None where they were not kept.
+        check: the bounds of the methods; None where no bound is known.
     """
     restored = payload.restore()
     if (restored.dtype, restored.shape) != (weight.tensor.dtype, weight.tensor.shape):

@@ -109,12 +109,10 @@ def _check_guided(guidance: Mapping[str, object], weights: Weights) -> None:
             raise PlanError(f"guidance names {name!r}, which is no stored tensor{did_you_mean(name, names)}")
 
 
-def assemble(
-    weights: Weights, plan: Plan, payloads: Iterable[Payload], on_tensor: Callable[[Weight], None] | None = None
-) -> Archive:
+def assemble(weights: Weights, plan: Plan, payloads: Iterable[Payload]) -> Archive:
     """The archive of payloads, one for each tensor in order, each coded in the fewest bytes."""
     coded = (smallest_coding(weight, payload) for weight, payload in zip(weights, payloads, strict=True))
-    return _archive(weights, plan, coded, on_tensor)
+    return _archive(weights, plan, coded, None)
 
 
 def _archive(

@@ -1,6 +1,5 @@
 """The running process: random state, threads, module snapshots, memory and time of work, compilation, Zstandard."""
 
-from lightning_compress.runtime.garbage import collection_paused
 from lightning_compress.runtime.random_state import preserved_random_state, snapshot_random_state
 from lightning_compress.runtime.snapshot import ModuleSnapshot, TensorCopies, preserved_module
 from lightning_compress.runtime.threads import one_thread
@@ -14,7 +13,6 @@ __all__ = [
     "ModuleSnapshot",
     "TensorCopies",
     "Work",
-    "collection_paused",
     "compressed",
     "decompressed",
     "in_order",

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any, Protocol, TypeVar
 
 from lightning_compress.errors import MissingLibraryError
-from lightning_compress.runtime.garbage import collection_paused
+from lightning_compress.garbage import collection_paused
 
 try:
     with collection_paused():
@@ -81,7 +81,7 @@ class _TolerantCache:
     def load_overload(self, signature: object, context: object) -> object:
         """The compiled function of a signature; None if it must be compiled."""
         try:
-            with collection_paused():  # the first one makes numba load what it knows of types
+            with collection_paused():  # the first call makes numba load its registries of types
                 return self._cache.load_overload(signature, context)
         except Exception as error:
             self._forget(error)

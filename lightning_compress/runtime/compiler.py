@@ -9,7 +9,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from lightning_compress.runtime.garbage import collection_paused
+from lightning_compress.garbage import collection_paused
 
 Element = TypeVar("Element", bound=np.generic)
 _LARGE = 1 << 17

@@ -61,6 +61,8 @@ class Settings:
         check_least(1, ratio=self.ratio)
         check_sizes(epochs=self.epochs, measure_every=self.measure_every)
         check_least(0, learning_rate=self.learning_rate, share=self.share, rank_epochs=self.rank_epochs)
+        if self.rank_epochs != int(self.rank_epochs):
+            raise SettingsError(f"rank_epochs is {self.rank_epochs}: expected a whole number")
         if self.rank_ratio is not None and not 1 < self.rank_ratio < self.ratio:
             raise SettingsError(
                 f"rank_ratio is {self.rank_ratio}: expected more than 1 and less than the target ratio, {self.ratio}"
@@ -120,7 +122,7 @@ def _train(
     output: Path,
     callbacks: list[Callback],
 ) -> None:
-    """Train on for so many passes over the text; nothing is stored but by the callbacks."""
+    """Train on for so many passes over the text; only callbacks store files."""
     trainer = Trainer(
         max_epochs=epochs,
         callbacks=callbacks,
@@ -172,23 +174,23 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument(
         "--rank-ratio",
         type=float,
-        help="exact bytes over those of factors of low rank to start with; 2 is good beyond a target of 25",
+        help="exact bytes over those of factors of low rank to start with; for a target of 40 or more take 2",
     )
-    parser.add_argument(
-        "--rank-epochs", type=int, default=Settings.rank_epochs, help="passes with exact factors, before the others"
-    )
+    parser.add_argument("--rank-epochs", type=int, help="passes with exact factors before the others; default 1")
     parser.add_argument("--output", type=Path, default=Path("finetuned"), help="folder of the results")
     parser.add_argument("--epochs", type=int, default=Settings.epochs)
     parser.add_argument("--learning-rate", type=float, default=Settings.learning_rate)
     parser.add_argument("--tokens", type=int, default=2048, help="size of a training batch")
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args(arguments)
+    if options.rank_epochs is not None and options.rank_ratio is None:
+        parser.error("--rank-epochs is the training of factors: give --rank-ratio too, such as --rank-ratio 2")
     settings = Settings(
         options.target_ratio,
         options.epochs,
         options.learning_rate,
         rank_ratio=options.rank_ratio,
-        rank_epochs=options.rank_epochs,
+        rank_epochs=Settings.rank_epochs if options.rank_epochs is None else options.rank_epochs,
     )
     seed_everything(options.seed, verbose=False)
     data = ParallelText(

@@ -18,7 +18,7 @@ from lightning_compress.archive import Entry, Manifest, reader
 from lightning_compress.archive.manifest.envelope import from_envelope, to_envelope
 from lightning_compress.archive.manifest.spec import StreamRecord
 from lightning_compress.errors import FormatError
-from lightning_compress.runtime import collection_paused
+from lightning_compress.garbage import collection_paused
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="measures time in a process of its own")
 _SECONDS = 4.0  # a second on a quiet machine

@@ -68,6 +68,7 @@ def test_settings_are_checked():
         {"ratio": 2, "epochs": 0},
         {"ratio": 2, "learning_rate": -1},
         {"ratio": 2, "rank_epochs": -1},
+        {"ratio": 2, "rank_epochs": 0.5},
     ):
         with pytest.raises(SettingsError):
             Settings(**wrong)
@@ -112,7 +113,7 @@ def test_factors_of_low_rank_are_trained_on_and_read_back(checkpoint, corpus, tm
             Settings(5, rank_ratio=ratio)
 
 
-def test_factors_are_trained_before_they_are_quantized(checkpoint, corpus, tmp_path, monkeypatch):
+def test_factors_are_trained_before_they_are_quantized(checkpoint, corpus, tmp_path, monkeypatch, capsys):
     first_losses = []
 
     class Recorded(Trainer):
@@ -123,10 +124,11 @@ def test_factors_are_trained_before_they_are_quantized(checkpoint, corpus, tmp_p
             super().fit(module.train(), data)
 
     monkeypatch.setattr(finetuning, "Trainer", Recorded)
-    command = (
-        f"finetune --checkpoint {checkpoint} --folder {corpus} --source en --target de --target-ratio 6 --epochs 1 "
-    )
+    command = f"finetune --checkpoint {checkpoint} --folder {corpus} --source en --target de --target-ratio 6 "
     command += f"--rank-ratio 3 --epochs 1 --rank-epochs 6 --learning-rate 0.01 --tokens 400 --output {tmp_path}"
     main(command.split())
     factors, trained_factors = first_losses
     assert trained_factors < 0.9 * factors
+    with pytest.raises(SystemExit):
+        main(command.replace("--rank-ratio 3", "").split())
+    assert "give --rank-ratio too" in capsys.readouterr().err

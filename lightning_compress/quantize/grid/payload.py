@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
@@ -124,14 +124,6 @@ class GridPayload:
         if not len(self.words):
             return torch.empty(shape, dtype=torch.int16)
         return restored_points(self.words, self.groups, self.classes, shape, self.trellis)
-
-    def scaled(self, by: float) -> GridPayload:
-        """The same indices for weights that are this many times as large."""
-        offsets = None if self.offsets is None else replace(self.offsets, unit=self.offsets.unit * by)
-        scales = row_scales(self.step * by, self.exponents, len(self.points))
-        added = None if offsets is None else offsets.values()
-        values = scaled_points(self.points, scales, added, self.dtype)
-        return replace(self, step=self.step * by, offsets=offsets, values=values)
 
     def parameters(self) -> dict[str, Any]:
         """Step, trellis, word width; where there are any: groups, rows, sides with classes, the smallest exponent,

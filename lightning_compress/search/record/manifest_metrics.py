@@ -66,7 +66,7 @@ def reserved_bytes(score: float, points: int) -> int:
     frontier = [[numbers[3 * k], 10**9 + 7919 * k * k, numbers[3 * k + 1]] for k in range(points)]
     names = ("score_before", "score_after", "drop", "noise", "evaluations", "factor", "expected_score")
     metrics = dict(zip(names, reversed(numbers), strict=False))
-    flags = {"fallback": "lossless", "retargeted": {}}
+    flags = {"fallback": "lossless", "observed": True, "retargeted": {}}
     empty = Archive(Manifest(()), {})
     full = empty.with_metrics({KEY: {**metrics, **flags, "interval": numbers[-2:], "frontier": frontier}})
     return full.nbytes - empty.nbytes

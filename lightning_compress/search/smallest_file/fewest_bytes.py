@@ -23,7 +23,7 @@ from lightning_compress.search.smallest_file.plain_storage import store_exactly,
 from lightning_compress.search.trials.trials import Trials
 
 _log = logging.getLogger(__name__)
-_RESERVED = 3  # evaluations at most that a family leaves to each one after it
+_RESERVED = 3  # evaluations at most that each of the user's families leaves to every one after it
 _FINAL_MIN_IMPROVEMENT = 0.1  # fraction of the tolerance, when no other family waits for evaluations
 
 

@@ -91,6 +91,13 @@ def test_what_the_loss_does_not_feel_is_kept_in_half_precision():
     torch.testing.assert_close(restored, net.spare.weight.detach(), rtol=2**-8, atol=0)
 
 
+def test_a_search_by_the_loss_alone_asks_for_no_outputs(caplog):
+    net = Net()
+    archive = smallest(net, Agreement(net), 9.0, calibration=ids(), progress=False)
+    assert archive.manifest.metrics["search"]["drop"] <= 9.0
+    assert "outputs" not in caplog.text
+
+
 def test_where_nothing_holds_it_falls_back():
     net = Net()
     exact = net.head.weight.detach().clone()
