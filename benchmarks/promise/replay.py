@@ -33,12 +33,14 @@ class Outcome:
     Attributes:
         drop: of the file on the items that the search did not read.
         error: standard deviation of that reading.
+        whole: drop of the file on all items.
         ratio: of the file.
         evaluations: of the search, with the two of the exact weights.
     """
 
     drop: float | None
     error: float | None
+    whole: float | None
     ratio: float | None
     evaluations: int
 
@@ -69,11 +71,11 @@ def replays(case: Case, assured: float | None) -> list[Outcome]:
 
 def row(case: Case, name: str, outcomes: Sequence[Outcome]) -> str:
     """A row of the table in Markdown: what the searches of one rule came to."""
-    found = [(one.drop, one.error, one.ratio) for one in outcomes if one.drop is not None]
-    drops, errors, ratios = ([float(values[k] or 0.0) for values in found] for k in range(3))
+    found = [(one.drop, one.error, one.whole, one.ratio) for one in outcomes if one.drop is not None]
+    drops, errors, wholes, ratios = ([float(values[k] or 0.0) for values in found] for k in range(4))
     holds = sum(drop <= MAX_DROP for drop in drops) + len(outcomes) - len(found)
     within = sum(d <= MAX_DROP + e for d, e in zip(drops, errors, strict=True)) + len(outcomes) - len(found)
-    mean = f"{fmean(drops):+.2f} | {fmean(ratios):.1f}×" if found else "– | –"
+    mean = f"{fmean(drops):+.2f} | {fmean(wholes):+.2f} | {fmean(ratios):.1f}×" if found else "– | – | –"
     evaluations = fmean(one.evaluations for one in outcomes)
     share = [f"{100 * count / len(outcomes):.0f} %" for count in (holds, within)]
     return f"| {case.name} | {name} | {share[0]} | {share[1]} | {mean} | {evaluations:.1f} | {len(case.files)} |"
@@ -97,9 +99,13 @@ def _replay(case: Case, half: Indices, assured: float | None) -> Outcome:
         order.append(index)
     chosen = _chosen(case, _posterior(case, trials, order, assured), order, assured)
     if chosen is None:
-        return Outcome(None, None, None, len(trials) + 2)
-    judged = paired_drop(_score(case.exact, rest), _score(case.files[chosen].statistics, rest), resamples=200)
-    return Outcome(judged.value, judged.deviation, case.files[chosen].ratio, len(trials) + 2)
+        return Outcome(None, None, None, None, len(trials) + 2)
+    everything = np.arange(len(case.exact))
+    judged, whole = (
+        paired_drop(_score(case.exact, items), _score(case.files[chosen].statistics, items), resamples=200)
+        for items in (rest, everything)
+    )
+    return Outcome(judged.value, judged.deviation, whole.value, case.files[chosen].ratio, len(trials) + 2)
 
 
 def _search(case: Case, trials: list[Trial], order: list[int], assured: float | None) -> Iterator[int]:
@@ -155,8 +161,8 @@ def _halves(items: int) -> Iterator[Indices]:
 
 def table(found: Iterator[Case], levels: Sequence[float]) -> Iterator[str]:
     """The table in Markdown, line by line."""
-    yield "| case | choice | holds | within its error | mean drop, unread half | ratio | evaluations | files |"
-    yield "|---|---|---|---|---|---|---|---|"
+    yield "| case | choice | holds | within its error | mean drop there | of all items | ratio | evaluations | files |"
+    yield "|---|---|---|---|---|---|---|---|---|"
     for case in found:
         yield row(case, "smallest measured that holds", replays(case, None))
         for level in levels:

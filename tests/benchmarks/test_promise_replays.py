@@ -40,6 +40,11 @@ def test_a_replay_judges_on_the_items_that_were_not_read(monkeypatch):
         assert len(searches) == 4
         assert all(3 <= one.evaluations <= 6 for one in searches)
         assert all(one.ratio is None or one.ratio < 32 / 3 + 3 for one in searches)  # the last file loses far too much
+    losses = {
+        file.ratio: replay.COMBINE(found.exact.sum(0)) - replay.COMBINE(file.statistics.sum(0)) for file in found.files
+    }
+    for one in outcomes[0]:
+        assert one.whole == (None if one.ratio is None else pytest.approx(losses[one.ratio], abs=1e-6))
     ratios = [np.mean([one.ratio or 1.0 for one in searches]) for searches in outcomes]
     assert ratios[0] >= ratios[1] >= ratios[2]
     line = replay.row(found, "rule", outcomes[1])
@@ -85,8 +90,8 @@ def test_halves_are_the_same_each_time():
 
 
 def test_a_search_without_a_file_counts_as_kept():
-    line = replay.row(case(), "rule", [replay.Outcome(None, None, None, 5)])
-    assert "| 100 % | 100 % | – | – | 5.0 |" in line
+    line = replay.row(case(), "rule", [replay.Outcome(None, None, None, None, 5)])
+    assert "| 100 % | 100 % | – | – | – | 5.0 |" in line
 
 
 def test_every_command_is_importable():
