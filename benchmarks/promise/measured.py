@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks.promise.items import ITEMS, Floats, Items, Parts
+from benchmarks.promise.items import Floats, Items, Parts
 from benchmarks.rate_distortion.methods import ours
 from benchmarks.rate_distortion.source import Source
 from benchmarks.yardstick import yardstick_class
@@ -73,9 +73,9 @@ def measure(
     models: Path,
     text: Path,
     out: Path,
-    kinds: Sequence[str] = KINDS,
-    data: Sequence[str] = DATA,
-    parts: Parts = ITEMS,
+    kinds: Sequence[str],
+    data: Sequence[str],
+    parts: Parts,
 ) -> None:
     """Measure what is not measured yet; each file is stored when it is known."""
     out.mkdir(parents=True, exist_ok=True)
@@ -122,23 +122,21 @@ def cases(folders: Sequence[Path]) -> Iterator[Case]:
                 print(f"{kind}, {data}: {left_out} files are not measured in each folder, and left out")
             if len(common) < LEAST:
                 continue
-            files, exact = zip(*(_joined([out / name for out in folders]) for name in common), strict=True)
-            shares = json.loads(str(np.load(folders[0] / common[0])["facts"]))["shares"]
-            yield Case(f"{kind}, {data}", tuple(shares), exact[0], files)
+            shares, exact, files = zip(*(_joined([out / name for out in folders]) for name in common), strict=True)
+            yield Case(f"{kind}, {data}", shares[0], exact[0], files)
 
 
-def _joined(paths: Sequence[Path]) -> tuple[Measured, Floats]:
-    """One file that was measured on several texts, and the statistics of the exact weights."""
+def _joined(paths: Sequence[Path]) -> tuple[tuple[float, ...], Floats, Measured]:
+    """One file that was measured on several texts: shares of the parts, statistics of the exact weights, the file."""
     loaded: list[Mapping[str, Any]] = [np.load(path) for path in paths]
-    facts = [json.loads(str(one["facts"])) for one in loaded]
-    if len({one["nbytes"] for one in facts}) > 1:
+    facts, *others = (json.loads(str(one["facts"])) for one in loaded)
+    if any(one["nbytes"] != facts["nbytes"] for one in others):
         raise ValueError(f"{', '.join(map(str, paths))} are different files: measure one of the texts again")
     statistics, exact, divergence = (
         np.concatenate([one[key] for one in loaded]) for key in ("statistics", "exact", "divergence")
     )
-    return Measured(
-        tuple(facts[0]["coordinates"]), facts[0]["nbytes"], facts[0]["ratio"], statistics, divergence
-    ), exact
+    file = Measured(tuple(facts["coordinates"]), facts["nbytes"], facts["ratio"], statistics, divergence)
+    return tuple(facts["shares"]), exact, file
 
 
 def _order(kinds: Sequence[str], data: Sequence[str]) -> Iterator[tuple[str, str, int]]:
@@ -167,7 +165,7 @@ def _setting(
     return strength, offsets
 
 
-def main(models: Path, text: Path, out: Path, kinds: Sequence[str], data: Sequence[str], parts: Parts = ITEMS) -> None:
+def main(models: Path, text: Path, out: Path, kinds: Sequence[str], data: Sequence[str], parts: Parts) -> None:
     """One thread, so that other work goes on beside it."""
     torch.set_num_threads(1)
     measure(models, text, out, kinds, data, parts)

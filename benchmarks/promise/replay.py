@@ -100,12 +100,10 @@ def _replay(case: Case, half: Indices, assured: float | None) -> Outcome:
     chosen = _chosen(case, _posterior(case, trials, order, assured), order, assured)
     if chosen is None:
         return Outcome(None, None, None, None, len(trials) + 2)
-    everything = np.arange(len(case.exact))
-    judged, whole = (
-        paired_drop(_score(case.exact, items), _score(case.files[chosen].statistics, items), resamples=200)
-        for items in (rest, everything)
-    )
-    return Outcome(judged.value, judged.deviation, whole.value, case.files[chosen].ratio, len(trials) + 2)
+    file, everything = case.files[chosen], np.arange(len(case.exact))
+    judged = paired_drop(_score(case.exact, rest), _score(file.statistics, rest), resamples=200)
+    whole = _score(case.exact, everything).value - _score(file.statistics, everything).value
+    return Outcome(judged.value, judged.deviation, whole, file.ratio, len(trials) + 2)
 
 
 def _search(case: Case, trials: list[Trial], order: list[int], assured: float | None) -> Iterator[int]:

@@ -47,9 +47,8 @@ def test_a_size_is_met_as_nearly_as_steps_allow(net, found, tmp_path, share):
 
 
 def test_it_keeps_what_the_file_knows(net, found):
-    found = found.with_metrics(
-        {"search": {**found.manifest.metrics["search"], "recovered": True}}
-    )  # an earlier version
+    of_earlier_versions = found.manifest.metrics["search"] | {"recovered": True}
+    found = found.with_metrics({"search": of_earlier_versions})
     made = retarget(net, found, found.nbytes)
     assert "recovered" not in made.manifest.metrics["search"]
     first, second = found.manifest, made.manifest
