@@ -13,7 +13,7 @@ from torch import nn
 from lightning_compress.archive import Archive
 from lightning_compress.compression.pipeline import compress
 from lightning_compress.plan import Plan, Rule
-from lightning_compress.quantize import Grid, Half
+from lightning_compress.quantize import Grid, GridGuide, Half
 from lightning_compress.search.families.family import PlanFamily
 from lightning_compress.search.model_parts import parts_of
 from lightning_compress.search.sensitivity.bit_allocation import BitAllocation, allocate_bits
@@ -43,8 +43,7 @@ def calibrated_families(
     Raises:
         SearchError: a batch fails.
     """
-    with loaded():
-        allocations = allocate_bits(weights, estimate_fisher(weights, module, calibration))
+    allocations = _allocations(weights, module, calibration, loaded)
     classes = {weight.name: weight.class_name.partition(".")[0] for weight in weights}
     one_dimensional = {weight.name for weight in weights if weight.tensor.squeeze().ndim < 2}
 
@@ -54,9 +53,8 @@ def calibrated_families(
 
         return calibrated_plan(allocations, {name: octaves(name) for name in allocations})
 
-    guides = {name: allocation.guide for name, allocation in allocations.items()}
     parts = parts_of(weight for weight in weights if weight.name in allocations)
-    return (PlanFamily(weights, plan_at, WEAKEST, STRONGEST, parts, guidance=guides),)
+    return (PlanFamily(weights, plan_at, WEAKEST, STRONGEST, parts, guidance=_guides(allocations)),)
 
 
 def calibrated_archive(
@@ -77,10 +75,21 @@ def calibrated_archive(
         SearchError: a batch fails.
         PlanError: the plan does not fit these weights.
     """
+    return compress(weights, plan, guidance=_guides(_allocations(weights, module, calibration, loaded)))
+
+
+def _allocations(
+    weights: Weights,
+    module: nn.Module,
+    calibration: CalibrationData,
+    loaded: Callable[[], AbstractContextManager[None]],
+) -> dict[str, BitAllocation]:
     with loaded():
-        allocations = allocate_bits(weights, estimate_fisher(weights, module, calibration))
-    guides = {name: allocation.guide for name, allocation in allocations.items()}
-    return compress(weights, plan, guidance=guides)
+        return allocate_bits(weights, estimate_fisher(weights, module, calibration))
+
+
+def _guides(allocations: Mapping[str, BitAllocation]) -> dict[str, GridGuide]:
+    return {name: allocation.guide for name, allocation in allocations.items()}
 
 
 def calibrated_plan(allocations: Mapping[str, BitAllocation], octaves: Mapping[str, float]) -> Plan:
