@@ -131,9 +131,10 @@ def _floating_point_names(manifest: Manifest) -> dict[str, list[str]]:
 
 
 def _error(exact: Tensor, restored: Tensor) -> RestorationError:
+    exact = exact.detach().cpu()
     if not exact.is_floating_point():
         return RestorationError(0.0, 0.0, exact.numel() - int(torch.count_nonzero(exact)))
-    first, second = exact.detach().cpu().float(), restored.float()
+    first, second = exact.float(), restored.float()
     error, energy = (
         float(torch.linalg.vector_norm(each, dtype=torch.float64)) ** 2 for each in (first - second, first)
     )

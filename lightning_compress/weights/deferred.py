@@ -52,6 +52,10 @@ class DeferredTensor(Tensor):
         args, given = tree_map_only(DeferredTensor, lambda tensor: tensor.make(), (args, kwargs or {}))
         return func(*args, **given)
 
+    def detach(self) -> Tensor:  # torch imports its distributed tensors, and SymPy with them, before it dispatches
+        """The values, as a tensor like any other."""
+        return self.make().detach()
+
     def __repr__(self, *, tensor_contents: object = None) -> str:  # type: ignore[override]
         """Type, shape and dtype, without the values."""
         return f"DeferredTensor({tuple(self.shape)}, {self.dtype})"
