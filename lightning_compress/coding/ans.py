@@ -7,6 +7,7 @@ needs no library.
 
 from __future__ import annotations
 
+import math
 from typing import ClassVar
 from weakref import WeakKeyDictionary
 
@@ -39,6 +40,9 @@ class Ans:
     def lower_bound(self, statistics: Statistics) -> float | None:
         """The entropy, less the cost of a few symbols; None for streams of one symbol or of too many symbols.
 
+        For a large alphabet half the information of which symbols occur is added, the least that their table takes
+        unless they lie in some order: most streams of few words are not coded by frequencies, and a table takes long.
+
         The coder starts at the end of the stream with the state 0. While the words there fall or stay equal, seen from
         the front, its state grows slowly and they may cost nothing. From the first increase on, each word that the
         coder takes costs its information.
@@ -48,7 +52,8 @@ class Ans:
             return None
         tail = statistics.words[-_FREE:]
         rises = bool((tail[1:] > tail[:-1]).any())
-        return max(statistics.entropy_bytes - _FREE * _PRECISION / 8, 0.0) if rises else 0.0
+        code = max(statistics.entropy_bytes - _FREE * _PRECISION / 8, 0.0) if rises else 0.0
+        return code + (_bytes_of_choice(counts) / 2 if len(counts) > _SMALL_ALPHABET else 0.0)
 
     def fitted_bound(self, statistics: Statistics) -> float:
         """The same bound plus the bytes of the table."""
@@ -99,6 +104,13 @@ def _table(statistics: Statistics) -> tuple[bytes, NDArray[np.int64]]:
         assert statistics.counts is not None
         _tables[statistics] = best_table(statistics.counts, np.flatnonzero(statistics.counts))
     return _tables[statistics]
+
+
+def _bytes_of_choice(counts: NDArray[np.int64]) -> float:
+    """The information of which symbols of the alphabet occur, all choices of so many being equally likely."""
+    symbols, present = len(counts), int(np.count_nonzero(counts))
+    nats = math.lgamma(symbols + 1) - math.lgamma(present + 1) - math.lgamma(symbols - present + 1)
+    return nats / math.log(256)
 
 
 _tables: WeakKeyDictionary[Statistics, tuple[bytes, NDArray[np.int64]]] = WeakKeyDictionary()
