@@ -1,7 +1,7 @@
 """The file format: a valid safetensors file of coded streams and one manifest, specified in docs/format.md."""
 
 from lightning_compress.archive.archive import Archive
-from lightning_compress.archive.encode import encode_asset, encode_tensor
+from lightning_compress.archive.encode import decode_tensor, encode_asset, encode_tensor
 from lightning_compress.archive.manifest.spec import Asset, Entry, Manifest
 from lightning_compress.archive.reader import is_archive
 from lightning_compress.archive.report import ClassReport, ModuleReport, Report, TensorReport
@@ -17,6 +17,7 @@ __all__ = [
     "Report",
     "SpooledStreams",
     "TensorReport",
+    "decode_tensor",
     "encode_asset",
     "encode_tensor",
     "is_archive",

@@ -1,6 +1,7 @@
 """The calibrated family: a grid for each tensor, its step by sensitivity to the loss, with error feedback.
 
-All steps double when the strength rises by 1.
+Matrices are rounded in the order of their use, and make up for the errors before them. All steps double when the
+strength rises by 1.
 """
 
 from __future__ import annotations
@@ -11,11 +12,12 @@ from contextlib import AbstractContextManager, nullcontext
 from torch import nn
 
 from lightning_compress.archive import Archive
-from lightning_compress.compression.pipeline import compress
+from lightning_compress.compression.pipeline import compress_together
 from lightning_compress.plan import Plan, Rule
 from lightning_compress.quantize import Grid, GridGuide, Half
 from lightning_compress.search.families.family import PlanFamily
 from lightning_compress.search.model_parts import parts_of
+from lightning_compress.search.propagation import ErrorPropagation
 from lightning_compress.search.sensitivity.bit_allocation import BitAllocation, allocate_bits
 from lightning_compress.search.sensitivity.calibration import CalibrationData
 from lightning_compress.search.sensitivity.fisher import estimate_fisher
@@ -54,7 +56,9 @@ def calibrated_families(
         return calibrated_plan(allocations, {name: octaves(name) for name in allocations})
 
     parts = parts_of(weight for weight in weights if weight.name in allocations)
-    return (PlanFamily(weights, plan_at, WEAKEST, STRONGEST, parts, guidance=_guides(allocations)),)
+    propagation = ErrorPropagation(weights, module, calibration, loaded)
+    guides = _guides(allocations)
+    return (PlanFamily(weights, plan_at, WEAKEST, STRONGEST, parts, guidance=guides, propagation=propagation),)
 
 
 def calibrated_archive(
@@ -65,7 +69,7 @@ def calibrated_archive(
     *,
     loaded: Callable[[], AbstractContextManager[None]] = nullcontext,
 ) -> Archive:
-    """The archive of a given plan, with row exponents and error feedback from calibration of these weights.
+    """The archive of a given plan, with row exponents, error feedback and corrections by calibration of these weights.
 
     Args:
         plan: made by :func:`calibrated_families`, for earlier weights of the same model.
@@ -75,7 +79,9 @@ def calibrated_archive(
         SearchError: a batch fails.
         PlanError: the plan does not fit these weights.
     """
-    return compress(weights, plan, guidance=_guides(_allocations(weights, module, calibration, loaded)))
+    guides = _guides(_allocations(weights, module, calibration, loaded))
+    propagation = ErrorPropagation(weights, module, calibration, loaded)
+    return compress_together(weights, plan, guides, propagation.coded)
 
 
 def _allocations(

@@ -12,10 +12,11 @@ from typing import Protocol
 
 from lightning_compress.archive import Archive
 from lightning_compress.compression.payloads import CodedTensors
-from lightning_compress.compression.pipeline import compress
+from lightning_compress.compression.pipeline import compress, compress_together
 from lightning_compress.plan import Plan
 from lightning_compress.runtime.cached import cached_property
 from lightning_compress.search.families.byte_prediction import predicted_bytes
+from lightning_compress.search.propagation import ErrorPropagation
 from lightning_compress.weights import Weights
 
 _REST = ""  # the tensors of no part
@@ -77,6 +78,8 @@ class PlanFamily:
         parts: part of the model that may have an offset → its tensors; largest first.
         offsets: part → what is added to its strength.
         guidance: what calibration or the evaluation measured, as for :func:`compress`.
+        propagation: rounds matrices one after another, each to make up for the errors before it; None rounds each by
+            itself.
     """
 
     weights: Weights
@@ -86,6 +89,7 @@ class PlanFamily:
     parts: Mapping[str, Sequence[str]] = field(default_factory=dict)
     offsets: Mapping[str, float] = field(default_factory=dict)
     guidance: Mapping[str, object] = field(default_factory=dict)
+    propagation: ErrorPropagation | None = None
     _predicted: dict[int, Mapping[str, float]] = field(default_factory=dict, init=False, repr=False)
     _coded: CodedTensors = field(default_factory=CodedTensors, init=False, repr=False)
 
@@ -100,6 +104,8 @@ class PlanFamily:
     def archive(self, strength: float) -> Archive:
         """The archive of the plan at this strength."""
         plan = self.plan_at(strength, self.offsets)
+        if self.propagation is not None:
+            return compress_together(self.weights, plan, self.guidance, self.propagation.coded)
         return compress(self.weights, plan, guidance=self.guidance, known=self._coded)
 
     def predict_bytes(self, strength: float) -> float:

@@ -20,6 +20,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from lightning_compress.search.observe.fused_operators import FUSED_OPERATORS
 from lightning_compress.search.observe.input_statistics import InputStatistics
 from lightning_compress.search.observe.operator_handlers import OPERATORS
+from lightning_compress.search.observe.stored_matrices import StoredMatrices, storage_of
 from lightning_compress.weights.bindings import Binding
 
 _log = logging.getLogger(__name__)
@@ -41,14 +42,11 @@ class ActivationObserver(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def __init__(self, bindings: Mapping[str, Sequence[Binding]], statistics: dict[str, InputStatistics]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self._statistics = statistics
-        self._matrices: dict[int, list[tuple[str, Tensor]]] = {}  # storage → the matrices in it
+        self._matrices = StoredMatrices(bindings)
         self._last: tuple[Tensor, InputStatistics] | None = None  # the last product with a whole matrix
         self._has_gram: dict[str, bool] = {}
-        parameters = [(name, binding.parameter) for name, group in bindings.items() for binding in group]
-        self._gram_budget = max(_MIN_GRAM_ELEMENTS, sum(parameter.numel() for _, parameter in parameters))
-        for name, parameter in parameters:
-            if parameter.ndim == 2 and min(parameter.shape) > 1 and parameter.is_contiguous():
-                self._matrices.setdefault(_storage(parameter), []).append((name, parameter.detach()))
+        numbers = sum(binding.parameter.numel() for group in bindings.values() for binding in group)
+        self._gram_budget = max(_MIN_GRAM_ELEMENTS, numbers)
 
     # Any: the arguments of every operator of torch.
     def __torch_dispatch__(self, func: Any, types: object, args: Any = (), kwargs: Any = None) -> Any:
@@ -92,19 +90,17 @@ class ActivationObserver(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if self._last is None or dim is None or dim % logits.ndim != logits.ndim - 1:
             return
         result, statistics = self._last
-        if logits.shape[-1] == statistics.rows and _storage(logits) == _storage(result):
+        if logits.shape[-1] == statistics.rows and storage_of(logits) == storage_of(result):
             statistics.add_logits(logits)
             self._last = None
 
     def _statistics_of(self, weight: Tensor) -> tuple[str, InputStatistics | None]:
         """Name and statistics of the stored matrix that ``weight`` is, or whose consecutive rows it is."""
-        for name, matrix in self._matrices.get(_storage(weight), ()):
-            rows, columns = matrix.shape
-            first, rest = divmod(int(weight.storage_offset() - matrix.storage_offset()), columns)
-            dense = weight.ndim == 2 and weight.shape[1] == columns and weight.stride() == (columns, 1)
-            if dense and not rest and 0 <= first <= rows - len(weight) and weight.dtype == matrix.dtype:
-                return name, self._statistics.setdefault(name, InputStatistics(rows, columns))
-        return "", None
+        found = self._matrices.find(weight)
+        if found is None:
+            return "", None
+        name = found[0].name
+        return name, self._statistics.setdefault(name, InputStatistics(*found[1].shape))
 
     def _fits_budget(self, name: str, columns: int) -> bool:
         """Whether a matrix gets a Gram matrix: together they use no more memory than the weights, or 4 MiB."""
@@ -113,7 +109,3 @@ class ActivationObserver(TorchDispatchMode):  # type: ignore[no-untyped-call]
             self._has_gram[name] = fits
             self._gram_budget -= columns**2 if fits else 0
         return self._has_gram[name]
-
-
-def _storage(tensor: Tensor) -> int:
-    return tensor.untyped_storage().data_ptr()
