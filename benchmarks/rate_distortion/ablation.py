@@ -70,6 +70,7 @@ ROWS: dict[str, Callable[[Families], PlanFamily]] = {
     "no feedback between rows": lambda made: with_guides(made[1], rows=True, feedback=True, between_rows=False),
     "no error feedback": lambda made: with_guides(made[1], rows=True, feedback=False),
     "neither": lambda made: with_guides(made[1], rows=False, feedback=False),
+    "no propagation of errors": lambda made: replace(made[1], propagation=None),
     "no trellis": lambda made: with_grids(made[1], trellis=0),
     "rate_weight 0": lambda made: with_grids(made[1], rate_weight=0.0),
     "rate_weight 1": lambda made: with_grids(made[1], rate_weight=1.0),

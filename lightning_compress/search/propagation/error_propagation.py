@@ -22,7 +22,7 @@ from lightning_compress.search.propagation.matrix_inputs import MatrixInputs, sm
 from lightning_compress.search.propagation.rounding_pass import RoundingPass
 from lightning_compress.search.sensitivity.calibration import CalibrationData, Distillation, batches_of
 from lightning_compress.weights import Weight, Weights
-from lightning_compress.weights.bindings import Binding, bindings_of
+from lightning_compress.weights.bindings import Binding, bindings_of, parameters_of
 
 _log = logging.getLogger(__name__)
 _MAX_BATCHES = 64  # among which those that are used are spread
@@ -101,11 +101,13 @@ class ErrorPropagation:
         return [work.weight.name for work in works]
 
     def _run(self, batch: object, rounding: RoundingPass) -> Callable[[Wait[Tensor]], None]:
+        gpu = next((each.get_device() for each in parameters_of(self._bindings)), -1)  # a new thread has the first one
+
         def run(wait: Wait[Tensor]) -> None:
             def on_product(rows: MatrixRows, inputs: Tensor) -> bool:
                 return rounding.used(rows, inputs, wait)
 
-            with torch.no_grad(), MatrixInputs(self._matrices, on_product):
+            with torch.cuda.device(gpu), torch.no_grad(), MatrixInputs(self._matrices, on_product):
                 self._answer(batch)
 
         return run
