@@ -87,7 +87,8 @@ def smallest(
             at most three times. True sets a third of the items of ``evaluate`` apart where it has statistics of 2,000
             or more; False does not.
         calibration: batches with their loss (:class:`Calibration`) or the module's outputs (:class:`Distillation`):
-            steps follow the sensitivity of the loss, and error feedback is used.
+            steps follow the sensitivity of the loss, errors are fed back within a matrix, and each matrix makes up for
+            the errors of those before it. The method is also called in threads, one at a time.
         effort: ``"quick"`` (at most 8 evaluations), ``"default"`` (20) or ``"thorough"`` (60).
         progress: whether to show a progress bar, where the error stream is a terminal.
         families: weights → the families to search, the most promising first; by default

@@ -74,6 +74,19 @@ def test_strength_is_the_logarithm_of_all_steps():
     assert family.archive(-3.0).nbytes > family.archive(-1.0).nbytes
 
 
+def test_the_matrix_behind_another_one_makes_up_for_its_errors():
+    """The head comes after the embedding; a search and its plan used again do so alike."""
+    net, calibration = Net(), ids(cls=Answers)
+    with evaluating(net, lambda _: 0.0, Weights.from_module(net)) as evaluator:
+        (family,) = calibrated_families(evaluator.weights, net, calibration, loaded=evaluator.exact_weights)
+        together, alone = family.archive(-1.0), replace(family, propagation=None).archive(-1.0)
+        plan = family.plan_at(-1.0, {})
+        again = calibrated_archive(plan, evaluator.weights, net, calibration, loaded=evaluator.exact_weights)
+    pairs = {name: (value, alone.restore()[name]) for name, value in together.restore().items()}
+    assert {name for name, values in pairs.items() if not torch.equal(*values)} == {"head.weight"}
+    assert all(torch.equal(value, again.restore()[name]) for name, value in together.restore().items())
+
+
 class PartlyUsed(Net):
     """It has a matrix that the loss never sees."""
 
