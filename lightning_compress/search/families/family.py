@@ -122,7 +122,9 @@ class PlanFamily:
 
     def shares_trials_with(self, other: Family | None) -> bool:
         """Whether the other has the same plans and guidance; offsets may differ."""
-        return isinstance(other, PlanFamily) and self.plan_at == other.plan_at and self.guidance is other.guidance
+        if not isinstance(other, PlanFamily) or self.propagation is not other.propagation:
+            return False
+        return self.plan_at == other.plan_at and self.guidance is other.guidance
 
     def _interpolated(self, part: str, strength: float) -> float:
         """Bytes of a part without offset, on the straight line between knots in the logarithm of bytes."""

@@ -59,7 +59,16 @@ class ErrorPropagation:
         nbytes = sum(weight.tensor.nbytes for weight in weights)
         with loaded(), torch.no_grad(), small_operators():
             batches = list(islice(batches_of(calibration), _MAX_BATCHES))
-            self._exact = ExactInputs.of(self._answer, batches, self._matrices, nbytes)
+            try:
+                self._exact = ExactInputs.of(self._answer, batches, self._matrices, nbytes)
+            except Exception as error:  # of any type: not every module can be watched
+                self._exact = ExactInputs()
+                _log.warning(
+                    "inputs of matrices cannot be watched: calibration fails with %s: %s. Each matrix is rounded by "
+                    "itself, without making up for the errors of earlier ones.",
+                    type(error).__name__,
+                    error,
+                )
 
     def coded(self, weights: Sequence[Weight], works: Sequence[TensorWork]) -> Iterator[CodedTensor]:
         """Each tensor, in order, coded in the fewest bytes.

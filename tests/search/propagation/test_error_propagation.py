@@ -10,6 +10,7 @@ import pytest
 import torch
 from small_calibration import Answers, Batches
 from torch import nn
+from torch.utils._python_dispatch import is_in_torch_dispatch_mode
 
 from lightning_compress import Grid, Plan, Rule, Weights, compress
 from lightning_compress.compression.pipeline import compress_together
@@ -158,6 +159,23 @@ def test_a_model_that_fails_with_rounded_weights_is_coded_all_the_same(caplog):
         archive = propagated(module, calibration)
     assert "RuntimeError: these weights are broken" in caplog.text
     assert archive.restore().keys() == module.state_dict().keys()
+
+
+def test_a_module_that_cannot_be_watched_is_coded_all_the_same(caplog):
+    torch.manual_seed(2)
+    module, calibration = Perceptron().eval(), batches()
+
+    def outputs(module, batch):
+        if is_in_torch_dispatch_mode():
+            raise TypeError("no modes here")
+        return module(batch[0])
+
+    calibration.outputs = outputs
+    with caplog.at_level(logging.WARNING, "lightning_compress"):
+        archive = propagated(module, calibration)
+    assert "TypeError: no modes here" in caplog.text
+    alone = compress(module.state_dict(), COARSE).restore()
+    assert all(torch.equal(value, alone[name]) for name, value in archive.restore().items())
 
 
 def test_half_precision_modules_keep_their_type():
