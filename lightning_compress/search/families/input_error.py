@@ -19,19 +19,20 @@ from lightning_compress.weights import Weights
 _COVERED = 0.95  # of the elements of all matrices, without which the error is not that of the model
 
 
+def output_power(matrix: Tensor, statistics: InputStatistics) -> float:
+    """Squares of the outputs of a matrix ``[rows, columns]`` for the inputs that were seen, summed."""
+    gram, lookups, total = statistics.gram, statistics.lookups, 0.0
+    if gram is not None:
+        total += float(((matrix @ gram) * matrix).double().sum())
+    if lookups is not None:
+        total += float(matrix.double().square().sum(1) @ lookups)
+    return total
+
+
 @dataclass(frozen=True, eq=False)
 class _Matrix:
     exact: Tensor
     statistics: InputStatistics
-
-    def square(self, rows: Tensor) -> float:
-        """Squares of the outputs of ``rows`` ``[rows, columns]`` for the inputs that were seen."""
-        gram, lookups, total = self.statistics.gram, self.statistics.lookups, 0.0
-        if gram is not None:
-            total += float(((rows @ gram) * rows).double().sum())
-        if lookups is not None:
-            total += float(rows.double().square().sum(1) @ lookups)
-        return total
 
 
 class InputError:
@@ -50,10 +51,9 @@ class InputError:
             if statistics is None:
                 continue
             exact = weight.tensor.float().reshape(statistics.rows, statistics.columns)
-            matrix = _Matrix(exact, statistics)
-            power = matrix.square(exact)
+            power = output_power(exact, statistics)
             if 0 < power < float("inf"):
-                self._known[weight.name] = matrix, power
+                self._known[weight.name] = _Matrix(exact, statistics), power
         covered = sum(matrix.exact.numel() for matrix, _ in self._known.values())
         if covered < _COVERED * sum(weight.tensor.numel() for weight in matrices if weight.reason is None):
             self._known.clear()
@@ -62,5 +62,6 @@ class InputError:
         """The error of a file; None where too few inputs are known, or the weights are equal."""
         total = 0.0
         for name, (matrix, power) in self._known.items():
-            total += matrix.square(tensors[name].float().reshape(matrix.exact.shape) - matrix.exact) / power
+            error = tensors[name].float().reshape(matrix.exact.shape) - matrix.exact
+            total += output_power(error, matrix.statistics) / power
         return total if 0 < total < float("inf") else None

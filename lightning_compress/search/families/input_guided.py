@@ -1,6 +1,7 @@
-"""The input-guided family: uniform grids, with error feedback and steps of rows from statistics of an evaluation.
+"""The input-guided family: uniform grids, with error feedback and other steps from statistics of an evaluation.
 
-The second moments of a matrix's inputs give the error feedback, the usage of its rows gives their steps.
+The second moments of a matrix's inputs give the error feedback, the usage of its rows gives their steps, and the
+relative error of its outputs gives the step of the whole matrix, where that is far from the step of the others.
 """
 
 from __future__ import annotations
@@ -15,12 +16,14 @@ from torch import Tensor, nn
 from lightning_compress.quantize import GridGuide, feedback_factor
 from lightning_compress.search.families.data_free import uniform_families
 from lightning_compress.search.families.family import PlanFamily
+from lightning_compress.search.families.matrix_octaves import matrix_octaves
 from lightning_compress.search.observe import ActivationObserver, InputStatistics
 from lightning_compress.search.sensitivity.bit_allocation import DAMPING
 from lightning_compress.search.sensitivity.row_steps import rounded_exponents
 from lightning_compress.weights import Weights
 from lightning_compress.weights.bindings import bindings_of
 
+_PER_OCTAVE = 32  # units of an exponent
 _SHRINKAGE = 0.5  # towards equal steps: the usage of a row is only one factor of its sensitivity
 _MAX_OCTAVES = 2.0  # between the step of a row and that of its tensor; rows that are never used get at most twice it
 
@@ -56,19 +59,23 @@ class Observer:
 
 def input_guided_families(weights: Weights, observations: Mapping[str, InputStatistics]) -> Sequence[PlanFamily]:
     """Uniform grids with guidance, then without; only the latter where there are no statistics."""
-    guides = grid_guides(observations)
+    guides = grid_guides(weights, observations)
     (unguided,) = uniform_families(weights)
     return (replace(unguided, guidance=guides), unguided) if guides else (unguided,)
 
 
-def grid_guides(observations: Mapping[str, InputStatistics]) -> dict[str, GridGuide]:
+def grid_guides(weights: Weights, observations: Mapping[str, InputStatistics]) -> dict[str, GridGuide]:
     """Row exponents and error feedback of each matrix, from its statistics."""
-    guides = {}
+    guides, octaves = {}, matrix_octaves(weights, observations)
     for name, observation in observations.items():
-        usage = _row_usage(observation)
+        usage, exponent = _row_usage(observation), round(_PER_OCTAVE * octaves.get(name, 0.0))
         factor = None if observation.gram is None else feedback_factor(observation.gram, DAMPING)
-        if usage is not None or factor is not None:
-            guides[name] = GridGuide(None if usage is None else _row_exponents(usage), factor)
+        exponents = None if usage is None else _row_exponents(usage)
+        if exponent:
+            of_rows = torch.zeros(observation.rows, dtype=torch.int32) if exponents is None else exponents
+            exponents = of_rows + exponent
+        if exponents is not None or factor is not None:
+            guides[name] = GridGuide(exponents, factor)
     return guides
 
 

@@ -63,7 +63,7 @@ def reuse(
                 check_calibration(calibration, module)
         observer = Observer(evaluator.weights, module) if observed and calibration is None else None
         before, noise = evaluator.baseline(None if observer is None else observer.recording)
-        guides = {} if observer is None else grid_guides(observer.observations)
+        guides = {} if observer is None else grid_guides(evaluator.weights, observer.observations)
         if calibration is None:
             archive = compress(evaluator.weights, plan, guidance=guides)
         else:

@@ -75,20 +75,28 @@ def _guide(weight: Weight, fisher: FisherStatistics, auxiliary: Sequence[Tensor]
     size = weight.tensor.numel()
     if columns == 1 or rows == 1:
         return GridGuide(), float(fisher.row_totals.double().sum()) / size
-    factor = None if fisher.column_curvature is None else feedback_factor(fisher.column_curvature, DAMPING)
+    factor, share = None, 1.0
+    if fisher.column_curvature is not None:
+        factor = feedback_factor(fisher.column_curvature, DAMPING)
+        share = remaining_share(fisher.column_curvature, factor)
     steps, spread = row_steps(fisher.row_squares, auxiliary), None
     if factor is not None and fisher.row_curvature is not None:
         steps, spread = coupled_rows(fisher.row_curvature, steps)
-    return GridGuide(steps.exponents, factor, spread), steps.distortion * _remaining_share(fisher, factor) / size
+    return GridGuide(steps.exponents, factor, spread), steps.distortion * share / size
 
 
-def _remaining_share(fisher: FisherStatistics, factor: Tensor | None) -> float:
-    """The share of the distortion that remains with error feedback between columns."""
-    if factor is None or fisher.column_curvature is None:
+def remaining_share(curvature: Tensor, factor: Tensor | None) -> float:
+    """The share of the distortion that remains with error feedback between columns.
+
+    Args:
+        curvature: ``[columns, columns]``.
+        factor: :func:`feedback_factor` of it with ``DAMPING``; None for no feedback.
+    """
+    if factor is None:
         return 1.0
     # With feedback, an error in column c costs (1 / U[c, c])² of the unscaled factor U, on average the squared scale,
     # instead of the damped diagonal D[c]. The scale follows from the last column, where D = 1 / U².
-    diagonal = fisher.column_curvature.diagonal().double()
+    diagonal = curvature.diagonal().double()
     damping = DAMPING * float(diagonal.mean())
     return (float(diagonal[-1]) + damping) * float(factor[-1, -1]) ** 2 / (float(diagonal.mean()) + damping)
 
