@@ -10,8 +10,8 @@ from lightning_compress.weights import Weight, Weights
 _ENVELOPE = 1_000.0  # bytes of the manifest and header
 
 
-def bytes_by_formula(weights: Weights, plan: Plan) -> dict[str, float]:
-    """In place of ``predicted_bytes``: about the entropy of Gaussian weights on the grid of their rule."""
+def bytes_by_formula(weights: Weights, plan: Plan, guidance: object) -> dict[str, float]:
+    """In place of ``predicted_bytes``: about the entropy of Gaussian weights on the grid of their rule, unguided."""
     rules = plan.assign(weights)
     bits = {weight.name: _bits(weight, rule) for weight, rule in zip(weights, rules, strict=True)}
     return {weight.name: weight.tensor.numel() * bits[weight.name] / 8 for weight in weights} | {"": _ENVELOPE}

@@ -139,7 +139,7 @@ class PlanFamily:
     def _at_knot(self, knot: int) -> Mapping[str, float]:
         """Part → its predicted bytes without offsets, and ``_REST`` → all other bytes."""
         if knot not in self._predicted:
-            tensors = predicted_bytes(self.weights, self.plan_at(knot / _KNOTS, {}))
+            tensors = predicted_bytes(self.weights, self.plan_at(knot / _KNOTS, {}), self.guidance)
             found = {part: sum(tensors[name] for name in names) for part, names in self.parts.items()}
             self._predicted[knot] = {**found, _REST: sum(tensors.values()) - sum(found.values())}
         return self._predicted[knot]

@@ -82,11 +82,10 @@ def test_it_can_be_done_again_and_from_any_source(net, found, tmp_path):
 
 def test_scores_are_expected_inside_the_frontier(net, found):
     points = found.manifest.metrics["search"]["frontier"]
-    made = retarget(net, found, found.nbytes + 400)
-    expected = made.manifest.metrics["search"]["retargeted"].get("expected_score")
-    inside = points[0][1] <= made.nbytes <= points[-1][1]
-    assert (expected is not None) == inside
-    assert expected is None or points[0][2] <= expected <= points[-1][2]
+    inside, outside = (retarget(net, found, size) for size in (found.nbytes, points[-1][1] + 1500))
+    assert points[0][2] <= inside.manifest.metrics["search"]["retargeted"]["expected_score"] <= points[-1][2]
+    assert outside.nbytes > points[-1][1] + 200
+    assert "expected_score" not in outside.manifest.metrics["search"]["retargeted"]
 
 
 def test_what_it_refuses(net, found, tmp_path):

@@ -20,9 +20,9 @@ def quickly_coded():
 def test_the_file_is_feasible_and_as_small_as_predicted(tmp_path, monkeypatch):
     predicted, coded = [], set()
 
-    def recorded(weights, plan):
+    def recorded(weights, plan, guidance):
         predicted.append(plan)
-        return predicted_bytes(weights, plan)
+        return predicted_bytes(weights, plan, guidance)
 
     for coder in CODERS.values():
         usual = type(coder).encode
@@ -37,7 +37,7 @@ def test_the_file_is_feasible_and_as_small_as_predicted(tmp_path, monkeypatch):
     assert len(predicted) > 3
     found, plan = archive.manifest.metrics["search"], Plan.from_config(archive.manifest.plan)
     assert found["drop"] <= 5.0
-    assert sum(predicted_bytes(Weights.from_module(net), plan).values()) == pytest.approx(archive.nbytes, rel=0.15)
+    assert sum(predicted_bytes(Weights.from_module(net), plan, {}).values()) == pytest.approx(archive.nbytes, rel=0.15)
     archive.save(tmp_path / "small.safetensors")
     net.load_state_dict({**net.state_dict(), **Archive.open(tmp_path / "small.safetensors").restore()})
     assert Score.from_value(evaluate(net.eval())).value == pytest.approx(found["score_after"])
