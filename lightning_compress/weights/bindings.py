@@ -49,6 +49,11 @@ class Binding:
         """Name of the parameter in :attr:`module`."""
         return self.owners[0].attribute
 
+    @torch.no_grad()
+    def load(self, stored: Tensor) -> None:
+        """Copy the parameter's elements of the stored tensor into the parameter."""
+        self.parameter.copy_(stored if self.tie is None else self.tie.view(stored.contiguous()))
+
     def add_gradient(self, gradient: Tensor, total: Tensor) -> None:
         """Add the gradient of the parameter to ``total``, the contiguous gradient of the stored tensor."""
         if self.tie is None:

@@ -34,6 +34,8 @@ def test_the_parameters_of_a_linear_layer():
     ((binding,), _) = bindings_of(Weights.from_module(module), module).values()
     assert binding.parameter is module[0].weight
     assert binding.tie is None
+    binding.load(torch.ones(2, 3))
+    assert torch.equal(module[0].weight, torch.ones(2, 3))
 
 
 @pytest.mark.parametrize("bidirectional", [False, True])
@@ -74,6 +76,8 @@ def test_a_view_of_a_stored_tensor_is_bound_with_its_tie():
     whole, rows = bindings_of(Weights.from_module(module), module)["whole"]
     assert (whole.attribute, whole.tie) == ("whole", None)
     assert rows.attribute == "rows"
+    rows.load(torch.ones(4, 3) * torch.arange(4.0)[:, None])
+    assert module["rows"][:, 0].tolist() == [1, 2]
     total = torch.zeros(4, 3)
     rows.add_gradient(torch.ones(2, 3), total)
     assert total.sum(1).tolist() == [0, 3, 3, 0]

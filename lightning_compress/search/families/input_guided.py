@@ -66,16 +66,16 @@ def input_guided_families(weights: Weights, observations: Mapping[str, InputStat
 
 def grid_guides(weights: Weights, observations: Mapping[str, InputStatistics]) -> dict[str, GridGuide]:
     """Row exponents and error feedback of each matrix, from its statistics."""
-    guides, octaves = {}, matrix_octaves(weights, observations)
+    factors = {name: None if o.gram is None else feedback_factor(o.gram, DAMPING) for name, o in observations.items()}
+    guides, octaves = {}, matrix_octaves(weights, observations, factors)
     for name, observation in observations.items():
         usage, exponent = _row_usage(observation), round(_PER_OCTAVE * octaves.get(name, 0.0))
-        factor = None if observation.gram is None else feedback_factor(observation.gram, DAMPING)
         exponents = None if usage is None else _row_exponents(usage)
         if exponent:
             of_rows = torch.zeros(observation.rows, dtype=torch.int32) if exponents is None else exponents
             exponents = of_rows + exponent
-        if exponents is not None or factor is not None:
-            guides[name] = GridGuide(exponents, factor)
+        if exponents is not None or factors[name] is not None:
+            guides[name] = GridGuide(exponents, factors[name])
     return guides
 
 

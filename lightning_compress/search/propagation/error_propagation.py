@@ -53,6 +53,9 @@ class ErrorPropagation:
         self._loaded = loaded
         self._answer: Callable[[Any], object] = partial(_method_of(calibration), module)
         self._bindings = bindings_of(weights, module)
+        self._gpu = next(
+            (each.get_device() for each in parameters_of(self._bindings)), -1
+        )  # a new thread has the first
         shapes = {weight.name: weight.tensor.shape for weight in weights}
         self._matrices = StoredMatrices({name: g for name, g in self._bindings.items() if _is_whole(g, shapes[name])})
         self._coded: dict[tuple[str, Rule | None], CodedTensor] = {}  # of tensors that do not depend on others
@@ -110,13 +113,11 @@ class ErrorPropagation:
         return [work.weight.name for work in works]
 
     def _run(self, batch: object, rounding: RoundingPass) -> Callable[[Wait[Tensor]], None]:
-        gpu = next((each.get_device() for each in parameters_of(self._bindings)), -1)  # a new thread has the first one
-
         def run(wait: Wait[Tensor]) -> None:
             def on_product(rows: MatrixRows, inputs: Tensor) -> bool:
                 return rounding.used(rows, inputs, wait)
 
-            with torch.cuda.device(gpu), torch.no_grad(), MatrixInputs(self._matrices, on_product):
+            with torch.cuda.device(self._gpu), torch.no_grad(), MatrixInputs(self._matrices, on_product):
                 self._answer(batch)
 
         return run

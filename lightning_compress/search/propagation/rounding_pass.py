@@ -75,6 +75,4 @@ class RoundingPass:
         entry, data = coded
         restored = decode_tensor(entry, memoryview(data))
         for binding in self._bindings.get(name, ()):
-            tie = binding.tie
-            viewed = restored if tie is None else restored.as_strided(tie.shape, tie.stride, tie.offset)
-            binding.parameter.data.copy_(viewed)
+            binding.load(restored)

@@ -10,15 +10,22 @@ from torch import nn
 from torch.nn import functional as F
 
 from lightning_compress import Weights
+from lightning_compress.quantize import feedback_factor
+from lightning_compress.search.families import matrix_octaves as octaves
 from lightning_compress.search.families.data_free import uniform_families
 from lightning_compress.search.families.input_guided import Observer, grid_guides, input_guided_families
-from lightning_compress.search.families.matrix_octaves import matrix_octaves
 from lightning_compress.search.families.target_size import strength_for
 from lightning_compress.search.observe import InputStatistics
 
 
 def statistics(rows=8, columns=4, scale=1.0):
     return InputStatistics(rows, columns, gram=scale * torch.eye(columns), inputs=100)
+
+
+def matrix_octaves(weights, observations):
+    """With the error feedback of the inputs."""
+    factors = {name: None if o.gram is None else feedback_factor(o.gram, 0.05) for name, o in observations.items()}
+    return octaves.matrix_octaves(weights, observations, factors)
 
 
 def octaves_of(**spreads):
