@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -102,7 +102,7 @@ def coded_tensors(weights: Weights, plan: Plan, guidance: Mapping[str, object]) 
         PlanError: the plan does not fit the model.
     """
     pairs = zip(work_of(weights, plan, guidance), weights, strict=True)
-    return in_order(lambda pair: pair[0].coded(pair[1].tensor), pairs, _workers(weights))
+    return in_order(lambda pair: pair[0].coded(pair[1].tensor), pairs, _workers([weight.tensor for weight in weights]))
 
 
 class CodedTensors:
@@ -126,18 +126,50 @@ class CodedTensors:
             PlanError: the plan does not fit the model.
         """
         rules = plan.assign(weights)
-        keys = _cache_keys(weights, rules)
+        keys = _cache_keys([weight.name for weight in weights], rules)
         is_new = [keys[weight.name] not in self._cache[weight.name] for weight in weights]
         fitted = fit(weights, [rule if new else None for rule, new in zip(rules, is_new, strict=True)])
 
-        def code(number: int) -> CodedTensor | None:
-            if not is_new[number]:
-                return None
+        def code(number: int) -> CodedTensor:
             weight = weights.weights[number]
             return smallest_coding(weight, *_payload(weight, rules[number], fitted, guidance.get(weight.name)))
 
-        for weight, made in zip(weights, in_order(code, range(len(weights)), _workers(weights)), strict=True):
-            of_tensor, key = self._cache[weight.name], keys[weight.name]
+        return self._looked_up(keys, code, [weight.tensor for weight in weights])
+
+    def of_works(
+        self, works: Sequence[TensorWork], tensors: Mapping[str, Tensor], names: Container[str]
+    ) -> Iterator[CodedTensor]:
+        """The named tensors in order, coded as their works say; from the cache where they were treated alike before.
+
+        Args:
+            works: those of all tensors of the model.
+            tensors: name → values, the same at every call.
+            names: of the tensors that are coded.
+
+        Raises:
+            PlanError: a method makes something that files cannot hold.
+        """
+        keys = _cache_keys([work.weight.name for work in works], [work.rule for work in works])
+        wanted = [work for work in works if work.weight.name in names]
+        values = [tensors[work.weight.name] for work in wanted]
+        return self._looked_up(
+            {work.weight.name: keys[work.weight.name] for work in wanted},
+            lambda number: wanted[number].coded(values[number]),
+            values,
+        )
+
+    def _looked_up(
+        self, keys: Mapping[str, _CacheKey | None], code: Callable[[int], CodedTensor], tensors: Sequence[Tensor]
+    ) -> Iterator[CodedTensor]:
+        """A coded tensor for each key, in order; those that are not in the cache are coded."""
+        names = list(keys)
+
+        def code_new(number: int) -> CodedTensor | None:
+            name = names[number]
+            return None if keys[name] in self._cache[name] else code(number)
+
+        for name, made in zip(names, in_order(code_new, range(len(names)), _workers(tensors)), strict=True):
+            of_tensor, key = self._cache[name], keys[name]
             if made is not None:
                 of_tensor[key] = made
             of_tensor[key] = of_tensor.pop(key)  # moved to the end: the least recently used is dropped first
@@ -146,23 +178,20 @@ class CodedTensors:
                 del of_tensor[next(iter(of_tensor))]
 
 
-def _workers(weights: Weights) -> int:
+def _workers(tensors: Sequence[Tensor]) -> int:
     """How many threads code tensors: few for a small model, which takes no longer than starting them pays for."""
-    elements = sum(weight.tensor.numel() for weight in weights)
-    workers = min(worker_count(), elements // _WEIGHTS_PER_WORKER)
-    if any(isinstance(weight.tensor, DeferredTensor) for weight in weights):  # the model may exceed the memory
-        workers = min(workers, workers_in_little_memory(weight.tensor.nbytes for weight in weights))
+    workers = min(worker_count(), sum(tensor.numel() for tensor in tensors) // _WEIGHTS_PER_WORKER)
+    if any(isinstance(tensor, DeferredTensor) for tensor in tensors):  # the model may exceed the memory
+        workers = min(workers, workers_in_little_memory(tensor.nbytes for tensor in tensors))
     return max(1, workers)
 
 
-def _cache_keys(weights: Weights, rules: Sequence[Rule | None]) -> dict[str, _CacheKey | None]:
+def _cache_keys(names: Sequence[str], rules: Sequence[Rule | None]) -> dict[str, _CacheKey | None]:
     members: dict[Rule | None, list[str]] = defaultdict(list)
-    for weight, rule in zip(weights, rules, strict=True):
-        members[rule].append(weight.name)
-    shared = {rule: frozenset(names) for rule, names in members.items()}
-    return {
-        weight.name: None if rule is None else (rule, shared[rule]) for weight, rule in zip(weights, rules, strict=True)
-    }
+    for name, rule in zip(names, rules, strict=True):
+        members[rule].append(name)
+    shared = {rule: frozenset(under) for rule, under in members.items()}
+    return {name: None if rule is None else (rule, shared[rule]) for name, rule in zip(names, rules, strict=True)}
 
 
 def smallest_coding(weight: Weight, payload: Payload, check: SourceCheck | None = None) -> CodedTensor:

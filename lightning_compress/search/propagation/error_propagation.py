@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from functools import partial
 from itertools import islice
@@ -12,9 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lightning_compress.compression.payloads import CodedTensor, TensorWork
-from lightning_compress.plan import Rule
-from lightning_compress.runtime import in_order
+from lightning_compress.compression.payloads import CodedTensor, CodedTensors, TensorWork
 from lightning_compress.search.observe.stored_matrices import MatrixRows, StoredMatrices
 from lightning_compress.search.propagation.exact_inputs import ExactInputs
 from lightning_compress.search.propagation.lockstep import Wait, run_in_lockstep
@@ -53,12 +51,11 @@ class ErrorPropagation:
         self._loaded = loaded
         self._answer: Callable[[Any], object] = partial(_method_of(calibration), module)
         self._bindings = bindings_of(weights, module)
-        self._gpu = next(
-            (each.get_device() for each in parameters_of(self._bindings)), -1
-        )  # a new thread has the first
+        devices = [parameter.get_device() for parameter in parameters_of(self._bindings)]
+        self._gpu = devices[0] if devices else -1  # a new thread has the first one
         shapes = {weight.name: weight.tensor.shape for weight in weights}
         self._matrices = StoredMatrices({name: g for name, g in self._bindings.items() if _is_whole(g, shapes[name])})
-        self._coded: dict[tuple[str, Rule | None], CodedTensor] = {}  # of tensors that do not depend on others
+        self._coded = CodedTensors()  # those that do not depend on others
         nbytes = sum(weight.tensor.nbytes for weight in weights)
         with loaded(), torch.no_grad(), small_operators():
             batches = list(islice(batches_of(calibration), _MAX_BATCHES))
@@ -88,8 +85,9 @@ class ErrorPropagation:
         corrected = {rows.name for rows in self._exact.inputs}
         rounding = RoundingPass(self._exact, self._bindings, tensors, of_name)
         with self._loaded(), torch.no_grad(), small_operators():
-            for name in self._code_as_they_are([w for w in works if w.weight.name not in corrected], tensors):
-                rounding.keep(name, self._coded[name, of_name[name].rule])
+            alone = [name for name in of_name if name not in corrected]
+            for name, coded in zip(alone, self._coded.of_works(works, tensors, set(alone)), strict=True):
+                rounding.keep(name, coded)
             try:
                 runs = [self._run(batch, rounding) for batch in self._exact.batches]
                 run_in_lockstep(runs, rounding.arrived)
@@ -103,14 +101,6 @@ class ErrorPropagation:
         for name in tensors.keys() - rounding.coded.keys():
             rounding.coded[name] = of_name[name].coded(tensors[name])
         return iter([rounding.coded[weight.name] for weight in weights])
-
-    def _code_as_they_are(self, works: Sequence[TensorWork], tensors: Mapping[str, Tensor]) -> list[str]:
-        """Code tensors that do not depend on others, where they are not known from an earlier file; their names."""
-        new = [work for work in works if (work.weight.name, work.rule) not in self._coded]
-        made = in_order(lambda work: work.coded(tensors[work.weight.name]), new)
-        for work, coded in zip(new, made, strict=True):
-            self._coded[work.weight.name, work.rule] = coded
-        return [work.weight.name for work in works]
 
     def _run(self, batch: object, rounding: RoundingPass) -> Callable[[Wait[Tensor]], None]:
         def run(wait: Wait[Tensor]) -> None:
