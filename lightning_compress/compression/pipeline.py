@@ -9,10 +9,10 @@ from os import PathLike
 from torch import Tensor, nn
 
 from lightning_compress.archive import Archive, Asset, Entry, Manifest, SpooledStreams, encode_asset
+from lightning_compress.compression.coded_tensors import CodedTensors
 from lightning_compress.compression.exactness import tell_constants, tell_values_left_out
 from lightning_compress.compression.payloads import (
     CodedTensor,
-    CodedTensors,
     TensorWork,
     coded_tensors,
     smallest_coding,

@@ -8,7 +8,7 @@ from torch import nn
 
 from lightning_compress import Grid, Half, Interval, KMeans, Plan, Prune, Raw, Rule, Weights, compress
 from lightning_compress.compression import payloads
-from lightning_compress.compression.payloads import CodedTensors
+from lightning_compress.compression.coded_tensors import CodedTensors
 from lightning_compress.errors import PlanError
 from lightning_compress.quantize import GridGuide
 

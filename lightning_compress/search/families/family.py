@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from lightning_compress.archive import Archive
-from lightning_compress.compression.payloads import CodedTensors
+from lightning_compress.compression.coded_tensors import CodedTensors
 from lightning_compress.compression.pipeline import compress, compress_together
 from lightning_compress.plan import Plan
 from lightning_compress.runtime.cached import cached_property

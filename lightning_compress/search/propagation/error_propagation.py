@@ -12,7 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lightning_compress.compression.payloads import CodedTensor, CodedTensors, TensorWork
+from lightning_compress.compression.coded_tensors import CodedTensors
+from lightning_compress.compression.payloads import CodedTensor, TensorWork
 from lightning_compress.search.observe.stored_matrices import MatrixRows, StoredMatrices
 from lightning_compress.search.propagation.exact_inputs import ExactInputs
 from lightning_compress.search.propagation.lockstep import Wait, run_in_lockstep
