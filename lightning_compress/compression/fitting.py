@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -11,7 +11,7 @@ from torch import Tensor
 
 from lightning_compress.plan import Rule
 from lightning_compress.quantize import FLOATS, FittedQuantizer
-from lightning_compress.weights import Cut, DeferredTensor, Weight, Weights, chunks, zeroed
+from lightning_compress.weights import Cut, DeferredTensor, Weight, Weights, chunks
 
 Group = tuple[Rule, str, torch.dtype]  # a codebook of one type holds values that another does not
 
@@ -119,11 +119,11 @@ def _pruned(tensor: Tensor, cut: Cut | None) -> Tensor:
     if cut is None:
         return tensor
 
-    def make() -> Tensor:
-        left, parts = cut, []
+    def parts() -> Iterator[Tensor]:
+        left = cut
         for chunk in chunks(tensor):
-            chosen, left = left.split(chunk)
-            parts.append(zeroed(chunk, chosen))
-        return torch.cat(parts)
+            part, left = left.zeroed(chunk)
+            yield part
 
-    return DeferredTensor(make, tensor.dtype, (tensor.numel(),), (1,))
+    in_memory = None if isinstance(tensor, DeferredTensor) else parts
+    return DeferredTensor(lambda: torch.cat([*parts()]), tensor.dtype, (tensor.numel(),), (1,), parts=in_memory)

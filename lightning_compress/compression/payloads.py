@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 import torch
@@ -26,11 +26,10 @@ from lightning_compress.quantize import (
     sparse_forms,
     store_pruned,
 )
-from lightning_compress.runtime import in_order, worker_count, workers_in_little_memory
-from lightning_compress.weights import DeferredTensor, Weight, Weights, all_finite
+from lightning_compress.runtime import in_order
+from lightning_compress.weights import Weight, Weights, all_finite, tensor_workers
 
 CodedTensor = tuple[Entry, bytes]
-_WEIGHTS_PER_WORKER = 1 << 18
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,16 +99,8 @@ def coded_tensors(weights: Weights, plan: Plan, guidance: Mapping[str, object]) 
     """
     pairs = zip(work_of(weights, plan, guidance), weights, strict=True)
     return in_order(
-        lambda pair: pair[0].coded(pair[1].tensor), pairs, coding_workers([weight.tensor for weight in weights])
+        lambda pair: pair[0].coded(pair[1].tensor), pairs, tensor_workers([weight.tensor for weight in weights])
     )
-
-
-def coding_workers(tensors: Sequence[Tensor]) -> int:
-    """How many threads code tensors: few for a small model, which takes no longer than starting them pays for."""
-    workers = min(worker_count(), sum(tensor.numel() for tensor in tensors) // _WEIGHTS_PER_WORKER)
-    if any(isinstance(tensor, DeferredTensor) for tensor in tensors):  # the model may exceed the memory
-        workers = min(workers, workers_in_little_memory(tensor.nbytes for tensor in tensors))
-    return max(1, workers)
 
 
 def smallest_coding(weight: Weight, payload: Payload, check: SourceCheck | None = None) -> CodedTensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
 
@@ -55,15 +55,15 @@ class NonZeros:
     """The elements of a payload that are not 0, apart from their places.
 
     Attributes:
-        positions: ``[m]``, int64, rising: where they stand in the flat tensor.
-        values: payload of the ``[m]`` elements.
+        kept: ``[n]``: which elements of the flat tensor they are.
+        values: their rising positions, ``[m]`` → their payload.
         shape: sizes of the whole tensor.
         has_zero_symbol: whether the payload codes 0 as one of its indices, so that zeros cost it their entropy rather
             than a whole word each.
     """
 
-    positions: NDArray[np.int64]
-    values: Payload
+    kept: NDArray[np.bool_]
+    values: Callable[[NDArray[np.int64]], Payload]
     shape: tuple[int, ...]
     has_zero_symbol: bool
 
@@ -93,7 +93,7 @@ class Payload(Protocol):
         ...
 
     def split_zeros(self) -> NonZeros | None:
-        """Positions and payload of the elements that are not 0; None where none is, or the payload is stored whole."""
+        """The elements that are not 0, apart; None where all or none are, or the payload is stored whole."""
         ...
 
     @classmethod

@@ -1,10 +1,11 @@
 """The weights of a model: read from a source, assigned to classes, and matched to module parameters."""
 
 from lightning_compress.weights.bindings import Binding, Owner, bindings_of, parameters_of, summed_gradient
+from lightning_compress.weights.chunks import chunks, true_positions
 from lightning_compress.weights.classes import classify
 from lightning_compress.weights.constants import BUFFER, exact_reason, is_guess
 from lightning_compress.weights.deferred import DeferredTensor, contiguous_strides
-from lightning_compress.weights.magnitude import SIGNED_WORDS, Cut, chunks, smallest_magnitudes, true_positions, zeroed
+from lightning_compress.weights.magnitude import SIGNED_WORDS, Cut, smallest_magnitudes
 from lightning_compress.weights.matching import counterparts, load_into, match_state
 from lightning_compress.weights.metadata.checkpoint_record import (
     ASSETS_KEY,
@@ -21,6 +22,7 @@ from lightning_compress.weights.reading.safetensors_file import SAFETENSORS_DTYP
 from lightning_compress.weights.storable.state_dict import MAX_DIMENSIONS
 from lightning_compress.weights.ties import Tie
 from lightning_compress.weights.weights import Weight, Weights, as_bytes
+from lightning_compress.weights.workers import tensor_workers
 
 __all__ = [
     "ASSETS_KEY",
@@ -64,6 +66,6 @@ __all__ = [
     "standard_deviation",
     "strip_wrappers",
     "summed_gradient",
+    "tensor_workers",
     "true_positions",
-    "zeroed",
 ]

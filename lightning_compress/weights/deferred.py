@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -13,7 +13,8 @@ from torch.utils._pytree import tree_map_only
 class DeferredTensor(Tensor):
     """A tensor without memory: shape, strides and dtype are known, and each operation makes its values anew.
 
-    ``detach()`` returns the values as a tensor like any other. Code that needs them several times calls it once.
+    ``detach()`` returns the values as a tensor like any other. Code that needs them several times calls it once; code
+    that needs them once, in order, takes them from :func:`chunks`.
 
     Args:
         make: returns the values, of this dtype, shape and strides.
@@ -22,10 +23,13 @@ class DeferredTensor(Tensor):
         stride: strides, in elements.
         offset: elements from the start of the memory to the first value.
         memory: what tensors that share memory have in common; None for a tensor that shares none.
+        parts: returns the values in order, in flat pieces, made of what is in memory; None where they are made or read
+            all at once.
     """
 
     make: Callable[[], Tensor]
     memory: Hashable
+    parts: Callable[[], Iterator[Tensor]] | None
 
     @staticmethod
     def __new__(
@@ -36,12 +40,13 @@ class DeferredTensor(Tensor):
         stride: Sequence[int],
         offset: int = 0,
         memory: Hashable = None,
+        parts: Callable[[], Iterator[Tensor]] | None = None,
     ) -> DeferredTensor:
         """See the class."""
         made: DeferredTensor = torch.Tensor._make_wrapper_subclass(
             cls, tuple(shape), strides=tuple(stride), storage_offset=offset, dtype=dtype, device=torch.device("cpu")
         )
-        made.make, made.memory = make, memory
+        made.make, made.memory, made.parts = make, memory, parts
         return made
 
     @classmethod

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.utils._pytree import tree_map_only
 
-from lightning_compress.weights import Cut, magnitude, smallest_magnitudes
-from lightning_compress.weights.magnitude import chunks, key_of, magnitude_keys
+from lightning_compress.weights import Cut, chunks, smallest_magnitudes
+from lightning_compress.weights.magnitude import key_of, magnitude_keys, smallest
 
 DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
@@ -168,7 +168,7 @@ class Elsewhere(torch.Tensor):
 
 
 def test_of_an_accelerator_only_histograms_are_copied_to_the_host(monkeypatch):
-    monkeypatch.setattr(magnitude, "_DEVICE_CHUNK", 700)
+    monkeypatch.setattr(smallest, "_DEVICE_CHUNK", 700)
     tensors = [normal(50, 40), normal(300, seed=1)]
     counts = [0, 700, 2300]
     Elsewhere.copied.clear()

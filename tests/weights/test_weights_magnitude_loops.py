@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from lightning_compress.runtime import compiler as compiler_module
-from lightning_compress.weights import smallest_magnitudes
-from lightning_compress.weights.magnitude import Cut, magnitude_keys, zeroed
+from lightning_compress.weights import DeferredTensor, chunks, smallest_magnitudes
+from lightning_compress.weights.magnitude import Cut, magnitude_keys
 
 DTYPES = (torch.float16, torch.bfloat16, torch.float32)
 
@@ -30,7 +30,8 @@ def test_cuts_and_what_they_choose_do_not_depend_on_the_compiler(monkeypatch, dt
         (cut,) = smallest_magnitudes(tensors, [int(share * 400_000)])
         first, rest = cut.split(tensors[0])
         second, last = rest.split(tensors[1])
-        found.append((cut, first, rest, second, last))
+        left, after = cut.zeroed(tensors[0])
+        found.append((cut, first, rest, second, last, left.view(torch.int16), after))
     for with_compiler, without in zip(*found, strict=True):
         assert with_compiler == without if isinstance(without, Cut) else torch.equal(with_compiler, without)
     finite = int(torch.cat(tensors).isfinite().sum())
@@ -45,10 +46,22 @@ def test_ties_are_chosen_from_the_front():
     assert rest.ties == 0
 
 
+@pytest.mark.parametrize("compiler", [True, False])
 @pytest.mark.parametrize("dtype", [*DTYPES, torch.float64])
-def test_chosen_weights_become_positive_zeros_and_others_stay(dtype):
+def test_what_belongs_to_a_cut_becomes_positive_zeros_and_the_rest_stays(monkeypatch, dtype, compiler):
+    monkeypatch.setattr(compiler_module, "has_compiler", lambda: compiler)
     values = weights(dtype)
-    chosen = torch.arange(len(values)) % 7 == 2
-    left = zeroed(values, chosen)
+    (cut,) = smallest_magnitudes([values], [150_000])
+    chosen, rest = cut.split(values)
+    left, after = cut.zeroed(values)
+    assert int(chosen.sum()) == 150_000
+    assert after == rest
     assert not left[chosen].view(torch.uint8).any()
     assert torch.equal(left[~chosen].view(torch.uint8), values[~chosen].view(torch.uint8))
+
+
+def test_values_of_a_deferred_tensor_come_in_its_parts():
+    parts = [weights(torch.float32)[:1000], weights(torch.float32)[1000:1500]]
+    whole = DeferredTensor(lambda: torch.cat(parts), torch.float32, (1500,), (1,), parts=lambda: iter(parts))
+    assert [chunk.data_ptr() for chunk in chunks(whole)] == [part.data_ptr() for part in parts]
+    assert smallest_magnitudes([whole], [700]) == smallest_magnitudes([whole.detach()], [700])

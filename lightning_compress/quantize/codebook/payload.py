@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from lightning_compress.errors import FormatError
@@ -23,11 +24,11 @@ from lightning_compress.quantize.payload import (
     FLOATS,
     WORD_DTYPES,
     NonZeros,
+    Payload,
     StreamSpec,
     Words,
     count_of,
     from_words,
-    positions_of,
     to_words,
 )
 from lightning_compress.quantize.plain.half import HalfPayload
@@ -135,13 +136,15 @@ class CodebookPayload:
             return None
         (zero,) = zeros.tolist()
         words = to_words(self.indices)
-        positions = positions_of(words != zero)
-        rest = words[positions]
-        indices = from_words(rest - (rest > zero).astype(rest.dtype), self.indices.dtype)
-        values = torch.cat([self.values[:zero], self.values[zero + 1 :]])
-        narrow = indices.to(index_dtype(len(values)))
-        inner = CodebookPayload(narrow, values, None, self.outliers, (len(positions),))
-        return NonZeros(positions, inner, self.shape, has_zero_symbol=True)
+
+        def values(positions: NDArray[np.int64]) -> Payload:
+            rest = words[positions]
+            indices = from_words(rest - (rest > zero).astype(rest.dtype), self.indices.dtype)
+            others = torch.cat([self.values[:zero], self.values[zero + 1 :]])
+            narrow = indices.to(index_dtype(len(others)))
+            return CodebookPayload(narrow, others, None, self.outliers, (len(positions),))
+
+        return NonZeros(words != zero, values, self.shape, has_zero_symbol=True)
 
     @classmethod
     def layout(cls, parameters: Mapping[str, Any], count: int, dtype: torch.dtype) -> dict[str, StreamSpec]:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lightning_compress.quantize.composite.sparse import Form, SparsePayload, bitmap_of, gaps_of
-from lightning_compress.quantize.payload import Payload, Words
+from lightning_compress.quantize.payload import Payload, Words, positions_of
 
 _WORTHWHILE = 0.98
 _ZEROS = 1 / 16
@@ -29,27 +29,28 @@ def sparse_forms(payload: Payload) -> Iterator[SparsePayload]:
     split = payload.split_zeros()
     if split is None:
         return
-    kept, elements = split.positions, int(np.prod(split.shape, dtype=np.int64))
-    zeros = elements - len(kept)
+    elements, number = len(split.kept), int(np.count_nonzero(split.kept))
+    zeros = elements - number
     if not zeros or (not split.has_zero_symbol and zeros < _ZEROS * elements):
         return
-    most_bits = _WORTHWHILE * _bits(np.array([zeros, len(kept)])) if split.has_zero_symbol else np.inf
-    if most_bits < np.inf and elements > _PIECES * _PIECE and _least_bits(kept, elements) > _SURELY * most_bits:
+    most_bits = _WORTHWHILE * _bits(np.array([zeros, number])) if split.has_zero_symbol else np.inf
+    if most_bits < np.inf and elements > _PIECES * _PIECE and _least_bits(split.kept) > _SURELY * most_bits:
         return
+    kept = positions_of(split.kept)
     forms: tuple[tuple[Form, Words], ...] = (("gaps", gaps_of(kept)), ("bitmap", bitmap_of(kept, elements)))
-    for form, words in forms:
-        if _bits(_counts(words)) < most_bits:
-            yield SparsePayload(words, form, split.values, split.shape)
+    pays = [(form, words) for form, words in forms if _bits(_counts(words)) < most_bits]
+    if pays:
+        values = split.values(kept)
+        yield from (SparsePayload(words, form, values, split.shape) for form, words in pays)
 
 
-def _least_bits(kept: NDArray[np.int64], elements: int) -> float:
+def _least_bits(kept: NDArray[np.bool_]) -> float:
     """About how many bits the better form takes, by pieces of a large tensor."""
-    starts = np.linspace(0, elements - _PIECE, _PIECES).astype(np.int64)
-    bounds = np.searchsorted(kept, [starts, starts + _PIECE]).T
-    pieces = [kept[begin:end] - start for start, (begin, end) in zip(starts, bounds, strict=True)]
+    starts = np.linspace(0, len(kept) - _PIECE, _PIECES).astype(np.int64)
+    pieces = [positions_of(kept[start : start + _PIECE]) for start in starts]
     gaps = np.concatenate([gaps_of(piece).astype(np.int64) for piece in pieces])
     bitmap = np.concatenate([bitmap_of(piece, _PIECE) for piece in pieces])
-    return elements / (_PIECES * _PIECE) * min(_bits(_counts(gaps.view(np.uint64))), _bits(_counts(bitmap)))
+    return len(kept) / (_PIECES * _PIECE) * min(_bits(_counts(gaps.view(np.uint64))), _bits(_counts(bitmap)))
 
 
 def _counts(words: Words) -> NDArray[np.int64]:

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from lightning_compress.quantize.interval.payload import Codebook, IndexedPayload
+from lightning_compress.quantize.payload import positions_of
 from lightning_compress.quantize.quantizer import Storage
-from lightning_compress.weights import chunks, true_positions
+from lightning_compress.runtime.compiler import has_compiler_for, read_only
+from lightning_compress.weights import chunks
 
 _NO_VALUES = Codebook(0.0, 0.0, 0)
 
@@ -22,7 +27,7 @@ def payload_from_indices(
     Args:
         tensor: floating-point weights of any shape.
         codebook: what the indices stand for.
-        indices: function of some of the weights, ``[m]`` → ``[m]`` int32 indices into the codebook, or OUTLIER.
+        indices: function of some of the weights, ``[m]`` → ``[m]`` whole indices into the codebook, or OUTLIER.
         storage: for the outliers.
         pruned: ``[n]``, bool; None where no weight is pruned.
     """
@@ -30,14 +35,22 @@ def payload_from_indices(
     outliers = [tensor.new_empty(0)]
     start = 0
     for chunk in chunks(tensor):
-        end = start + len(chunk)
-        part = indices(chunk)
+        part = result[start : start + len(chunk)].copy_(indices(chunk)).numpy()
         if pruned is not None:
-            part += (codebook.zero - part) * pruned[start:end]  # a selection by a mask takes four times as long
-        outliers.append(chunk[true_positions(part == codebook.outlier)])
-        result[start:end] = part
-        start = end
+            _mark(part, pruned[start : start + len(chunk)].numpy(), codebook.zero)
+        outliers.append(chunk[positions_of(part == codebook.outlier)])
+        start += len(chunk)
     return IndexedPayload(result, codebook, storage.store(torch.cat(outliers)), tuple(tensor.shape), tensor.dtype)
+
+
+def _mark(indices: NDArray[np.integer[Any]], marked: NDArray[np.bool_], index: int) -> None:
+    """Put one index in the place of those that are marked."""
+    if has_compiler_for(len(indices)):
+        from lightning_compress.quantize.interval.loops import mark
+
+        mark(indices, read_only(marked), index)
+    else:
+        np.putmask(indices, marked, index)
 
 
 def store_pruned(tensor: Tensor, storage: Storage, pruned: Tensor) -> IndexedPayload:

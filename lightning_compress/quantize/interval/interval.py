@@ -26,6 +26,7 @@ from lightning_compress.quantize.interval.payload import Codebook, IndexedPayloa
 from lightning_compress.quantize.payload import Payload
 from lightning_compress.quantize.quantizer import Storage, with_outliers
 from lightning_compress.quantize.sharing import Sharing, check_sharing, group_key
+from lightning_compress.runtime.compiler import has_compiler_for, read_only
 from lightning_compress.weights import smallest_magnitudes, true_positions
 
 Restore = Literal["left", "middle", "right"]
@@ -119,7 +120,14 @@ class FittedInterval:
         return Codebook(first, self.step, 1 << self.method.bits)
 
     def indices(self, weights: Tensor) -> Tensor:
-        """``[n]`` floating-point weights on the CPU → ``[n]`` int32 indices, OUTLIER for those outside (NaN too)."""
+        """``[n]`` floating-point weights on the CPU → ``[n]`` whole indices, OUTLIER for those outside (NaN too)."""
+        if weights.dtype == torch.float32 and has_compiler_for(len(weights)):
+            from lightning_compress.quantize.interval.loops import find_pieces
+
+            found = torch.empty(len(weights), dtype=self.codebook.index_dtype)
+            values = read_only(weights.contiguous().numpy())
+            find_pieces(values, self.half_width, self.step or 1.0, self.codebook.levels, found.numpy())
+            return found
         indices = self._pieces(weights)
         indices[true_positions(self._is_outside(weights))] = self.codebook.outlier
         return indices

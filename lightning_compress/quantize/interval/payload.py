@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from lightning_compress.errors import FormatError
@@ -27,12 +28,12 @@ from lightning_compress.quantize.payload import (
     Words,
     count_of,
     from_words,
-    positions_of,
     to_words,
 )
 from lightning_compress.quantize.plain.half import HalfPayload
 from lightning_compress.quantize.plain.raw import RawPayload
 from lightning_compress.runtime import Work
+from lightning_compress.runtime.compiler import has_compiler_for, read_only
 from lightning_compress.weights import true_positions
 
 MAX_LEVELS = 1 << 16
@@ -112,29 +113,33 @@ class IndexedPayload:
         return own | inner_streams(self.outliers, "outlier")
 
     def restore(self) -> Tensor:
-        """The tensor: codebook values, zeros and outliers."""
+        """The tensor: codebook values, zeros and outliers.
+
+        Raises:
+            ValueError: another number of indices says that its weight is an outlier.
+        """
         table = self.codebook.values(self.dtype)
         flat = torch.empty(len(self.indices), dtype=self.dtype)
         outliers = self.outliers.restore().reshape(-1)
         used = 0
+        is_compiled = self.dtype == torch.float32 and has_compiler_for(len(flat))
         for indices, target in zip(torch.split(self.indices, _CHUNK), torch.split(flat, _CHUNK), strict=True):
-            wide = indices.to(torch.int32)
-            torch.index_select(table, 0, wide, out=target)
-            if len(outliers):
-                places = true_positions(wide == self.codebook.outlier)
-                target[places] = outliers[used : used + len(places)]
-                used += len(places)
+            used += (_restore_compiled if is_compiled else _restore)(indices, table, outliers[used:], target)
+        if used != len(outliers):
+            raise ValueError(f"{used} indices are marked as outliers, and {len(outliers)} outliers are given")
         return flat.reshape(self.shape)
 
     def split_zeros(self) -> NonZeros:
         """See :class:`Payload`; without values, what is not pruned is the outliers."""
         words = to_words(self.indices)
-        positions = positions_of(words != self.codebook.zero)
-        values: Payload = self.outliers
-        if self.codebook.levels:
+
+        def values(positions: NDArray[np.int64]) -> Payload:
+            if not self.codebook.levels:
+                return self.outliers
             indices = from_words(words[positions], self.indices.dtype)
-            values = IndexedPayload(indices, self.codebook, self.outliers, (len(positions),), self.dtype)
-        return NonZeros(positions, values, self.shape, has_zero_symbol=True)
+            return IndexedPayload(indices, self.codebook, self.outliers, (len(positions),), self.dtype)
+
+        return NonZeros(words != self.codebook.zero, values, self.shape, has_zero_symbol=True)
 
     @classmethod
     def layout(cls, parameters: Mapping[str, Any], count: int, dtype: torch.dtype) -> dict[str, StreamSpec]:
@@ -168,6 +173,23 @@ class IndexedPayload:
         outliers = marked_outliers(words, codebook.outlier, parameters["outliers"], dtype, streams)
         indices = from_words(words, codebook.index_dtype)
         return cls(indices, codebook, outliers, shape, dtype)
+
+
+def _restore(indices: Tensor, table: Tensor, outliers: Tensor, values: Tensor) -> int:
+    """Fill in the values of some indices, ``[m]``; returns how many outliers they take from the front."""
+    wide = indices.to(torch.int32)
+    torch.index_select(table, 0, wide, out=values)
+    places = true_positions(wide == len(table) - 1)
+    values[places[: len(outliers)]] = outliers[: len(places)]
+    return len(places)
+
+
+def _restore_compiled(indices: Tensor, table: Tensor, outliers: Tensor, values: Tensor) -> int:
+    """The same for float32 values."""
+    from lightning_compress.quantize.interval.loops import restore_indexed
+
+    words, entries, given = (read_only(array.numpy()) for array in (indices, table, outliers))
+    return restore_indexed(words, entries, given, values.numpy())
 
 
 def _codebook(parameters: Mapping[str, Any]) -> Codebook:

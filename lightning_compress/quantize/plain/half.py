@@ -22,7 +22,6 @@ from lightning_compress.quantize.payload import (
     Words,
     count_of,
     from_words,
-    positions_of,
     to_words,
 )
 from lightning_compress.quantize.plain.raw import RawPayload
@@ -175,15 +174,15 @@ class HalfPayload:
     def split_zeros(self) -> NonZeros | None:
         """See :class:`Payload`."""
         words, escapes = to_words(self.halves), self.escapes.numpy()
-        if words.all():
-            return None
         is_kept = words != 0
         is_kept[escapes] = True
-        positions = positions_of(is_kept)
-        moved = torch.from_numpy(np.searchsorted(positions, escapes))
-        halves = from_words(words[positions], self.halves.dtype)
-        values = HalfPayload(halves, moved, self.exact, (len(positions),))
-        return NonZeros(positions, values, self.shape, has_zero_symbol=False)
+
+        def values(positions: NDArray[np.int64]) -> HalfPayload:
+            moved = torch.from_numpy(np.searchsorted(positions, escapes))
+            halves = from_words(words[positions], self.halves.dtype)
+            return HalfPayload(halves, moved, self.exact, (len(positions),))
+
+        return None if is_kept.all() else NonZeros(is_kept, values, self.shape, has_zero_symbol=False)
 
     @classmethod
     def layout(cls, parameters: Mapping[str, Any], count: int, dtype: torch.dtype) -> dict[str, StreamSpec]:

@@ -7,10 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from lightning_compress.quantize.payload import NonZeros, StreamSpec, Words, from_words, positions_of, to_words
+from lightning_compress.quantize.payload import NonZeros, StreamSpec, Words, from_words, to_words
 from lightning_compress.runtime import Work
 
 
@@ -71,11 +73,12 @@ class RawPayload:
         if self.tensor.element_size() > 8:
             return None
         words = to_words(self.tensor)
-        if words.all():
-            return None
-        positions = positions_of(words != 0)
-        values = RawPayload(from_words(words[positions], self.tensor.dtype))
-        return NonZeros(positions, values, tuple(self.tensor.shape), has_zero_symbol=False)
+        is_kept = words != 0
+
+        def values(positions: NDArray[np.int64]) -> RawPayload:
+            return RawPayload(from_words(words[positions], self.tensor.dtype))
+
+        return None if is_kept.all() else NonZeros(is_kept, values, tuple(self.tensor.shape), has_zero_symbol=False)
 
     @classmethod
     def layout(cls, parameters: Mapping[str, Any], count: int, dtype: torch.dtype) -> dict[str, StreamSpec]:

@@ -1,6 +1,6 @@
 """Magnitudes of float32 weights, as the bits of their words without the sign: compiled loops.
 
-See :mod:`lightning_compress.weights.magnitude`, which has the same in torch for machines without a compiler.
+The package has the same in torch, for machines without a compiler.
 """
 
 from __future__ import annotations
@@ -58,3 +58,30 @@ def mark_smallest(words: NDArray[np.uint32], key: int, ties: int, chosen: NDArra
                 chosen[place] = True
                 left -= 1
     return left
+
+
+@compiled_exactly
+def zero_smallest(words: NDArray[np.uint32], key: int, ties: int, left: NDArray[np.uint32]) -> int:
+    """The words, with 0 in the place of those whose magnitudes :func:`mark_smallest` marks.
+
+    Args:
+        words: ``[n]``.
+        key: the threshold.
+        ties: how many of the magnitudes equal to it become 0, at most.
+        left: ``[n]``, the result.
+
+    Returns:
+        How many ties are left.
+    """
+    border, equal = uint32(key), int64(0)
+    for place in range(len(words)):
+        magnitude = words[place] & _MAGNITUDE
+        left[place] = uint32(0) if magnitude < border else words[place]
+        equal += int64(magnitude == border)
+    remaining: int = int64(ties)
+    if equal:
+        for place in range(len(words)):
+            if remaining and words[place] & _MAGNITUDE == border:
+                left[place] = uint32(0)
+                remaining -= 1
+    return remaining

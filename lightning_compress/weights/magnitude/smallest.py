@@ -1,0 +1,112 @@
+"""Finds the k smallest magnitudes of many tensors exactly, without sorting or concatenating them.
+
+The bits of a float without its sign, read as an integer, have the order of its magnitude. The k-th smallest magnitude
+is therefore found by radix selection: a histogram of the high 16 bits, then one of the next 16 bits within the selected
+bin (four histograms for float64). Each pass reads the weights once, where they are; memory is one chunk and one
+histogram.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor
+
+from lightning_compress.runtime import in_order
+from lightning_compress.weights.chunks import chunks, true_positions
+from lightning_compress.weights.magnitude.cut import Cut
+from lightning_compress.weights.magnitude.keys import compiled_words, key_of, magnitude_keys, needs_double
+from lightning_compress.weights.workers import tensor_workers
+
+_DEVICE_CHUNK = 1 << 24  # weights; an operation of an accelerator should have much to do, in little of its memory
+_DIGIT = 16
+Histograms = dict[int, Tensor]  # prefix → how often each digit follows it
+
+
+def smallest_magnitudes(tensors: Sequence[Tensor], counts: Sequence[int]) -> list[Cut]:
+    """For each count, the cut that selects exactly that many of the smallest magnitudes.
+
+    Of equal magnitudes at the threshold, the first are selected, in the order of the tensors and of their elements.
+    Only finite values are selected: a larger count selects all of them. A cut that is not empty has at least one tie.
+    All counts share each pass.
+
+    Args:
+        tensors: floating-point tensors of any shape.
+        counts: how many weights to select, each from 0 to the number of weights.
+    """
+    double = needs_double(tensors)
+    shifts = range(64 - _DIGIT, -1, -_DIGIT) if double else range(32 - _DIGIT, -1, -_DIGIT)
+    prefixes, remaining = [0] * len(counts), list(counts)
+    for level, shift in enumerate(shifts):
+        histograms = _histograms(tensors, set(prefixes), shift, double)
+        if level == 0:
+            infinity = key_of(float("inf"), double) >> shift
+            finite = int(histograms[0][:infinity].sum())
+            counts = [min(count, finite) for count in counts]
+            remaining = list(counts)
+        for i, prefix in enumerate(prefixes):
+            cumulative = histograms[prefix].cumsum(0)
+            digit = int(torch.searchsorted(cumulative, max(remaining[i], 1)))
+            remaining[i] -= int(cumulative[digit - 1]) if digit else 0
+            prefixes[i] = (prefix << _DIGIT) | min(digit, (1 << _DIGIT) - 1)
+    return [
+        Cut(0, 0, double) if count == 0 else Cut(key, ties, double)
+        for key, ties, count in zip(prefixes, remaining, counts, strict=True)
+    ]
+
+
+def _histograms(tensors: Sequence[Tensor], prefixes: set[int], shift: int, double: bool) -> Histograms:
+    """For each prefix, how often each 16-bit digit follows it in the keys of all tensors."""
+    elements = sum(tensor.numel() for tensor in tensors)
+
+    def of_tensor(tensor: Tensor) -> Histograms:
+        return _histograms_of(tensor, prefixes, shift, double, elements)
+
+    result = _empty(prefixes)
+    for counted in in_order(of_tensor, tensors, tensor_workers(tensors)):
+        for prefix, histogram in counted.items():
+            result[prefix] += histogram
+    return result
+
+
+def _histograms_of(tensor: Tensor, prefixes: set[int], shift: int, double: bool, elements: int) -> Histograms:
+    """The same for one tensor; loops are compiled where all tensors together have enough elements."""
+    bins, result = 1 << _DIGIT, _empty(prefixes)
+    is_first = shift + _DIGIT == (64 if double else 32)
+    for chunk in _where_they_are(tensor):
+        words = compiled_words(chunk, double, elements)
+        if words is not None:
+            from lightning_compress.weights.magnitude.loops import count_digits
+
+            for prefix in prefixes:
+                count_digits(words, prefix, shift, _DIGIT, result[prefix].numpy())
+            continue
+        digits = magnitude_keys(chunk, double) >> shift
+        if is_first:
+            result[0] += _counts(digits)
+            continue
+        heads = digits >> _DIGIT
+        for prefix in prefixes:
+            is_inside = heads == prefix
+            inside = digits[true_positions(is_inside) if is_inside.device.type == "cpu" else is_inside]
+            if len(inside):
+                result[prefix] += _counts(inside & (bins - 1))
+    return result
+
+
+def _empty(prefixes: set[int]) -> Histograms:
+    return {prefix: torch.zeros(1 << _DIGIT, dtype=torch.int64) for prefix in prefixes}
+
+
+def _where_they_are(tensor: Tensor) -> Iterator[Tensor]:
+    """As :func:`chunks`, but on the tensor's own device: of an accelerator, only counts are copied to the host."""
+    if tensor.device.type == "cpu":
+        yield from chunks(tensor)
+    else:
+        yield from torch.split(tensor.detach().reshape(-1), _DEVICE_CHUNK)
+
+
+def _counts(digits: Tensor) -> Tensor:
+    """How often each 16-bit digit occurs, ``[65536]`` int64 on the CPU; whole numbers, so equal on every device."""
+    return torch.bincount(digits, minlength=1 << _DIGIT).cpu()

@@ -1,0 +1,26 @@
+"""How many threads work on the tensors of a model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from lightning_compress.runtime import worker_count, workers_in_little_memory
+from lightning_compress.weights.deferred import DeferredTensor
+
+_WEIGHTS_PER_WORKER = 1 << 18
+
+
+def tensor_workers(tensors: Sequence[Tensor]) -> int:
+    """Few for a small model, which takes no longer than starting them pays for; one for an accelerator.
+
+    Of tensors whose values are read or computed when they are needed, few are in memory at a time.
+    """
+    if any(tensor.device.type != "cpu" for tensor in tensors):
+        return 1
+    workers = min(worker_count(), sum(tensor.numel() for tensor in tensors) // _WEIGHTS_PER_WORKER)
+    made = (tensor for tensor in tensors if isinstance(tensor, DeferredTensor) and tensor.parts is None)
+    if any(True for _ in made):  # the model may exceed the memory
+        workers = min(workers, workers_in_little_memory(tensor.nbytes for tensor in tensors))
+    return max(1, workers)
