@@ -1,10 +1,10 @@
 """The weights of a model: read from a source, assigned to classes, and matched to module parameters."""
 
 from lightning_compress.weights.bindings import Binding, Owner, bindings_of, parameters_of, summed_gradient
-from lightning_compress.weights.chunks import chunks, true_positions
 from lightning_compress.weights.classes import classify
 from lightning_compress.weights.constants import BUFFER, exact_reason, is_guess
 from lightning_compress.weights.deferred import DeferredTensor, contiguous_strides
+from lightning_compress.weights.flat_values import chunks, true_positions
 from lightning_compress.weights.magnitude import SIGNED_WORDS, Cut, smallest_magnitudes
 from lightning_compress.weights.matching import counterparts, load_into, match_state
 from lightning_compress.weights.metadata.checkpoint_record import (

@@ -14,7 +14,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from lightning_compress.weights.chunks import chunks
+from lightning_compress.weights.flat_values import chunks
 from lightning_compress.weights.names import is_observer_state, strip_wrappers
 
 Role = Literal["parameter", "frozen", "buffer", "unknown"]

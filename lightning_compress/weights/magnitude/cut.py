@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lightning_compress.weights.chunks import true_positions
+from lightning_compress.weights.flat_values import true_positions
 from lightning_compress.weights.magnitude.keys import SIGNED_WORDS, compiled_words, magnitude_keys
 
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from lightning_compress.runtime import in_order
-from lightning_compress.weights.chunks import chunks, true_positions
+from lightning_compress.weights.flat_values import chunks, true_positions
 from lightning_compress.weights.magnitude.cut import Cut
 from lightning_compress.weights.magnitude.keys import compiled_words, key_of, magnitude_keys, needs_double
 from lightning_compress.weights.workers import tensor_workers
