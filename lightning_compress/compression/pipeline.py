@@ -22,8 +22,8 @@ from lightning_compress.compression.sources import read_weights
 from lightning_compress.errors import PlanError, did_you_mean
 from lightning_compress.plan import Plan
 from lightning_compress.quantize import Payload
-from lightning_compress.runtime import one_thread
-from lightning_compress.weights import Weight, Weights
+from lightning_compress.runtime import beside, one_thread
+from lightning_compress.weights import DeferredTensor, Weight, Weights, tensor_workers
 
 Source = Weights | Mapping[str, Tensor] | nn.Module | str | PathLike[str]
 
@@ -118,6 +118,27 @@ def assemble(weights: Weights, plan: Plan, payloads: Iterable[Payload]) -> Archi
 def _archive(
     weights: Weights, plan: Plan, coded: Iterable[CodedTensor], on_tensor: Callable[[Weight], None] | None
 ) -> Archive:
+    tensors = [weight.tensor for weight in weights]
+    in_memory = not any(isinstance(tensor, DeferredTensor) for tensor in tensors)
+    with beside(lambda: weights.fingerprint, in_thread=in_memory and tensor_workers(tensors) > 1) as fingerprint:
+        entries, assets, streams = _coded(weights, plan, coded, on_tensor)
+        known = fingerprint()
+    manifest = Manifest(
+        entries=entries,
+        ties=dict(weights.ties),
+        excluded=weights.excluded,
+        class_path=weights.class_path,
+        plan=plan.to_config(),
+        fingerprint=known,
+        **(vars(weights.record) | {"assets": assets}),
+    )
+    return Archive(manifest, streams)
+
+
+def _coded(
+    weights: Weights, plan: Plan, coded: Iterable[CodedTensor], on_tensor: Callable[[Weight], None] | None
+) -> tuple[tuple[Entry, ...], tuple[Asset, ...], SpooledStreams]:
+    """The entries of tensors and assets, and their coded bytes."""
     entries: list[Entry] = []
     streams = SpooledStreams()
     reasons = plan.overruled(weights)
@@ -131,13 +152,4 @@ def _archive(
         asset, data = encode_asset(name, content)
         assets.append(asset)
         streams.add(asset.key, data)
-    manifest = Manifest(
-        entries=tuple(entries),
-        ties=dict(weights.ties),
-        excluded=weights.excluded,
-        class_path=weights.class_path,
-        plan=plan.to_config(),
-        fingerprint=weights.fingerprint,
-        **(vars(weights.record) | {"assets": tuple(assets)}),
-    )
-    return Archive(manifest, streams)
+    return tuple(entries), tuple(assets), streams

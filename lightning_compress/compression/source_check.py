@@ -14,6 +14,7 @@ from torch import Tensor
 
 from lightning_compress.errors import PlanError
 from lightning_compress.quantize import FLOATS, FittedQuantizer, Payload, Storage
+from lightning_compress.runtime.compiler import has_compiler_for, read_only
 from lightning_compress.weights import true_positions
 
 _CHUNK = 1 << 18
@@ -50,51 +51,70 @@ class SourceCheck:
         """
         if restored.dtype not in FLOATS or not restored.numel() or restored.is_set_to(self.tensor):
             return True  # the last of these: a tensor that is stored as it is
-        bound = self._bound(payload)
-        if bound is None:
-            return True
         source, found = self.tensor.detach().reshape(-1), restored.reshape(-1)
-        if bound.numel() not in (1, len(source)):
-            owner, shape = type(self.quantizer or self.storage).__name__, list(bound.shape)
-            raise PlanError(
-                f"the error bound of {owner} has the shape {shape}, expected one number, or one for each of the "
-                f"{len(source)} weights"
-            )
-        wide = torch.promote_types(source.dtype, torch.float32)
-        bound = bound.to(wide).clamp(max=torch.finfo(wide).max)  # NaN and infinity are within no bound
-        spread = bound.reshape(-1) if bound.numel() > 1 else bound.reshape(1).expand(len(source))
-        pruned = source.new_zeros(1, dtype=torch.bool).expand(len(source)) if self.pruned is None else self.pruned
-        parts = (torch.split(each, _CHUNK) for each in (source, found, spread, pruned))
-        return all(self._chunk_holds(*part) for part in zip(*parts, strict=True))
+        bounds = self._bounds(payload, source)
+        if bounds is None:
+            return True
+        pruned = source.new_zeros(0, dtype=torch.bool) if self.pruned is None else self.pruned
+        return all(
+            self._chunk_holds(source[start:stop], found[start:stop], bounds(start, stop), pruned[start:stop])
+            for start, stop in ((start, start + _CHUNK) for start in range(0, len(source), _CHUNK))
+        )
 
-    def _bound(self, payload: Payload) -> Tensor | None:
-        """Of the quantizer, or of the storage where there is none: one number, or one for each weight."""
+    def _bounds(self, payload: Payload, source: Tensor) -> Callable[[int, int], Tensor] | None:
+        """For the weights from one place to another their bounds, or one for all; None where no bound is stated.
+
+        The bound is that of the quantizer, or of the storage where there is none.
+        """
+        owner = self.storage if self.quantizer is None else self.quantizer
+        stated: Callable[..., Any] | None = getattr(owner, "error_bound", None)
+        if stated is None:
+            return None
         if self.quantizer is None:
-            return self._stored_bound(self.tensor.detach())
-        stated: Callable[..., Any] | None = getattr(self.quantizer, "error_bound", None)
-        bound: Tensor | float | None = None if stated is None else stated(self.tensor, payload, guide=self.guide)
-        return bound if bound is None or isinstance(bound, Tensor) else torch.tensor(bound, dtype=torch.float64)
-
-    def _stored_bound(self, weights: Tensor) -> Tensor | None:
-        stated: Callable[[Tensor], Tensor] | None = getattr(self.storage, "error_bound", None)
-        return None if stated is None else stated(weights)
+            return lambda start, stop: _clamped(stated(source[start:stop]), source[start:stop], owner)
+        bound = stated(self.tensor, payload, guide=self.guide)
+        if bound is None:
+            return None
+        whole = bound if isinstance(bound, Tensor) else torch.tensor(bound, dtype=torch.float64)
+        clamped = _clamped(whole, source, owner)
+        return lambda start, stop: clamped if len(clamped) == 1 else clamped[start:stop]
 
     def _chunk_holds(self, weights: Tensor, values: Tensor, bounds: Tensor, pruned: Tensor) -> bool:
-        """Arguments ``[m]`` each; the few weights that are not plainly near are looked at in float64."""
-        if self.pruned is not None and bool((pruned & (values != 0)).any()):
+        """Bounds and pruned weights of ``[m]`` each, or one and none; the few that are not plainly near are looked at
+        in float64."""
+        if values.dtype == torch.float32 and has_compiler_for(len(weights)):
+            from lightning_compress.compression.check_loops import count_far
+
+            given = (read_only(each.contiguous().numpy()) for each in (weights, values, bounds, pruned))
+            far_weights = count_far(*given)
+            if far_weights <= 0:
+                return far_weights == 0
+        if len(pruned) and bool((pruned & (values != 0)).any()):
             return False
-        near = (values - weights).abs() <= bounds
-        far = true_positions(~(near | pruned))
+        is_near = (values - weights).abs() <= bounds
+        far = true_positions(~(is_near | pruned if len(pruned) else is_near))
         if not len(far):
             return True
-        weights, values, bounds = weights[far].double(), values[far].double(), bounds[far].double()
+        weights, values = weights[far].double(), values[far].double()
+        bounds = bounds.expand(far.shape).double() if len(bounds) == 1 else bounds[far].double()
         error = (values - weights).abs()
         rounding = _ROUNDINGS * _rounding(weights.abs() + bounds, self.tensor.dtype)
         is_same = (values == weights) | (values.isnan() & weights.isnan())
-        stored = self._stored_bound(weights)
-        is_stored = torch.ones_like(is_same) if stored is None else error <= stored
+        stored: Callable[[Tensor], Tensor] | None = getattr(self.storage, "error_bound", None)
+        is_stored = torch.ones_like(is_same) if stored is None else error <= stored(weights)
         is_near = is_stored | (error <= bounds * _SLACK + rounding)
         return bool((is_same | (is_near & error.isfinite())).all())
+
+
+def _clamped(bound: Tensor, weights: Tensor, owner: object) -> Tensor:
+    """``[n]`` or ``[1]``: a bound as a finite number for each weight or for all; NaN and infinity are within none."""
+    if bound.numel() not in (1, len(weights)):
+        raise PlanError(
+            f"the error bound of {type(owner).__name__} has the shape {list(bound.shape)}, expected one number, or one "
+            f"for each of the {len(weights)} weights"
+        )
+    wide = torch.promote_types(weights.dtype, torch.float32)
+    return bound.reshape(-1).to(wide).clamp(max=torch.finfo(wide).max)
 
 
 def _rounding(magnitudes: Tensor, dtype: torch.dtype) -> Tensor:

@@ -4,7 +4,7 @@ from lightning_compress.runtime.random_state import preserved_random_state, snap
 from lightning_compress.runtime.snapshot import ModuleSnapshot, TensorCopies, preserved_module
 from lightning_compress.runtime.threads import one_thread
 from lightning_compress.runtime.work import Work
-from lightning_compress.runtime.workers import in_order, limited_workers, worker_count, workers_in_little_memory
+from lightning_compress.runtime.workers import beside, in_order, limited_workers, worker_count, workers_in_little_memory
 from lightning_compress.runtime.zstandard_frames import LARGEST_WINDOW, FrameError, compressed, decompressed
 
 __all__ = [
@@ -13,6 +13,7 @@ __all__ = [
     "ModuleSnapshot",
     "TensorCopies",
     "Work",
+    "beside",
     "compressed",
     "decompressed",
     "in_order",

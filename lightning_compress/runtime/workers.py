@@ -98,3 +98,26 @@ def in_order(function: Callable[[Item], Result], items: Iterable[Item], workers:
             yield pending.popleft().result()
     finally:
         executor.shutdown(wait=True, cancel_futures=True)
+
+
+@contextmanager
+def beside(function: Callable[[], Result], *, in_thread: bool = True) -> Iterator[Callable[[], Result]]:
+    """A block beside which a function is called in a thread of its own; the block gets what returns its result.
+
+    Args:
+        function: called once, with torch and NumPy limited to one core.
+        in_thread: False, or a calling thread that may use one worker: the function is called where its result is.
+    """
+    if not in_thread or worker_count() == 1:
+        yield function
+        return
+
+    def work() -> Result:
+        with one_thread(), limited_workers(1):
+            return function()
+
+    executor = ThreadPoolExecutor(1, "lightning-compress")
+    try:
+        yield executor.submit(work).result
+    finally:
+        executor.shutdown(wait=True, cancel_futures=True)

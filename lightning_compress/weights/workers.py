@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from torch import Tensor
 
@@ -10,6 +10,7 @@ from lightning_compress.runtime import worker_count, workers_in_little_memory
 from lightning_compress.weights.deferred import DeferredTensor
 
 _WEIGHTS_PER_WORKER = 1 << 18
+_BATCH = 1 << 20  # weights
 
 
 def tensor_workers(tensors: Sequence[Tensor]) -> int:
@@ -24,3 +25,17 @@ def tensor_workers(tensors: Sequence[Tensor]) -> int:
     if any(True for _ in made):  # the model may exceed the memory
         workers = min(workers, workers_in_little_memory(tensor.nbytes for tensor in tensors))
     return max(1, workers)
+
+
+def batches(tensors: Sequence[Tensor]) -> Iterator[list[Tensor]]:
+    """The tensors in order, small ones together: a thread takes no longer to start than its work does."""
+    batch: list[Tensor] = []
+    weights = 0
+    for tensor in tensors:
+        batch.append(tensor)
+        weights += tensor.numel()
+        if weights >= _BATCH:
+            yield batch
+            batch, weights = [], 0
+    if batch:
+        yield batch

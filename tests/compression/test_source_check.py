@@ -36,6 +36,7 @@ from lightning_compress.compression.source_check import SourceCheck
 from lightning_compress.errors import PlanError
 from lightning_compress.plan import METHODS, Method
 from lightning_compress.quantize import GridGuide, RawPayload, feedback_factor
+from lightning_compress.runtime import compiler as compiler_module
 from lightning_compress.weights import Weight
 
 GENERATOR = torch.Generator().manual_seed(0)
@@ -200,3 +201,21 @@ def test_subnormal_scales_divide_as_well_as_others() -> None:
             with naming((method, dtype)):
                 (entry,) = compress({"w": tensor}, Plan(Rule("*", method))).manifest.entries
                 assert entry.reason not in (OUT_OF_BOUND, OUT_OF_RANGE)
+
+
+def test_large_tensors_are_checked_alike_with_and_without_the_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One bound for all, one for each weight, pruned weights; the last chunk is shorter."""
+    tensor = torch.randn(700, 900, generator=torch.Generator().manual_seed(1))
+    tensor[0, :3] = torch.tensor([float("nan"), float("inf"), 3e38])
+    for methods in ((Half(),), (Interval(6), Half()), (Prune(0.3), Interval(6, 0.9), Raw()), (Prune(0.3), Half())):
+        check, payload, restored = _checked(tensor, methods)
+        moved = [restored.clone() for _ in range(2)]
+        moved[0][600, 17] += 1
+        if check.pruned is not None:
+            moved[1].reshape(-1)[int(check.pruned.int().argmax())] = 1e-30
+        for compiler in (True, False):
+            monkeypatch.setattr(compiler_module, "has_compiler", lambda compiler=compiler: compiler)
+            with naming((methods, compiler)):
+                assert check.holds(payload, restored)
+                assert not check.holds(payload, moved[0])
+                assert check.holds(payload, moved[1]) == (check.pruned is None)

@@ -7,11 +7,11 @@ import threading
 import pytest
 import torch
 
-from lightning_compress import Grid, Half, Plan, Raw, Rule, compress
+from lightning_compress import Grid, Half, Interval, Plan, Prune, Raw, Rule, compress
 from lightning_compress.archive import Archive, limits
 from lightning_compress.archive.limits import workers_within
 from lightning_compress.errors import ChecksumError
-from lightning_compress.runtime import in_order, limited_workers, worker_count
+from lightning_compress.runtime import beside, in_order, limited_workers, worker_count
 
 
 @pytest.mark.parametrize("workers", [1, 2, 5])
@@ -60,16 +60,39 @@ def test_a_limit_holds_in_its_thread_and_ends() -> None:
     assert worker_count() == before
 
 
+def test_a_function_beside_a_block_has_one_worker_and_its_error_is_raised_where_its_result_is() -> None:
+    caller = threading.get_ident()
+    for in_thread in (True, False):
+        with beside(lambda: (threading.get_ident(), worker_count()), in_thread=in_thread) as result:
+            thread, workers = result()
+        assert (thread == caller) != (in_thread and worker_count() > 1)
+        assert workers == 1 or not in_thread
+    with limited_workers(1), beside(threading.get_ident) as result:
+        assert result() == caller
+    reached = False
+    with beside(lambda: 1 // 0) as result:
+        reached = True
+    assert reached
+    with pytest.raises(ZeroDivisionError):
+        result()
+
+
 def state() -> dict[str, torch.Tensor]:
     generator = torch.Generator().manual_seed(3)
     return {f"layer{number}": torch.randn(300 + number, 400, generator=generator) * 0.04 for number in range(6)}
 
 
 def test_files_and_tensors_do_not_depend_on_the_number_of_threads(monkeypatch: pytest.MonkeyPatch) -> None:
-    plan = Plan(Rule("layer0", Raw()), Rule("layer1", Half()), Rule("*", Grid(0.03)))
+    plan = Plan(
+        Rule("layer0", Raw()),
+        Rule("layer1", Half()),
+        *(Rule(f"layer{number}", Prune(0.3, "class-uniform"), Interval(4)) for number in (2, 3)),
+        Rule("*", Grid(0.03)),
+    )
     found = []
     for workers in (1, 3):
-        monkeypatch.setattr("lightning_compress.compression.payloads.worker_count", lambda workers=workers: workers)
+        for module in ("weights", "runtime"):
+            monkeypatch.setattr(f"lightning_compress.{module}.workers.worker_count", lambda workers=workers: workers)
         monkeypatch.setattr("lightning_compress.archive.limits.worker_count", lambda workers=workers: workers)
         seen: list[str] = []
         archive = compress(state(), plan, on_tensor=lambda weight, seen=seen: seen.append(weight.name))

@@ -6,6 +6,7 @@ they stand in runs, such as whole rows, or where values are coded byte by byte, 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 import numpy as np
@@ -23,8 +24,9 @@ _SURELY = 1.01  # pieces of scattered zeros show at least so much more than what
 def sparse_forms(payload: Payload) -> Iterator[SparsePayload]:
     """The same tensor with its zeros apart, once for each form of positions that is estimated to take fewer bytes.
 
-    The estimate is the zero-order entropy of the gaps or of the bitmap's bytes, against that of a symbol for 0 among
-    the indices. For values that are no indices, one zero in 16 elements suffices.
+    The estimate is the zero-order entropy of the gaps or of the bitmap's bytes and what it takes to describe their
+    distribution, against the entropy of a symbol for 0 among the indices. For values that are no indices, one zero in
+    16 elements suffices.
     """
     split = payload.split_zeros()
     if split is None:
@@ -34,23 +36,27 @@ def sparse_forms(payload: Payload) -> Iterator[SparsePayload]:
     if not zeros or (not split.has_zero_symbol and zeros < _ZEROS * elements):
         return
     most_bits = _WORTHWHILE * _bits(np.array([zeros, number])) if split.has_zero_symbol else np.inf
-    if most_bits < np.inf and elements > _PIECES * _PIECE and _least_bits(split.kept) > _SURELY * most_bits:
+    if split.has_zero_symbol and elements > _PIECES * _PIECE and not _may_pay(split.kept):
         return
     kept = positions_of(split.kept)
     forms: tuple[tuple[Form, Words], ...] = (("gaps", gaps_of(kept)), ("bitmap", bitmap_of(kept, elements)))
-    pays = [(form, words) for form, words in forms if _bits(_counts(words)) < most_bits]
+    counts = ((form, words, _counts(words)) for form, words in forms)
+    pays = [(form, words) for form, words, counted in counts if _bits(counted) + _model_bits(counted) < most_bits]
     if pays:
         values = split.values(kept)
         yield from (SparsePayload(words, form, values, split.shape) for form, words in pays)
 
 
-def _least_bits(kept: NDArray[np.bool_]) -> float:
-    """About how many bits the better form takes, by pieces of a large tensor."""
+def _may_pay(kept: NDArray[np.bool_]) -> bool:
+    """Whether the better form may take fewer bits than a symbol for 0, by pieces of a large tensor."""
     starts = np.linspace(0, len(kept) - _PIECE, _PIECES).astype(np.int64)
     pieces = [positions_of(kept[start : start + _PIECE]) for start in starts]
+    number = sum(map(len, pieces))
+    symbol_bits = _bits(np.array([_PIECES * _PIECE - number, number]))
     gaps = np.concatenate([gaps_of(piece).astype(np.int64) for piece in pieces])
     bitmap = np.concatenate([bitmap_of(piece, _PIECE) for piece in pieces])
-    return len(kept) / (_PIECES * _PIECE) * min(_bits(_counts(gaps.view(np.uint64))), _bits(_counts(bitmap)))
+    least = min(_bits(_counts(gaps.view(np.uint64))), _bits(_counts(bitmap)))
+    return least <= _SURELY * _WORTHWHILE * symbol_bits
 
 
 def _counts(words: Words) -> NDArray[np.int64]:
@@ -64,3 +70,12 @@ def _bits(counts: NDArray[np.int64]) -> float:
     """Zero-order entropy of so many words of each value, all together."""
     present = counts[counts > 0]
     return float((present * np.log2(present.sum() / present)).sum())
+
+
+def _model_bits(counts: NDArray[np.int64]) -> float:
+    """What a code takes to learn the distribution of words: half the logarithm of their number for each frequency.
+
+    J. Rissanen 1984, "Universal coding, information, prediction, and estimation".
+    """
+    distinct = int(np.count_nonzero(counts))
+    return max(distinct - 1, 0) / 2 * math.log2(max(int(counts.sum()), 1))

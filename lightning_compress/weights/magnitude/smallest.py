@@ -17,7 +17,7 @@ from lightning_compress.runtime import in_order
 from lightning_compress.weights.flat_values import chunks, true_positions
 from lightning_compress.weights.magnitude.cut import Cut
 from lightning_compress.weights.magnitude.keys import compiled_words, key_of, magnitude_keys, needs_double
-from lightning_compress.weights.workers import tensor_workers
+from lightning_compress.weights.workers import batches, tensor_workers
 
 _DEVICE_CHUNK = 1 << 24  # weights; an operation of an accelerator should have much to do, in little of its memory
 _DIGIT = 16
@@ -60,39 +60,39 @@ def _histograms(tensors: Sequence[Tensor], prefixes: set[int], shift: int, doubl
     """For each prefix, how often each 16-bit digit follows it in the keys of all tensors."""
     elements = sum(tensor.numel() for tensor in tensors)
 
-    def of_tensor(tensor: Tensor) -> Histograms:
-        return _histograms_of(tensor, prefixes, shift, double, elements)
+    def of_some(tensors: Sequence[Tensor]) -> Histograms:
+        result = _empty(prefixes)
+        for tensor in tensors:
+            for chunk in _where_they_are(tensor):
+                _count(chunk, shift, double, elements, result)
+        return result
 
     result = _empty(prefixes)
-    for counted in in_order(of_tensor, tensors, tensor_workers(tensors)):
+    for counted in in_order(of_some, batches(tensors), tensor_workers(tensors)):
         for prefix, histogram in counted.items():
             result[prefix] += histogram
     return result
 
 
-def _histograms_of(tensor: Tensor, prefixes: set[int], shift: int, double: bool, elements: int) -> Histograms:
-    """The same for one tensor; loops are compiled where all tensors together have enough elements."""
-    bins, result = 1 << _DIGIT, _empty(prefixes)
-    is_first = shift + _DIGIT == (64 if double else 32)
-    for chunk in _where_they_are(tensor):
-        words = compiled_words(chunk, double, elements)
-        if words is not None:
-            from lightning_compress.weights.magnitude.loops import count_digits
+def _count(chunk: Tensor, shift: int, double: bool, elements: int, result: Histograms) -> None:
+    """Add the digits of a chunk to the histograms; loops are compiled where all chunks have so many elements."""
+    words = compiled_words(chunk, double, elements)
+    if words is not None:
+        from lightning_compress.weights.magnitude.loops import count_digits
 
-            for prefix in prefixes:
-                count_digits(words, prefix, shift, _DIGIT, result[prefix].numpy())
-            continue
-        digits = magnitude_keys(chunk, double) >> shift
-        if is_first:
-            result[0] += _counts(digits)
-            continue
-        heads = digits >> _DIGIT
-        for prefix in prefixes:
-            is_inside = heads == prefix
-            inside = digits[true_positions(is_inside) if is_inside.device.type == "cpu" else is_inside]
-            if len(inside):
-                result[prefix] += _counts(inside & (bins - 1))
-    return result
+        for prefix, histogram in result.items():
+            count_digits(words, prefix, shift, _DIGIT, histogram.numpy())
+        return
+    digits = magnitude_keys(chunk, double) >> shift
+    if shift + _DIGIT == (64 if double else 32):
+        result[0] += _counts(digits)
+        return
+    heads = digits >> _DIGIT
+    for prefix, histogram in result.items():
+        is_inside = heads == prefix
+        inside = digits[true_positions(is_inside) if is_inside.device.type == "cpu" else is_inside]
+        if len(inside):
+            histogram += _counts(inside & ((1 << _DIGIT) - 1))
 
 
 def _empty(prefixes: set[int]) -> Histograms:
