@@ -8,29 +8,52 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
+from lightning_compress.runtime import in_order
 from lightning_compress.weights.flat_values import chunks
+from lightning_compress.weights.workers import batches, tensor_workers
 
 _SAFE = 2.0**-300
 
 
 def standard_deviation(tensors: Sequence[Tensor]) -> float:
     """Population standard deviation σ of all finite weights of the tensors, in float64; 0 if there are none."""
+    workers = tensor_workers(tensors)
     count, total, largest = 0, 0.0, 0.0
-    for values in _finite(tensors):
-        count += len(values)
-        total += float(values.sum())
-        largest = max(largest, float(values.abs().max()) if len(values) else 0.0)
+    for number, part, reach in in_order(_totals, batches(tensors), workers):
+        count, total, largest = count + number, total + part, max(largest, reach)
     if not count or not largest:
         return 0.0
     unit = power_of_two_near(largest)
     if unit != 1:
-        total = sum(float((values / unit).sum()) for values in _finite(tensors))
+        total = sum(in_order(lambda some: _sum(some, unit), batches(tensors), workers))
     mean = total / count
-    squares = 0.0
-    for values in _finite(tensors):
-        scaled = values if unit == 1 else values / unit
-        squares += float((scaled - mean).square_().sum())
+    squares = sum(in_order(lambda some: _sum_of_squares(some, unit, mean), batches(tensors), workers))
     return math.sqrt(squares / count) * unit
+
+
+def _totals(tensors: Sequence[Tensor]) -> tuple[int, float, float]:
+    """The number of the finite weights, their sum, and their largest magnitude."""
+    count, total, largest = 0, 0.0, 0.0
+    for values, reach in _finite(tensors):
+        count += len(values)
+        total += float(values.double().sum())
+        largest = max(largest, reach)
+    return count, total, largest
+
+
+def _sum(tensors: Sequence[Tensor], unit: float) -> float:
+    """The sum of the finite weights in units."""
+    return sum(float((values.double() / unit).sum()) for values, _ in _finite(tensors))
+
+
+def _sum_of_squares(tensors: Sequence[Tensor], unit: float, mean: float) -> float:
+    """The sum of the squares of the finite weights in units, less their mean."""
+    total = 0.0
+    for values, _ in _finite(tensors):
+        scaled = values.to(torch.float64, copy=True)
+        scaled = scaled if unit == 1 else scaled.div_(unit)
+        total += float(scaled.sub_(mean).square_().sum())
+    return total
 
 
 def all_finite(values: Tensor) -> bool:
@@ -43,9 +66,15 @@ def power_of_two_near(largest: float) -> float:
     return 1.0 if _SAFE <= largest <= 1 / _SAFE else math.ldexp(0.5, math.frexp(largest)[1])
 
 
-def _finite(tensors: Sequence[Tensor]) -> Iterator[Tensor]:
-    """The finite values in float64, in chunks."""
+def _finite(tensors: Sequence[Tensor]) -> Iterator[tuple[Tensor, float]]:
+    """The finite values in chunks, each with its largest magnitude."""
     for tensor in tensors:
         for chunk in chunks(tensor):
-            is_finite = chunk.is_floating_point() and all_finite(chunk)
-            yield (chunk if is_finite else chunk[torch.isfinite(chunk)]).double()
+            reach = _largest(chunk)
+            values = chunk if math.isfinite(reach) else chunk[torch.isfinite(chunk)]
+            yield values, reach if len(values) == len(chunk) else _largest(values)
+
+
+def _largest(values: Tensor) -> float:
+    """The largest magnitude, NaN if one is; 0 of none."""
+    return max(map(abs, map(float, values.aminmax()))) if len(values) else 0.0

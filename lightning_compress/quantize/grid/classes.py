@@ -16,6 +16,7 @@ from lightning_compress.quantize.grid.trellis.trellis import Bytes, Integers
 from lightning_compress.runtime.compiler import has_compiler
 
 Doubles = NDArray[np.float64]
+Singles = NDArray[np.float32]
 
 _PER_OCTAVE = 3
 _MOST_SUMS = (8, 64)  # few for small matrices; many where columns differ by orders of magnitude
@@ -24,6 +25,7 @@ _SPREAD = 8  # standard deviations whose indices are counted separately
 _CHUNK = 1 << 18
 _COUNTED = 1 << 20  # indices by which classes are compared
 _ROUNDS = 3
+_COMPARED = 1 << 10  # rows, and columns, from which the scales of the others are measured
 _FLOOR = 1 / 64  # mean square of an index below which scales count as equal
 _TABLE_BYTES = 7.0
 
@@ -65,19 +67,43 @@ def choose_classes(indices: Integers, quantizers: Bytes | None) -> Classes:
 def log_scales(indices: Integers) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """The scales of rows and of columns: log₂ of the root mean square index, in thirds, rounded.
 
+    Of a large matrix some rows give the scales of the columns, and some columns those of the rows.
+
     Args:
         indices: ``[columns, rows]``.
 
     Returns:
         ``[rows]`` and ``[columns]``.
     """
+    every_column, every_row = (max(1, size // _COMPARED) for size in indices.shape)
+    of_rows, of_columns = _mean_squares(indices[::every_column, ::every_row])
+    if every_row > 1:
+        of_rows = _scales_of(indices[::every_column], of_columns)
+    if every_column > 1:
+        of_columns = _scales_of(indices[:, ::every_row].T, of_rows[::every_row])
+    rows, columns = (np.rint(_PER_OCTAVE / 2 * np.log2(part)).astype(np.int64) for part in (of_rows, of_columns))
+    return rows, columns
+
+
+def _mean_squares(indices: Integers) -> tuple[Singles, Singles]:
+    """``[rows]`` and ``[columns]``: numbers whose products come near the squares of indices ``[columns, rows]``."""
     squares = np.square(indices, dtype=np.float32)
     by_row, by_column = np.ones(indices.shape[1], np.float32), np.ones(indices.shape[0], np.float32)
     for _ in range(_ROUNDS):
         by_row = np.maximum((1 / by_column) @ squares / len(by_column), np.float32(_FLOOR))
         by_column = np.maximum(squares @ (1 / by_row) / len(by_row), np.float32(_FLOOR))
-    rows, columns = (np.rint(_PER_OCTAVE / 2 * np.log2(part)).astype(np.int64) for part in (by_row, by_column))
-    return rows, columns
+    return by_row, by_column
+
+
+def _scales_of(indices: Integers, known: Singles) -> Singles:
+    """``[second]``: what :func:`_mean_squares` gives for the second axis, where that of the first is known."""
+    result, weights = np.empty(indices.shape[1], np.float32), 1 / known
+    step = max(1, _CHUNK // len(indices))
+    for start in range(0, len(result), step):
+        part = slice(start, start + step)
+        squares = np.square(indices[:, part], dtype=np.float32)
+        result[part] = np.maximum(weights @ squares / len(indices), np.float32(_FLOOR))
+    return result
 
 
 def scale_classes(rows: NDArray[np.int64], columns: NDArray[np.int64], most: int) -> tuple[Bytes, Bytes]:

@@ -13,6 +13,7 @@ from lightning_compress.quantize.grid.trellis.feedback import feedback_points
 from lightning_compress.quantize.grid.trellis.rates import Rates, cheapest_whole, rates_of_points
 from lightning_compress.quantize.grid.trellis.trellis import TRELLISES
 from lightning_compress.quantize.grid.trellis.viterbi import trellis_points
+from lightning_compress.quantize.grid.walk import nearest_indices
 
 _ROUNDS = 3
 _SAMPLE = 1 << 17
@@ -55,8 +56,7 @@ def choose_points(
     rows, columns = weights.shape
     every = max(1, weights.numel() // _SAMPLE)
     sample, sample_zeros = weights[::every], None if zeros is None else zeros[::every]
-    spacing = 2 if states else 1
-    classes = choose_classes(np.rint(weights.numpy().T / spacing).astype(np.int16), None)
+    classes = choose_classes(nearest_indices(weights, states), None)
     of_rows, of_columns = classes.of(rows, columns)
     sums = (of_rows[:, None] + of_columns).T if classes.sums > 1 else None  # row by row in memory, as loops read them
     sample_sums = None if sums is None else np.ascontiguousarray(sums[:, ::every])

@@ -24,15 +24,13 @@ from lightning_compress.quantize.payload import (
     from_words,
     to_words,
 )
+from lightning_compress.quantize.plain.half_words import check_finite, is_lost, lost_positions, truncated
 from lightning_compress.quantize.plain.raw import RawPayload
 from lightning_compress.runtime import Work
-from lightning_compress.weights import all_finite
 
 Format = Literal["bfloat16", "float16"]
 Rounding = Literal["truncate", "nearest"]
 _WIDE = (torch.float32, torch.float64)  # what is narrower has 16 bits or fewer already
-_EXPONENTS = {"bfloat16": np.uint16(0x7F80), "float16": np.uint16(0x7C00)}
-_CHUNK = 1 << 18
 _DTYPES: dict[str, torch.dtype] = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
@@ -80,7 +78,7 @@ class Half:
             return RawPayload(values.detach())
         flat = values.detach().reshape(-1)
         halves = self._halves(flat)
-        escapes = _is_lost(flat, halves.to(flat.dtype)).nonzero().flatten()
+        escapes = lost_positions(flat, halves)
         return HalfPayload(halves, escapes, flat[escapes], tuple(values.shape))
 
     def quantize(self, values: Tensor) -> Tensor:
@@ -89,7 +87,7 @@ class Half:
             return values.detach().clone()
         flat = values.detach().reshape(-1)
         back = self._halves(flat).to(flat.dtype)
-        return torch.where(_is_lost(flat, back), flat, back).reshape(values.shape)
+        return torch.where(is_lost(flat, back), flat, back).reshape(values.shape)
 
     def error_bound(self, values: Tensor) -> Tensor:
         """See :class:`~lightning_compress.quantize.Storage`: a place of the format, half of one if it rounds.
@@ -101,32 +99,7 @@ class Half:
         return 1.01 * share * info.eps * values.abs().clamp(min=info.smallest_normal)
 
     def _halves(self, flat: Tensor) -> Tensor:
-        return flat.to(_DTYPES[self.format]) if self.rounding == "nearest" else _truncate(flat)
-
-
-def _is_lost(flat: Tensor, back: Tensor) -> Tensor:
-    """``[n]``, bool: which values the 16-bit format cannot hold, given what it makes of them."""
-    is_lost = (back == 0) & (flat != 0)
-    if flat.device.type == "cpu" and all_finite(flat) and all_finite(back):
-        return is_lost  # an accelerator would have to be waited for
-    return is_lost | ~(torch.isfinite(flat) & torch.isfinite(back))
-
-
-def _truncate(flat: Tensor) -> Tensor:
-    """bfloat16 by dropping the low 16 bits of the float32 word."""
-    return (flat.float().view(torch.int32) >> 16).to(torch.int16).view(torch.bfloat16)
-
-
-def _check_finite(words: Words, name: str, escapes: NDArray[np.int64]) -> None:
-    """Raise a FormatError where a word is infinite or NaN without an exact value in its place.
-
-    How NaN is widened differs between processors, and no writer leaves one there.
-    """
-    exponent = _EXPONENTS[name]
-    for start in range(0, len(words), _CHUNK):
-        special = np.flatnonzero(words[start : start + _CHUNK] & exponent == exponent) + start
-        if len(special) and not np.isin(special, escapes).all():
-            raise FormatError(f"element {special[~np.isin(special, escapes)][0]} is a {name} that is not finite")
+        return flat.to(_DTYPES[self.format]) if self.rounding == "nearest" else truncated(flat)
 
 
 @dataclass(frozen=True, eq=False)
@@ -220,6 +193,6 @@ class HalfPayload:
         positions = np.cumsum(gaps.astype(np.int64) + 1) - 1
         if len(positions) and positions[-1] >= len(halves):
             raise FormatError(f"an escape lies at element {positions[-1]}, in a tensor of {len(halves)}")
-        _check_finite(streams.get("values", empty), parameters["format"], positions)
+        check_finite(streams.get("values", empty), parameters["format"], positions)
         exact = from_words(streams.get("escape_values", empty), dtype)
         return cls(halves, torch.from_numpy(positions), exact, shape)

@@ -117,6 +117,18 @@ class TestScaleClasses:
         assert int(rows.min()) == int(columns.min()) == 0
         assert int(rows.max()) + int(columns.max()) + 1 <= most
 
+    @pytest.mark.parametrize("shape", [(40, 6000), (5000, 30), (4100, 2100)])
+    def test_scales_of_a_large_matrix_are_those_of_its_rows_and_columns(self, shape):
+        random = np.random.default_rng(0)
+        of_columns, of_rows = (2.0 ** random.integers(0, 4, size) for size in shape)
+        indices = np.rint(random.standard_normal(shape) * 4 * of_columns[:, None] * of_rows).astype(np.int16)
+        rows, columns = log_scales(indices)
+        for found, scales in ((rows, of_rows), (columns, of_columns)):
+            expected = 3 * np.log2(scales)
+            errors = (found - np.median(found)) - (expected - np.median(expected))
+            assert np.abs(errors).max() <= 3
+            assert np.mean(np.abs(errors) <= 1) > 0.95
+
     def test_rows_of_zeros_are_no_trouble(self):
         indices = matrix(30, 20, 6)
         indices[:, :10] = 0

@@ -12,12 +12,14 @@ from lightning_compress.quantize.grid.contexts import Classes
 from lightning_compress.quantize.grid.trellis.trellis import TRELLISES, points_of
 from lightning_compress.quantize.grid.walk import (
     grouped_words,
+    nearest_indices,
     quantized,
     restored_points,
     restored_values,
     scaled_points,
 )
 from lightning_compress.quantize.grid.walk import points as walk
+from lightning_compress.runtime import compiler as compiler_module
 
 CASES = [
     (states, shape, sides)
@@ -85,3 +87,19 @@ def test_values_are_rounded_once_in_every_dtype(monkeypatch: pytest.MonkeyPatch)
                     restored_values(words, groups, classes, (41, 33), 0, scales, offsets, dtype), exact.to(dtype)
                 )
                 assert torch.equal(scaled_points(points, scales, offsets, dtype), exact.to(dtype))
+
+
+def test_large_matrices_are_rounded_and_scaled_alike_with_and_without_a_compiler(monkeypatch) -> None:
+    weights = torch.randn(700, 300, generator=torch.Generator().manual_seed(0)) * 40
+    weights[0, :6] = torch.tensor([0.5, 1.5, -2.5, 32760.0, -32760.0, -0.0])
+    scales = torch.rand(700, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    offsets = torch.randn(300, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
+    points = weights.round().to(torch.int16)
+    for states in (0, 8):
+        for added in (None, offsets):
+            found = []
+            for compiler in (True, False):
+                monkeypatch.setattr(compiler_module, "has_compiler", lambda compiler=compiler: compiler)
+                values = scaled_points(points, scales, added, torch.float32)
+                found.append((torch.from_numpy(nearest_indices(weights, states)), values.view(torch.int32)))
+            assert all(torch.equal(*pair) for pair in zip(*found, strict=True))

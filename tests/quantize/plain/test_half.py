@@ -8,6 +8,7 @@ import torch
 
 from lightning_compress.errors import FormatError, PlanError
 from lightning_compress.quantize import Half, HalfPayload, RawPayload
+from lightning_compress.runtime import compiler as compiler_module
 
 
 def patterns():
@@ -125,3 +126,18 @@ def test_escapes_outside_the_tensor_are_refused(gaps):
     }
     with pytest.raises(FormatError, match="in a tensor of 3"):
         HalfPayload.from_streams({"format": "bfloat16", "escapes": len(gaps)}, (3,), torch.float32, streams)
+
+
+@pytest.mark.parametrize("half", [Half(), Half(rounding="nearest"), Half("float16", "nearest")])
+def test_many_values_are_stored_alike_with_and_without_the_compiler(monkeypatch, half):
+    values = as_float32(np.tile(patterns(), 5))
+    assert len(values) > 1 << 17
+    found = []
+    for compiler in (True, False):
+        monkeypatch.setattr(compiler_module, "has_compiler", lambda compiler=compiler: compiler)
+        found.append(half.store(values))
+    compiled, plain = found
+    assert torch.equal(compiled.halves.view(torch.int16), plain.halves.view(torch.int16))
+    assert torch.equal(compiled.escapes, plain.escapes)
+    assert len(plain.escapes)
+    assert torch.equal(compiled.restore().view(torch.int32), plain.restore().view(torch.int32))

@@ -2,10 +2,18 @@
 
 from lightning_compress.quantize.grid.walk.points import (
     grouped_words,
+    nearest_indices,
     quantized,
     restored_points,
     restored_values,
     scaled_points,
 )
 
-__all__ = ["grouped_words", "quantized", "restored_points", "restored_values", "scaled_points"]
+__all__ = [
+    "grouped_words",
+    "nearest_indices",
+    "quantized",
+    "restored_points",
+    "restored_values",
+    "scaled_points",
+]

@@ -8,7 +8,7 @@ each row holds its last eight quantizers, the newest in the lowest bit.
 from __future__ import annotations
 
 import numpy as np
-from numpy import float64, int16, int64, uint8, uint64
+from numpy import float64, int16, int32, int64, uint8, uint64
 from numpy.typing import NDArray
 
 from lightning_compress.quantize.grid.trellis.trellis import Bytes, Integers
@@ -16,7 +16,6 @@ from lightning_compress.quantize.payload import Words
 from lightning_compress.runtime.compilation import compiled_exactly
 
 _HISTORY = uint8(255)
-_SIDE = 32  # of a block
 _PANEL = 16  # columns: a row of them is a line of the cache
 Values = NDArray[np.generic]
 
@@ -150,11 +149,13 @@ def group_words(
 
 
 @compiled_exactly
-def transpose(matrix: Integers, result: Integers) -> None:
-    """``[rows, columns]`` → ``[columns, rows]``, block by block, as the cache likes it."""
-    rows, columns = matrix.shape
-    for top in range(0, rows, _SIDE):
-        for left in range(0, columns, _SIDE):
-            for column in range(left, min(left + _SIDE, columns)):
-                for row in range(top, min(top + _SIDE, rows)):
-                    result[column, row] = matrix[row, column]
+def write_words(indices: Integers, words: Words) -> None:
+    """The words of indices in their order: 0, −1, 1, −2, 2 … → 0, 1, 2, 3, 4 ….
+
+    Args:
+        indices: ``[n]`` int16.
+        words: ``[n]``, the result, which holds them.
+    """
+    for place in range(len(indices)):
+        index = int32(indices[place])
+        words[place] = (index << 1) ^ (index >> 31)

@@ -16,7 +16,7 @@ from lightning_compress.quantize.grid.contexts import Classes, check_groups, gro
 from lightning_compress.quantize.grid.matrix import unzigzag, zigzag
 from lightning_compress.quantize.grid.trellis.trellis import TRELLISES, Bytes, Integers, indices_of, points_of
 from lightning_compress.quantize.payload import Words
-from lightning_compress.runtime.compiler import has_compiler, read_only
+from lightning_compress.runtime.compiler import has_compiler, has_compiler_for, read_only
 
 _CHUNK = 1 << 18
 _FEW_WORDS = 1 << 8
@@ -52,6 +52,24 @@ def quantized(points: Tensor, states: int) -> tuple[Integers, Bytes | None]:
     return indices, quantizers
 
 
+def nearest_indices(weights: Tensor, states: int) -> Integers:
+    """``[columns, rows]`` int16: the indices of the points nearest to weights, of every second point along a trellis.
+
+    Args:
+        weights: ``[rows, columns]`` float32, none beyond ±32760.
+        states: of the trellis, 0 for none.
+    """
+    spacing = 2 if states else 1
+    result: Integers = np.empty(weights.shape[::-1], np.int16)
+    if not has_compiler_for(weights.numel()):
+        result[:] = np.rint(weights.numpy().T / spacing)
+        return result
+    from lightning_compress.quantize.grid.walk.matrix_loops import transpose_nearest
+
+    transpose_nearest(read_only(weights.contiguous().numpy()), float(spacing), result)
+    return result
+
+
 def grouped_words(indices: Integers, quantizers: Bytes | None, classes: Classes) -> tuple[Words, tuple[int, ...]]:
     """Zigzag words in the order of their contexts, in the narrower type that holds them, and how many each context has.
 
@@ -62,16 +80,18 @@ def grouped_words(indices: Integers, quantizers: Bytes | None, classes: Classes)
     """
     columns, rows = indices.shape
     contexts = classes.contexts(1 if quantizers is None else 2)
-    if contexts == 1 or not has_compiler():
+    if not has_compiler():
         return group(zigzag(indices), classes.map(rows, columns, quantizers), contexts)
-    from lightning_compress.quantize.grid.walk.compiled_loops import group_words
+    from lightning_compress.quantize.grid.walk.compiled_loops import group_words, write_words
 
+    words = np.empty(indices.size, np.uint8 if _largest_word(indices) < 1 << 8 else np.uint16)
+    if contexts == 1:
+        write_words(indices.reshape(-1), words)
+        return words, (len(words),)
     along = np.empty((0, 0), np.uint8) if quantizers is None else quantizers
     of_rows, of_columns = map(read_only, classes.of(rows, columns))
     counts = np.zeros(contexts, np.int64)
-    width = np.dtype(np.uint8 if _largest_word(indices) < 1 << 8 else np.uint16)
-    group_words(indices, along, of_rows, of_columns, counts, np.empty(0, width))
-    words = np.empty(indices.size, width)
+    group_words(indices, along, of_rows, of_columns, counts, words[:0])
     group_words(indices, along, of_rows, of_columns, np.cumsum(counts) - counts, words)
     return words, tuple(counts.tolist())
 
@@ -116,6 +136,13 @@ def restored_values(
 def scaled_points(points: Tensor, scales: Tensor, offsets: Tensor | None, dtype: torch.dtype) -> Tensor:
     """``[rows, columns]`` points int16 → values, on their device; other arguments as for :func:`restored_values`."""
     result = torch.empty(points.shape, dtype=dtype, device=points.device)
+    if dtype == torch.float32 and points.device.type == "cpu" and has_compiler_for(points.numel()):
+        from lightning_compress.quantize.grid.walk.matrix_loops import scale_points
+
+        added = np.zeros(0) if offsets is None else offsets.numpy()
+        whole = read_only(points.to(torch.int16).contiguous().numpy())
+        scale_points(whole, read_only(scales.numpy()), read_only(added), result.numpy())
+        return result
     size = max(1, _CHUNK // max(1, points.shape[1]))
     for start in range(0, len(result), size):
         part = slice(start, start + size)
@@ -188,7 +215,7 @@ def _transposed(matrix: Integers) -> Integers:
     """``[rows, columns]`` → ``[columns, rows]`` int16, contiguous."""
     if not has_compiler():
         return np.ascontiguousarray(matrix.T).astype(np.int16, copy=False)
-    from lightning_compress.quantize.grid.walk.compiled_loops import transpose
+    from lightning_compress.quantize.grid.walk.matrix_loops import transpose
 
     result = np.empty(matrix.shape[::-1], np.int16)
     transpose(np.ascontiguousarray(matrix, np.int16), result)
