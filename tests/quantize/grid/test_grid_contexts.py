@@ -124,10 +124,7 @@ class TestScaleClasses:
         indices = np.rint(random.standard_normal(shape) * 4 * of_columns[:, None] * of_rows).astype(np.int16)
         rows, columns = log_scales(indices)
         for found, scales in ((rows, of_rows), (columns, of_columns)):
-            expected = 3 * np.log2(scales)
-            errors = (found - np.median(found)) - (expected - np.median(expected))
-            assert np.abs(errors).max() <= 3
-            assert np.mean(np.abs(errors) <= 1) > 0.95
+            assert (found - 3 * np.log2(scales)).std() < 0.8  # of 40 normal numbers alone it would be 0.6
 
     def test_rows_of_zeros_are_no_trouble(self):
         indices = matrix(30, 20, 6)
