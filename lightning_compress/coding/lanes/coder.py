@@ -89,7 +89,7 @@ class Lanes:
         bits = 8 * width - split.low
         if flags & _ADAPTIVE:
             model, weights, lengths, body = read_groups(body, count, width, groups)
-            mirrors = model.alphabet.mirrors if model.pooled else np.arange(model.alphabet.symbols)
+            mirrors = model.mirrors
             if flags & _LIMITED:
                 body = _limit(body, weights)
         else:

@@ -8,28 +8,20 @@ Gaussians as models of coefficients.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from functools import lru_cache
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lightning_compress.coding.coder import Words
 from lightning_compress.coding.counting import occurrences
-from lightning_compress.coding.models.generalized_gaussian import SCALES, SHAPES, powers, prior, slopes
+from lightning_compress.coding.models.generalized_gaussian import prior, prior_steps
 from lightning_compress.runtime.cached import cached_property
-from lightning_compress.runtime.compiler import has_compiler
+from lightning_compress.runtime.compiler import has_compiler, read_only
 
 CHUNK = 1 << 20
 FIRST_BLOCK = 64
 COUNT = 32  # weight of an observed word; pooling adds as much to the symbol of the opposite sign
-_TRIED_HEIGHTS = (8, 12, 14, 16, 20, 30)
-_TRIED_SHAPES = 2
-_COARSE = 8
-_BATCH = 1 << 15  # weights that are computed together
-_CACHED_PARTITIONS = 1 << 8  # 16 KiB each for 256 symbols
-_CACHED_ALPHABETS = 1 << 6  # 4 KiB each for 256 symbols
-_TABLE_LENGTH = (1 << 8) + 1  # words of one byte have smaller magnitudes; the tables take 5 MB
 Counts = NDArray[np.int64]
 
 
@@ -77,9 +69,14 @@ class AdaptiveModel:
     height: int
     pooled: bool
 
+    @property
+    def mirrors(self) -> Counts:
+        """``[symbols]``: the symbol that a word counts for a second time; without pooling the same."""
+        return self.alphabet.mirrors if self.pooled else np.arange(self.alphabet.symbols)
+
     def learned(self, counts: Counts) -> Counts:
         """``[…, symbols]``: the weight that the words counted so far add to each symbol."""
-        return COUNT * (counts + (counts[..., self.alphabet.mirrors] if self.pooled else counts))
+        return COUNT * (counts + counts[..., self.mirrors])
 
     def starts(self, scales: Counts) -> Counts:
         """``[groups, symbols]``: the prior weights of groups of these scale numbers ``[groups]``."""
@@ -102,15 +99,29 @@ class Blocks:
 
     @classmethod
     def of(cls, groups: list[Words], symbols: int) -> Blocks:
-        """Count the words of groups."""
-        seen = [np.stack([occurrences(block, symbols) for block in split(group)]) for group in groups]
-        before = [np.cumsum(counts, axis=0) - counts for counts in seen]
-        numbers = np.repeat(np.arange(len(groups)), [len(counts) for counts in seen])
-        return cls(np.concatenate(seen), np.concatenate(before), numbers)
+        """Count the words of groups, of which none is empty."""
+        ends = [np.array(block_ends(len(group))) for group in groups]
+        seen = np.zeros((sum(map(len, ends)), symbols), np.int64)
+        start = 0
+        for group, of_group in zip(groups, ends, strict=True):
+            _count_blocks(group, of_group, seen[start : start + len(of_group)])
+            start += len(of_group)
+        number = np.repeat(np.arange(len(groups)), [len(of_group) for of_group in ends])
+        if len(groups) == 1:
+            return cls(seen, np.cumsum(seen, axis=0) - seen, number)
+        parts = (seen[number == group] for group in range(len(groups)))
+        return cls(seen, np.concatenate([np.cumsum(part, axis=0) - part for part in parts]), number)
 
     def weights(self, model: AdaptiveModel, scales: Counts) -> Counts:
         """``[blocks, symbols]``: the weights that each block is coded with."""
-        return model.starts(scales)[self.group] + model.learned(self.before)
+        if not has_compiler():
+            return model.starts(scales)[self.group] + model.learned(self.before)
+        from lightning_compress.coding.models.fit_loops import block_weights
+
+        weights = np.empty_like(self.before)
+        steps = prior_steps(model.alphabet.magnitudes, model.shape, scales)
+        block_weights(steps, model.height, model.mirrors, self.before, self.group, weights)
+        return weights
 
 
 def split(words: Words) -> Iterator[Words]:
@@ -130,103 +141,12 @@ def block_ends(length: int) -> list[int]:
     return [*ends, length] if length else []
 
 
-def fit(blocks: Blocks) -> tuple[AdaptiveModel, Counts]:
-    """The model with the fewest estimated bits among those tried, and the scale number of each group."""
-    groups = np.stack([blocks.seen[blocks.group == group].sum(axis=0) for group in range(blocks.group[-1] + 1)])
-    total = groups.sum(axis=0)
-    median = int(np.searchsorted(np.cumsum(total), total.sum() / 2))
-    priors: list[tuple[float, Alphabet, int]] = []
-    for center in (None, *sorted({0, median})):
-        alphabet = _alphabet(len(total), center)
-        static = _static(alphabet, tuple(SHAPES), groups, _COARSE)[0]
-        priors += [(bits, alphabet, shape) for bits, shape in zip(static, SHAPES, strict=True)]
-    found: list[tuple[float, AdaptiveModel, Counts]] = []
-    for _, alphabet, shape in sorted(priors, key=lambda prior: prior[0])[:_TRIED_SHAPES]:
-        scales = _static(alphabet, (shape,), groups, 1)[1][0]
-        pooled = AdaptiveModel(alphabet, shape, 0, True)
-        bits = _estimated(pooled, _TRIED_HEIGHTS, scales, blocks)
-        best = replace(pooled, height=_TRIED_HEIGHTS[bits.index(min(bits))])
-        unpooled = replace(best, pooled=False)
-        found += [
-            (min(bits), best, scales),
-            (*_estimated(unpooled, (best.height,), scales, blocks), unpooled, scales),
-        ]
-    _, model, scales = min(found, key=lambda candidate: candidate[0])
-    return model, scales
-
-
-@lru_cache(_CACHED_ALPHABETS)
-def _alphabet(symbols: int, center: int | None) -> Alphabet:
-    """An alphabet whose magnitudes and mirrors are computed once for many streams."""
-    return Alphabet(symbols, center)
-
-
-def _estimated(model: AdaptiveModel, heights: tuple[int, ...], scales: Counts, blocks: Blocks) -> list[float]:
-    """Bits of the words under the model with each of these heights."""
-    learned, step = model.learned(blocks.before), max(1, _BATCH // blocks.seen.size)
-    bits: list[float] = []
-    for start in range(0, len(heights), step):
-        some = np.array(heights[start : start + step])
-        starts = prior(model.alphabet.magnitudes, model.shape, scales, some)
-        bits += _bits_of_blocks(starts, learned, blocks).tolist()
-    return bits
-
-
-def _bits_of_blocks(starts: Counts, learned: Counts, blocks: Blocks) -> NDArray[np.float64]:
-    """``[heights]``: bits of the words, by the weights ``[heights, groups, symbols]`` that groups start with."""
+def _count_blocks(words: Words, ends: Counts, seen: Counts) -> None:
+    """Add to ``seen``, ``[blocks, symbols]``, how often each word occurs in the blocks of a group."""
     if has_compiler():
-        from lightning_compress.coding.models.fit_loops import adaptive_bits
+        from lightning_compress.coding.models.fit_loops import count_blocks
 
-        bits = np.empty(len(starts))
-        adaptive_bits(starts, learned, blocks.seen, blocks.group, bits)
-        return bits
-    weights = np.take(starts, blocks.group, axis=1) + learned  # C order: memory order affects how sums are rounded
-    rates = np.log2(weights.sum(axis=-1, keepdims=True)) - np.log2(weights)
-    result: NDArray[np.float64] = (blocks.seen * rates).reshape(len(starts), -1).sum(axis=1)
-    return result
-
-
-def _static(alphabet: Alphabet, shapes: tuple[int, ...], groups: Counts, stride: int) -> tuple[list[float], Counts]:
-    """Bits of groups, ``[groups, symbols]`` counts, under priors that do not adapt, and the best scale of each group.
-
-    Only every ``stride``-th scale is tried.
-
-    Returns:
-        The bits for each shape, and the scales ``[shapes, groups]``.
-    """
-    scales = np.arange(0, SCALES, stride)
-    raised, rates = _partition(alphabet, shapes, stride)
-    if has_compiler():
-        from lightning_compress.coding.models.fit_loops import static_bits
-
-        bits_of_shapes, best = np.empty(len(shapes)), np.empty((len(shapes), len(groups)), np.int64)
-        static_bits(groups, raised, rates, slopes(scales), bits_of_shapes, best)
-        return bits_of_shapes.tolist(), scales[best]
-    counts = groups.astype(np.float64)
-    moments = np.stack([counts @ row for row in raised])
-    bits = counts.sum(axis=1, keepdims=True) * rates[:, None] + moments[..., None] * slopes(scales)
-    return bits.min(axis=-1).sum(axis=-1).tolist(), scales[bits.argmin(axis=-1)]
-
-
-@lru_cache(_CACHED_PARTITIONS)
-def _partition(
-    alphabet: Alphabet, shapes: tuple[int, ...], stride: int
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """``[shapes, symbols]``: magnitudes raised to each shape; ``[shapes, scales]``: log2 of the partition functions."""
-    symbols = np.bincount(alphabet.magnitudes)
-    raised = [powers(alphabet.magnitudes, shape) for shape in shapes]
-    rates = [np.log2(_densities(len(symbols), shape, stride) @ symbols) for shape in shapes]
-    return np.stack(raised), np.stack(rates)
-
-
-def _densities(length: int, shape: int, stride: int) -> NDArray[np.float64]:
-    """``[scales, length]``: 2^(−a · m^(j/4)) of the magnitudes m below ``length``, for every ``stride``-th scale."""
-    if length < _TABLE_LENGTH:
-        return _density_table(shape, stride)[:, :length]
-    return np.exp2(-slopes(np.arange(0, SCALES, stride))[:, None] * powers(np.arange(length), shape))
-
-
-@lru_cache
-def _density_table(shape: int, stride: int) -> NDArray[np.float64]:
-    """The densities of ``_TABLE_LENGTH`` magnitudes."""
-    return _densities(_TABLE_LENGTH, shape, stride)
+        count_blocks(read_only(words), ends, seen)
+        return
+    for block, counts in zip(np.split(words, ends[:-1]), seen, strict=True):
+        counts += occurrences(block, len(counts))

@@ -8,8 +8,9 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from lightning_compress.coding.coder import Statistics, Words, read_varint, write_varint
-from lightning_compress.coding.models.adaptive import AdaptiveModel, Alphabet, Blocks, Counts, fit, split
+from lightning_compress.coding.models.adaptive import AdaptiveModel, Alphabet, Blocks, Counts, split
 from lightning_compress.coding.models.generalized_gaussian import SHAPES
+from lightning_compress.coding.models.model_fit import fit
 from lightning_compress.errors import FormatError
 from lightning_compress.runtime.cached import cached_property
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
-from numpy import float64, int64
+from numpy import float64, int64, uint64
 from numpy.typing import NDArray
 
+from lightning_compress.coding.models.adaptive import COUNT
+from lightning_compress.coding.models.generalized_gaussian import FRACTIONS, ROOTS
 from lightning_compress.runtime.compilation import compiled_exactly
 
 Doubles = NDArray[np.float64]
@@ -45,24 +48,77 @@ def static_bits(
 
 
 @compiled_exactly
-def adaptive_bits(starts: Counts, learned: Counts, seen: Counts, group: Counts, bits: Doubles) -> None:
+def count_blocks(words: NDArray[np.unsignedinteger[Any]], ends: Counts, seen: Counts) -> None:
+    """Count the words of blocks.
+
+    Args:
+        words: ``[n]``, all below the number of symbols.
+        ends: ``[blocks]``: where each block ends.
+        seen: ``[blocks, symbols]``: is increased.
+    """
+    start = 0
+    for block in range(len(ends)):
+        counts = seen[block]
+        for place in range(start, ends[block]):
+            counts[uint64(words[place])] += 1
+        start = ends[block]
+
+
+@compiled_exactly
+def _weight(step: int, height: int) -> int:
+    """⌊2^(height − step / 64)⌋, at least 1."""
+    weight: int = max(int64(math.floor(math.ldexp(ROOTS[step % FRACTIONS], height - step // FRACTIONS))), int64(1))
+    return weight
+
+
+@compiled_exactly
+def block_weights(steps: Counts, height: int, mirrors: Counts, before: Counts, group: Counts, weights: Counts) -> None:
+    """The weights that blocks are coded with: those of the prior, and what earlier blocks add.
+
+    Args:
+        steps: ``[groups, symbols]``, see :func:`prior_steps`.
+        height: of the prior.
+        mirrors: ``[symbols]``: the symbol that a word counts for a second time.
+        before: ``[blocks, symbols]``: how often each symbol occurs in earlier blocks.
+        group: ``[blocks]``.
+        weights: ``[blocks, symbols]``, the result.
+    """
+    for block in range(len(before)):
+        for symbol in range(before.shape[1]):
+            count = before[block, symbol] + before[block, mirrors[symbol]]
+            weights[block, symbol] = _weight(steps[group[block], symbol], height) + COUNT * count
+
+
+@compiled_exactly
+def adaptive_bits(
+    steps: Counts,
+    heights: Counts,
+    mirrors: Counts,
+    before: Counts,
+    seen: Counts,
+    group: Counts,
+    bits: Doubles,
+) -> None:
     """Bits of blocks under priors that adapt, for each height of the prior.
 
     Args:
-        starts: ``[heights, groups, symbols]``: weights of the prior.
-        learned: ``[blocks, symbols]``: what earlier blocks add to them.
+        steps: as for :func:`block_weights`, like ``mirrors``, ``before`` and ``group``.
+        heights: ``[heights]``.
+        mirrors: see ``steps``.
+        before: see ``steps``.
         seen: ``[blocks, symbols]``: how often each symbol occurs.
-        group: ``[blocks]``.
+        group: see ``steps``.
         bits: ``[heights]``, the result.
     """
-    for height in range(len(starts)):
-        bits[height] = 0.0
+    weights = np.empty_like(before)
+    for place in range(len(heights)):
+        block_weights(steps, heights[place], mirrors, before, group, weights)
+        bits[place] = 0.0
         for block in range(len(seen)):
             total, count, weighted = int64(0), int64(0), float64(0)
             for symbol in range(seen.shape[1]):
-                weight = starts[height, group[block], symbol] + learned[block, symbol]
-                total += weight
+                total += weights[block, symbol]
                 if seen[block, symbol]:
                     count += seen[block, symbol]
-                    weighted += float64(seen[block, symbol]) * math.log2(float64(weight))
-            bits[height] += float64(count) * math.log2(float64(total)) - weighted
+                    weighted += float64(seen[block, symbol]) * math.log2(float64(weights[block, symbol]))
+            bits[place] += float64(count) * math.log2(float64(total)) - weighted

@@ -12,24 +12,24 @@ from numpy.typing import NDArray
 
 SHAPES = range(1, 9)  # j, the exponent of the magnitude in quarters
 SCALES = 256  # a = 2^(4 − i/16)
-_FRACTIONS = 64
+FRACTIONS = 64
 _STEEPEST = 4
 
 
 def _roots() -> NDArray[np.float64]:
     """``[64]``: 2^(−r/64), as the product of 2^(−1/2), 2^(−1/4), … 2^(−1/64) over the bits that are set in r."""
-    table, root = np.ones(_FRACTIONS), np.float64(0.5)
+    table, root = np.ones(FRACTIONS), np.float64(0.5)
     for bit in (32, 16, 8, 4, 2, 1):
         root = np.sqrt(root)
-        table = np.where(np.arange(_FRACTIONS) & bit, table * root, table)
+        table = np.where(np.arange(FRACTIONS) & bit, table * root, table)
     return table
 
 
-_ROOTS = _roots()
+ROOTS = _roots()
 
 
 _NUMBERS = np.arange(SCALES)
-_SLOPES: NDArray[np.float64] = np.ldexp(_ROOTS[_NUMBERS % 16 * 4], _STEEPEST - _NUMBERS // 16)
+_SLOPES: NDArray[np.float64] = np.ldexp(ROOTS[_NUMBERS % 16 * 4], _STEEPEST - _NUMBERS // 16)
 
 
 def slopes(scales: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -51,8 +51,7 @@ def prior(
 ) -> NDArray[np.int64]:
     """``[groups, symbols]`` integer weights of at least 1; ``[heights, groups, symbols]`` of several heights.
 
-    With n = ⌊64 · min(a · m^(j/4), 64)⌋ the weight is ⌊2^(height − n/64)⌋; the table of roots gives the fractional
-    power.
+    With n of :func:`prior_steps` the weight is ⌊2^(height − n/64)⌋; the table of roots gives the fractional power.
 
     Args:
         magnitudes: ``[symbols]`` integers m from 0.
@@ -60,9 +59,15 @@ def prior(
         scales: ``[groups]`` numbers i, from 0 (narrow) to 255 (wide).
         height: base-2 logarithm of the weight of magnitude 0, from 0 to 30; or several, ``[heights]``.
     """
-    exponents = np.minimum(slopes(scales)[:, None] * powers(magnitudes, shape), 64.0)
-    steps = np.floor(exponents * _FRACTIONS).astype(np.int64)
+    steps = prior_steps(magnitudes, shape, scales)
     weights: NDArray[np.float64] = np.ldexp(
-        _ROOTS[steps % _FRACTIONS], np.asarray(height)[..., None, None] - steps // _FRACTIONS
+        ROOTS[steps % FRACTIONS], np.asarray(height)[..., None, None] - steps // FRACTIONS
     )
     return np.maximum(np.floor(weights), 1.0).astype(np.int64)
+
+
+def prior_steps(magnitudes: NDArray[np.int64], shape: int, scales: NDArray[np.int64]) -> NDArray[np.int64]:
+    """``[groups, symbols]``: n = ⌊64 · min(a · m^(j/4), 64)⌋, in 64ths of a bit; arguments as for :func:`prior`."""
+    exponents = np.minimum(slopes(scales)[:, None] * powers(magnitudes, shape), 64.0)
+    steps: NDArray[np.int64] = np.floor(exponents * FRACTIONS).astype(np.int64)
+    return steps

@@ -18,7 +18,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lightning_compress.coding.models.adaptive import Blocks, fit
+from lightning_compress.coding.models.adaptive import Blocks
+from lightning_compress.coding.models.model_fit import fit
 from lightning_compress.quantize import GridPayload, Words, matrix_shape, row_scales
 from lightning_compress.runtime.compiler import has_compiler_for, read_only
 
