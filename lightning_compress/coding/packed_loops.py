@@ -8,12 +8,12 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numpy import uint8, uint64
+from numpy import int64, uint8, uint64
 from numpy.typing import NDArray
 
 from lightning_compress.runtime.compilation import compiled_exactly
 
-_PIECE = 1 << 14  # words, a multiple of eight
+PIECE = 1 << 14  # words, a multiple of eight
 Words = NDArray[np.unsignedinteger[Any]]
 
 
@@ -26,16 +26,32 @@ def pack_words(words: Words, bits: int, data: NDArray[np.uint8]) -> None:
         bits: how many of each, at most those of a word.
         data: ``[packed_size(n, bits)]``, the result.
     """
-    count, planes, rest = len(words), bits // 8, uint64(bits % 8)
+    for start in range(0, len(words), PIECE):
+        pack_piece(words[start : start + PIECE], start, len(words), bits, data)
+
+
+@compiled_exactly
+def pack_piece(words: Words, start: int, count: int, bits: int, data: NDArray[np.uint8]) -> None:
+    """Write the lowest bits of some words.
+
+    Args:
+        words: ``[m]``.
+        start: place of the first of them among all words, a multiple of eight.
+        count: of all words.
+        bits: see :func:`pack_words`, like ``data``.
+        data: see ``bits``.
+    """
+    planes, rest = bits // 8, uint64(bits % 8)
     for plane in range(planes):
-        shift, target = uint64(8 * plane), data[plane * count : (plane + 1) * count]
-        for place in range(count):
+        shift, target = uint64(8 * plane), data[plane * count + start : plane * count + start + len(words)]
+        for place in range(len(words)):
             target[place] = uint8(uint64(words[place]) >> shift)
     if rest:
-        shift, kept, target = uint64(8 * planes), uint64((1 << rest) - 1), data[planes * count :]
-        for group in range((count + 7) // 8):
+        shift, kept = uint64(8 * planes), uint64((1 << rest) - 1)
+        target = data[planes * count + start // 8 * int64(rest) :]
+        for group in range((len(words) + 7) // 8):
             joined = uint64(0)
-            for member in range(min(8, count - 8 * group)):
+            for member in range(min(8, len(words) - 8 * group)):
                 joined |= ((uint64(words[8 * group + member]) >> shift) & kept) << (uint64(member) * rest)
             for byte in range(rest):
                 target[group * rest + byte] = uint8(joined >> (uint64(8) * byte))
@@ -45,8 +61,8 @@ def pack_words(words: Words, bits: int, data: NDArray[np.uint8]) -> None:
 def unpack_words(data: NDArray[np.uint8], bits: int, words: Words) -> None:
     """The inverse of :func:`pack_words`, as many words at a time as fit in the cache; their other bits become 0."""
     count, planes, rest = len(words), bits // 8, bits % 8
-    for start in range(0, count, _PIECE):
-        part = words[start : start + _PIECE]
+    for start in range(0, count, PIECE):
+        part = words[start : start + PIECE]
         for place in range(len(part)):
             part[place] = 0
         for plane in range(planes):

@@ -19,7 +19,7 @@ from lightning_compress.coding.lanes.types import Symbols
 from lightning_compress.coding.models.adaptive import Counts
 from lightning_compress.coding.models.adaptive_fit import MAX_MODELS, AdaptiveFit, is_adaptive, read_groups
 from lightning_compress.coding.models.frequency_table import best_table, read_table
-from lightning_compress.coding.packed import pack, packed_size, unpack
+from lightning_compress.coding.packed import packed_size, unpack
 from lightning_compress.errors import FormatError
 from lightning_compress.runtime import Work
 
@@ -58,8 +58,7 @@ class Lanes:
         words = statistics.words
         if statistics.largest >= _MAX_SYMBOLS:
             split = Split.of(words)
-            symbols, turned = split.symbols(words)
-            low = pack(turned, split.low)
+            symbols, low = split.divided(words)
             return self._with_table(Statistics(symbols), bytes([split.low | _ROTATED * split.rotated]), low)
         if not is_adaptive(statistics):
             return self._with_table(statistics)
@@ -114,7 +113,7 @@ class Lanes:
         sizes, present = seen.sum(axis=1), seen[seen > 0]
         return float((sizes * np.log2(sizes)).sum() - (present * np.log2(present)).sum()) / 8
 
-    def _with_table(self, statistics: Statistics, split: bytes = b"", low: bytes = b"") -> bytes:
+    def _with_table(self, statistics: Statistics, split: bytes = b"", low: bytes | memoryview = b"") -> bytes:
         """A stream with one table of frequencies; ``split`` and ``low`` are the bytes that wide words have besides."""
         counts, symbols = statistics.counts, statistics.words
         assert counts is not None

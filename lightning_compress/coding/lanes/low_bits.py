@@ -13,6 +13,7 @@ import numpy as np
 
 from lightning_compress.coding.coder import Words
 from lightning_compress.coding.lanes.types import Symbols
+from lightning_compress.coding.packed import pack, packed_size
 from lightning_compress.runtime.compiler import has_compiler_for, read_only
 
 SYMBOL_BITS = 12
@@ -47,19 +48,21 @@ class Split:
         _, rotated, low = min(candidates)
         return cls(rotated, low)
 
-    def symbols(self, words: Words) -> tuple[Symbols, Words]:
-        """``[n]`` symbols of two bytes, and the words turned, whose low bits are stored."""
+    def divided(self, words: Words) -> tuple[Symbols, bytes | memoryview]:
+        """``[n]`` symbols of two bytes, and the low bits of all words, packed."""
         if has_compiler_for(len(words)):
             from lightning_compress.coding.lanes.low_bits_loops import split_words
+            from lightning_compress.coding.packed_loops import PIECE
 
-            symbols, turned = np.empty(len(words), np.uint16), np.empty_like(words)
-            split_words(read_only(words), 8 * words.itemsize, self.rotated, self.low, symbols, turned)
-            return symbols, turned
+            symbols, turned = np.empty(len(words), np.uint16), np.empty(PIECE, words.dtype)
+            data = np.empty(packed_size(len(words), self.low), np.uint8)
+            split_words(read_only(words), 8 * words.itemsize, self.rotated, self.low, symbols, turned, data)
+            return symbols, data.data
         turned = rotate_left(words) if self.rotated else words
-        return (turned >> np.array(self.low, words.dtype)).astype(np.uint16), turned
+        return (turned >> np.array(self.low, words.dtype)).astype(np.uint16), pack(turned, self.low)
 
     def joined(self, symbols: Symbols, low: Words) -> Words:
-        """The inverse of :meth:`symbols`; ``low``, the low bits of each word, is overwritten."""
+        """The inverse of :meth:`divided`; ``low``, the low bits of each word, is overwritten."""
         if has_compiler_for(len(low)):
             from lightning_compress.coding.lanes.low_bits_loops import join_words
 
