@@ -28,6 +28,7 @@ from lightning_compress.runtime import Work
 _PRECISION = 24  # bits of a probability, the most that a symbol can cost
 _FREE = 4
 _SMALL_ALPHABET = 1 << 12
+_MOST_DEFLATED = 1032  # bytes in one
 _CHUNK = 1 << 20
 _TABLES = 64 * MAX_ALPHABET + 4 * _CHUNK  # bytes of table and model, and of one chunk of symbols
 
@@ -40,8 +41,9 @@ class Ans:
     def lower_bound(self, statistics: Statistics) -> float | None:
         """The entropy, less the cost of a few symbols; None for streams of one symbol or of too many symbols.
 
-        For a large alphabet half the information of which symbols occur is added, the least that their table takes
-        unless they lie in some order: most streams of few words are not coded by frequencies, and a table takes long.
+        For a large alphabet the least that its table takes is added, as most streams of few words are not coded by
+        frequencies, and a table takes long: half the information of which symbols occur, unless they lie in some order,
+        and a byte for 1032 symbols, since deflate codes at most 258 bytes in two bits (RFC 1951).
 
         The coder starts at the end of the stream with the state 0. While the words there fall or stay equal, seen from
         the front, its state grows slowly and they may cost nothing. From the first increase on, each word that the
@@ -53,7 +55,9 @@ class Ans:
         tail = statistics.words[-_FREE:]
         rises = bool((tail[1:] > tail[:-1]).any())
         code = max(statistics.entropy_bytes - _FREE * _PRECISION / 8, 0.0) if rises else 0.0
-        return code + (_bytes_of_choice(counts) / 2 if len(counts) > _SMALL_ALPHABET else 0.0)
+        if len(counts) <= _SMALL_ALPHABET:
+            return code
+        return code + max(_bytes_of_choice(counts) / 2, len(counts) / _MOST_DEFLATED)
 
     def fitted_bound(self, statistics: Statistics) -> float:
         """The same bound plus the bytes of the table."""
