@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from lightning_compress.coding.coder import Statistics
 from lightning_compress.coding.counting import occurrences
-from lightning_compress.coding.models import adaptive
+from lightning_compress.coding.models import adaptive, model_fit
+from lightning_compress.coding.models.adaptive import Alphabet
 from lightning_compress.coding.models.adaptive_fit import AdaptiveFit
 from lightning_compress.runtime import compiler as compiler_module
 
@@ -32,6 +35,13 @@ def test_the_fitted_model_does_not_depend_on_the_compiler(monkeypatch, symbols, 
     stream[0] = symbols - 1
     found = []
     for compiler in (True, False):
-        monkeypatch.setattr(adaptive, "has_compiler", lambda compiler=compiler: compiler)
-        found.append(AdaptiveFit.of(Statistics(stream, groups)).header)
+        for module in (adaptive, model_fit):
+            monkeypatch.setattr(module, "has_compiler", lambda compiler=compiler: compiler)
+        fitted = AdaptiveFit.of(Statistics(stream, groups))
+        found.append((fitted.header, fitted.blocks.seen.tolist(), fitted.blocks.before.tolist()))
+        model, scales = fitted.model
+        for pooled in (False, True):
+            signed = replace(model, alphabet=Alphabet(symbols, None), pooled=pooled)
+            found[-1] += (fitted.blocks.weights(signed, scales).tolist(),)
     assert found[0] == found[1]
+    assert (found[0][3] != found[0][4]) == (symbols > 2)
