@@ -104,6 +104,8 @@ def in_order(function: Callable[[Item], Result], items: Iterable[Item], workers:
 def beside(function: Callable[[], Result], *, in_thread: bool = True) -> Iterator[Callable[[], Result]]:
     """A block beside which a function is called in a thread of its own; the block gets what returns its result.
 
+    A block that ends early does not wait: the function runs to its end, and its result is lost.
+
     Args:
         function: called once, with torch and NumPy limited to one core.
         in_thread: False, or a calling thread that may use one worker: the function is called where its result is.
@@ -120,4 +122,4 @@ def beside(function: Callable[[], Result], *, in_thread: bool = True) -> Iterato
     try:
         yield executor.submit(work).result
     finally:
-        executor.shutdown(wait=True, cancel_futures=True)
+        executor.shutdown(wait=False)

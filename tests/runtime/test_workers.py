@@ -69,12 +69,26 @@ def test_a_function_beside_a_block_has_one_worker_and_its_error_is_raised_where_
         assert workers == 1 or not in_thread
     with limited_workers(1), beside(threading.get_ident) as result:
         assert result() == caller
-    reached = False
-    with beside(lambda: 1 // 0) as result:
-        reached = True
-    assert reached
-    with pytest.raises(ZeroDivisionError):
+    with beside(lambda: 1 // 0) as result, pytest.raises(ZeroDivisionError):
         result()
+
+
+def test_a_block_that_ends_early_does_not_wait_for_the_function_beside_it() -> None:
+    begun, goes_on, ended = threading.Event(), threading.Event(), threading.Event()
+
+    def work() -> None:
+        begun.set()
+        goes_on.wait(20)
+        ended.set()
+
+    if worker_count() == 1:
+        pytest.skip("needs two cores")
+    with pytest.raises(KeyboardInterrupt), beside(work):
+        begun.wait(20)
+        raise KeyboardInterrupt
+    assert not ended.is_set()
+    goes_on.set()
+    assert ended.wait(20)
 
 
 def state() -> dict[str, torch.Tensor]:

@@ -125,7 +125,7 @@ class FittedInterval:
             from lightning_compress.quantize.interval.loops import find_pieces
 
             found = torch.empty(len(weights), dtype=self.codebook.index_dtype)
-            values = read_only(weights.contiguous().numpy())
+            values = read_only(weights.detach().contiguous().numpy())
             find_pieces(values, self.half_width, self.step or 1.0, self.codebook.levels, found.numpy())
             return found
         indices = self._pieces(weights)
