@@ -81,11 +81,15 @@ def test_a_block_that_ends_early_does_not_wait_for_the_function_beside_it() -> N
         goes_on.wait(20)
         ended.set()
 
+    def stopped() -> None:
+        with beside(work):
+            begun.wait(20)
+            raise KeyboardInterrupt
+
     if worker_count() == 1:
         pytest.skip("needs two cores")
-    with pytest.raises(KeyboardInterrupt), beside(work):
-        begun.wait(20)
-        raise KeyboardInterrupt
+    with pytest.raises(KeyboardInterrupt):
+        stopped()
     assert not ended.is_set()
     goes_on.set()
     assert ended.wait(20)
