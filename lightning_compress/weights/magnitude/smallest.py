@@ -2,8 +2,8 @@
 
 The bits of a float without its sign, read as an integer, have the order of its magnitude. The k-th smallest magnitude
 is therefore found by radix selection: a histogram of the high 16 bits, then one of the next 16 bits within the selected
-bin (four histograms for float64). Each pass reads the weights once, where they are; memory is one chunk and one
-histogram.
+bin (four histograms for float64). Each pass reads the weights once, where they are; each thread has one chunk and one
+histogram in memory.
 """
 
 from __future__ import annotations
