@@ -46,42 +46,47 @@ def mark_smallest(words: NDArray[np.uint32], key: int, ties: int, chosen: NDArra
     Returns:
         How many ties are left.
     """
-    border, equal = uint32(key), int64(0)
-    for place in range(len(words)):
-        magnitude = words[place] & _MAGNITUDE
-        chosen[place] = magnitude < border
-        equal += int64(magnitude == border)
-    left: int = int64(ties)
-    if equal:
-        for place in range(len(words)):
-            if left and words[place] & _MAGNITUDE == border:
-                chosen[place] = True
-                left -= 1
+    border = uint32(key)
+    end, left = _end_of_ties(words, border, ties)
+    for place in range(end):
+        chosen[place] = words[place] & _MAGNITUDE <= border
+    for place in range(end, len(words)):
+        chosen[place] = words[place] & _MAGNITUDE < border
     return left
 
 
 @compiled_exactly
-def zero_smallest(words: NDArray[np.uint32], key: int, ties: int, left: NDArray[np.uint32]) -> int:
+def zero_smallest(words: NDArray[np.uint32], key: int, ties: int, result: NDArray[np.uint32]) -> int:
     """The words, with 0 in the place of those whose magnitudes :func:`mark_smallest` marks.
 
     Args:
         words: ``[n]``.
         key: the threshold.
         ties: how many of the magnitudes equal to it become 0, at most.
-        left: ``[n]``, the result.
+        result: ``[n]``.
 
     Returns:
         How many ties are left.
     """
-    border, equal = uint32(key), int64(0)
-    for place in range(len(words)):
-        magnitude = words[place] & _MAGNITUDE
-        left[place] = uint32(0) if magnitude < border else words[place]
-        equal += int64(magnitude == border)
-    remaining: int = int64(ties)
-    if equal:
-        for place in range(len(words)):
-            if remaining and words[place] & _MAGNITUDE == border:
-                left[place] = uint32(0)
-                remaining -= 1
-    return remaining
+    border = uint32(key)
+    end, left = _end_of_ties(words, border, ties)
+    for place in range(end):
+        result[place] = uint32(0) if words[place] & _MAGNITUDE <= border else words[place]
+    for place in range(end, len(words)):
+        result[place] = uint32(0) if words[place] & _MAGNITUDE < border else words[place]
+    return left
+
+
+@compiled_exactly
+def _end_of_ties(words: NDArray[np.uint32], border: int, ties: int) -> tuple[int, int]:
+    """The place after the last of the first magnitudes equal to a key, at most so many, and how many are left."""
+    end, left, equal = int64(0), int64(ties), int64(0)
+    for place in range(len(words)):  # most chunks have none, and to count is faster than to search
+        equal += int64(words[place] & _MAGNITUDE == border)
+    for place in range(len(words) if equal else 0):
+        if not left:
+            break
+        if words[place] & _MAGNITUDE == border:
+            end = place + 1
+            left -= 1
+    return end, left
