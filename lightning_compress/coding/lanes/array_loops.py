@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lightning_compress.coding.lanes.types import Code, Counts, Slots, States, Symbols
-from lightning_compress.coding.models.adaptive import COUNT, block_ends
+from lightning_compress.coding.models.adaptive import block_ends
+from lightning_compress.coding.models.generalized_gaussian import COUNT
 
 LEAST_STATE = 1 << 16
 MOST_WEIGHT = 1 << 31

@@ -11,7 +11,8 @@ from numpy import int64, uint16, uint32, uint64
 
 from lightning_compress.coding.lanes.array_loops import LEAST_STATE, MOST_WEIGHT
 from lightning_compress.coding.lanes.types import Code, Counts, Slots, States, Symbols
-from lightning_compress.coding.models.adaptive import COUNT, FIRST_BLOCK
+from lightning_compress.coding.models.adaptive import FIRST_BLOCK
+from lightning_compress.coding.models.generalized_gaussian import COUNT
 from lightning_compress.runtime.compilation import compiled_exactly
 
 _LEAST, _WORD, _LOW = uint32(LEAST_STATE), uint32(16), uint32(LEAST_STATE - 1)

@@ -15,13 +15,12 @@ from numpy.typing import NDArray
 
 from lightning_compress.coding.coder import Words
 from lightning_compress.coding.counting import occurrences
-from lightning_compress.coding.models.generalized_gaussian import prior, prior_steps
+from lightning_compress.coding.models.generalized_gaussian import COUNT, prior, prior_steps
 from lightning_compress.runtime.cached import cached_property
 from lightning_compress.runtime.compiler import has_compiler, read_only
 
 CHUNK = 1 << 20
 FIRST_BLOCK = 64
-COUNT = 32  # weight of an observed word; pooling adds as much to the symbol of the opposite sign
 Counts = NDArray[np.int64]
 
 

@@ -9,8 +9,7 @@ import numpy as np
 from numpy import float64, int64, uint64
 from numpy.typing import NDArray
 
-from lightning_compress.coding.models.adaptive import COUNT
-from lightning_compress.coding.models.generalized_gaussian import FRACTIONS, ROOTS
+from lightning_compress.coding.models.generalized_gaussian import COUNT, FRACTIONS, ROOTS
 from lightning_compress.runtime.compilation import compiled_exactly
 
 Doubles = NDArray[np.float64]

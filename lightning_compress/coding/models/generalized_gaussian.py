@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 SHAPES = range(1, 9)  # j, the exponent of the magnitude in quarters
 SCALES = 256  # a = 2^(4 − i/16)
 FRACTIONS = 64
+COUNT = 32  # what an observed word adds to these weights; pooling adds as much to the symbol of the opposite sign
 _STEEPEST = 4
 
 
