@@ -14,7 +14,7 @@ from torch import Tensor
 
 from lightning_compress.errors import PlanError
 from lightning_compress.quantize import FLOATS, FittedQuantizer, Payload, Storage
-from lightning_compress.runtime.compiler import has_compiler_for, read_only
+from lightning_compress.runtime.compiler import loops_take, read_only
 from lightning_compress.weights import true_positions
 
 _CHUNK = 1 << 18
@@ -82,7 +82,7 @@ class SourceCheck:
     def _chunk_holds(self, weights: Tensor, values: Tensor, bounds: Tensor, pruned: Tensor) -> bool:
         """Bounds and pruned weights of ``[m]`` each, or one and none; the few that are not plainly near are looked at
         in float64."""
-        if values.dtype == torch.float32 and has_compiler_for(len(weights)):
+        if loops_take(values):
             from lightning_compress.compression.check_loops import count_far
 
             given = (read_only(each.contiguous().numpy()) for each in (weights, values, bounds, pruned))

@@ -7,7 +7,9 @@ from functools import cache
 from typing import TypeVar
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from lightning_compress.garbage import collection_paused
 
@@ -34,6 +36,12 @@ def has_compiler() -> bool:
 def has_compiler_for(elements: int) -> bool:
     """Whether loops for large arrays are compiled: where there are so many elements that they pay for it."""
     return elements > _LARGE and has_compiler()
+
+
+def loops_take(values: Tensor) -> bool:
+    """Whether loops for float32 values of the CPU take a tensor, and pay for their compilation."""
+    is_float = values.dtype == torch.float32 and values.device.type == "cpu"
+    return is_float and has_compiler_for(values.numel())
 
 
 def read_only(array: NDArray[Element]) -> NDArray[Element]:

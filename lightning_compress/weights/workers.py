@@ -21,8 +21,8 @@ def tensor_workers(tensors: Sequence[Tensor]) -> int:
     if any(tensor.device.type != "cpu" for tensor in tensors):
         return 1
     workers = min(worker_count(), sum(tensor.numel() for tensor in tensors) // _WEIGHTS_PER_WORKER)
-    made = (tensor for tensor in tensors if isinstance(tensor, DeferredTensor) and tensor.parts is None)
-    if any(True for _ in made):  # the model may exceed the memory
+    if any(isinstance(tensor, DeferredTensor) and tensor.parts is None for tensor in tensors):
+        # The model may exceed the memory.
         workers = min(workers, workers_in_little_memory(tensor.nbytes for tensor in tensors))
     return max(1, workers)
 

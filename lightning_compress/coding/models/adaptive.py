@@ -101,15 +101,14 @@ class Blocks:
         """Count the words of groups, of which none is empty."""
         ends = [np.array(block_ends(len(group))) for group in groups]
         seen = np.zeros((sum(map(len, ends)), symbols), np.int64)
-        start = 0
+        before, start = np.empty_like(seen), 0
         for group, of_group in zip(groups, ends, strict=True):
-            _count_blocks(group, of_group, seen[start : start + len(of_group)])
-            start += len(of_group)
-        number = np.repeat(np.arange(len(groups)), [len(of_group) for of_group in ends])
-        if len(groups) == 1:
-            return cls(seen, np.cumsum(seen, axis=0) - seen, number)
-        parts = (seen[number == group] for group in range(len(groups)))
-        return cls(seen, np.concatenate([np.cumsum(part, axis=0) - part for part in parts]), number)
+            part = slice(start, start + len(of_group))
+            _count_blocks(group, of_group, seen[part])
+            np.cumsum(seen[part], axis=0, out=before[part])
+            start = part.stop
+        before -= seen
+        return cls(seen, before, np.repeat(np.arange(len(groups)), [len(of_group) for of_group in ends]))
 
     def weights(self, model: AdaptiveModel, scales: Counts) -> Counts:
         """``[blocks, symbols]``: the weights that each block is coded with."""

@@ -25,11 +25,11 @@ class AdaptiveFit:
     """The model that a stream is coded with; fitted when it is first asked for.
 
     Attributes:
-        pieces: the blocks of words.
+        groups: the groups of words that are not empty.
         blocks: the counts of the words in them.
     """
 
-    pieces: list[Words]
+    groups: list[Words]
     blocks: Blocks
 
     @classmethod
@@ -37,9 +37,13 @@ class AdaptiveFit:
         """The fit of a stream, the same at every call."""
         if statistics not in _fits:
             groups = _split(statistics.words, statistics.groups)
-            pieces = [block for group in groups for block in split(group)]
-            _fits[statistics] = cls(pieces, Blocks.of(groups, statistics.largest + 1))
+            _fits[statistics] = cls(groups, Blocks.of(groups, statistics.largest + 1))
         return _fits[statistics]
+
+    @property
+    def pieces(self) -> list[Words]:
+        """The words of each block."""
+        return [block for group in self.groups for block in split(group)]
 
     @cached_property
     def model(self) -> tuple[AdaptiveModel, Counts]:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from lightning_compress.quantize.grid.trellis.trellis import Integers
 from lightning_compress.quantize.payload import Words
+from lightning_compress.runtime.compiler import read_only
 
 MAX_POINT = 32766
 _FARTHEST_POINT = 1 << 15  # of int16
@@ -90,6 +91,11 @@ def surely_holds(largest: float, scales: Tensor, dtype: torch.dtype, offsets: Te
     """Whether :func:`holds` is true whatever the points are, of which the largest magnitude is at most ``largest``."""
     reach = largest * float(scales.max()) + (0.0 if offsets is None else float(offsets.abs().max()))
     return reach < torch.finfo(dtype).max / 2
+
+
+def summands(offsets: Tensor | None) -> NDArray[np.float64]:
+    """Offsets as compiled loops take them: ``[columns]``, or none."""
+    return read_only(np.zeros(0) if offsets is None else offsets.numpy())
 
 
 def zigzag(indices: Integers) -> Words:

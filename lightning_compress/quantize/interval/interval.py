@@ -26,7 +26,7 @@ from lightning_compress.quantize.interval.payload import Codebook, IndexedPayloa
 from lightning_compress.quantize.payload import Payload
 from lightning_compress.quantize.quantizer import Storage, with_outliers
 from lightning_compress.quantize.sharing import Sharing, check_sharing, group_key
-from lightning_compress.runtime.compiler import has_compiler_for, read_only
+from lightning_compress.runtime.compiler import loops_take, read_only
 from lightning_compress.weights import smallest_magnitudes, true_positions
 
 Restore = Literal["left", "middle", "right"]
@@ -121,7 +121,7 @@ class FittedInterval:
 
     def indices(self, weights: Tensor) -> Tensor:
         """``[n]`` floating-point weights on the CPU → ``[n]`` whole indices, OUTLIER for those outside (NaN too)."""
-        if weights.dtype == torch.float32 and has_compiler_for(len(weights)):
+        if loops_take(weights):
             from lightning_compress.quantize.interval.loops import find_pieces
 
             found = torch.empty(len(weights), dtype=self.codebook.index_dtype)

@@ -33,7 +33,7 @@ from lightning_compress.quantize.payload import (
 from lightning_compress.quantize.plain.half import HalfPayload
 from lightning_compress.quantize.plain.raw import RawPayload
 from lightning_compress.runtime import Work
-from lightning_compress.runtime.compiler import has_compiler_for, read_only
+from lightning_compress.runtime.compiler import loops_take, read_only
 from lightning_compress.weights import true_positions
 
 MAX_LEVELS = 1 << 16
@@ -122,9 +122,9 @@ class IndexedPayload:
         flat = torch.empty(len(self.indices), dtype=self.dtype)
         outliers = self.outliers.restore().reshape(-1)
         used = 0
-        is_compiled = self.dtype == torch.float32 and has_compiler_for(len(flat))
+        restore = _restore_compiled if loops_take(flat) else _restore
         for indices, target in zip(torch.split(self.indices, _CHUNK), torch.split(flat, _CHUNK), strict=True):
-            used += (_restore_compiled if is_compiled else _restore)(indices, table, outliers[used:], target)
+            used += restore(indices, table, outliers[used:], target)
         if used != len(outliers):
             raise ValueError(f"{used} indices are marked as outliers, and {len(outliers)} outliers are given")
         return flat.reshape(self.shape)

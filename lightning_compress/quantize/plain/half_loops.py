@@ -37,17 +37,21 @@ def find_lost(
     Returns:
         How many there are.
     """
-    largest, found = uint16(exponent), int64(0)
+    found = int64(0)
     if not len(positions):
         for place in range(len(words)):
-            vanishes = (halves[place] & _HALF_MAGNITUDE == uint16(0)) & (words[place] & _MAGNITUDE != uint32(0))
-            overflows = (halves[place] & largest == largest) | (words[place] & _EXPONENT == _EXPONENT)
-            found += int64(vanishes | overflows)
+            found += int64(_is_lost(words[place], halves[place], uint16(exponent)))
         return int(found)
     for place in range(len(words)):
-        vanishes = (halves[place] & _HALF_MAGNITUDE == uint16(0)) & (words[place] & _MAGNITUDE != uint32(0))
-        overflows = (halves[place] & largest == largest) | (words[place] & _EXPONENT == _EXPONENT)
-        if vanishes | overflows:
+        if _is_lost(words[place], halves[place], uint16(exponent)):
             positions[found] = place
             found += 1
     return int(found)
+
+
+@compiled_exactly
+def _is_lost(word: int, half: int, exponent: int) -> bool:
+    """Whether a value becomes 0, or it or its half is not finite."""
+    vanishes = (half & _HALF_MAGNITUDE == uint16(0)) & (word & _MAGNITUDE != uint32(0))
+    overflows = (half & exponent == exponent) | (word & _EXPONENT == _EXPONENT)
+    return bool(vanishes | overflows)

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from lightning_compress.errors import FormatError
 from lightning_compress.quantize.payload import Words, to_words
-from lightning_compress.runtime.compiler import has_compiler_for, read_only
+from lightning_compress.runtime.compiler import loops_take, read_only
 from lightning_compress.weights import all_finite
 
 _EXPONENTS = {"bfloat16": np.uint16(0x7F80), "float16": np.uint16(0x7C00)}
@@ -18,7 +18,7 @@ _CHUNK = 1 << 18
 
 def lost_positions(flat: Tensor, halves: Tensor) -> Tensor:
     """``[m]``: where values are that the 16-bit format cannot hold."""
-    if not _is_compiled_for(flat):
+    if not loops_take(flat):
         return is_lost(flat, halves.to(flat.dtype)).nonzero().flatten()
     from lightning_compress.quantize.plain.half_loops import find_lost
 
@@ -42,7 +42,7 @@ def is_lost(flat: Tensor, back: Tensor) -> Tensor:
 
 def truncated(flat: Tensor) -> Tensor:
     """bfloat16 by dropping the low 16 bits of the float32 word."""
-    if not _is_compiled_for(flat):
+    if not loops_take(flat):
         return (flat.float().view(torch.int32) >> 16).to(torch.int16).view(torch.bfloat16)
     from lightning_compress.quantize.plain.half_loops import truncate
 
@@ -61,8 +61,3 @@ def check_finite(words: Words, name: str, escapes: NDArray[np.int64]) -> None:
         special = np.flatnonzero(words[start : start + _CHUNK] & exponent == exponent) + start
         if len(special) and not np.isin(special, escapes).all():
             raise FormatError(f"element {special[~np.isin(special, escapes)][0]} is a {name} that is not finite")
-
-
-def _is_compiled_for(flat: Tensor) -> bool:
-    """Whether the compiled loops take the values, and are worth their compilation."""
-    return flat.dtype == torch.float32 and flat.device.type == "cpu" and has_compiler_for(len(flat))

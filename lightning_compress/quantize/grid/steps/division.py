@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
+from lightning_compress.quantize.grid.matrix import summands
 from lightning_compress.quantize.grid.walk import scaled_points
-from lightning_compress.runtime.compiler import has_compiler_for, read_only
+from lightning_compress.runtime.compiler import loops_take, read_only
 
 _CHUNK = 1 << 16
 LARGEST = 32760.0  # magnitude of a weight, in steps; points of a trellis may lie a little further out
@@ -33,7 +33,7 @@ def in_steps(
         from lightning_compress.quantize.grid.steps.loops import divide
 
         bits = largest.numpy().view(np.uint32)
-        divide(read_only(matrix.numpy()), read_only(scales.numpy()), _summands(offsets), result.numpy(), bits)
+        divide(read_only(matrix.numpy()), read_only(scales.numpy()), summands(offsets), result.numpy(), bits)
         return result, largest
     size = max(1, _CHUNK // max(1, matrix.shape[1]))
     for start in range(0, len(matrix), size):
@@ -62,16 +62,11 @@ def nearest_values(weights: Tensor, scales: Tensor, offsets: Tensor | None, dtyp
     if dtype == torch.float32 and _is_compiled_for(weights):
         from lightning_compress.quantize.grid.steps.loops import multiply_nearest
 
-        multiply_nearest(weights.numpy(), read_only(scales.numpy()), _summands(offsets))
+        multiply_nearest(weights.numpy(), read_only(scales.numpy()), summands(offsets))
         return weights
     return scaled_points(weights.round().to(torch.int16), scales, offsets, dtype)
 
 
 def _is_compiled_for(matrix: Tensor) -> bool:
     """Whether the compiled loops take the matrix, and are worth their compilation."""
-    is_on_cpu = matrix.device.type == "cpu" and matrix.dtype == torch.float32
-    return is_on_cpu and matrix.is_contiguous() and has_compiler_for(matrix.numel())
-
-
-def _summands(offsets: Tensor | None) -> NDArray[np.float64]:
-    return read_only(np.zeros(0) if offsets is None else offsets.numpy())
+    return loops_take(matrix) and matrix.is_contiguous()

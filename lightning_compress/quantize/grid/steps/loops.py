@@ -10,10 +10,10 @@ import numpy as np
 from numpy import float32, float64, uint32
 from numpy.typing import NDArray
 
+from lightning_compress.quantize.grid.trellis.plain_loops import ROUNDING
 from lightning_compress.runtime.compilation import compiled_exactly
 
 _MAGNITUDE = uint32(0x7FFF_FFFF)
-_ROUNDING = float32(1.5 * 2**23)  # added and taken away it rounds to whole numbers, halves to even, up to ±2^22
 
 Floats = NDArray[np.float32]
 Doubles = NDArray[np.float64]
@@ -63,9 +63,9 @@ def multiply_nearest(values: Floats, scales: Doubles, offsets: Doubles) -> None:
         line = values[row]
         if moved:
             for column in range(columns):
-                point = (line[column] + _ROUNDING) - _ROUNDING
+                point = (line[column] + ROUNDING) - ROUNDING
                 line[column] = float32(float64(point) * scale + offsets[column])
         else:
             for column in range(columns):
-                point = (line[column] + _ROUNDING) - _ROUNDING
+                point = (line[column] + ROUNDING) - ROUNDING
                 line[column] = float32(float64(point) * scale)

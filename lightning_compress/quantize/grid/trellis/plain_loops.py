@@ -7,7 +7,7 @@ from numpy import float32, int16, int64
 from lightning_compress.quantize.grid.trellis.trellis import Bytes, Floats, Integers
 from lightning_compress.runtime.compilation import compiled_exactly
 
-_ROUNDING = float32(1.5 * 2**23)  # added and taken away it rounds to whole numbers, halves to even, up to 2^22
+ROUNDING = float32(1.5 * 2**23)  # added and taken away it rounds to whole numbers, halves to even, up to 2^22
 
 
 @compiled_exactly
@@ -26,7 +26,7 @@ def choose_cheapest(weights: Floats, borders: Floats, sums: Bytes, points: Integ
         for column in range(weights.shape[1]):
             weight = weights[row, column]
             magnitude = abs(weight)
-            near = (magnitude + _ROUNDING) - _ROUNDING
+            near = (magnitude + ROUNDING) - ROUNDING
             size = int64(near)
             size -= int64(magnitude - near < borders[sums[row, column], min(size, largest)])
             points[row, column] = int16(-size if weight < 0 else size)

@@ -6,11 +6,11 @@ import numpy as np
 from numpy import float32, float64, int16
 from numpy.typing import NDArray
 
+from lightning_compress.quantize.grid.trellis.plain_loops import ROUNDING
 from lightning_compress.quantize.grid.trellis.trellis import Floats, Integers
 from lightning_compress.runtime.compilation import compiled_exactly
 
 _SIDE = 32  # of a block
-_ROUNDING = float32(1.5 * 2**23)  # added and taken away it rounds to whole numbers, halves to even, up to 2^22
 
 
 @compiled_exactly
@@ -39,7 +39,7 @@ def transpose_nearest(matrix: Floats, spacing: float, result: Integers) -> None:
         for left in range(0, columns, _SIDE):
             for column in range(left, min(left + _SIDE, columns)):
                 for row in range(top, min(top + _SIDE, rows)):
-                    result[column, row] = int16((matrix[row, column] * scale + _ROUNDING) - _ROUNDING)
+                    result[column, row] = int16((matrix[row, column] * scale + ROUNDING) - ROUNDING)
 
 
 @compiled_exactly

@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lightning_compress.quantize.grid.contexts import Classes, check_groups, group, ungroup, ungroup_along_trellis
-from lightning_compress.quantize.grid.matrix import unzigzag, zigzag
+from lightning_compress.quantize.grid.matrix import summands, unzigzag, zigzag
 from lightning_compress.quantize.grid.trellis.trellis import TRELLISES, Bytes, Integers, indices_of, points_of
 from lightning_compress.quantize.payload import Words
-from lightning_compress.runtime.compiler import has_compiler, has_compiler_for, read_only
+from lightning_compress.runtime.compiler import has_compiler, loops_take, read_only
 
 _CHUNK = 1 << 18
 _FEW_WORDS = 1 << 8
@@ -61,7 +61,7 @@ def nearest_indices(weights: Tensor, states: int) -> Integers:
     """
     spacing = 2 if states else 1
     result: Integers = np.empty(weights.shape[::-1], np.int16)
-    if not has_compiler_for(weights.numel()):
+    if not loops_take(weights):
         result[:] = np.rint(weights.numpy().T / spacing)
         return result
     from lightning_compress.quantize.grid.walk.matrix_loops import transpose_nearest
@@ -136,12 +136,11 @@ def restored_values(
 def scaled_points(points: Tensor, scales: Tensor, offsets: Tensor | None, dtype: torch.dtype) -> Tensor:
     """``[rows, columns]`` points int16 → values, on their device; other arguments as for :func:`restored_values`."""
     result = torch.empty(points.shape, dtype=dtype, device=points.device)
-    if dtype == torch.float32 and points.device.type == "cpu" and has_compiler_for(points.numel()):
+    if loops_take(result):
         from lightning_compress.quantize.grid.walk.matrix_loops import scale_points
 
-        added = np.zeros(0) if offsets is None else offsets.numpy()
         whole = read_only(points.to(torch.int16).contiguous().numpy())
-        scale_points(whole, read_only(scales.numpy()), read_only(added), result.numpy())
+        scale_points(whole, read_only(scales.numpy()), summands(offsets), result.numpy())
         return result
     size = max(1, _CHUNK // max(1, points.shape[1]))
     for start in range(0, len(result), size):
