@@ -34,21 +34,21 @@ _BYTE_CODERS: dict[int, Coder] = {
     5: Contexts(),
     6: Lanes(),
 }
-# ``lanes`` is as small as these, and read faster. Only large alphabets are coded by ``ans``, and only if it saves a
-# thousandth; the code of ``contexts`` is read and no longer written.
-_SLOW = {"ans", "contexts"}
-_LEAST_SAVED = 1.001
+# ``lanes`` is about as small as these, and written and read faster, so they must save a share of the bytes and
+# so many. Only large alphabets are coded by ``ans``; the code of ``contexts`` is read and no longer written.
+_LEAST_SAVED = {"ans": (0.001, 0), "contexts": (0.001, 0), "planes": (0.02, 32)}
 
 
 def _choose(statistics: Statistics, coders: Sequence[Coder]) -> tuple[Coder, bytes]:
-    """The coder that needs the fewest bytes, and those bytes; a slow coder must save a thousandth.
+    """The coder that needs the fewest bytes, and those bytes; a slow coder must save some.
 
     The coder with the smallest lower bound is next, until all bounds are above the best code so far. A coder that fits
     a model is asked first for the bound of its fit, which may put it behind others. Of equal codes the first is taken.
     """
 
     def worth(order: int, nbytes: float) -> float:
-        return nbytes * _LEAST_SAVED if coders[order].id in _SLOW else nbytes
+        share, least = _LEAST_SAVED.get(coders[order].id, (0.0, 0))
+        return nbytes / (1 - share) + least
 
     bounds = [(coder.lower_bound(statistics), order) for order, coder in enumerate(coders)]
     queue = [(worth(order, bound), order, False) for bound, order in bounds if bound is not None]
@@ -80,7 +80,7 @@ def _choose_plane(words: Words) -> tuple[int, bytes]:
     return next(number for number, known in _BYTE_CODERS.items() if known is coder), data
 
 
-_FAST: list[Coder] = [coder for coder in _BYTE_CODERS.values() if coder.id not in _SLOW]
+_FAST: list[Coder] = [coder for coder in _BYTE_CODERS.values() if coder.id not in _LEAST_SAVED]
 _PLANES = Planes(_BYTE_CODERS, _choose_plane)
 CODERS: dict[str, Coder] = {coder.id: coder for coder in (*_BYTE_CODERS.values(), _PLANES)}
 
@@ -94,7 +94,7 @@ def encode(words: Words, groups: tuple[int, ...] = ()) -> tuple[str, bytes]:
             stream is one group.
 
     Returns:
-        The id of the coder that needs the fewest bytes (a slow one only if it saves a thousandth), and those bytes.
+        The id of the coder that needs the fewest bytes (a slow one only if it saves some), and those bytes.
     """
     statistics = Statistics(np.ascontiguousarray(words), groups)
     wide = [_PLANES, CODERS[Ans.id]] if statistics.largest >= MAX_SYMBOLS else [_PLANES]

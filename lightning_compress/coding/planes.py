@@ -29,8 +29,9 @@ from lightning_compress.errors import FormatError
 from lightning_compress.runtime import Work
 
 _SAMPLE = 1 << 16
-_LONG = 1 << 12  # words from which a bound is computed
-_PIECES, _PIECE = 8, 1 << 14
+_LONG = 1 << 12  # words that are many more than a model has to learn
+_PIECES, _PIECE = 8, 1 << 11
+_HEAD, _MODEL, _LEARNED = 2, 4, 0.15  # bytes of a plane, of its model, and of each symbol but one, measured
 _SMALL_ALPHABET = 1 << 12
 _UNIFORM = 1 << 8
 _NOISE, _DEVIATIONS = 0.002, 2.0
@@ -54,19 +55,18 @@ class Planes:
     def lower_bound(self, statistics: Statistics) -> float | None:
         """0 if the words may repeat themselves, else the entropies of their planes, less a thousandth.
 
-        None for few symbols, coded better whole. Bytes are not counted for the coders' heads, nor for what the end of a
-        plane may save. Of a long stream pieces are looked at, so that the bound of one whose pieces differ from the
-        rest is an estimate.
+        None for few symbols, coded better whole. Of a long stream pieces are looked at, so that the bound of one whose
+        pieces differ from the rest is an estimate. That of a short stream is one, too: it counts what the models of its
+        planes have to learn.
         """
         words = statistics.words
         if words.itemsize == 1 or statistics.largest < _SMALL_ALPHABET:
             return None
-        if len(words) < _LONG:
-            return 0.0
         seen = _pieces(words)
         if any(may_repeat(Statistics(byte_plane(seen, plane))) for plane in (0, words.itemsize - 1)):
             return 0.0  # words that repeat themselves do so in every plane
-        return 0.999 * len(words) / len(seen) * min(map(entropy_of_planes, (seen, rotate_left(seen))))
+        size = _expected_bytes if len(words) < _LONG else entropy_of_planes
+        return 0.999 * len(words) / len(seen) * min(map(size, (seen, rotate_left(seen))))
 
     def encode(self, statistics: Statistics) -> bytes:
         """See :class:`Coder`."""
@@ -124,6 +124,16 @@ def is_noise(statistics: Statistics) -> bool:
         return False
     excess = _UNIFORM * float((counts * (counts - 1)).sum()) / (count * (count - 1)) - 1
     return excess < _NOISE + _DEVIATIONS * math.sqrt(2 * _UNIFORM) / count and not may_repeat(statistics)
+
+
+def _expected_bytes(words: Words) -> float:
+    """What the planes of a short stream take, about."""
+    size = 1.0
+    for plane in (Statistics(byte_plane(words, number)) for number in range(words.itemsize)):
+        symbols = 1 if plane.counts is None else np.count_nonzero(plane.counts)
+        model = _MODEL + _LEARNED * (symbols - 1) if symbols > 1 else 1
+        size += _HEAD + min(len(words), plane.entropy_bytes + model)
+    return size
 
 
 def _pieces(words: Words) -> Words:

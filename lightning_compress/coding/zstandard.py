@@ -13,7 +13,7 @@ from lightning_compress.runtime import LARGEST_WINDOW, FrameError, Work, compres
 _FAST, _STRONG = 1, 19
 _SMALL = 1 << 11
 _STATE = 1 << 20  # bytes of the decoder, beside its window and its result
-_SAMPLES, _SAMPLE = 8, 1 << 14
+_SAMPLES, _SAMPLE = 4, 1 << 14
 _LONG = _SAMPLES * _SAMPLE
 
 

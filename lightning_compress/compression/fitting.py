@@ -110,7 +110,7 @@ def _after(tensor: Tensor, cut: Cut) -> Cut:
     for chunk in chunks(tensor):
         if not cut.ties:
             break
-        _, cut = cut.split(chunk)
+        cut = cut.after(chunk)
     return cut
 
 
@@ -119,11 +119,11 @@ def _pruned(tensor: Tensor, cut: Cut | None) -> Tensor:
     if cut is None:
         return tensor
 
-    def parts() -> Iterator[Tensor]:
+    def parts(step: int) -> Iterator[Tensor]:
         left = cut
         for chunk in chunks(tensor):
-            part, left = left.zeroed(chunk)
+            part, left = left.zeroed(chunk[::step])
             yield part
 
     in_memory = None if isinstance(tensor, DeferredTensor) else parts
-    return DeferredTensor(lambda: torch.cat([*parts()]), tensor.dtype, (tensor.numel(),), (1,), parts=in_memory)
+    return DeferredTensor(lambda: torch.cat([*parts(1)]), tensor.dtype, (tensor.numel(),), (1,), parts=in_memory)

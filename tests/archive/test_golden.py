@@ -120,14 +120,15 @@ def test_the_script_writes_missing_files_and_overwrites_none(tmp_path: Path, mon
     some = {name: MODELS[name] for name in ("ties", "dtypes")}
     monkeypatch.setattr(write_golden, "FOLDER", tmp_path)
     monkeypatch.setattr(write_golden, "MODELS", some)
-    (tmp_path / "ties.5.safetensors").write_bytes(b"kept as it is")
+    kept = tmp_path / f"ties.{some['ties'][1]}.safetensors"
+    kept.write_bytes(b"kept as it is")
     write_golden.main()
     write_golden.main()
     assert {path.name for path in tmp_path.iterdir()} == {
         f"{name}.{newest}.safetensors" for name, (_, newest) in some.items()
     }
-    assert (tmp_path / "ties.5.safetensors").read_bytes() == b"kept as it is"
-    assert reference_reader.read(tmp_path / "dtypes.4.safetensors").tensors
+    assert kept.read_bytes() == b"kept as it is"
+    assert reference_reader.read(tmp_path / f"dtypes.{some['dtypes'][1]}.safetensors").tensors
 
 
 def test_golden_files_cover_every_payload_coder_and_kind_of_table() -> None:

@@ -8,6 +8,8 @@ import torch
 from lightning_compress.runtime import compiler as compiler_module
 from lightning_compress.weights import DeferredTensor, chunks, smallest_magnitudes
 from lightning_compress.weights.magnitude import Cut, magnitude_keys
+from lightning_compress.weights.magnitude.brackets import cut_by_bracket
+from lightning_compress.weights.magnitude.smallest import _cuts_by_digits
 
 DTYPES = (torch.float16, torch.bfloat16, torch.float32)
 
@@ -30,6 +32,8 @@ def test_cuts_and_what_they_choose_do_not_depend_on_the_compiler(monkeypatch, dt
         (cut,) = smallest_magnitudes(tensors, [int(share * 400_000)])
         first, rest = cut.split(tensors[0])
         second, last = rest.split(tensors[1])
+        assert cut.after(tensors[0]) == rest
+        assert rest.after(tensors[1]) == last
         left, after = cut.zeroed(tensors[0])
         found.append((cut, first, rest, second, last, left.view(torch.int16), after))
     for with_compiler, without in zip(*found, strict=True):
@@ -62,6 +66,50 @@ def test_what_belongs_to_a_cut_becomes_positive_zeros_and_the_rest_stays(monkeyp
 
 def test_values_of_a_deferred_tensor_come_in_its_parts():
     parts = [weights(torch.float32)[:1000], weights(torch.float32)[1000:1500]]
-    whole = DeferredTensor(lambda: torch.cat(parts), torch.float32, (1500,), (1,), parts=lambda: iter(parts))
+    whole = DeferredTensor(lambda: torch.cat(parts), torch.float32, (1500,), (1,), parts=lambda step: iter(parts))
     assert [chunk.data_ptr() for chunk in chunks(whole)] == [part.data_ptr() for part in parts]
     assert smallest_magnitudes([whole], [700]) == smallest_magnitudes([whole.detach()], [700])
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_many_weights_are_cut_by_a_bracket_as_by_digits(dtype):
+    """One tensor is so small that no step of the sample falls into it; another is pruned, made in pieces."""
+    values = torch.randn(1_500_000, generator=torch.Generator().manual_seed(1)).mul_(0.05).to(dtype)
+    values[:5] = torch.tensor([float("nan"), float("inf"), -float("inf"), 0.0, 1e-45])
+    pruned = weights(dtype).where(weights(dtype).abs() > 0.5, 0)
+    made = DeferredTensor(
+        lambda: pruned,
+        dtype,
+        (len(pruned),),
+        (1,),
+        parts=lambda step: (part[::step] for part in torch.split(pruned, 30_000)),
+    )
+    tensors = [values, weights(dtype)[:7], made]
+    counts = [1, 1000, 255_000, 1_600_000, 1_699_000]
+    cuts = [cut_by_bracket(tensors, count) for count in counts]
+    assert all(cut in (None, by_digits) for cut, by_digits in zip(cuts, _cuts_by_digits(tensors, counts), strict=True))
+    assert sum(cut is not None for cut in cuts) >= (3 if dtype == torch.float32 else 1)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        torch.ones(1 << 21),  # all lie within the bracket
+        torch.full((1 << 21,), float("inf")),
+        torch.randn(1 << 21, dtype=torch.float64),
+        torch.randn(1 << 10),
+    ],
+    ids=["equal", "infinite", "double", "few"],
+)
+def test_what_a_bracket_does_not_find_is_found_by_digits(values):
+    count = len(values) // 3
+    assert cut_by_bracket([values], count) is None
+    assert smallest_magnitudes([values], [count]) == _cuts_by_digits([values], [count])
+
+
+def test_a_bracket_that_misses_is_noticed():
+    """The sample sees only the small weights, because they repeat at its step."""
+    values = torch.full((1 << 21,), 8.0).uniform_(4, 8, generator=torch.Generator().manual_seed(2))
+    values[:: (1 << 21) >> 18] = torch.linspace(0, 1, 1 << 18)
+    assert cut_by_bracket([values], 1 << 20) is None
+    assert smallest_magnitudes([values], [1 << 20]) == _cuts_by_digits([values], [1 << 20])

@@ -7,6 +7,7 @@ less than a thousandth more than their entropy.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -38,12 +39,12 @@ class Split:
         """The division with the fewest estimated bytes, by a sample of the words."""
         sample = np.ascontiguousarray(words[:: max(1, len(words) // _SAMPLE)])
         candidates = [
-            (_estimated_bits(turned >> np.array(low, turned.dtype), low, len(words)), rotated, low)
-            for rotated, turned, largest in (
-                (False, sample, int(words.max())),
-                (True, rotate_left(sample), (1 << (8 * words.itemsize)) - 1),
+            (bits, rotated, low)
+            for rotated, turned, width in (
+                (False, sample, int(words.max()).bit_length()),
+                (True, rotate_left(sample), 8 * words.itemsize),
             )
-            for low in range(max(largest.bit_length() - SYMBOL_BITS, 0), max(largest.bit_length() - _FEWEST_BITS, 1))
+            for low, bits in _estimated_bits(turned, width, len(words))
         ]
         _, rotated, low = min(candidates)
         return cls(rotated, low)
@@ -84,9 +85,20 @@ def rotate_right(words: Words) -> Words:
     return (words >> one) | (words << rest)
 
 
-def _estimated_bits(symbols: Words, low: int, count: int) -> float:
-    """Bits of a word: the entropy of its symbol, a byte of the table for each symbol, and the low bits."""
-    counts = np.bincount(symbols.astype(np.int64))
-    counts = counts[counts > 0]
-    entropy = float((counts * np.log2(len(symbols) / counts)).sum()) / len(symbols)
-    return entropy + low + 8 * len(counts) / count
+def _estimated_bits(words: Words, width: int, count: int) -> Iterator[tuple[int, float]]:
+    """For each number of low bits that may pay, how many bits a word takes.
+
+    These are the entropy of its symbol, a byte of the table for each symbol, and the low bits.
+
+    Args:
+        words: ``[n]``, a sample.
+        width: bits of the largest word.
+        count: of all words.
+    """
+    least = max(width - SYMBOL_BITS, 0)
+    counts = np.bincount((words >> np.array(least, words.dtype)).astype(np.int64), minlength=1 << (width - least))
+    for low in range(least, max(width - _FEWEST_BITS, 1)):
+        present = counts[counts > 0]
+        entropy = float((present * np.log2(len(words) / present)).sum()) / len(words)
+        yield low, entropy + low + 8 * len(present) / count
+        counts = counts.reshape(-1, 2).sum(axis=1)

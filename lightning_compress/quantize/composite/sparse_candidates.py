@@ -17,7 +17,7 @@ from lightning_compress.quantize.payload import Payload, Words, positions_of
 
 _WORTHWHILE = 0.98
 _ZEROS = 1 / 16
-_PIECES, _PIECE = 16, 1 << 12
+_PIECES, _PIECE = 8, 1 << 12
 _SURELY = 1.01  # pieces of scattered zeros show at least so much more than what is worthwhile
 
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from lightning_compress.runtime.compilation import compiled_exactly
 
 _MAGNITUDE = uint32(0x7FFF_FFFF)
+_BLOCK = 32
 
 
 @compiled_exactly
@@ -34,6 +35,37 @@ def count_digits(words: NDArray[np.uint32], prefix: int, shift: int, bits: int, 
 
 
 @compiled_exactly
+def find_between(words: NDArray[np.uint32], least: int, most: int, found: NDArray[np.uint32]) -> tuple[int, int]:
+    """How many magnitudes are below a bracket, and those within it.
+
+    Args:
+        words: ``[n]``.
+        least: the smallest key of the bracket.
+        most: its largest key.
+        found: ``[n]``, the result: the keys within, in order, and then values of no meaning.
+
+    Returns:
+        How many are below, and how many within.
+    """
+    first, width = uint32(least), uint32(most - least)
+    below, filled = int64(0), int64(0)
+    for start in range(0, len(words), _BLOCK):
+        block = words[start : start + _BLOCK]
+        lower, inside = uint32(0), uint32(0)
+        for place in range(len(block)):  # most blocks have none, and to count is faster than to search
+            key = block[place] & _MAGNITUDE
+            lower += uint32(key < first)
+            inside += uint32(uint32(key - first) <= width)
+        below += int64(lower)
+        for place in range(len(block) if inside else 0):
+            key = block[place] & _MAGNITUDE
+            if uint32(key - first) <= width:
+                found[filled] = key
+                filled += 1
+    return below, filled
+
+
+@compiled_exactly
 def mark_smallest(words: NDArray[np.uint32], key: int, ties: int, chosen: NDArray[np.bool_]) -> int:
     """Which magnitudes are below a key, and the first of those equal to it.
 
@@ -47,7 +79,7 @@ def mark_smallest(words: NDArray[np.uint32], key: int, ties: int, chosen: NDArra
         How many ties are left.
     """
     border = uint32(key)
-    end, left = _end_of_ties(words, border, ties)
+    end, left = _end_of_ties(words, key, ties)
     for place in range(end):
         chosen[place] = words[place] & _MAGNITUDE <= border
     for place in range(end, len(words)):
@@ -69,7 +101,7 @@ def zero_smallest(words: NDArray[np.uint32], key: int, ties: int, result: NDArra
         How many ties are left.
     """
     border = uint32(key)
-    end, left = _end_of_ties(words, border, ties)
+    end, left = _end_of_ties(words, key, ties)
     for place in range(end):
         result[place] = uint32(0) if words[place] & _MAGNITUDE <= border else words[place]
     for place in range(end, len(words)):
@@ -78,12 +110,19 @@ def zero_smallest(words: NDArray[np.uint32], key: int, ties: int, result: NDArra
 
 
 @compiled_exactly
-def _end_of_ties(words: NDArray[np.uint32], border: int, ties: int) -> tuple[int, int]:
-    """The place after the last of the first magnitudes equal to a key, at most so many, and how many are left."""
-    end, left, equal = int64(0), int64(ties), int64(0)
-    for place in range(len(words)):  # most chunks have none, and to count is faster than to search
+def count_equal(words: NDArray[np.uint32], key: int) -> int:
+    """How many magnitudes are equal to a key."""
+    border, equal = uint32(key), 0
+    for place in range(len(words)):
         equal += int64(words[place] & _MAGNITUDE == border)
-    for place in range(len(words) if equal else 0):
+    return equal
+
+
+@compiled_exactly
+def _end_of_ties(words: NDArray[np.uint32], key: int, ties: int) -> tuple[int, int]:
+    """The place after the last of the first magnitudes equal to a key, at most so many, and how many are left."""
+    border, end, left = uint32(key), int64(0), int64(ties)
+    for place in range(len(words) if count_equal(words, key) else 0):  # most chunks have none, and to count is fast
         if not left:
             break
         if words[place] & _MAGNITUDE == border:

@@ -1,9 +1,10 @@
 """Finds the k smallest magnitudes of many tensors exactly, without sorting or concatenating them.
 
-The bits of a float without its sign, read as an integer, have the order of its magnitude. The k-th smallest magnitude
-is therefore found by radix selection: a histogram of the high 16 bits, then one of the next 16 bits within the selected
-bin (four histograms for float64). Each pass reads the weights once, where they are; each thread has one chunk and one
-histogram in memory.
+Of many weights a bracket that a sample gives is searched first (``brackets.py``). What it does not find is found by
+digits: the bits of a float without its sign, read as an integer, have the order of its magnitude. The k-th smallest
+magnitude is therefore found by radix selection: a histogram of the high 16 bits, then one of the next 16 bits within
+the selected bin (four histograms for float64). Each pass reads the weights once, where they are; each thread has one
+chunk and one histogram in memory.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from torch import Tensor
 
 from lightning_compress.runtime import in_order
 from lightning_compress.weights.flat_values import chunks, true_positions
+from lightning_compress.weights.magnitude.brackets import cut_by_bracket
 from lightning_compress.weights.magnitude.cut import Cut
 from lightning_compress.weights.magnitude.keys import compiled_words, key_of, magnitude_keys, needs_double
 from lightning_compress.weights.workers import batches, tensor_workers
@@ -29,12 +31,19 @@ def smallest_magnitudes(tensors: Sequence[Tensor], counts: Sequence[int]) -> lis
 
     Of equal magnitudes at the threshold, the first are selected, in the order of the tensors and of their elements.
     Only finite values are selected: a larger count selects all of them. A cut that is not empty has at least one tie.
-    All counts share each pass.
 
     Args:
         tensors: floating-point tensors of any shape.
         counts: how many weights to select, each from 0 to the number of weights.
     """
+    found = [cut_by_bracket(tensors, count) for count in counts]
+    left = [count for count, cut in zip(counts, found, strict=True) if cut is None]
+    by_digits = iter(_cuts_by_digits(tensors, left) if left else ())
+    return [cut or next(by_digits) for cut in found]
+
+
+def _cuts_by_digits(tensors: Sequence[Tensor], counts: Sequence[int]) -> list[Cut]:
+    """As :func:`smallest_magnitudes`; the counts share each pass."""
     double = needs_double(tensors)
     shifts = range(64 - _DIGIT, -1, -_DIGIT) if double else range(32 - _DIGIT, -1, -_DIGIT)
     prefixes, remaining = [0] * len(counts), list(counts)
