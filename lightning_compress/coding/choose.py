@@ -34,9 +34,10 @@ _BYTE_CODERS: dict[int, Coder] = {
     5: Contexts(),
     6: Lanes(),
 }
-# ``lanes`` is about as small as these, and written and read faster, so they must save a share of the bytes and
-# so many. Only large alphabets are coded by ``ans``; the code of ``contexts`` is read and no longer written.
-_LEAST_SAVED = {"ans": (0.001, 0), "contexts": (0.001, 0), "planes": (0.02, 32)}
+# ``lanes`` is about as small as these, and written and read faster, so they must save a share of the bytes, and so many.
+# Only large alphabets are coded by ``ans``; the code of ``contexts`` is read and no longer written.
+_LEAST_SAVED = {"ans": (0.001, 0), "contexts": (0.001, 0), "planes": (0.001, 32)}
+_SHORT, _SHORT_PLANES = 1 << 16, 0.02  # words, and the share that planes of so few must save
 
 
 def _choose(statistics: Statistics, coders: Sequence[Coder]) -> tuple[Coder, bytes]:
@@ -48,6 +49,8 @@ def _choose(statistics: Statistics, coders: Sequence[Coder]) -> tuple[Coder, byt
 
     def worth(order: int, nbytes: float) -> float:
         share, least = _LEAST_SAVED.get(coders[order].id, (0.0, 0))
+        if coders[order].id == "planes" and len(statistics.words) < _SHORT:
+            share = _SHORT_PLANES
         return nbytes / (1 - share) + least
 
     bounds = [(coder.lower_bound(statistics), order) for order, coder in enumerate(coders)]
