@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Callable, Iterator, Mapping
+from operator import attrgetter
 from os import SEEK_END, PathLike, fspath
 from typing import BinaryIO
 
@@ -92,7 +93,7 @@ def restore(
     Raises:
         FormatError, ChecksumError: a damaged stream.
     """
-    decoded = in_order(lambda entry: decode_tensor(entry, memoryview(coded[entry.key])), manifest.entries, workers)
+    decoded = in_order(lambda entry: _decoded(entry, coded), manifest.entries, workers, size=attrgetter("raw_bytes"))
     for entry, tensor in zip(manifest.entries, decoded, strict=True):
         yield entry.name, tensor
         if on_tensor is not None:
@@ -116,9 +117,20 @@ def verify(
     Raises:
         FormatError, ChecksumError: a stream or value is damaged; the first one is reported.
     """
-    for _ in restore(manifest, coded, on_tensor, workers):
-        pass
+
+    def check(entry: Entry) -> None:
+        _decoded(entry, coded)
+
+    for entry, _ in zip(
+        manifest.entries, in_order(check, manifest.entries, workers, size=attrgetter("raw_bytes")), strict=True
+    ):
+        if on_tensor is not None:
+            on_tensor(entry)
     restore_assets(manifest, coded)
+
+
+def _decoded(entry: Entry, coded: Coded) -> Tensor:
+    return decode_tensor(entry, memoryview(coded[entry.key]))
 
 
 def _header(file: BinaryIO, file_bytes: int, source: str) -> bytes:

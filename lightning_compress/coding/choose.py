@@ -34,7 +34,7 @@ _BYTE_CODERS: dict[int, Coder] = {
     5: Contexts(),
     6: Lanes(),
 }
-# ``lanes`` is about as small as these, and written and read faster, so they must save a share of the bytes, and so many.
+# ``lanes`` is about as small as these, and written and read faster, so they must save a share of the bytes and so many.
 # Only large alphabets are coded by ``ans``; the code of ``contexts`` is read and no longer written.
 _LEAST_SAVED = {"ans": (0.001, 0), "contexts": (0.001, 0), "planes": (0.001, 32)}
 _SHORT, _SHORT_PLANES = 1 << 16, 0.02  # words, and the share that planes of so few must save

@@ -10,8 +10,7 @@ from torch import Tensor
 from lightning_compress.compression.fitting import fit
 from lightning_compress.compression.payloads import CodedTensor, TensorWork
 from lightning_compress.plan import Plan, Rule
-from lightning_compress.runtime import in_order
-from lightning_compress.weights import Weights, tensor_workers
+from lightning_compress.weights import Weights, in_tensor_order
 
 _CacheKey = tuple[Rule, frozenset[str]]  # the rule, and all tensors under it: its methods are fitted to them together
 _CACHED = 4  # codings of each tensor
@@ -80,7 +79,7 @@ class CodedTensors:
             name = names[number]
             return None if keys[name] in self._cache[name] else code(number)
 
-        for name, made in zip(names, in_order(code_new, range(len(names)), tensor_workers(tensors)), strict=True):
+        for name, made in zip(names, in_tensor_order(code_new, tensors), strict=True):
             of_tensor, key = self._cache[name], keys[name]
             if made is not None:
                 of_tensor[key] = made

@@ -26,8 +26,7 @@ from lightning_compress.quantize import (
     sparse_forms,
     store_pruned,
 )
-from lightning_compress.runtime import in_order
-from lightning_compress.weights import Weight, Weights, all_finite, tensor_workers
+from lightning_compress.weights import Weight, Weights, all_finite, in_tensor_order
 
 CodedTensor = tuple[Entry, bytes]
 
@@ -97,10 +96,9 @@ def coded_tensors(weights: Weights, plan: Plan, guidance: Mapping[str, object]) 
     Raises:
         PlanError: the plan does not fit the model.
     """
-    pairs = zip(work_of(weights, plan, guidance), weights, strict=True)
-    return in_order(
-        lambda pair: pair[0].coded(pair[1].tensor), pairs, tensor_workers([weight.tensor for weight in weights])
-    )
+    works = work_of(weights, plan, guidance)
+    tensors = [weight.tensor for weight in weights]
+    return in_tensor_order(lambda number: works[number].coded(tensors[number]), tensors)
 
 
 def smallest_coding(weight: Weight, payload: Payload, check: SourceCheck | None = None) -> CodedTensor:

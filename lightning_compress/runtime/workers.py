@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import os
 import threading
+from bisect import insort
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from itertools import accumulate
-from typing import TypeVar
+from operator import itemgetter
+from typing import Generic, TypeVar
 
 from lightning_compress.runtime.threads import one_thread
 
@@ -21,6 +23,7 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 _LITTLE_BYTES = 1 << 27
 _AHEAD = 2  # items that are begun beside one for each worker
+_MANY_BYTES = 1 << 28
 _MOST = 16  # more gain little: tensors differ in size, and share one memory
 
 
@@ -67,16 +70,25 @@ def limited_workers(number: int) -> Iterator[None]:
         _limit.number = before
 
 
-def in_order(function: Callable[[Item], Result], items: Iterable[Item], workers: int | None = None) -> Iterator[Result]:
+def in_order(
+    function: Callable[[Item], Result],
+    items: Iterable[Item],
+    workers: int | None = None,
+    *,
+    size: Callable[[Item], int] | None = None,
+) -> Iterator[Result]:
     """``function`` of each item, in their order, several at a time.
 
-    At most two items more than there are workers are begun before the first result is taken. An error is raised where
-    its result would be; what is begun by then is waited for.
+    At most two items more than there are workers are begun before the first result is taken; with ``size`` as many as
+    have 256 MiB together. An error is raised where its result would be; what is begun by then is waited for.
 
     Args:
         function: called in any thread, with torch and NumPy limited to one core each.
         items: taken in the calling thread.
         workers: number of threads; by default :func:`worker_count`. With one, the calling thread does everything.
+        size: bytes of an item, where many results can be in memory at once. The largest items are then begun first, so
+            that none is left for one thread at the end, and one thread takes the smallest: these keep the interpreter
+            busy, and large ones hardly do.
     """
     workers = worker_count() if workers is None else workers
     if workers == 1:
@@ -87,17 +99,63 @@ def in_order(function: Callable[[Item], Result], items: Iterable[Item], workers:
         with one_thread(), limited_workers(1):
             return function(item)
 
-    pending: deque[Future[Result]] = deque()
     executor = ThreadPoolExecutor(workers, "lightning-compress")
+    queue = _Queue(executor, work)
+    pending: deque[tuple[Future[Result], int]] = deque()
+    nbytes = 0
     try:
         for item in items:
-            pending.append(executor.submit(work, item))
-            if len(pending) == workers + _AHEAD:
-                yield pending.popleft().result()
+            of_item = _MANY_BYTES if size is None else size(item)
+            pending.append((queue.add(item, of_item), of_item))
+            nbytes += of_item
+            while len(pending) >= workers + _AHEAD and nbytes > _MANY_BYTES:
+                future, taken = pending.popleft()
+                nbytes -= taken
+                yield future.result()
         while pending:
-            yield pending.popleft().result()
+            yield pending.popleft()[0].result()
     finally:
         executor.shutdown(wait=True, cancel_futures=True)
+
+
+class _Queue(Generic[Item, Result]):
+    """Items that wait for a thread: in their order where all are equally large.
+
+    Args:
+        executor: whose threads do the work.
+        work: what is done with an item.
+    """
+
+    def __init__(self, executor: ThreadPoolExecutor, work: Callable[[Item], Result]) -> None:
+        self._executor = executor
+        self._work = work
+        self._lock = threading.Lock()
+        self._waiting: list[tuple[int, int, Item, Future[Result]]] = []  # ascending
+        self._takes_smallest = False  # a thread is at work that took the smallest item
+        self._added = 0
+
+    def add(self, item: Item, nbytes: int) -> Future[Result]:
+        """The result of an item, which waits from now on."""
+        future: Future[Result] = Future()
+        with self._lock:
+            insort(self._waiting, (nbytes, -self._added, item, future), key=itemgetter(0, 1))
+            self._added += 1
+        self._executor.submit(self._take)
+        return future
+
+    def _take(self) -> None:
+        """Do the work for one item."""
+        with self._lock:
+            smallest = not self._takes_smallest and self._waiting[0][0] < self._waiting[-1][0]
+            self._takes_smallest |= smallest
+            _, _, item, future = self._waiting.pop(0 if smallest else -1)
+        try:
+            future.set_result(self._work(item))
+        except BaseException as error:
+            future.set_exception(error)
+        finally:
+            if smallest:
+                self._takes_smallest = False
 
 
 @contextmanager

@@ -22,7 +22,7 @@ from lightning_compress.weights.reading.safetensors_file import SAFETENSORS_DTYP
 from lightning_compress.weights.storable.state_dict import MAX_DIMENSIONS
 from lightning_compress.weights.ties import Tie
 from lightning_compress.weights.weights import Weight, Weights, as_bytes
-from lightning_compress.weights.workers import tensor_workers
+from lightning_compress.weights.workers import in_tensor_order, tensor_workers
 
 __all__ = [
     "ASSETS_KEY",
@@ -50,6 +50,7 @@ __all__ = [
     "counterparts",
     "dump",
     "exact_reason",
+    "in_tensor_order",
     "is_guess",
     "is_held",
     "is_metric",

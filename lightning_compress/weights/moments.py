@@ -8,26 +8,24 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
-from lightning_compress.runtime import in_order
 from lightning_compress.weights.flat_values import chunks
-from lightning_compress.weights.workers import batches, tensor_workers
+from lightning_compress.weights.workers import in_batches
 
 _SAFE = 2.0**-300
 
 
 def standard_deviation(tensors: Sequence[Tensor]) -> float:
     """Population standard deviation σ of all finite weights of the tensors, in float64; 0 if there are none."""
-    workers = tensor_workers(tensors)
     count, total, largest = 0, 0.0, 0.0
-    for number, part, reach in in_order(_totals, batches(tensors), workers):
+    for number, part, reach in in_batches(_totals, tensors):
         count, total, largest = count + number, total + part, max(largest, reach)
     if not count or not largest:
         return 0.0
     unit = power_of_two_near(largest)
     if unit != 1:
-        total = sum(in_order(lambda some: _sum(some, unit), batches(tensors), workers))
+        total = sum(in_batches(lambda some: _sum(some, unit), tensors))
     mean = total / count
-    squares = sum(in_order(lambda some: _sum_of_squares(some, unit, mean), batches(tensors), workers))
+    squares = sum(in_batches(lambda some: _sum_of_squares(some, unit, mean), tensors))
     return math.sqrt(squares / count) * unit
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import TypeVar
 
 from torch import Tensor
 
-from lightning_compress.runtime import worker_count, workers_in_little_memory
+from lightning_compress.runtime import in_order, worker_count, workers_in_little_memory
 from lightning_compress.weights.deferred import DeferredTensor
+
+Result = TypeVar("Result")
 
 _WEIGHTS_PER_WORKER = 1 << 18
 _BATCH = 1 << 20  # weights
@@ -27,8 +30,29 @@ def tensor_workers(tensors: Sequence[Tensor]) -> int:
     return max(1, workers)
 
 
-def batches(tensors: Sequence[Tensor]) -> Iterator[list[Tensor]]:
-    """The tensors in order, small ones together: a thread takes no longer to start than its work does."""
+def in_tensor_order(function: Callable[[int], Result], tensors: Sequence[Tensor]) -> Iterator[Result]:
+    """``function`` of the number of each tensor, in their order, several at a time.
+
+    Of tensors in memory the largest are begun first, and more results wait for their turn.
+    """
+    in_memory = not any(isinstance(tensor, DeferredTensor) for tensor in tensors)
+    size = (lambda number: tensors[number].nbytes) if in_memory else None
+    return in_order(function, range(len(tensors)), tensor_workers(tensors), size=size)
+
+
+def in_batches(function: Callable[[list[Tensor]], Result], tensors: Sequence[Tensor]) -> Iterator[Result]:
+    """A small result for each batch of tensors, in their order, several at a time.
+
+    A batch holds small tensors together: a thread takes no longer to start than its work does.
+    """
+    return in_order(function, _batches(tensors), tensor_workers(tensors), size=_nbytes)
+
+
+def _nbytes(tensors: list[Tensor]) -> int:
+    return sum(tensor.nbytes for tensor in tensors)
+
+
+def _batches(tensors: Sequence[Tensor]) -> Iterator[list[Tensor]]:
     batch: list[Tensor] = []
     weights = 0
     for tensor in tensors:

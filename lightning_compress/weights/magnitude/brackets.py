@@ -10,15 +10,15 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lightning_compress.runtime import in_order
 from lightning_compress.runtime.compiler import has_compiler_for
 from lightning_compress.weights.flat_values import chunks, sampled
 from lightning_compress.weights.magnitude.cut import Cut
 from lightning_compress.weights.magnitude.keys import compiled_words, magnitude_keys, needs_double
-from lightning_compress.weights.workers import batches, tensor_workers
+from lightning_compress.weights.workers import in_batches
 
 _FEWEST = 1 << 20  # weights, for which a sample is much smaller
 _SAMPLE = 1 << 18
@@ -50,7 +50,7 @@ def cut_by_bracket(tensors: Sequence[Tensor], count: int) -> Cut | None:
         return below, inside
 
     below, inside = 0, []
-    for lower, keys in in_order(of_some, batches(tensors), tensor_workers(tensors)):
+    for lower, keys in in_batches(of_some, tensors):
         below += lower
         inside += keys
         if sum(map(len, inside)) > _MOST_INSIDE * weights:
@@ -60,8 +60,13 @@ def cut_by_bracket(tensors: Sequence[Tensor], count: int) -> Cut | None:
 
 def _sample(tensors: Sequence[Tensor], step: int) -> Keys:
     """About every ``step``-th key, sorted."""
-    keys = [magnitude_keys(sampled(tensor, step)).numpy().view(np.uint32) for tensor in tensors]
-    return np.sort(np.concatenate(keys))
+
+    def of_some(tensors: Sequence[Tensor]) -> Keys:
+        values = torch.cat([sampled(tensor, step) for tensor in tensors])
+        keys: Keys = magnitude_keys(values).numpy().view(np.uint32)
+        return keys
+
+    return np.sort(np.concatenate([*in_batches(of_some, tensors)]))
 
 
 def _bracket(sample: Keys, share: float) -> tuple[int, int]:

@@ -14,12 +14,11 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
-from lightning_compress.runtime import in_order
 from lightning_compress.weights.flat_values import chunks, true_positions
 from lightning_compress.weights.magnitude.brackets import cut_by_bracket
 from lightning_compress.weights.magnitude.cut import Cut
 from lightning_compress.weights.magnitude.keys import compiled_words, key_of, magnitude_keys, needs_double
-from lightning_compress.weights.workers import batches, tensor_workers
+from lightning_compress.weights.workers import in_batches
 
 _DEVICE_CHUNK = 1 << 24  # weights; an operation of an accelerator should have much to do, in little of its memory
 _DIGIT = 16
@@ -77,7 +76,7 @@ def _histograms(tensors: Sequence[Tensor], prefixes: set[int], shift: int, doubl
         return result
 
     result = _empty(prefixes)
-    for counted in in_order(of_some, batches(tensors), tensor_workers(tensors)):
+    for counted in in_batches(of_some, tensors):
         for prefix, histogram in counted.items():
             result[prefix] += histogram
     return result
