@@ -21,7 +21,7 @@ from lightning_compress.quantize import DTYPES, PAYLOADS, Payload, RawPayload, S
 from lightning_compress.weights import as_bytes
 
 _DTYPE_NAMES = {dtype: name for name, dtype in DTYPES.items()}
-_CHUNK = 1 << 18  # bytes
+_CHUNK = 1 << 20  # bytes
 _SHORT = 1 << 16  # words
 _StreamKey = tuple[bytes, int, tuple[int, ...]]  # words, their width, and their groups
 _Coded = dict[str, tuple[str, bytes]]  # stream → coder and code

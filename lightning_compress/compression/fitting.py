@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -11,7 +11,8 @@ from torch import Tensor
 
 from lightning_compress.plan import Rule
 from lightning_compress.quantize import FLOATS, FittedQuantizer
-from lightning_compress.weights import Cut, DeferredTensor, Weight, Weights, chunks
+from lightning_compress.runtime.compiler import loops_take
+from lightning_compress.weights import Cut, DeferredTensor, PrunedTensor, Weight, Weights, chunks
 
 Group = tuple[Rule, str, torch.dtype]  # a codebook of one type holds values that another does not
 
@@ -65,7 +66,7 @@ def fit(weights: Weights, rules: Sequence[Rule | None]) -> Fitted:
         parts = factors.get(weight.name, (weight.tensor,))
         members[_quantizer_group(weight, rule)] += [(part, cuts.get(weight.name)) for part in parts]
     quantizers = {
-        group: group[0].quantizer.fit([_pruned(part, cut) for part, cut in parts])
+        group: group[0].quantizer.fit([part if cut is None else PrunedTensor.of(part, cut) for part, cut in parts])
         for group, parts in members.items()
         if group[0].quantizer is not None
     }
@@ -74,6 +75,8 @@ def fit(weights: Weights, rules: Sequence[Rule | None]) -> Fitted:
 
 def pruned_mask(tensor: Tensor, cut: Cut) -> Tensor:
     """``[n]``, bool: which elements of a tensor belong to the cut that applies to it."""
+    if not isinstance(tensor, DeferredTensor) and loops_take(tensor):
+        return cut.split(tensor.reshape(-1))[0]
     result = torch.empty(tensor.numel(), dtype=torch.bool)
     start = 0
     for chunk in chunks(tensor):
@@ -112,18 +115,3 @@ def _after(tensor: Tensor, cut: Cut) -> Cut:
             break
         cut = cut.after(chunk)
     return cut
-
-
-def _pruned(tensor: Tensor, cut: Cut | None) -> Tensor:
-    """A tensor as pruning leaves it, ``[n]``, made each time that its values are needed."""
-    if cut is None:
-        return tensor
-
-    def parts(step: int) -> Iterator[Tensor]:
-        left = cut
-        for chunk in chunks(tensor):
-            part, left = left.zeroed(chunk[::step])
-            yield part
-
-    in_memory = None if isinstance(tensor, DeferredTensor) else parts
-    return DeferredTensor(lambda: torch.cat([*parts(1)]), tensor.dtype, (tensor.numel(),), (1,), parts=in_memory)

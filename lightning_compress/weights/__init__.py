@@ -5,7 +5,7 @@ from lightning_compress.weights.classes import classify
 from lightning_compress.weights.constants import BUFFER, exact_reason, is_guess
 from lightning_compress.weights.deferred import DeferredTensor, contiguous_strides
 from lightning_compress.weights.flat_values import chunks, true_positions
-from lightning_compress.weights.magnitude import SIGNED_WORDS, Cut, smallest_magnitudes
+from lightning_compress.weights.magnitude import SIGNED_WORDS, Cut, PrunedTensor, smallest_magnitudes
 from lightning_compress.weights.matching import counterparts, load_into, match_state
 from lightning_compress.weights.metadata.checkpoint_record import (
     ASSETS_KEY,
@@ -38,6 +38,7 @@ __all__ = [
     "DeferredTensor",
     "NotHeldError",
     "Owner",
+    "PrunedTensor",
     "Tie",
     "Weight",
     "Weights",

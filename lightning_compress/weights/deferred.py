@@ -23,13 +23,13 @@ class DeferredTensor(Tensor):
         stride: strides, in elements.
         offset: elements from the start of the memory to the first value.
         memory: what tensors that share memory have in common; None for a tensor that shares none.
-        parts: a step → the values in order, in flat pieces, made of what is in memory; with a step above 1 about every
-            so many, for an estimate. None where the values are made or read all at once.
+        parts: returns the values in order, in flat pieces, made of what is in memory; None where they are made or read
+            all at once.
     """
 
     make: Callable[[], Tensor]
     memory: Hashable
-    parts: Callable[[int], Iterator[Tensor]] | None
+    parts: Callable[[], Iterator[Tensor]] | None
 
     @staticmethod
     def __new__(
@@ -40,7 +40,7 @@ class DeferredTensor(Tensor):
         stride: Sequence[int],
         offset: int = 0,
         memory: Hashable = None,
-        parts: Callable[[int], Iterator[Tensor]] | None = None,
+        parts: Callable[[], Iterator[Tensor]] | None = None,
     ) -> DeferredTensor:
         """See the class."""
         made: DeferredTensor = torch.Tensor._make_wrapper_subclass(

@@ -16,19 +16,10 @@ _CHUNK = 1 << 18
 def chunks(tensor: Tensor) -> Iterator[Tensor]:
     """The values of a tensor in order, in flat chunks on the CPU."""
     if isinstance(tensor, DeferredTensor) and tensor.parts is not None:
-        yield from tensor.parts(1)
+        yield from tensor.parts()
         return
     for chunk in torch.split(tensor.detach().reshape(-1), _CHUNK):
         yield chunk.cpu()
-
-
-def sampled(tensor: Tensor, step: int) -> Tensor:
-    """About every ``step``-th value of a tensor, flat and on the CPU, for an estimate."""
-    if isinstance(tensor, DeferredTensor):
-        if tensor.parts is not None:
-            return torch.cat([*tensor.parts(step)])
-        return torch.cat([chunk[::step] for chunk in chunks(tensor)])
-    return tensor.detach().reshape(-1)[::step].cpu()
 
 
 def true_positions(mask: Tensor) -> Tensor:

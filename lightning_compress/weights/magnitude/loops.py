@@ -35,32 +35,48 @@ def count_digits(words: NDArray[np.uint32], prefix: int, shift: int, bits: int, 
 
 
 @compiled_exactly
-def find_between(words: NDArray[np.uint32], least: int, most: int, found: NDArray[np.uint32]) -> tuple[int, int]:
-    """How many magnitudes are below a bracket, and those within it.
+def find_between(
+    words: NDArray[np.uint32], key: int, ties: int, least: int, most: int, found: NDArray[np.uint32]
+) -> tuple[int, int, int]:
+    """How many magnitudes are below a bracket, and those within it, where what belongs to a cut is 0.
 
     Args:
         words: ``[n]``.
-        least: the smallest key of the bracket.
+        key: the threshold of the cut; 0 for none.
+        ties: how many of the magnitudes equal to it become 0, at most.
+        least: the smallest key of the bracket, above 0.
         most: its largest key.
-        found: ``[n]``, the result: the keys within, in order, and then values of no meaning.
+        found: ``[m]``, the result: the keys within, in order, and then values of no meaning.
 
     Returns:
-        How many are below, and how many within.
+        How many are below; how many within, −1 if there are more than the result holds; and how many ties are left.
     """
-    first, width = uint32(least), uint32(most - least)
-    below, filled = int64(0), int64(0)
+    end, left = _end_of_ties(words, key, ties) if ties else (0, 0)
+    below, filled = _find_above(words[:end], key + 1, least, most, found, 0)
+    more, filled = _find_above(words[end:], key, least, most, found, filled)
+    return below + more, filled, left
+
+
+@compiled_exactly
+def _find_above(
+    words: NDArray[np.uint32], key: int, least: int, most: int, found: NDArray[np.uint32], filled: int
+) -> tuple[int, int]:
+    """The same where magnitudes below a key are 0; ``filled`` is how many were found before, −1 for too many."""
+    first, last, below = uint32(max(least, key)), uint32(most), int64(0)
     for start in range(0, len(words), _BLOCK):
         block = words[start : start + _BLOCK]
         lower, inside = uint32(0), uint32(0)
         for place in range(len(block)):  # most blocks have none, and to count is faster than to search
-            key = block[place] & _MAGNITUDE
-            lower += uint32(key < first)
-            inside += uint32(uint32(key - first) <= width)
+            magnitude = block[place] & _MAGNITUDE
+            lower += uint32(magnitude < first)
+            inside += uint32((magnitude >= first) & (magnitude <= last))
         below += int64(lower)
+        if filled < 0 or filled + int64(inside) > len(found):
+            return below, -1
         for place in range(len(block) if inside else 0):
-            key = block[place] & _MAGNITUDE
-            if uint32(key - first) <= width:
-                found[filled] = key
+            magnitude = block[place] & _MAGNITUDE
+            if (magnitude >= first) & (magnitude <= last):
+                found[filled] = magnitude
                 filled += 1
     return below, filled
 
