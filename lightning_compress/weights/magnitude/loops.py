@@ -94,10 +94,14 @@ def mark_smallest(words: NDArray[np.uint32], key: int, ties: int, chosen: NDArra
     Returns:
         How many ties are left.
     """
-    border = uint32(key)
+    border, equal = uint32(key), 0
+    for place in range(len(words)):
+        magnitude = words[place] & _MAGNITUDE
+        chosen[place] = magnitude <= border
+        equal += int64(magnitude == border)
+    if equal <= ties:
+        return ties - equal
     end, left = _end_of_ties(words, key, ties)
-    for place in range(end):
-        chosen[place] = words[place] & _MAGNITUDE <= border
     for place in range(end, len(words)):
         chosen[place] = words[place] & _MAGNITUDE < border
     return left
@@ -116,10 +120,14 @@ def zero_smallest(words: NDArray[np.uint32], key: int, ties: int, result: NDArra
     Returns:
         How many ties are left.
     """
-    border = uint32(key)
+    border, equal = uint32(key), 0
+    for place in range(len(words)):
+        magnitude = words[place] & _MAGNITUDE
+        result[place] = uint32(0) if magnitude <= border else words[place]
+        equal += int64(magnitude == border)
+    if equal <= ties:
+        return ties - equal
     end, left = _end_of_ties(words, key, ties)
-    for place in range(end):
-        result[place] = uint32(0) if words[place] & _MAGNITUDE <= border else words[place]
     for place in range(end, len(words)):
         result[place] = uint32(0) if words[place] & _MAGNITUDE < border else words[place]
     return left
