@@ -29,9 +29,10 @@ from lightning_compress.errors import FormatError
 from lightning_compress.runtime import Work
 
 _SAMPLE = 1 << 16
-_LONG = 1 << 12  # words that are many more than a model has to learn
-_PIECES, _PIECE = 8, 1 << 11
-_HEAD, _MODEL, _LEARNED = 2, 4, 0.15  # bytes of a plane, of its model, and of each symbol but one, measured
+_LONG = 1 << 16  # words that are many more than a model has to learn
+_PIECES, _PIECE = 8, 1 << 11  # words
+# Bytes of a plane, of its model, and of each symbol but one; and what a code takes more than the entropy: measured.
+_HEAD, _MODEL, _LEARNED, _EXCESS = 2, 4, 0.15, 1.005
 _SMALL_ALPHABET = 1 << 12
 _UNIFORM = 1 << 8
 _NOISE, _DEVIATIONS = 0.002, 2.0
@@ -65,8 +66,9 @@ class Planes:
         seen = _pieces(words)
         if any(may_repeat(Statistics(byte_plane(seen, plane))) for plane in (0, words.itemsize - 1)):
             return 0.0  # words that repeat themselves do so in every plane
-        size = _expected_bytes if len(words) < _LONG else entropy_of_planes
-        return 0.999 * len(words) / len(seen) * min(map(size, (seen, rotate_left(seen))))
+        if len(words) < _LONG:
+            return min(map(_expected_bytes, (words, rotate_left(words))))
+        return 0.999 * len(words) / len(seen) * min(map(entropy_of_planes, (seen, rotate_left(seen))))
 
     def encode(self, statistics: Statistics) -> bytes:
         """See :class:`Coder`."""
@@ -132,7 +134,7 @@ def _expected_bytes(words: Words) -> float:
     for plane in (Statistics(byte_plane(words, number)) for number in range(words.itemsize)):
         symbols = 1 if plane.counts is None else np.count_nonzero(plane.counts)
         model = _MODEL + _LEARNED * (symbols - 1) if symbols > 1 else 1
-        size += _HEAD + min(len(words), plane.entropy_bytes + model)
+        size += _HEAD + min(len(words), _EXCESS * plane.entropy_bytes + model)
     return size
 
 

@@ -51,6 +51,49 @@ def test_items_are_taken_as_results_are_and_an_error_stands_where_its_result_wou
     assert len(taken) <= 8
 
 
+def test_the_largest_items_are_begun_first_and_one_thread_takes_the_smallest() -> None:
+    sizes, begun, all_wait = [5, 6, 4, 3, 9, 1, 7], [], threading.Event()
+
+    def items():
+        yield from sizes
+        all_wait.set()
+
+    def work(size: int) -> int:
+        begun.append(size)
+        all_wait.wait(20)  # two are begun until all are there
+        return size * size
+
+    assert list(in_order(work, items(), 2, size=lambda size: size)) == [size * size for size in sizes]
+    rest = [size for size in sizes if size not in begun[:2]]
+    assert sorted(begun) == sorted(sizes)
+    assert set(begun[2:4]) & {max(rest), min(rest)}, begun  # in their order these would be 4 and 3
+
+
+def test_items_of_a_size_are_begun_while_they_have_256_mib_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lightning_compress.runtime.workers._MANY_BYTES", 100)
+    taken: list[int] = []
+
+    def items():
+        for number in range(50):
+            taken.append(number)
+            yield number
+
+    results = in_order(lambda number: number, items(), 2, size=lambda number: 10)
+    assert next(results) == 0
+    assert len(taken) == 11
+    assert list(results) == list(range(1, 50))
+
+
+def test_an_error_of_an_item_with_a_size_stands_where_its_result_would() -> None:
+    def work(number: int) -> float:
+        return 1 / (number - 3)
+
+    results = in_order(work, range(10), 2, size=lambda number: number)
+    assert [next(results) for _ in range(3)] == [1 / -3, 1 / -2, -1.0]
+    with pytest.raises(ZeroDivisionError):
+        next(results)
+
+
 def test_a_limit_holds_in_its_thread_and_ends() -> None:
     before = worker_count()
     with limited_workers(1):

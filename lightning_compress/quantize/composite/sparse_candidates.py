@@ -50,12 +50,10 @@ def sparse_forms(payload: Payload) -> Iterator[SparsePayload]:
 def _may_pay(kept: NDArray[np.bool_]) -> bool:
     """Whether the better form may take fewer bits than a symbol for 0, by pieces of a large tensor."""
     starts = np.linspace(0, len(kept) - _PIECE, _PIECES).astype(np.int64)
-    pieces = [positions_of(kept[start : start + _PIECE]) for start in starts]
-    number = sum(map(len, pieces))
-    symbol_bits = _bits(np.array([_PIECES * _PIECE - number, number]))
-    gaps = np.concatenate([gaps_of(piece).astype(np.int64) for piece in pieces])
-    bitmap = np.concatenate([bitmap_of(piece, _PIECE) for piece in pieces])
-    least = min(_bits(_counts(gaps.view(np.uint64))), _bits(_counts(bitmap)))
+    pieces = np.concatenate([kept[start : start + _PIECE] for start in starts])
+    positions = positions_of(pieces)
+    symbol_bits = _bits(np.array([len(pieces) - len(positions), len(positions)]))
+    least = min(_bits(_counts(gaps_of(positions))), _bits(_counts(bitmap_of(positions, len(pieces)))))
     return least <= _SURELY * _WORTHWHILE * symbol_bits
 
 
