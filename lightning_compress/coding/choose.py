@@ -19,7 +19,7 @@ from lightning_compress.coding.huffman import Huffman
 from lightning_compress.coding.lanes import Lanes
 from lightning_compress.coding.models.adaptive_fit import MAX_SYMBOLS
 from lightning_compress.coding.packed import Packed
-from lightning_compress.coding.planes import Planes, is_noise
+from lightning_compress.coding.planes import LONG, Planes, is_noise
 from lightning_compress.coding.stored import Stored
 from lightning_compress.coding.zstandard import Zstandard
 from lightning_compress.errors import VersionError
@@ -37,7 +37,7 @@ _BYTE_CODERS: dict[int, Coder] = {
 # ``lanes`` is about as small as these, and written and read faster, so they must save a share of the bytes and so many.
 # Only large alphabets are coded by ``ans``; the code of ``contexts`` is read and no longer written.
 _LEAST_SAVED = {"ans": (0.001, 0), "contexts": (0.001, 0), "planes": (0.001, 32)}
-_SHORT, _SHORT_PLANES = 1 << 16, 0.02  # words, and the share that planes of so few must save
+_SHORT_PLANES = 0.02  # the share that planes of few words must save
 
 
 def _choose(statistics: Statistics, coders: Sequence[Coder]) -> tuple[Coder, bytes]:
@@ -49,7 +49,7 @@ def _choose(statistics: Statistics, coders: Sequence[Coder]) -> tuple[Coder, byt
 
     def worth(order: int, nbytes: float) -> float:
         share, least = _LEAST_SAVED.get(coders[order].id, (0.0, 0))
-        if coders[order].id == "planes" and len(statistics.words) < _SHORT:
+        if coders[order].id == "planes" and len(statistics.words) < LONG:
             share = _SHORT_PLANES
         return nbytes / (1 - share) + least
 

@@ -29,7 +29,7 @@ from lightning_compress.errors import FormatError
 from lightning_compress.runtime import Work
 
 _SAMPLE = 1 << 16
-_LONG = 1 << 16  # words that are many more than a model has to learn
+LONG = 1 << 16  # words that are many more than a model has to learn
 _PIECES, _PIECE = 8, 1 << 11  # words
 # Bytes of a plane, of its model, and of each symbol but one; and what a code takes more than the entropy: measured.
 _HEAD, _MODEL, _LEARNED, _EXCESS = 2, 4, 0.15, 1.005
@@ -66,7 +66,7 @@ class Planes:
         seen = _pieces(words)
         if any(may_repeat(Statistics(byte_plane(seen, plane))) for plane in (0, words.itemsize - 1)):
             return 0.0  # words that repeat themselves do so in every plane
-        if len(words) < _LONG:
+        if len(words) < LONG:
             return min(map(_expected_bytes, (words, rotate_left(words))))
         return 0.999 * len(words) / len(seen) * min(map(entropy_of_planes, (seen, rotate_left(seen))))
 

@@ -44,7 +44,7 @@ def find_between(
         words: ``[n]``.
         key: the threshold of the cut; 0 for none.
         ties: how many of the magnitudes equal to it become 0, at most.
-        least: the smallest key of the bracket, above 0.
+        least: the smallest key of the bracket. What the cut takes counts as below, at 0 too.
         most: its largest key.
         found: ``[m]``, the result: the keys within, in order, and then values of no meaning.
 
