@@ -44,7 +44,7 @@ def restore_values(
         of_rows: ``[rows]`` classes.
         of_columns: ``[columns]`` classes.
         table: ``[2 · alphabet]``: for each word and quantizer twice the point, plus 1 where the index is odd.
-        steps: ``[512]``: for each history of a row and parity of its index the next history.
+        steps: ``[512]``: for each history of a row and parity of its index the next history; empty without a trellis.
         scales: ``[rows]``.
         offsets: ``[columns]``.
         values: ``[rows, columns]``, the result.
@@ -52,11 +52,19 @@ def restore_values(
     rows, columns = values.shape
     histories = np.zeros(rows, uint8)
     panel = np.empty((_PANEL, rows), int16)
+    is_one_class = True
+    for row in range(rows):
+        is_one_class &= of_rows[row] == of_rows[0]
     for start in range(0, columns, _PANEL):
         width = min(_PANEL, columns - start)
         for place in range(width):
             of_column = int64(of_columns[start + place])
-            _take_points(words, next_word, of_rows, of_column, table, steps, histories, panel[place])
+            if len(steps):
+                _take_points(words, next_word, of_rows, of_column, table, steps, histories, panel[place])
+            elif is_one_class:
+                _take_column(words, next_word, int64(of_rows[0]) + of_column, panel[place])
+            else:
+                _take_indices(words, next_word, of_rows, of_column, panel[place])
         for row in range(rows):
             for place in range(width):
                 values[row, start + place] = scales[row] * float64(panel[place, row]) + offsets[start + place]
@@ -84,6 +92,36 @@ def _take_points(
         entry = int64(table[uint64(int64(words[uint64(min(place, last))]) << 1 | quantizer)])
         points[row] = int16(entry >> 1)
         histories[row] = steps[uint64(history << 1 | entry & 1)]
+
+
+@compiled_exactly
+def _take_indices(words: Words, next_word: NDArray[np.int64], of_rows: Bytes, of_column: int, points: Integers) -> None:
+    """The points of one column without a trellis, which are its indices."""
+    last = len(words) - 1
+    for row in range(len(points)):
+        context = uint64(2 * (int64(of_rows[row]) + of_column))
+        place = next_word[context]
+        next_word[context] = place + 1
+        points[row] = _unzigzag(words[uint64(min(place, last))])
+
+
+@compiled_exactly
+def _take_column(words: Words, next_word: NDArray[np.int64], sum_of_classes: int, points: Integers) -> None:
+    """The same where all rows are of one class, so that the words of a column follow each other."""
+    place = next_word[2 * sum_of_classes]
+    next_word[2 * sum_of_classes] = place + len(points)
+    there = max(min(len(words) - place, len(points)), 0)
+    for row in range(there):
+        points[row] = _unzigzag(words[place + row])
+    for row in range(there, len(points)):
+        points[row] = _unzigzag(words[len(words) - 1])
+
+
+@compiled_exactly
+def _unzigzag(word: int) -> int:
+    """The index that a word stands for."""
+    index: int = (int64(word) >> 1) ^ -(int64(word) & 1)
+    return index
 
 
 @compiled_exactly

@@ -203,9 +203,12 @@ def _table(words: int, along: bool) -> NDArray[np.int32]:
 
 @cache
 def _steps(states: int) -> Bytes:
-    """``[512]``: for each of the last eight quantizers of a row and the parity of its index the next eight."""
+    """``[512]``: for each of the last eight quantizers of a row and the parity of its index the next eight.
+
+    Empty without a trellis.
+    """
     if not states:
-        return np.zeros(1 << 9, np.uint8)
+        return np.empty(0, np.uint8)
     histories, odd = np.divmod(np.arange(1 << 9), 2)
     return (histories << 1 | TRELLISES[states].feedback[histories] ^ odd).astype(np.uint8)
 
