@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from operator import attrgetter
 from os import SEEK_END, PathLike, fspath
-from typing import BinaryIO
+from typing import BinaryIO, TypeVar
 
 from torch import Tensor
 
@@ -22,6 +22,7 @@ from lightning_compress.files import read_prefix
 from lightning_compress.garbage import collection_paused
 from lightning_compress.runtime import in_order
 
+Result = TypeVar("Result")
 Coded = Mapping[str, bytes | memoryview]
 _START = f'{{"__metadata__":{{"{METADATA_KEY}":'.encode()
 
@@ -93,11 +94,11 @@ def restore(
     Raises:
         FormatError, ChecksumError: a damaged stream.
     """
-    decoded = in_order(lambda entry: _decoded(entry, coded), manifest.entries, workers, size=attrgetter("raw_bytes"))
-    for entry, tensor in zip(manifest.entries, decoded, strict=True):
-        yield entry.name, tensor
-        if on_tensor is not None:
-            on_tensor(entry)
+
+    def decoded(entry: Entry) -> tuple[str, Tensor]:
+        return entry.name, decode_tensor(entry, memoryview(coded[entry.key]))
+
+    return _of_each(decoded, manifest, on_tensor, workers)
 
 
 def restore_assets(manifest: Manifest, coded: Coded) -> dict[str, bytes]:
@@ -119,18 +120,25 @@ def verify(
     """
 
     def check(entry: Entry) -> None:
-        _decoded(entry, coded)
+        decode_tensor(entry, memoryview(coded[entry.key]))
 
-    for entry, _ in zip(
-        manifest.entries, in_order(check, manifest.entries, workers, size=attrgetter("raw_bytes")), strict=True
-    ):
-        if on_tensor is not None:
-            on_tensor(entry)
+    for _ in _of_each(check, manifest, on_tensor, workers):
+        pass
     restore_assets(manifest, coded)
 
 
-def _decoded(entry: Entry, coded: Coded) -> Tensor:
-    return decode_tensor(entry, memoryview(coded[entry.key]))
+def _of_each(
+    function: Callable[[Entry], Result],
+    manifest: Manifest,
+    on_tensor: Callable[[Entry], None] | None,
+    workers: int,
+) -> Iterator[Result]:
+    """``function`` of each entry, in order; ``on_tensor`` is called after each."""
+    results = in_order(function, manifest.entries, workers, size=attrgetter("raw_bytes"))
+    for entry, result in zip(manifest.entries, results, strict=True):
+        yield result
+        if on_tensor is not None:
+            on_tensor(entry)
 
 
 def _header(file: BinaryIO, file_bytes: int, source: str) -> bytes:

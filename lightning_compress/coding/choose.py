@@ -36,8 +36,8 @@ _BYTE_CODERS: dict[int, Coder] = {
 }
 # ``lanes`` is about as small as these, and written and read faster, so they must save a share of the bytes and so many.
 # Only large alphabets are coded by ``ans``; the code of ``contexts`` is read and no longer written.
-_LEAST_SAVED = {"ans": (0.001, 0), "contexts": (0.001, 0), "planes": (0.001, 32)}
-_SHORT_PLANES = 0.02  # the share that planes of few words must save
+# The shares are those of short streams and of long ones.
+_LEAST_SAVED = {"ans": (0.001, 0.001, 0), "contexts": (0.001, 0.001, 0), "planes": (0.02, 0.001, 32)}
 
 
 def _choose(statistics: Statistics, coders: Sequence[Coder]) -> tuple[Coder, bytes]:
@@ -48,10 +48,8 @@ def _choose(statistics: Statistics, coders: Sequence[Coder]) -> tuple[Coder, byt
     """
 
     def worth(order: int, nbytes: float) -> float:
-        share, least = _LEAST_SAVED.get(coders[order].id, (0.0, 0))
-        if coders[order].id == "planes" and len(statistics.words) < LONG:
-            share = _SHORT_PLANES
-        return nbytes / (1 - share) + least
+        of_short, of_long, least = _LEAST_SAVED.get(coders[order].id, (0.0, 0.0, 0))
+        return nbytes / (1 - (of_short if len(statistics.words) < LONG else of_long)) + least
 
     bounds = [(coder.lower_bound(statistics), order) for order, coder in enumerate(coders)]
     queue = [(worth(order, bound), order, False) for bound, order in bounds if bound is not None]

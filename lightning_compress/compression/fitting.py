@@ -11,8 +11,7 @@ from torch import Tensor
 
 from lightning_compress.plan import Rule
 from lightning_compress.quantize import FLOATS, FittedQuantizer
-from lightning_compress.runtime.compiler import loops_take
-from lightning_compress.weights import Cut, DeferredTensor, PrunedTensor, Weight, Weights, chunks
+from lightning_compress.weights import Cut, PrunedTensor, Weight, Weights, chunks, pieces
 
 Group = tuple[Rule, str, torch.dtype]  # a codebook of one type holds values that another does not
 
@@ -75,15 +74,11 @@ def fit(weights: Weights, rules: Sequence[Rule | None]) -> Fitted:
 
 def pruned_mask(tensor: Tensor, cut: Cut) -> Tensor:
     """``[n]``, bool: which elements of a tensor belong to the cut that applies to it."""
-    if not isinstance(tensor, DeferredTensor) and loops_take(tensor):
-        return cut.split(tensor.reshape(-1))[0]
-    result = torch.empty(tensor.numel(), dtype=torch.bool)
-    start = 0
-    for chunk in chunks(tensor):
-        chosen, cut = cut.split(chunk)
-        result[start : start + len(chunk)] = chosen
-        start += len(chunk)
-    return result
+    marks = []
+    for piece in pieces(tensor):
+        chosen, cut = cut.split(piece)
+        marks.append(chosen)
+    return marks[0] if len(marks) == 1 else torch.cat(marks)
 
 
 def _quantizer_group(weight: Weight, rule: Rule) -> Group:

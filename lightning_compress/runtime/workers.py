@@ -105,7 +105,7 @@ def in_order(
     nbytes = 0
     try:
         for item in items:
-            of_item = _MANY_BYTES if size is None else size(item)
+            of_item = _MANY_BYTES if size is None else size(item)  # any two exceed what may wait
             pending.append((queue.add(item, of_item), of_item))
             nbytes += of_item
             while len(pending) >= workers + _AHEAD and nbytes > _MANY_BYTES:

@@ -4,7 +4,7 @@ from lightning_compress.weights.bindings import Binding, Owner, bindings_of, par
 from lightning_compress.weights.classes import classify
 from lightning_compress.weights.constants import BUFFER, exact_reason, is_guess
 from lightning_compress.weights.deferred import DeferredTensor, contiguous_strides
-from lightning_compress.weights.flat_values import chunks, true_positions
+from lightning_compress.weights.flat_values import chunks, pieces, true_positions
 from lightning_compress.weights.magnitude import SIGNED_WORDS, Cut, PrunedTensor, smallest_magnitudes
 from lightning_compress.weights.matching import counterparts, load_into, match_state
 from lightning_compress.weights.metadata.checkpoint_record import (
@@ -63,6 +63,7 @@ __all__ = [
     "matches_as_written",
     "parameters_of",
     "parse",
+    "pieces",
     "power_of_two_near",
     "smallest_magnitudes",
     "standard_deviation",

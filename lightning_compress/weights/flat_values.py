@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lightning_compress.runtime.compiler import loops_take
 from lightning_compress.weights.deferred import DeferredTensor
 
 _CHUNK = 1 << 18
@@ -20,6 +21,17 @@ def chunks(tensor: Tensor) -> Iterator[Tensor]:
         return
     for chunk in torch.split(tensor.detach().reshape(-1), _CHUNK):
         yield chunk.cpu()
+
+
+def pieces(tensor: Tensor) -> Iterator[Tensor]:
+    """The values of a tensor in order: all at once where they are in memory and compiled loops take them as they are.
+
+    Else in chunks.
+    """
+    if not isinstance(tensor, DeferredTensor) and loops_take(tensor):
+        yield tensor.detach().reshape(-1)
+    else:
+        yield from chunks(tensor)
 
 
 def true_positions(mask: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ from lightning_compress.runtime import compiler as compiler_module
 from lightning_compress.weights import DeferredTensor, PrunedTensor, chunks, smallest_magnitudes
 from lightning_compress.weights.magnitude import Cut, magnitude_keys
 from lightning_compress.weights.magnitude.brackets import cut_by_bracket
-from lightning_compress.weights.magnitude.smallest import _cuts_by_digits
+from lightning_compress.weights.magnitude.smallest import cuts_by_digits
 
 DTYPES = (torch.float16, torch.bfloat16, torch.float32)
 
@@ -82,7 +82,7 @@ def test_many_weights_are_cut_by_a_bracket_as_by_digits(dtype):
     tensors = [values, weights(dtype)[:7], made, PrunedTensor.of(values, Cut(int(magnitude_keys(values[9:10])), 1))]
     counts = [1, 1000, 255_000, 2_100_000, 3_100_000, 3_200_001]
     cuts = [cut_by_bracket(tensors, count) for count in counts]
-    assert all(cut in (None, by_digits) for cut, by_digits in zip(cuts, _cuts_by_digits(tensors, counts), strict=True))
+    assert all(cut in (None, by_digits) for cut, by_digits in zip(cuts, cuts_by_digits(tensors, counts), strict=True))
     assert any(cut is not None for cut in cuts)
 
 
@@ -91,7 +91,7 @@ def test_a_bracket_finds_the_cuts_of_weights_without_many_ties():
     (cut,) = smallest_magnitudes(values, [1_500_000])
     pruned = [PrunedTensor.of(values[0], cut), values[1], PrunedTensor.of(values[1][:99_999], cut)]
     counts = [2_000_000, 5_000_000, 9_800_000, 10_099_999]
-    assert [cut_by_bracket(pruned, count) for count in counts] == _cuts_by_digits(pruned, counts)
+    assert [cut_by_bracket(pruned, count) for count in counts] == cuts_by_digits(pruned, counts)
 
 
 @pytest.mark.parametrize(
@@ -107,7 +107,7 @@ def test_a_bracket_finds_the_cuts_of_weights_without_many_ties():
 def test_what_a_bracket_does_not_find_is_found_by_digits(values):
     count = len(values) // 3
     assert cut_by_bracket([values], count) is None
-    assert smallest_magnitudes([values], [count]) == _cuts_by_digits([values], [count])
+    assert smallest_magnitudes([values], [count]) == cuts_by_digits([values], [count])
 
 
 def test_a_bracket_that_misses_is_noticed():
@@ -115,4 +115,4 @@ def test_a_bracket_that_misses_is_noticed():
     values = torch.full((1 << 21,), 8.0).uniform_(4, 8, generator=torch.Generator().manual_seed(2))
     values[:: (1 << 21) >> 18] = torch.linspace(0, 1, 1 << 18)
     assert cut_by_bracket([values], 1 << 20) is None
-    assert smallest_magnitudes([values], [1 << 20]) == _cuts_by_digits([values], [1 << 20])
+    assert smallest_magnitudes([values], [1 << 20]) == cuts_by_digits([values], [1 << 20])

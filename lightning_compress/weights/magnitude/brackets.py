@@ -7,7 +7,7 @@ the k-th smallest surely lies, so that one pass counts those below, and only the
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -17,7 +17,7 @@ from torch import Tensor
 
 from lightning_compress.runtime.compiler import has_compiler_for, read_only
 from lightning_compress.weights.deferred import DeferredTensor
-from lightning_compress.weights.flat_values import chunks
+from lightning_compress.weights.flat_values import pieces
 from lightning_compress.weights.magnitude.cut import Cut
 from lightning_compress.weights.magnitude.keys import magnitude_keys, needs_double
 from lightning_compress.weights.magnitude.pruned import PrunedTensor
@@ -57,7 +57,7 @@ def _sample(tensors: Sequence[Tensor], step: int) -> Keys:
 
     def of_one(tensor: Tensor) -> Keys:
         source, cut = _source_of(tensor)
-        values = torch.cat([values[::step] for values in _pieces(source)])
+        values = torch.cat([values[::step] for values in pieces(source)])
         keys: Keys = magnitude_keys(values).numpy().view(np.uint32)
         return np.where(keys < cut.key, np.uint32(0), keys)
 
@@ -80,7 +80,7 @@ def _between(tensor: Tensor, least: int, most: int) -> tuple[int, Keys | None]:
     source, left = _source_of(tensor)
     found: Keys = np.empty(_FEW_INSIDE + int(_MOST_INSIDE * source.numel()), np.uint32)
     below, filled = 0, 0
-    for values in _pieces(source):
+    for values in pieces(source):
         words = read_only(values.float().contiguous().numpy().view(np.uint32))
         lower, inside, ties = find_between(words, left.key, left.ties, least, most, found[filled:])
         if inside < 0:
@@ -94,18 +94,9 @@ def _source_of(tensor: Tensor) -> tuple[Tensor, Cut]:
     return (tensor.source, tensor.cut) if isinstance(tensor, PrunedTensor) else (tensor, Cut(0))
 
 
-def _pieces(tensor: Tensor) -> Iterable[Tensor]:
-    """The values of a tensor in order; all of them at once, where a loop takes them as they are."""
-    return (tensor.detach().reshape(-1),) if _is_plain(tensor) else chunks(tensor)
-
-
 def _parts(tensor: Tensor) -> Sequence[Tensor]:
-    """A tensor in parts that several threads can take, where their order does not matter."""
-    return torch.split(tensor.detach().reshape(-1), _PART) if _is_plain(tensor) else (tensor,)
-
-
-def _is_plain(tensor: Tensor) -> bool:
-    return tensor.dtype == torch.float32 and not isinstance(tensor, DeferredTensor)
+    """A tensor in parts that several threads can take, where it is in memory."""
+    return (tensor,) if isinstance(tensor, DeferredTensor) else torch.split(tensor.detach().reshape(-1), _PART)
 
 
 def _cut_within(keys: Keys, rank: int) -> Cut | None:

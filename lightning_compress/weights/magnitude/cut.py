@@ -50,12 +50,12 @@ class Cut:
 
     def after(self, weights: Tensor) -> Cut:
         """The cut for the group's next weights."""
-        words = compiled_words(weights, self.double) if self.ties else None
-        if words is not None:
-            from lightning_compress.weights.magnitude.loops import count_equal
+        words = compiled_words(weights, self.double)
+        if words is None:
+            return self.split(weights)[1]
+        from lightning_compress.weights.magnitude.loops import count_equal
 
-            return self._left(max(0, self.ties - count_equal(words, self.key)))
-        return self.split(weights)[1] if self.ties else self
+        return self._left(max(0, self.ties - count_equal(words, self.key)))
 
     def zeroed(self, weights: Tensor) -> tuple[Tensor, Cut]:
         """``[n]``: these weights with 0 in the place of those that belong to the cut, and the cut for the next ones."""

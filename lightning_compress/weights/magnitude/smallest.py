@@ -37,11 +37,11 @@ def smallest_magnitudes(tensors: Sequence[Tensor], counts: Sequence[int]) -> lis
     """
     found = [cut_by_bracket(tensors, count) for count in counts]
     left = [count for count, cut in zip(counts, found, strict=True) if cut is None]
-    by_digits = iter(_cuts_by_digits(tensors, left) if left else ())
+    by_digits = iter(cuts_by_digits(tensors, left) if left else ())
     return [cut or next(by_digits) for cut in found]
 
 
-def _cuts_by_digits(tensors: Sequence[Tensor], counts: Sequence[int]) -> list[Cut]:
+def cuts_by_digits(tensors: Sequence[Tensor], counts: Sequence[int]) -> list[Cut]:
     """As :func:`smallest_magnitudes`; the counts share each pass."""
     double = needs_double(tensors)
     shifts = range(64 - _DIGIT, -1, -_DIGIT) if double else range(32 - _DIGIT, -1, -_DIGIT)

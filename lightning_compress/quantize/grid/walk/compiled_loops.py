@@ -43,7 +43,8 @@ def restore_values(
             what was wrong.
         of_rows: ``[rows]`` classes.
         of_columns: ``[columns]`` classes.
-        table: ``[2 · alphabet]``: for each word and quantizer twice the point, plus 1 where the index is odd.
+        table: ``[2 · alphabet]``: for each word and quantizer twice the point, plus 1 where the index is odd; empty
+            without a trellis.
         steps: ``[512]``: for each history of a row and parity of its index the next history; empty without a trellis.
         scales: ``[rows]``.
         offsets: ``[columns]``.

@@ -177,7 +177,7 @@ def _walked(
     next_word = ends - lengths.reshape(-1)
     added: NDArray[np.float64] = np.zeros(columns) if offsets is None else offsets.numpy()
     of_rows, of_columns = map(read_only, classes.of(rows, columns))
-    table, steps = read_only(_entries(int(words.max()), states)), read_only(_steps(states))
+    table, steps = read_only(_entries(words, states)), read_only(_steps(states))
     factors, summands = read_only(scales.numpy()), read_only(added)
     restore_values(read_only(words), next_word, of_rows, of_columns, table, steps, factors, summands, result.numpy())
     if not np.array_equal(next_word, ends):
@@ -186,18 +186,23 @@ def _walked(
     return result
 
 
-def _entries(largest: int, states: int) -> NDArray[np.int32]:
-    """``[2 · (largest + 1)]``: for each word and quantizer twice the point, plus 1 where the index is odd."""
-    size = max(_FEW_WORDS, 1 << largest.bit_length())
-    return _table(size, bool(states))[: 2 * (largest + 1)]
+def _entries(words: Words, states: int) -> NDArray[np.int32]:
+    """``[2 · (largest + 1)]``: for each word and quantizer twice the point, plus 1 where the index is odd.
+
+    Empty without a trellis.
+    """
+    if not states:
+        return np.empty(0, np.int32)
+    largest = int(words.max())
+    return _table(max(_FEW_WORDS, 1 << largest.bit_length()))[: 2 * (largest + 1)]
 
 
 @cache
-def _table(words: int, along: bool) -> NDArray[np.int32]:
+def _table(words: int) -> NDArray[np.int32]:
     """The entries of so many words, which the loops of all matrices share."""
     indices = unzigzag(np.arange(words, dtype=np.uint16)).astype(np.int32)
     quantizers = np.arange(2)
-    points = 2 * indices[:, None] - np.sign(indices)[:, None] * quantizers if along else indices[:, None].repeat(2, 1)
+    points = 2 * indices[:, None] - np.sign(indices)[:, None] * quantizers
     return (2 * points + (indices & 1)[:, None]).astype(np.int32).reshape(-1)
 
 
