@@ -17,6 +17,7 @@ from lightning_compress.search import Family, Score, paired_drop
 from lightning_compress.search.evaluate.half_samples import HalfSamples
 from lightning_compress.search.feasibility.promise import FewestBytes
 from lightning_compress.search.optimize.acquisition import next_candidate
+from lightning_compress.search.optimize.bayesian_optimization import MIN_IMPROVEMENT
 from lightning_compress.search.optimize.posterior import Posterior
 from lightning_compress.search.optimize.search_space import Candidate
 from lightning_compress.search.trials.trial import Trial
@@ -93,9 +94,9 @@ def _replay(case: Case, half: Indices, assured: float | None) -> Outcome:
         paired = paired_drop(before, after, resamples=200)
         divergence = float(measured.divergence.mean())
         family_of: Any = family
-        trials.append(
-            Trial(family_of, float(index), measured.nbytes, after, paired, halves.differences(after), divergence)
-        )
+        noise = halves.differences(after)
+        usual = halves.usual_drop(noise)
+        trials.append(Trial(family_of, float(index), measured.nbytes, after, paired, noise, usual, divergence))
         order.append(index)
     chosen = _chosen(case, _posterior(case, trials, order, assured), order, assured)
     if chosen is None:
@@ -117,7 +118,8 @@ def _search(case: Case, trials: list[Trial], order: list[int], assured: float | 
         limit = largest if chosen is None else float(np.log(case.files[chosen].nbytes))
         left = [k for k in range(len(case.files)) if k not in order and np.log(case.files[k].nbytes) < limit]
         candidates = [Candidate(k, {}, case.files[k].coordinates, float(np.log(case.files[k].nbytes))) for k in left]
-        found = next_candidate(surrogate, candidates, limit, tolerance=TOLERANCE / 10, min_improvement=TOLERANCE / 10)
+        least = MIN_IMPROVEMENT * TOLERANCE
+        found = next_candidate(surrogate, candidates, limit, tolerance=TOLERANCE / 10, min_improvement=least)
         if found is None:
             return
         yield int(found.strength)

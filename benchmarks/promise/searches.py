@@ -35,15 +35,19 @@ SENTENCES = 2000  # of training text, for calibration
 
 
 class Remembered:
-    """Scores validation text; scores of weights that an interrupted run has scored are read from a folder."""
+    """Scores validation text; scores of weights that an interrupted run has scored are read from a folder.
+
+    The first call always translates: a search without calibration data records the inputs of layers in it.
+    """
 
     def __init__(self, sentences: Sentences, folder: Path) -> None:
-        self._sentences, self._folder = sentences, folder
+        self._sentences, self._folder, self._is_first = sentences, folder, True
 
     def __call__(self, module: nn.Module) -> Score:
         path = self._folder / f"{content_digest(module.state_dict())[:16]}.npy"
         combine = self._sentences.combine
-        if path.exists():
+        is_first, self._is_first = self._is_first, False
+        if path.exists() and not is_first:
             return Score.of(np.load(path), combine)
         score = self._sentences.translated_score()
         assert score.statistics is not None

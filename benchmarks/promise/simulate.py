@@ -16,6 +16,7 @@ SIZES = np.linspace(12.3, 11.5, FILES)  # logarithms of bytes
 CROSSING, RATE = 11.9, 4.0  # where the mean drop is what is allowed, and how steeply it rises
 OWN, SAMPLING, SHARED = 0.1, 0.2, 0.5  # deviations of true and of measured drops; what of the variance all files share
 PROXY = 0.05  # deviation of the logarithm of a divergence from the power law
+USUAL = 0.7  # of the logarithm of what files lose, from what files lose as a rule that change the items as much
 LEVELS = (0.5, 0.6, 0.7, 0.8, 0.9)
 
 
@@ -27,6 +28,8 @@ def table() -> Iterator[str]:
     for _ in range(SEARCHES):
         true = MAX_DROP * np.exp(-RATE * (SIZES - CROSSING)) + draws.normal(0, OWN, FILES)
         drops = true + draws.multivariate_normal(np.zeros(FILES), noise)
+        usual = torch.full((FILES,), math.log(MAX_DROP) + draws.normal(0, USUAL), dtype=torch.float64)
+        usual += torch.from_numpy(-RATE * (SIZES - CROSSING))
         divergences = -RATE * SIZES + draws.normal(0, PROXY, FILES)
         for proxy, known in (("bytes", None), ("divergence", torch.from_numpy(divergences))):
             data = TrialData(
@@ -36,6 +39,7 @@ def table() -> Iterator[str]:
                 MAX_DROP,
                 SAMPLING,
                 noise=torch.from_numpy(noise),
+                usual=usual,
                 divergences=known,
             )
             probability = Surrogate(data).true_drops.probability.numpy()

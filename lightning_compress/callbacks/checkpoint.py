@@ -83,7 +83,7 @@ class CompressCheckpoint(ExportListener, _Callback):
             like that of the score.
         confirm: with ``"auto"``, module → value of items that the score does not read, in the same unit: the file of a
             search is tested on them. True sets a third of the score's items apart where it has statistics of 2,000 or
-            more; False does not.
+            more and a third of them can tell; False does not.
         search_at: with ``"auto"``, when to search. ``"end"``: once, when the training ends, for the best checkpoint;
             until then companion files are in half precision. ``"first"``: at the first checkpoint, and again when a
             later one loses more with the plan found. ``"every"``: at every checkpoint.

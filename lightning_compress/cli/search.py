@@ -51,7 +51,7 @@ def tune(
         str | None,
         typer.Option(
             help="package.module:name of a function that scores other items, on which the file is tested; 'no': test "
-            "nothing. By default a third of the items is set apart where there are 2,000 or more.",
+            "nothing. By default a third of the items is set apart where there are 2,000 or more and they can tell.",
             show_default=False,
         ),
     ] = None,

@@ -17,6 +17,11 @@ from lightning_compress.search.evaluate.score import Score, Statistics
 
 HALVES = 200
 _SEED = 0
+# What a file loses as a rule, over the variance of the change of an item's score: this, over the standard deviation of
+# an item's score. Where a share f of the answers to yes-or-no items changes, the variance is f; if a share h of these
+# changes is a net loss, the drop is h · f. Found on unseen items: 0.09 to 0.2 for BLEU of two translation models, 0.09
+# to 0.16 for the accuracy of a classifier.
+_LOSS_OF_CHANGE = 0.13
 
 Floats = NDArray[np.float64]
 
@@ -30,6 +35,7 @@ class HalfSamples:
 
     def __init__(self, before: Score) -> None:
         self._before = _scores_of_halves(before)
+        self._items = 0 if before.statistics is None else len(before.statistics)
 
     def differences(self, after: Score) -> Floats | None:
         """Half of the difference between the drops on two halves of the items, for each of many random halves.
@@ -49,6 +55,24 @@ class HalfSamples:
         drops = self._before - scores
         differences: Floats = (drops[0] - drops[1]) / 2
         return differences if bool(np.isfinite(differences).all()) else None
+
+    def usual_drop(self, differences: Floats | None) -> float | None:
+        """What a file loses as a rule that changes the scores of items as much as this one, whatever it reads.
+
+        Answers that change do so mostly where they were nearly tied, and rather for the worse: the loss grows with the
+        variance of the change, of which there is a good estimate where the loss itself is not yet seen.
+
+        Args:
+            differences: of :meth:`differences`.
+
+        Returns:
+            None where they are None, or the exact weights score equally on all halves.
+        """
+        if differences is None or self._before is None:
+            return None
+        change = float(np.square(differences).mean())
+        exact = float(np.square((self._before[0] - self._before[1]) / 2).mean())
+        return _LOSS_OF_CHANGE * math.sqrt(self._items) * change / math.sqrt(exact) if exact > 0 else None
 
 
 def noise_covariance(differences: list[Floats | None]) -> Floats | None:

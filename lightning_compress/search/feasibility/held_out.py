@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +19,7 @@ from lightning_compress.search.evaluate.items import (
 from lightning_compress.search.evaluate.score import Score
 from lightning_compress.search.feasibility.confirmation import confirm, sequence
 from lightning_compress.search.feasibility.promise import FewestBytes
+from lightning_compress.search.feasibility.safer_file import can_confirm, evaluate_safer
 from lightning_compress.search.record.manifest_metrics import promise_metrics
 from lightning_compress.search.trials.trial import Trial
 from lightning_compress.search.trials.trials import Trials
@@ -77,6 +79,33 @@ class Parts:
             return cls(before, HeldOut.of(items), None)
         return cls(before, None, None)
 
+    @property
+    def confirms(self) -> bool:
+        """Whether files are tested on items that the search does not read."""
+        return self.held_out is not None or self.other is not None
+
+    def if_telling(self, first: Trial, objective: FewestBytes) -> Parts:
+        """The same parts, or all items for the search where those that are set apart are too few to tell anything.
+
+        Args:
+            first: the first file of the search, on the items that it reads.
+            objective: says what is allowed.
+        """
+        if self.held_out is None:
+            return self
+        searched = self.held_out.searched
+        noise = first.drop.deviation * math.sqrt(searched.sum() / (~searched).sum())
+        if can_confirm(noise, objective.max_drop, objective.assured):
+            return self
+        _log.info(
+            "the search reads all %d items: a third of them would read a drop with a standard deviation of %.2g, too "
+            "much to confirm %.4g",
+            len(searched),
+            noise,
+            objective.max_drop,
+        )
+        return Parts(self.before, None, None)
+
     def searched(self, score: Score) -> Score:
         """The score of the items that the search reads."""
         return score if self.held_out is None else self.held_out.to_search(score)
@@ -105,6 +134,9 @@ class Parts:
                 else "scores items that evaluate scores too, so give it others",
             )
             return None
+        if not trials.interrupted:
+            evaluate_safer(trials, objective, candidates[0], items)
+            candidates = sequence(_feasible(trials, objective))
         found = confirm(
             candidates, before, lambda trial: self._score(trials, trial), objective.max_drop, objective.assured
         )

@@ -48,8 +48,12 @@ class FewestBytes:
         feasible = self.feasible(trials)
         return min(feasible, key=lambda trial: (trial.nbytes, -trial.score.value), default=None)
 
-    def note_first(self, trial: Trial) -> None:
-        """Warn where the score is too noisy for what is allowed, and say how many items would do."""
+    def note_noise(self, trial: Trial) -> None:
+        """Warn where the score is too noisy for what is allowed, and say how many items would do.
+
+        Args:
+            trial: the first of a search.
+        """
         items, deviation = item_count(trial.score), trial.drop.deviation
         if items is None:
             _log.info(

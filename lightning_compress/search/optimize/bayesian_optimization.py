@@ -21,7 +21,7 @@ from lightning_compress.search.trials.trials import Trials
 
 _FIRST_BITS = 3.0  # for each weight, in the first file of a search
 _FIRST_SAVING = 0.03  # fraction of the incumbent's bytes that the first file of another family saves
-_MIN_IMPROVEMENT = 0.25  # fraction of the tolerance
+MIN_IMPROVEMENT = 0.5  # the smallest expected improvement worth an evaluation, as a fraction of the tolerance
 
 
 def minimize_bytes(
@@ -31,7 +31,6 @@ def minimize_bytes(
     posterior: Callable[[Sequence[Trial]], Posterior],
     *,
     reserved: int = 0,
-    min_improvement: float = _MIN_IMPROVEMENT,
 ) -> None:
     """Evaluate files of a family, with any offsets, as long as one is expected to improve on the incumbent.
 
@@ -41,10 +40,9 @@ def minimize_bytes(
         effort: has the tolerance, a relative difference in bytes.
         posterior: what trials say together.
         reserved: evaluations to leave over; one is left over in any case while no file is feasible.
-        min_improvement: the smallest expected improvement worth an evaluation, as a fraction of the tolerance.
     """
     while trials.remaining > max(reserved, trials.incumbent is None):
-        proposal = _propose(trials, family, posterior(trials.all), effort, min_improvement)
+        proposal = _propose(trials, family, posterior(trials.all), effort)
         if proposal is None:
             return
         candidate, strength = proposal
@@ -54,9 +52,7 @@ def minimize_bytes(
             return
 
 
-def _propose(
-    trials: Trials, family: Family, posterior: Posterior, effort: Effort, min_improvement: float
-) -> tuple[Family, float] | None:
+def _propose(trials: Trials, family: Family, posterior: Posterior, effort: Effort) -> tuple[Family, float] | None:
     """The family with the offsets to evaluate next, and the strength; None where nothing is expected to improve."""
     surrogate = posterior.surrogate_of(family)
     if surrogate is None:
@@ -69,7 +65,7 @@ def _propose(
         space.candidates(max_log_bytes),
         max_log_bytes,
         tolerance=effort.tolerance,
-        min_improvement=min_improvement * effort.tolerance,
+        min_improvement=MIN_IMPROVEMENT * effort.tolerance,
     )
     return None if found is None else (family.with_offsets(found.offsets), found.strength)
 

@@ -21,6 +21,7 @@ _PRIOR_AMPLITUDE_DEVIATION = 0.7  # of the logarithm
 # Prior median of the amplitude: a fraction of the bootstrap deviation, the rest of which comes from the choice of
 # sentences and is the same for every file; without a bootstrap, a fraction of the drop that matters.
 _AMPLITUDE_PER_DEVIATION, _AMPLITUDE_PER_UNIT = 0.5, 0.15
+_USUAL_DEVIATION = 1.0  # of the logarithm of the prior mean of the trials, around what such files lose as a rule
 _MEAN_ERROR = 0.1  # standard deviation of the noise, as a fraction of the mean
 _SATURATION = 20.0  # drops are cut off at this many units: larger ones carry no more information
 _JITTER = 1e-5  # units: the smallest standard deviation
@@ -138,6 +139,9 @@ def conditioned(known: Files, rate: Tensor, location: Tensor, multiple: float) -
     loss = whitened.square().sum(-1) / 2 + factor.diagonal(dim1=-2, dim2=-1).log().sum(-1)
     spread = _PRIOR_RATE_DEVIATION if data.divergences is None else _DIVERGENCE_RATE_DEVIATION
     loss += ((rate / PRIOR_RATE).log() / spread) ** 2 / 2
+    if data.usual is not None:
+        gap = mean.clamp(min=_JITTER * unit).log() - data.usual
+        loss += (gap.nanmean(-1) / _USUAL_DEVIATION) ** 2 / 2
     loss += (math.log(multiple) / _PRIOR_AMPLITUDE_DEVIATION) ** 2 / 2
     return Process(rate, location, variance, factor, residuals, unit), loss
 

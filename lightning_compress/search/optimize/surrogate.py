@@ -16,7 +16,10 @@ whole model would have at that part's strength. A measured drop has four parts:
 The true drop of a file, on text like the items, is the sum of the first two. It is what the posterior is about.
 
 Rate, location and the amplitude of the kernel are hyper-parameters. Each has a prior, and predictions are averaged over
-a grid of them, weighted by their posterior probability.
+a grid of them, weighted by their posterior probability. That of the location follows from how much the scores of items
+change (:meth:`..HalfSamples.usual_drop`): without it, losses of next to nothing would be as probable as losses that
+matter, and few items cannot tell the two apart. (Gelman 2006, "Prior distributions for variance parameters in
+hierarchical models", on weakly informative priors.)
 
 Rasmussen and Williams 2006, "Gaussian processes for machine learning": algorithm 2.1 for the posterior, section 2.7 for
 the mean, section 5.2 for hyper-parameters. Snoek et al. 2012, "Practical Bayesian optimization of machine learning

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -35,6 +36,8 @@ class TrialData:
         noise: ``[trials, trials]``, covariance of the sampling noise; None where the score has no statistics.
         noise_share: without ``noise``, the fraction of the variance of a deviation that is sampling noise; with 0,
             the measured drops themselves are predicted.
+        usual: ``[trials]``, logarithm of what a file loses as a rule that changes the scores of items as much as the
+            trial; NaN where it is unknown. None where it is unknown of all.
         divergences: ``[trials]``, logarithm of each trial's divergence from the exact weights; None where unknown.
         assured: the posterior probability that a file must have to be feasible.
     """
@@ -46,6 +49,7 @@ class TrialData:
     deviation: float = 0.0
     noise: Tensor | None = None
     noise_share: float = 0.0
+    usual: Tensor | None = None
     divergences: Tensor | None = None
     assured: float = 0.5
 
@@ -73,6 +77,7 @@ class TrialData:
             max(trial.drop.deviation for trial in trials),
             None if noise is None else torch.from_numpy(noise),
             0.0 if noise is not None else _NOISE_SHARE,
+            _logarithms([trial.usual_drop for trial in trials]),
             torch.from_numpy(np.log(np.array(divergences, np.float64))) if known else None,
             assured,
         )
@@ -106,6 +111,12 @@ class TrialData:
         own, overlap = (overlap_of(self.coordinates, x, self.shares) for x in both)
         found = _predicted_log_divergence(self.divergences, known, wanted, own, overlap)
         return -found[:, None] / PRIOR_RATE, torch.ones(1, dtype=torch.float64)
+
+
+def _logarithms(values: Sequence[float | None]) -> Tensor | None:
+    """``[values]``, NaN for those that are unknown or not above 0; None where all are."""
+    found = torch.tensor([math.log(value) if value else math.nan for value in values], dtype=torch.float64)
+    return None if bool(found.isnan().all()) else found
 
 
 def overlap_of(first: Tensor, second: Tensor, shares: Tensor) -> Tensor:

@@ -32,9 +32,6 @@ class BestScore:
         feasible = (trial for trial in trials if trial.nbytes <= self.max_bytes)
         return min(feasible, key=lambda trial: (-trial.score.value, trial.nbytes), default=None)
 
-    def note_first(self, trial: Trial) -> None:
-        """Nothing is promised of the drop, so its noise does not matter."""
-
 
 def search_best_score(context: SearchContext, families: Sequence[Family], before: Score, max_bytes: int) -> Trials:
     """The trials, whose incumbent fits into ``max_bytes`` with its metrics.

@@ -24,7 +24,6 @@ from lightning_compress.search.trials.trials import Trials
 
 _log = logging.getLogger(__name__)
 _RESERVED = 3  # evaluations at most that each of the user's families leaves to every one after it
-_FINAL_MIN_IMPROVEMENT = 0.1  # fraction of the tolerance, when no other family waits for evaluations
 
 
 def search_fewest_bytes(
@@ -58,7 +57,12 @@ def search_fewest_bytes(
     )
     try:
         with ending_early(trials):
-            _search(context, trials, families, objective)
+            _evaluate_first(context, trials, families[0], objective)
+        if trials.all:
+            parts = _parts_that_tell(trials, parts, objective)
+            objective.note_noise(trials.all[0])
+        with ending_early(trials):
+            _search(context, trials, families, objective, int(parts.confirms))
     except ItemsChangedError as error:
         return exact_file(context, error), {}
     if trials.incumbent is None:
@@ -89,13 +93,27 @@ def _divergence(context: SearchContext) -> Callable[[Mapping[str, Tensor]], floa
     return InputError(context.evaluator.weights, context.observations)
 
 
-def _search(context: SearchContext, trials: Trials, families: Sequence[Family], objective: FewestBytes) -> None:
+def _evaluate_first(context: SearchContext, trials: Trials, family: Family, objective: FewestBytes) -> None:
+    minimize_bytes(trials, family, context.effort, objective.posterior, reserved=trials.remaining - 1)
+
+
+def _parts_that_tell(trials: Trials, parts: Parts, objective: FewestBytes) -> Parts:
+    """The parts after the first file is known; where the search gets all items, the trials read them."""
+    found = parts.if_telling(trials.all[0], objective)
+    if found is not parts:
+        trials.read(found.before, found.searched)
+    return found
+
+
+def _search(
+    context: SearchContext, trials: Trials, families: Sequence[Family], objective: FewestBytes, to_confirm: int
+) -> None:
+    """Search the families, and leave ``to_confirm`` evaluations over."""
     effort, posterior = context.effort, objective.posterior
     for later, family in zip(reversed(range(len(families))), families, strict=True):
         # The unguided family is hardly ever better than the guided one, so no evaluations are reserved for it.
         share = min(later * _RESERVED, trials.remaining * later // (later + 1))
         reserved = 0 if context.observer is not None else share
-        minimize_bytes(trials, family, effort, posterior, reserved=reserved)
-    # No family waits any more, so the remaining evaluations may go to smaller expected improvements.
-    last = trials.incumbent_family or families[0]
-    minimize_bytes(trials, last, effort, posterior, min_improvement=_FINAL_MIN_IMPROVEMENT)
+        minimize_bytes(trials, family, effort, posterior, reserved=reserved + to_confirm)
+    # No family waits any more, so evaluations that were reserved for later families are free.
+    minimize_bytes(trials, trials.incumbent_family or families[0], effort, posterior, reserved=to_confirm)

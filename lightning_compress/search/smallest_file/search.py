@@ -85,7 +85,7 @@ def smallest(
             one costs bytes.
         confirm: module → :class:`Score` of items that ``evaluate`` does not score: the file is tested on them, once or
             at most three times. True sets a third of the items of ``evaluate`` apart where it has statistics of 2,000
-            or more; False does not.
+            or more and a third of them can tell; False does not.
         calibration: batches with their loss (:class:`Calibration`) or the module's outputs (:class:`Distillation`):
             steps follow the sensitivity of the loss, errors are fed back within a matrix, and each matrix makes up for
             the errors of those before it. The method is also called in threads, one at a time.

@@ -22,6 +22,7 @@ class Trial:
         score: as evaluated.
         drop: of the score below that of the exact weights.
         half_differences: as :meth:`.HalfSamples.differences` gives them.
+        usual_drop: as :meth:`.HalfSamples.usual_drop` gives it; None where it is unknown.
         divergence: of the file's outputs from those of the exact weights; None where it is unknown.
         archive: None once the trial cannot be returned any more.
     """
@@ -32,5 +33,6 @@ class Trial:
     score: Score
     drop: Drop
     half_differences: Floats | None = None
+    usual_drop: float | None = None
     divergence: float | None = None
     archive: Archive | None = None

@@ -33,10 +33,6 @@ class Objective(Protocol):
         """The best feasible trial; None where none is feasible."""
         ...
 
-    def note_first(self, trial: Trial) -> None:
-        """Called with the first trial, before others are evaluated."""
-        ...
-
 
 @dataclass(eq=False)
 class Trials:
@@ -87,18 +83,24 @@ class Trials:
             SearchError: the evaluation fails.
             ItemsChangedError: it scores other items than before, or in another order.
         """
-        nbytes, tensors = archive.nbytes, archive.restore()
-        score = self.searched(self.evaluator.score(tensors, f"a candidate of {nbytes:,} bytes"))
-        check_same_items(self.before, score)
-        drop, halves = paired_drop(self.before, score), self._halves.differences(score)
-        divergence = None if family is None else self.divergence(tensors)
-        trial = Trial(family, strength, nbytes, score, drop, halves, divergence, archive)
+        trial = self._trial(archive, family, strength)
         self.all.append(trial)
-        if len(self.all) == 1:
-            self.objective.note_first(trial)
         self.choose(self.objective.best(self.all))
         self.report_progress(self.evaluator.count, self._status())
         return trial
+
+    def read(self, before: Score, searched: Callable[[Score], Score]) -> None:
+        """Read other items of the scores from now on, also of the trials so far, whose archives must be kept.
+
+        Args:
+            before: the score of the exact weights on these items.
+            searched: a score → that of these items.
+        """
+        self.before, self.searched, self._halves = before, searched, HalfSamples(before)
+        self.all[:] = [
+            self._trial(one.archive, one.family, one.strength) for one in self.all if one.archive is not None
+        ]
+        self.choose(self.objective.best(self.all))
 
     def keep_exact(self, archive: Archive) -> None:
         """The incumbent is an archive of the exact weights, whose score is known."""
@@ -114,6 +116,15 @@ class Trials:
     def informing(self, family: Family) -> list[Trial]:
         """The trials that the surrogate of a family is conditioned on."""
         return [trial for trial in self.all if family.shares_trials_with(trial.family)]
+
+    def _trial(self, archive: Archive, family: Family | None, strength: float) -> Trial:
+        nbytes, tensors = archive.nbytes, archive.restore()
+        score = self.searched(self.evaluator.score(tensors, f"a candidate of {nbytes:,} bytes"))
+        check_same_items(self.before, score)
+        drop, halves = paired_drop(self.before, score), self._halves.differences(score)
+        divergence = None if family is None else self.divergence(tensors)
+        usual = self._halves.usual_drop(halves)
+        return Trial(family, strength, nbytes, score, drop, halves, usual, divergence, archive)
 
     def _status(self) -> str:
         if self.incumbent is None:

@@ -70,6 +70,25 @@ def test_a_divergence_makes_the_posterior_narrower():
     assert float(informed.deviation.mean()) < float(plain.deviation.mean())
 
 
+def test_where_readings_say_little_the_change_of_the_items_keeps_the_promise():
+    """Some hundred answers, right or wrong: readings alone let losses of next to nothing seem probable."""
+    true = MAX_DROP * np.exp(-4 * (SIZES - 11.8))
+    deviations = 1.4 * np.sqrt(MAX_DROP * true)
+    noise, lost = np.outer(deviations, deviations) * (0.5 * np.eye(FILES) + 0.5), {}
+    for known in (False, True):
+        lost[known] = []
+        for seed in range(40):
+            draws = np.random.default_rng(seed)
+            drops = true + draws.multivariate_normal(np.zeros(FILES), noise)
+            usual = torch.from_numpy(np.log(true) + draws.normal(0, 0.7)) if known else None
+            data = data_of(drops, noise=torch.from_numpy(noise), usual=usual, divergences=torch.from_numpy(-4 * SIZES))
+            found = Surrogate(data).true_drops.probability.numpy()
+            lost[known].append(smallest_of(true, (found >= 0.6) & (drops <= MAX_DROP)))
+    assert np.mean(lost[True]) < MAX_DROP < np.mean(lost[False])
+    broken = {known: np.mean(np.array(drops) > MAX_DROP) for known, drops in lost.items()}
+    assert broken[True] < broken[False] - 0.05
+
+
 def test_a_higher_probability_asks_for_larger_files():
     _, drops = simulated(1)
     files = torch.linspace(11.6, 12.4, 30, dtype=torch.float64)[:, None]
@@ -124,7 +143,7 @@ def test_no_file_reads_worse_than_what_is_allowed():
 @pytest.mark.parametrize(("noise", "words"), [(8.0, "Evaluate on about"), (0.1, None)])
 def test_a_score_that_is_too_noisy_is_announced_with_the_items_that_would_do(caplog, noise, words):
     (first,) = trials_of([0.1], 400, noise=noise)
-    FewestBytes(MAX_DROP).note_first(first)
+    FewestBytes(MAX_DROP).note_noise(first)
     assert (words in caplog.text) if words else not caplog.records
     if words:
         needed = int(caplog.text.split("about ")[1].split(" items")[0])
@@ -134,5 +153,5 @@ def test_a_score_that_is_too_noisy_is_announced_with_the_items_that_would_do(cap
 def test_a_plain_number_is_announced_as_such(caplog):
     caplog.set_level(logging.INFO, "lightning_compress")
     after = Score(29.9)
-    FewestBytes(MAX_DROP).note_first(Trial(Family(), 0.0, 100, after, paired_drop(Score(30.0), after)))
+    FewestBytes(MAX_DROP).note_noise(Trial(Family(), 0.0, 100, after, paired_drop(Score(30.0), after)))
     assert "has no statistics of items" in caplog.text

@@ -15,7 +15,7 @@ from torch import nn
 from lightning_compress import Archive, Plan, Score, Weights, smallest
 from lightning_compress.errors import SearchError
 from lightning_compress.search.effort import EFFORTS
-from lightning_compress.search.smallest_file import fewest_bytes
+from lightning_compress.search.optimize import bayesian_optimization
 
 
 def rounded(weights):
@@ -159,9 +159,9 @@ def test_minus_infinity_is_a_candidate_that_lost_everything(net):
     assert archive.manifest.metrics["search"]["score_after"] >= 92
 
 
-def test_evaluations_that_nothing_waits_for_are_spent_on_less(net, plain, monkeypatch):
+def test_a_search_ends_when_too_little_is_expected_of_more_evaluations(net, plain, monkeypatch):
     before, usual = plain
-    monkeypatch.setattr(fewest_bytes, "_FINAL_MIN_IMPROVEMENT", 0.0)
+    monkeypatch.setattr(bayesian_optimization, "MIN_IMPROVEMENT", 0.0)
     all_spent = Agreement(net)
     after = smallest(net, all_spent, 5.0, families=rounded, progress=False)
     assert sum(map(len, after.streams.values())) <= sum(map(len, before.streams.values()))
