@@ -116,3 +116,15 @@ def test_a_bracket_that_misses_is_noticed():
     values[:: (1 << 21) >> 18] = torch.linspace(0, 1, 1 << 18)
     assert cut_by_bracket([values], 1 << 20) is None
     assert smallest_magnitudes([values], [1 << 20]) == cuts_by_digits([values], [1 << 20])
+
+
+@pytest.mark.parametrize("dtype", [*DTYPES, torch.float64])
+def test_few_weights_are_cut_by_a_partition_as_by_digits(dtype):
+    """Ties, both zeros, NaN and infinity, a part that is pruned, and counts beyond what is finite."""
+    values = weights(torch.float32)[:600].to(dtype)
+    tensors = [
+        values,
+        PrunedTensor.of(weights(torch.float32)[600:1000], Cut(int(magnitude_keys(values[9:10].float())), 1)),
+    ]
+    counts = [0, 1, 2, 3, 250, 500, 996, 997, 998, 1000]
+    assert smallest_magnitudes(tensors, counts) == cuts_by_digits(tensors, counts)

@@ -76,18 +76,26 @@ class Process:
         """``[1, settings, files]``: that the posterior will allow a file when it has been evaluated.
 
         The evaluation leaves a variance that is known beforehand, and moves the mean by the rest of it (Frazier et al.
-        2008, "A knowledge-gradient policy for sequential information collection").
+        2008, "A knowledge-gradient policy for sequential information collection"). The sampling noise of the new
+        reading is in part that of the readings so far, and this part tells nothing new.
         """
         data = files.data
-        mean, variance = self._posterior(files)
-        noise = _noise_of_evaluation(data, self.variance)
-        left = variance * noise / (variance + noise)
-        margin = data.max_drop - data.quantile * left.sqrt() - mean
-        probability: Tensor = torch.special.ndtr(margin / (variance - left).sqrt())
+        whitened, mean, variance = self._conditioned(files)
+        own, shared = self._noise_of_evaluation(data)
+        luck = torch.linalg.solve_triangular(self.factor, shared.expand(len(self.rate), -1)[..., None], upper=False)
+        with_true = variance - (whitened * luck).sum(1)  # covariance of the reading with the true drop
+        of_reading = with_true + own - luck.square().sum(1) - (whitened * luck).sum(1)
+        moved = (with_true.square() / of_reading.clamp(min=(_JITTER * data.unit) ** 2 * _JITTER)).clamp(max=variance)
+        margin = data.max_drop - data.quantile * (variance - moved).sqrt() - mean
+        probability: Tensor = torch.special.ndtr(margin / moved.sqrt().clamp(min=_JITTER**2 * data.unit))
         return probability[None]
 
     def _posterior(self, files: Files) -> tuple[Tensor, Tensor]:
         """Posterior mean and variance of the drops of files, ``[settings, files]`` each."""
+        return self._conditioned(files)[1:]
+
+    def _conditioned(self, files: Files) -> tuple[Tensor, Tensor, Tensor]:
+        """Whitened covariance of files with the trials ``[settings, trials, files]``, and their posterior."""
         data = files.data
         prior = _prior_mean(self.rate, self.location, files.inputs, files.shares, self.unit)
         own = (1 - data.noise_share) * self.variance
@@ -99,18 +107,20 @@ class Process:
         mean = prior + (of_files * of_residuals).sum(1)
         constant = self.variance if data.is_measured else 0.0
         variance = own + constant + (_MEAN_ERROR * prior) ** 2 - of_files.square().sum(1)
-        return mean, variance.clamp(min=(_JITTER * self.unit) ** 2)
+        return of_files, mean, variance.clamp(min=(_JITTER * self.unit) ** 2)
 
-
-def _noise_of_evaluation(data: TrialData, variance: float) -> float:
-    """Variance of the sampling noise of one more drop, beyond what the trials tell of it; at least a little."""
-    least = (_JITTER * data.unit) ** 2 * _JITTER
-    if data.noise is None:
-        return max(data.noise_share * variance, least)
-    own, trials = data.noise.diagonal(), len(data.noise)
-    scale = (own[:, None] * own).sqrt()
-    shared = float((data.noise.sum() - own.sum()) / (scale.sum() - own.sum()).clamp(min=least)) if trials > 1 else 0.5
-    return max(float(own.mean()) * (1 - min(max(shared, 0.0), 1.0)), least)
+    def _noise_of_evaluation(self, data: TrialData) -> tuple[float, Tensor]:
+        """Variance of the sampling noise of one more drop, at least a little, and its covariance with the trials."""
+        least = (_JITTER * data.unit) ** 2 * _JITTER
+        if data.noise is None:
+            own = data.noise_share * self.variance
+            return max(own, least), torch.zeros(len(data.drops), dtype=torch.float64)
+        of_trials, trials = data.noise.diagonal(), len(data.noise)
+        scale = (of_trials[:, None] * of_trials).sqrt()
+        between = float((data.noise.sum() - of_trials.sum()) / (scale.sum() - of_trials.sum()).clamp(min=least))
+        correlation = min(max(between, 0.0), 1.0) if trials > 1 else 0.5
+        own = max(float(of_trials.mean()), least)
+        return own, correlation * (own * of_trials).sqrt()
 
 
 def hyper_parameter_grid(inputs: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,16 +1,18 @@
-"""Finds the k smallest magnitudes of many tensors exactly, without sorting or concatenating them.
+"""Finds the k smallest magnitudes of many tensors exactly, without sorting all of many weights.
 
-Of many weights a bracket that a sample gives is searched first (``brackets.py``). What it does not find is found by
-digits: the bits of a float without its sign, read as an integer, have the order of its magnitude. The k-th smallest
-magnitude is therefore found by radix selection: a histogram of the high 16 bits, then one of the next 16 bits within
-the selected bin (four histograms for float64). Each pass reads the weights once, where they are; each thread has one
-chunk and one histogram in memory.
+The keys of few weights are partitioned. Of many, a bracket that a sample gives is searched first (``brackets.py``).
+What it does not find is found by digits: the bits of a float without its sign, read as an integer, have the order of
+its magnitude. The k-th smallest magnitude is therefore found by radix selection: a histogram of the high 16 bits, then
+one of the next 16 bits within the selected bin (four histograms for float64). Each pass reads the weights once, where
+they are; each thread has one chunk and one histogram in memory.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -20,6 +22,7 @@ from lightning_compress.weights.magnitude.cut import Cut
 from lightning_compress.weights.magnitude.keys import compiled_words, key_of, magnitude_keys, needs_double
 from lightning_compress.weights.workers import in_batches
 
+_FEW = 1 << 16  # weights, up to which all keys are partitioned
 _DEVICE_CHUNK = 1 << 24  # weights; an operation of an accelerator should have much to do, in little of its memory
 _DIGIT = 16
 Histograms = dict[int, Tensor]  # prefix → how often each digit follows it
@@ -35,10 +38,27 @@ def smallest_magnitudes(tensors: Sequence[Tensor], counts: Sequence[int]) -> lis
         tensors: floating-point tensors of any shape.
         counts: how many weights to select, each from 0 to the number of weights.
     """
+    in_memory = all(tensor.device.type == "cpu" for tensor in tensors)
+    if in_memory and sum(tensor.numel() for tensor in tensors) <= _FEW:
+        return _cuts_by_partition(tensors, counts)
     found = [cut_by_bracket(tensors, count) for count in counts]
     left = [count for count, cut in zip(counts, found, strict=True) if cut is None]
     by_digits = iter(cuts_by_digits(tensors, left) if left else ())
     return [cut or next(by_digits) for cut in found]
+
+
+def _cuts_by_partition(tensors: Sequence[Tensor], counts: Sequence[int]) -> list[Cut]:
+    """As :func:`smallest_magnitudes`, with the keys of all tensors in memory."""
+    double = needs_double(tensors)
+    parts = [magnitude_keys(tensor.detach().reshape(-1), double).cpu() for tensor in tensors]
+    keys = torch.cat(parts).numpy() if parts else np.zeros(0, np.int64)
+    keys = keys[keys < key_of(math.inf, double)]
+    cuts = []
+    for wanted in counts:
+        count = min(wanted, len(keys))
+        key = int(np.partition(keys, count - 1)[count - 1]) if count else 0
+        cuts.append(Cut(key, count - int((keys < key).sum()) if count else 0, double))
+    return cuts
 
 
 def cuts_by_digits(tensors: Sequence[Tensor], counts: Sequence[int]) -> list[Cut]:
