@@ -22,7 +22,7 @@ from lightning_compress.search.optimize.posterior import Posterior
 from lightning_compress.search.optimize.search_space import Candidate
 from lightning_compress.search.trials.trial import Trial
 
-MAX_DROP, SPLITS, TOLERANCE, EVALUATIONS = 0.3, 20, 0.01, 18
+MAX_DROP, SPLITS, TOLERANCE, EVALUATIONS = 0.3, 60, 0.01, 18
 COMBINE = bleu_score(["a"], ["a"], tokenize="none").combine
 Indices = NDArray[np.int64]
 

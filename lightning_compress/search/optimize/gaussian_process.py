@@ -72,23 +72,21 @@ class Process:
         allowed = torch.special.ndtr((files.data.max_drop - mean) / variance.sqrt())
         return torch.stack([mean, mean.square() + variance, allowed])
 
-    def probability_of_feasibility(self, files: Files) -> Tensor:
-        """``[1, settings, files]``: that the posterior will allow a file when it has been evaluated.
+    def with_reading(self, files: Files) -> Tensor:
+        """``[5, settings, files]``: mean of the true drop, its variance, its covariance with what an evaluation would
+        read, and mean and variance of that reading.
 
-        The evaluation leaves a variance that is known beforehand, and moves the mean by the rest of it (Frazier et al.
-        2008, "A knowledge-gradient policy for sequential information collection"). The sampling noise of the new
-        reading is in part that of the readings so far, and this part tells nothing new.
+        The sampling noise of a new reading is in part that of the readings so far, and this part is known to the extent
+        that it explains them.
         """
-        data = files.data
         whitened, mean, variance = self._conditioned(files)
-        own, shared = self._noise_of_evaluation(data)
-        luck = torch.linalg.solve_triangular(self.factor, shared.expand(len(self.rate), -1)[..., None], upper=False)
-        with_true = variance - (whitened * luck).sum(1)  # covariance of the reading with the true drop
-        of_reading = with_true + own - luck.square().sum(1) - (whitened * luck).sum(1)
-        moved = (with_true.square() / of_reading.clamp(min=(_JITTER * data.unit) ** 2 * _JITTER)).clamp(max=variance)
-        margin = data.max_drop - data.quantile * (variance - moved).sqrt() - mean
-        probability: Tensor = torch.special.ndtr(margin / moved.sqrt().clamp(min=_JITTER**2 * data.unit))
-        return probability[None]
+        own, shared = self._noise_of_evaluation(files.data)
+        columns = torch.cat([shared.expand(len(self.rate), -1)[..., None], self.residuals], -1)
+        luck, residuals = torch.linalg.solve_triangular(self.factor, columns, upper=False).split(1, -1)
+        read = mean + (luck * residuals).sum(1)
+        covariance = variance - (whitened * luck).sum(1)
+        of_reading = 2 * covariance - variance + own - luck.square().sum(1)
+        return torch.stack([mean, variance, covariance, read, of_reading.clamp(min=(_JITTER * self.unit) ** 2)])
 
     def _posterior(self, files: Files) -> tuple[Tensor, Tensor]:
         """Posterior mean and variance of the drops of files, ``[settings, files]`` each."""

@@ -46,6 +46,7 @@ from lightning_compress.search.optimize.gaussian_process import (
 from lightning_compress.search.optimize.trial_data import PRIOR_RATE, TrialData
 
 _MIN_POSTERIOR = 1e-3  # hyper-parameters less probable than this, relative to the most probable, are left out
+_LEAST_VARIANCE = 1e-24
 _BATCH = 256  # files that are predicted together
 Quantity = Callable[[Process, Files], Tensor]
 
@@ -103,6 +104,11 @@ class Surrogate:
     def probability_of_feasibility(self, coordinates: Tensor) -> Tensor:
         """The posterior probability that other files, once evaluated, are feasible.
 
+        An evaluation leaves a variance that is known beforehand, and moves the mean by the rest of it (Frazier et al.
+        2008, "A knowledge-gradient policy for sequential information collection"). So a file is feasible if its reading
+        is below a limit. The variance is that of the average over the hyper-parameters: which of them are right, one
+        more reading hardly tells.
+
         Args:
             coordinates: ``[files, parts]`` float64, as in the data.
 
@@ -110,13 +116,31 @@ class Surrogate:
             ``[files]`` float64, between 0 and 1.
         """
         files = Files(self.data, coordinates, *self.data.inputs_of_mean(coordinates))
-        return self._averaged(files, Process.probability_of_feasibility)[0]
+        return torch.cat([self._feasible(files.at(batch)) for batch in _batches(len(coordinates))])
+
+    def _feasible(self, files: Files) -> Tensor:
+        found = [(weights, process.with_reading(files)) for weights, process in self._weighted]
+
+        def average(values: Callable[[Tensor], Tensor]) -> Tensor:
+            return torch.stack([weights @ values(one) for weights, one in found]).sum(0)
+
+        mean, read = average(lambda one: one[0]), average(lambda one: one[3])
+        variance = average(lambda one: one[1] + (one[0] - mean).square())
+        covariance = average(lambda one: one[2] + (one[0] - mean) * (one[3] - read))
+        of_reading = average(lambda one: one[4] + (one[3] - read).square())
+        left = (variance - covariance.square() / of_reading).clamp(min=0).sqrt()
+        margin = self.data.max_drop - self.data.quantile * left - mean
+        limit = read + margin * of_reading / covariance.clamp(min=_LEAST_VARIANCE)
+        return average(lambda one: torch.special.ndtr((limit - one[3]) / one[4].sqrt()))
 
     def _averaged(self, files: Files, quantity: Quantity) -> Tensor:
         """``[k, files]``: quantities of files, averaged over the hyper-parameters."""
         found = []
-        for start in range(0, len(files.coordinates), _BATCH):
-            batch = files.at(slice(start, start + _BATCH))
-            averages = [weights @ quantity(process, batch) for weights, process in self._weighted]
+        for batch in _batches(len(files.coordinates)):
+            averages = [weights @ quantity(process, files.at(batch)) for weights, process in self._weighted]
             found.append(torch.stack(averages).sum(0))
         return torch.cat(found, -1)
+
+
+def _batches(count: int) -> list[slice]:
+    return [slice(start, start + _BATCH) for start in range(0, count, _BATCH)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import dataclass
 from statistics import NormalDist
 
 import numpy as np
@@ -14,17 +15,23 @@ from small_search import Agreement, Rounded
 from lightning_compress import Score, smallest
 from lightning_compress.errors import SearchError
 from lightning_compress.search import paired_drop
-from lightning_compress.search.feasibility import held_out
+from lightning_compress.search.evaluate.half_samples import HalfSamples
 from lightning_compress.search.feasibility.confirmation import confirm, sequence
-from lightning_compress.search.feasibility.safer_file import can_confirm
+from lightning_compress.search.feasibility.promise import FewestBytes
+from lightning_compress.search.feasibility.safer_file import can_confirm, evaluate_safer
 from lightning_compress.search.optimize.posterior import TrueDrop
 from lightning_compress.search.trials.trial import Trial
+from lightning_compress.search.trials.trials import Trials
 
 ITEMS = 400
 
 
+def before_items():
+    return np.random.default_rng(0).normal(30, 3, ITEMS)
+
+
 def before():
-    return Score.mean_of(np.random.default_rng(0).normal(30, 3, ITEMS))
+    return Score.mean_of(before_items())
 
 
 def files(*drops):
@@ -128,14 +135,57 @@ def test_items_can_confirm_if_a_file_that_loses_a_third_of_what_is_allowed_passe
     assert not can_confirm(1.001 * deviation, 0.3, 0.8)
 
 
-def test_the_sequence_begins_with_a_file_that_hardly_ever_fails(monkeypatch):
-    """The safest file of this search fails on the items set apart; without a safer one, half precision is left."""
-    net = Net()
-    found = searched(Many(net), net)
-    assert found["confirmed"]["passed"]
-    assert "fallback" not in found
-    monkeypatch.setattr(held_out, "evaluate_safer", lambda *_: None)
-    assert searched(Many(net), net)["fallback"] == "half"
+class Scored:
+    """An evaluator whose candidates lose as much as a power of their bytes says, on all items alike."""
+
+    count = 4
+
+    def score(self, tensors, what):
+        self.count += 1
+        return Score.mean_of(before_items() - 0.28 * (tensors["nbytes"] / 1000) ** -4)
+
+
+@dataclass(frozen=True)
+class Made:
+    nbytes: float
+
+    def restore(self):
+        return {"nbytes": self.nbytes}
+
+
+class Sized:
+    """A family whose file has a thousand bytes at the strength 0, and twice as many for each less."""
+
+    weakest, strongest, shares, offsets = -4.0, 4.0, {}, {}
+
+    def with_offsets(self, offsets):
+        return self
+
+    def shares_trials_with(self, other):
+        return isinstance(other, Sized)
+
+    def predict_bytes(self, strength):
+        return 1000 * 2.0**-strength
+
+    def archive(self, strength):
+        return Made(self.predict_bytes(strength))
+
+
+@pytest.mark.parametrize(("items", "makes"), [(40 * ITEMS, False), (ITEMS // 4, True)])
+def test_a_file_that_may_fail_gets_a_safer_one_before_it(items, makes):
+    """All items alike tell exactly what a file loses; so few others would not."""
+    objective, family, lossy = FewestBytes(0.3, 0.8), Sized(), np.random.default_rng(1).normal(0, 0.6, ITEMS)
+    trials = Trials(Scored(), Score.mean_of(before_items()), objective, 20, lambda *_: None)
+    for strength in (-1.0, -0.1):
+        after = Score.mean_of(before_items() - 0.28 * 2.0 ** (4 * strength) - lossy)
+        drop, halves = paired_drop(trials.before, after, resamples=200), HalfSamples(trials.before).differences(after)
+        nbytes = round(family.predict_bytes(strength))
+        trials.all.append(Trial(family, strength, nbytes, after, drop, halves, archive=family.archive(strength)))
+    safest = trials.all[1]
+    evaluate_safer(trials, objective, safest, items)
+    assert len(trials.all) == 2 + makes
+    if makes:
+        assert trials.all[2].nbytes > 1.05 * safest.nbytes
 
 
 def test_other_items_confirm_and_items_of_the_search_do_not(caplog):
