@@ -131,6 +131,7 @@ class Surrogate:
         left = (variance - covariance.square() / of_reading).clamp(min=0).sqrt()
         margin = self.data.max_drop - self.data.quantile * left - mean
         limit = read + margin * of_reading / covariance.clamp(min=_LEAST_VARIANCE)
+        limit = limit.clamp(max=self.data.max_drop)  # what is read must be allowed as well
         return average(lambda one: torch.special.ndtr((limit - one[3]) / one[4].sqrt()))
 
     def _averaged(self, files: Files, quantity: Quantity) -> Tensor:
