@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -41,6 +42,22 @@ class Files:
         return Files(self.data, self.coordinates[batch], self.inputs[batch], self.shares)
 
 
+class WithReading(NamedTuple):
+    """The true drops of files together with what an evaluation of each would read; ``[settings, files]`` each.
+
+    Attributes:
+        mean, variance: of the true drop.
+        covariance: of the true drop with the reading.
+        read, of_reading: mean and variance of the reading.
+    """
+
+    mean: Tensor
+    variance: Tensor
+    covariance: Tensor
+    read: Tensor
+    of_reading: Tensor
+
+
 @dataclass(frozen=True)
 class Process:
     """Gaussian processes with one amplitude and ``settings`` other hyper-parameters, conditioned on the trials.
@@ -72,9 +89,8 @@ class Process:
         allowed = torch.special.ndtr((files.data.max_drop - mean) / variance.sqrt())
         return torch.stack([mean, mean.square() + variance, allowed])
 
-    def with_reading(self, files: Files) -> Tensor:
-        """``[5, settings, files]``: mean of the true drop, its variance, its covariance with what an evaluation would
-        read, and mean and variance of that reading.
+    def with_reading(self, files: Files) -> WithReading:
+        """The true drops of files together with what an evaluation of each would read.
 
         The sampling noise of a new reading is in part that of the readings so far, and this part is known to the extent
         that it explains them.
@@ -86,7 +102,7 @@ class Process:
         read = mean + (luck * residuals).sum(1)
         covariance = variance - (whitened * luck).sum(1)
         of_reading = 2 * covariance - variance + own - luck.square().sum(1)
-        return torch.stack([mean, variance, covariance, read, of_reading.clamp(min=(_JITTER * self.unit) ** 2)])
+        return WithReading(mean, variance, covariance, read, of_reading.clamp(min=(_JITTER * self.unit) ** 2))
 
     def _posterior(self, files: Files) -> tuple[Tensor, Tensor]:
         """Posterior mean and variance of the drops of files, ``[settings, files]`` each."""

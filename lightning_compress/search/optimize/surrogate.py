@@ -40,6 +40,7 @@ from lightning_compress.search.optimize.gaussian_process import (
     AMPLITUDES,
     Files,
     Process,
+    WithReading,
     conditioned,
     hyper_parameter_grid,
 )
@@ -121,18 +122,18 @@ class Surrogate:
     def _feasible(self, files: Files) -> Tensor:
         found = [(weights, process.with_reading(files)) for weights, process in self._weighted]
 
-        def average(values: Callable[[Tensor], Tensor]) -> Tensor:
+        def average(values: Callable[[WithReading], Tensor]) -> Tensor:
             return torch.stack([weights @ values(one) for weights, one in found]).sum(0)
 
-        mean, read = average(lambda one: one[0]), average(lambda one: one[3])
-        variance = average(lambda one: one[1] + (one[0] - mean).square())
-        covariance = average(lambda one: one[2] + (one[0] - mean) * (one[3] - read))
-        of_reading = average(lambda one: one[4] + (one[3] - read).square())
+        mean, read = average(lambda one: one.mean), average(lambda one: one.read)
+        variance = average(lambda one: one.variance + (one.mean - mean).square())
+        covariance = average(lambda one: one.covariance + (one.mean - mean) * (one.read - read))
+        of_reading = average(lambda one: one.of_reading + (one.read - read).square())
         left = (variance - covariance.square() / of_reading).clamp(min=0).sqrt()
         margin = self.data.max_drop - self.data.quantile * left - mean
         limit = read + margin * of_reading / covariance.clamp(min=_LEAST_VARIANCE)
         limit = limit.clamp(max=self.data.max_drop)  # what is read must be allowed as well
-        return average(lambda one: torch.special.ndtr((limit - one[3]) / one[4].sqrt()))
+        return average(lambda one: torch.special.ndtr((limit - one.read) / one.of_reading.sqrt()))
 
     def _averaged(self, files: Files, quantity: Quantity) -> Tensor:
         """``[k, files]``: quantities of files, averaged over the hyper-parameters."""
