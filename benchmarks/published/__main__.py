@@ -17,7 +17,7 @@ from benchmarks.published.this_package import guided, with_column_steps
 from benchmarks.published.watersic import watersic
 from benchmarks.rate_distortion.source import Source
 from benchmarks.yardstick import yardstick_class
-from lightning_compress.search.sensitivity.bit_allocation import DAMPING
+from lightning_compress.search.sensitivity import DAMPING
 
 KINDS = ("transformer", "rnn")
 FILES = 6  # at most, for each recipe and model
