@@ -12,12 +12,11 @@ import torch
 
 from benchmarks.published.cerwu import cerwu
 from benchmarks.published.entropack import entropack
-from benchmarks.published.linear_maps import LinearMaps, Rounded
+from benchmarks.published.linear_maps import DAMPING, LinearMaps, Rounded
 from benchmarks.published.this_package import guided, with_column_steps
 from benchmarks.published.watersic import watersic
 from benchmarks.rate_distortion.source import Source
 from benchmarks.yardstick import yardstick_class
-from lightning_compress.search.sensitivity import DAMPING
 
 KINDS = ("transformer", "rnn")
 FILES = 6  # at most, for each recipe and model

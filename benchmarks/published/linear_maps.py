@@ -16,6 +16,8 @@ from benchmarks.rate_distortion.source import Source
 from lightning_compress import Weights
 from lightning_compress.search import Observer
 
+DAMPING = 0.05  # what this package's error feedback adds to second moments, as a share of their mean
+
 
 @dataclass(frozen=True)
 class Rounded:

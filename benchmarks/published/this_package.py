@@ -13,11 +13,10 @@ import torch
 from torch import Tensor
 
 from benchmarks.published.code_length import SCALE_BITS
-from benchmarks.published.linear_maps import LinearMaps, Rounded, damped
+from benchmarks.published.linear_maps import DAMPING, LinearMaps, Rounded, damped
 from lightning_compress import Weights
 from lightning_compress.quantize import GridGuide, feedback_factor
 from lightning_compress.search import PlanFamily, input_guided_families
-from lightning_compress.search.sensitivity import DAMPING
 
 FINE = 16  # steps of columns are stored in this part of an octave
 
