@@ -57,11 +57,10 @@ def search_fewest_bytes(
     )
     try:
         with ending_early(trials):
-            _evaluate_first(context, trials, families[0], objective)
-        if trials.all:
-            parts = _parts_that_tell(trials, parts, objective)
-            objective.note_noise(trials.all[0])
-        with ending_early(trials):
+            minimize_bytes(trials, families[0], effort, objective.posterior, reserved=trials.remaining - 1)
+            if trials.all:
+                parts = _parts_that_tell(trials, parts, objective)
+                objective.note_noise(trials.all[0])
             _search(context, trials, families, objective, int(parts.confirms))
     except ItemsChangedError as error:
         return exact_file(context, error), {}
@@ -93,12 +92,8 @@ def _divergence(context: SearchContext) -> Callable[[Mapping[str, Tensor]], floa
     return InputError(context.evaluator.weights, context.observations)
 
 
-def _evaluate_first(context: SearchContext, trials: Trials, family: Family, objective: FewestBytes) -> None:
-    minimize_bytes(trials, family, context.effort, objective.posterior, reserved=trials.remaining - 1)
-
-
 def _parts_that_tell(trials: Trials, parts: Parts, objective: FewestBytes) -> Parts:
-    """The parts after the first file is known; where the search gets all items, the trials read them."""
+    """The parts when the first file is known; where the search gets all items, its trials read them."""
     found = parts.if_telling(trials.all[0], objective)
     if found is not parts:
         trials.read(found.before, found.searched)

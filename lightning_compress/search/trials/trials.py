@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from torch import Tensor
@@ -96,10 +96,9 @@ class Trials:
             before: the score of the exact weights on these items.
             searched: a score → that of these items.
         """
-        self.before, self.searched, self._halves = before, searched, HalfSamples(before)
-        self.all[:] = [
-            self._trial(one.archive, one.family, one.strength) for one in self.all if one.archive is not None
-        ]
+        other = replace(self, before=before, searched=searched, all=[])
+        read = [other._trial(one.archive, one.family, one.strength) for one in self.all if one.archive is not None]
+        self.before, self.searched, self._halves, self.all = before, searched, other._halves, read
         self.choose(self.objective.best(self.all))
 
     def keep_exact(self, archive: Archive) -> None:

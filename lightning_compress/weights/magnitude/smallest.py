@@ -50,7 +50,7 @@ def smallest_magnitudes(tensors: Sequence[Tensor], counts: Sequence[int]) -> lis
 def _cuts_by_partition(tensors: Sequence[Tensor], counts: Sequence[int]) -> list[Cut]:
     """As :func:`smallest_magnitudes`, with the keys of all tensors in memory."""
     double = needs_double(tensors)
-    parts = [magnitude_keys(tensor.detach().reshape(-1), double).cpu() for tensor in tensors]
+    parts = [magnitude_keys(tensor.detach().reshape(-1), double) for tensor in tensors]
     keys = torch.cat(parts).numpy() if parts else np.zeros(0, np.int64)
     keys = keys[keys < key_of(math.inf, double)]
     cuts = []
