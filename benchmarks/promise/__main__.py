@@ -9,6 +9,7 @@ from benchmarks.promise import measured, replay, searches, simulate
 from benchmarks.promise.items import TEXTS
 
 LEVELS = (0.5, 0.6, 0.75, 0.9)
+ITEMS = (200, 500, 1000)
 
 NEED_MODELS = {
     "measure": "score candidates; continues an interrupted run",
@@ -34,6 +35,9 @@ def main() -> None:
         "--out", type=Path, required=True, nargs="+", help="folder of the measurements, or folders of several texts"
     )
     two.add_argument("--assured", type=float, action="append", help="default: 0.5, 0.6, 0.75 and 0.9")
+    three = commands.add_parser("accuracy", help="the same with a classifier that is trained here, and few items")
+    three.add_argument("--items", type=int, action="append", help="that a search reads; default: 200, 500 and 1000")
+    three.add_argument("--assured", type=float, action="append", help="default: 0.5, 0.6, 0.75 and 0.9")
     commands.add_parser("simulate", help="choices among files whose true drops are known")
     options = parser.parse_args()
     if options.command in NEED_MODELS:
@@ -49,11 +53,14 @@ def main() -> None:
         else:
             searches.main(*given)
         return
-    lines = (
-        simulate.table()
-        if options.command == "simulate"
-        else replay.table(measured.cases(options.out), options.assured or LEVELS)
-    )
+    if options.command == "simulate":
+        lines = simulate.table()
+    elif options.command == "accuracy":
+        from benchmarks.promise import accuracy  # needs scikit-learn
+
+        lines = replay.table([accuracy.case()], options.assured or LEVELS, options.items or ITEMS)
+    else:
+        lines = replay.table(measured.cases(options.out), options.assured or LEVELS)
     for line in lines:
         print(line, flush=True)
 

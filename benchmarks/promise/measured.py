@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from benchmarks.promise.items import Floats, Items, Parts
 from benchmarks.rate_distortion.methods import ours
 from benchmarks.rate_distortion.source import Source
 from benchmarks.yardstick import yardstick_class
+from lightning_compress import bleu_score
 from lightning_compress.search import Family
 from lightning_compress.search.families.target_size import strength_for
 
@@ -33,6 +34,15 @@ ALONG, OFFSETS, LARGER = 12, 6, 3  # files with one strength for all parts; whos
 SPREAD = 0.25  # of the offsets, in octaves of the step
 
 
+def _bleu() -> Callable[[Floats], float]:
+    combine = bleu_score(["a"], ["a"], tokenize="none").combine
+    assert combine is not None
+    return combine
+
+
+BLEU = _bleu()
+
+
 @dataclass(frozen=True)
 class Measured:
     """One file and what was measured of it.
@@ -41,8 +51,8 @@ class Measured:
         coordinates: for each part of the model the logarithm of the bytes of the whole model at the part's strength.
         nbytes: of the file.
         ratio: of the raw bytes to these.
-        statistics: ``[items, k]`` of BLEU.
-        divergence: of the first items, in nats a word.
+        statistics: ``[items, k]`` of the score.
+        divergence: of the first items, in nats for each answer.
     """
 
     coordinates: tuple[float, ...]
@@ -61,12 +71,16 @@ class Case:
         shares: of the parts of the model.
         exact: statistics of the exact weights.
         files: the candidates.
+        combine: sums of statistics → the score.
+        max_drop: that searches allow.
     """
 
     name: str
     shares: tuple[float, ...]
     exact: Floats
     files: tuple[Measured, ...]
+    combine: Callable[[Floats], float] = BLEU
+    max_drop: float = 0.3
 
 
 def measure(

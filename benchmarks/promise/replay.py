@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from statistics import fmean
 from typing import Any
 
@@ -12,7 +12,6 @@ import torch
 from numpy.typing import NDArray
 
 from benchmarks.promise.measured import Case
-from lightning_compress import bleu_score
 from lightning_compress.search import Family, Score, paired_drop
 from lightning_compress.search.evaluate.half_samples import HalfSamples
 from lightning_compress.search.feasibility.promise import FewestBytes
@@ -22,8 +21,7 @@ from lightning_compress.search.optimize.posterior import Posterior
 from lightning_compress.search.optimize.search_space import Candidate
 from lightning_compress.search.trials.trial import Trial
 
-MAX_DROP, SPLITS, TOLERANCE, EVALUATIONS = 0.3, 60, 0.01, 18
-COMBINE = bleu_score(["a"], ["a"], tokenize="none").combine
+SPLITS, TOLERANCE, EVALUATIONS = 60, 0.01, 18
 Indices = NDArray[np.int64]
 
 
@@ -59,38 +57,39 @@ class _Family:
         return self
 
 
-def replays(case: Case, assured: float | None) -> list[Outcome]:
-    """Searches on random halves of the items, each judged on the rest.
+def replays(case: Case, assured: float | None, items: int | None = None) -> list[Outcome]:
+    """Searches on random parts of the items, each judged on the rest.
 
     Args:
         case: its measured files.
         assured: probability that a file must have; None for the smallest file whose measured drop is allowed.
+        items: that a search reads; half of them where it is None.
     """
-    items = len(case.exact)
-    return [_replay(case, half, assured) for half in _halves(items)]
+    total = len(case.exact)
+    return [_replay(case, part, assured) for part in _parts(total, items or total // 2)]
 
 
 def row(case: Case, name: str, outcomes: Sequence[Outcome]) -> str:
     """A row of the table in Markdown: what the searches of one rule came to."""
     found = [(one.drop, one.error, one.whole, one.ratio) for one in outcomes if one.drop is not None]
     drops, errors, wholes, ratios = ([float(values[k] or 0.0) for values in found] for k in range(4))
-    holds = sum(drop <= MAX_DROP for drop in drops) + len(outcomes) - len(found)
-    within = sum(d <= MAX_DROP + e for d, e in zip(drops, errors, strict=True)) + len(outcomes) - len(found)
+    holds = sum(drop <= case.max_drop for drop in drops) + len(outcomes) - len(found)
+    within = sum(d <= case.max_drop + e for d, e in zip(drops, errors, strict=True)) + len(outcomes) - len(found)
     mean = f"{fmean(drops):+.2f} | {fmean(wholes):+.2f} | {fmean(ratios):.1f}×" if found else "– | – | –"
     evaluations = fmean(one.evaluations for one in outcomes)
     share = [f"{100 * count / len(outcomes):.0f} %" for count in (holds, within)]
     return f"| {case.name} | {name} | {share[0]} | {share[1]} | {mean} | {evaluations:.1f} | {len(case.files)} |"
 
 
-def _replay(case: Case, half: Indices, assured: float | None) -> Outcome:
-    rest = np.setdiff1d(np.arange(len(case.exact)), half)
+def _replay(case: Case, part: Indices, assured: float | None) -> Outcome:
+    rest = np.setdiff1d(np.arange(len(case.exact)), part)
     family = _Family({str(k): share for k, share in enumerate(case.shares)})
-    before = _score(case.exact, half)
+    before = _score(case, case.exact, part)
     halves = HalfSamples(before)
     trials: list[Trial] = []
     order: list[int] = []
     for index in _search(case, trials, order, assured):
-        after, measured = _score(case.files[index].statistics, half), case.files[index]
+        after, measured = _score(case, case.files[index].statistics, part), case.files[index]
         paired = paired_drop(before, after, resamples=200)
         divergence = float(measured.divergence.mean())
         family_of: Any = family
@@ -102,8 +101,8 @@ def _replay(case: Case, half: Indices, assured: float | None) -> Outcome:
     if chosen is None:
         return Outcome(None, None, None, None, len(trials) + 2)
     file, everything = case.files[chosen], np.arange(len(case.exact))
-    judged = paired_drop(_score(case.exact, rest), _score(file.statistics, rest), resamples=200)
-    whole = _score(case.exact, everything).value - _score(file.statistics, everything).value
+    judged = paired_drop(_score(case, case.exact, rest), _score(case, file.statistics, rest), resamples=200)
+    whole = _score(case, case.exact, everything).value - _score(case, file.statistics, everything).value
     return Outcome(judged.value, judged.deviation, whole, file.ratio, len(trials) + 2)
 
 
@@ -127,7 +126,7 @@ def _search(case: Case, trials: list[Trial], order: list[int], assured: float | 
 
 def _posterior(case: Case, trials: list[Trial], order: list[int], assured: float | None) -> Posterior:
     coordinates = torch.tensor([case.files[k].coordinates for k in order], dtype=torch.float64)
-    return Posterior(trials, MAX_DROP, assured or 0.5, coordinates=coordinates)
+    return Posterior(trials, case.max_drop, assured or 0.5, coordinates=coordinates)
 
 
 def _family(trials: list[Trial]) -> Family:
@@ -140,30 +139,37 @@ def _chosen(case: Case, posterior: Posterior, order: list[int], assured: float |
     """Index of the file that is returned."""
     pairs = list(zip(order, posterior.trials, strict=True))
     if assured is None:
-        allowed = [k for k, trial in pairs if trial.drop.value <= MAX_DROP]
+        allowed = [k for k, trial in pairs if trial.drop.value <= case.max_drop]
     else:
-        objective = FewestBytes(MAX_DROP, assured)
+        objective = FewestBytes(case.max_drop, assured)
         true = posterior.true_drops
         allowed = [k for n, (k, trial) in enumerate(pairs) if objective.allows(trial, true[n])]
     return min(allowed, key=lambda k: case.files[k].nbytes, default=None)
 
 
-def _score(statistics: Any, chosen: Indices) -> Score:
-    assert COMBINE is not None
-    return Score.of(statistics[chosen], COMBINE)
+def _score(case: Case, statistics: Any, chosen: Indices) -> Score:
+    return Score.of(statistics[chosen], case.combine)
 
 
-def _halves(items: int) -> Iterator[Indices]:
+def _parts(total: int, items: int) -> Iterator[Indices]:
     draws = np.random.default_rng(0)
     for _ in range(SPLITS):
-        yield np.sort(draws.permutation(items)[: items // 2])
+        yield np.sort(draws.permutation(total)[:items])
 
 
-def table(found: Iterator[Case], levels: Sequence[float]) -> Iterator[str]:
-    """The table in Markdown, line by line."""
+def table(found: Iterable[Case], levels: Sequence[float], items: Sequence[int | None] = (None,)) -> Iterator[str]:
+    """The table in Markdown, line by line.
+
+    Args:
+        found: cases.
+        levels: of ``assured``.
+        items: that searches read; None for half of them.
+    """
     yield "| case | choice | holds | within its error | mean drop there | of all items | ratio | evaluations | files |"
     yield "|---|---|---|---|---|---|---|---|---|"
     for case in found:
-        yield row(case, "smallest measured that holds", replays(case, None))
-        for level in levels:
-            yield row(case, f"`assured={level:g}`", replays(case, level))
+        for count in items:
+            named = case if count is None else replace(case, name=f"{case.name}, {count} items")
+            yield row(named, "smallest measured that holds", replays(case, None, count))
+            for level in levels:
+                yield row(named, f"`assured={level:g}`", replays(case, level, count))

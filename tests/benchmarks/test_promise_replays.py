@@ -41,7 +41,7 @@ def test_a_replay_judges_on_the_items_that_were_not_read(monkeypatch):
         assert all(3 <= one.evaluations <= 6 for one in searches)
         assert all(one.ratio is None or one.ratio < 32 / 3 + 3 for one in searches)  # the last file loses far too much
     losses = {
-        file.ratio: replay.COMBINE(found.exact.sum(0)) - replay.COMBINE(file.statistics.sum(0)) for file in found.files
+        file.ratio: found.combine(found.exact.sum(0)) - found.combine(file.statistics.sum(0)) for file in found.files
     }
     for one in outcomes[0]:
         assert one.whole == (None if one.ratio is None else pytest.approx(losses[one.ratio], abs=1e-6))
@@ -82,11 +82,31 @@ def test_files_that_were_measured_on_several_texts_have_the_items_of_all(tmp_pat
 
 
 def test_halves_are_the_same_each_time():
-    first, second = (list(replay._halves(50)) for _ in range(2))
+    first, second = (list(replay._parts(50, 25)) for _ in range(2))
     assert len(first) == replay.SPLITS
     assert all(len(half) == 25 for half in first)
     assert [half.tolist() for half in first] == [half.tolist() for half in second]
     assert first[0].tolist() != first[1].tolist()
+
+
+def test_a_search_may_read_few_items_of_another_score(monkeypatch):
+    monkeypatch.setattr(replay, "SPLITS", 3)
+    draws = np.random.default_rng(0)
+    right = (draws.random(400) < 0.8).astype(float)
+
+    def answers(changed):
+        flips = draws.random(400) < changed
+        return np.stack([100 * np.where(flips & (draws.random(400) < 0.7), 0.0, right), np.ones(400)], 1)
+
+    files = tuple(
+        Measured((size,), round(np.exp(size)), 8.0 + k, answers(changed), np.full(10, np.exp(-4 * size)))
+        for k, (size, changed) in enumerate(zip(SIZES, (0.0, 0.01, 0.03, 0.5), strict=True))
+    )
+    exact = np.stack([100 * right, np.ones(400)], 1)
+    answered = Case("answers", (1.0,), exact, files, lambda sums: float(sums[0] / sums[1]), 2.0)
+    lines = list(replay.table([answered], [0.8], [40]))
+    assert [line.split(" | ")[0] for line in lines[2:]] == ["| answers, 40 items"] * 2
+    assert all(one.ratio < 11 for one in replay.replays(answered, 0.8, 40) if one.ratio)
 
 
 def test_a_search_without_a_file_counts_as_kept():
