@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 Integers = NDArray[np.int64]
 
 SCALE_BITS = 16  # of a step or a scale
+NEAR, TRIES = 0.01, 12  # bits for each weight that are near enough, and how often a step is corrected
 
 
 def adaptive_bits(groups: Integers, values: Integers) -> float:
@@ -36,3 +39,22 @@ def matrix_bits(indices: Integers) -> float:
     rows, columns = np.indices(indices.shape)
     values = indices.ravel()
     return min(adaptive_bits(groups.ravel(), values) for groups in (np.zeros_like(rows), rows, columns))
+
+
+def at_bits(
+    round_at: Callable[[float], tuple[Tensor, float]], bits_per_weight: float, step: float
+) -> tuple[Tensor, float]:
+    """A rounded matrix that takes about so many bits for each weight, and its bits.
+
+    Args:
+        round_at: step → the rounded matrix, and its bits; twice the step takes a bit less for each weight, about.
+        bits_per_weight: that are wanted.
+        step: the first one; each is corrected by the bits that it misses.
+    """
+    for _ in range(TRIES):
+        rounded, bits = round_at(step)
+        missed = bits / rounded.numel() - bits_per_weight
+        if abs(missed) < NEAR:
+            break
+        step *= 2.0**missed
+    return rounded, bits

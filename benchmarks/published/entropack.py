@@ -10,31 +10,25 @@ Conway and Sloane 1982, "Fast quantizing and decoding algorithms for lattice qua
 from __future__ import annotations
 
 import math
+from functools import partial
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from benchmarks.published.code_length import SCALE_BITS, adaptive_bits
+from benchmarks.published.code_length import SCALE_BITS, adaptive_bits, at_bits
 from benchmarks.published.linear_maps import LinearMaps, Rounded
 
 DIMENSIONS = 8
 OF_ROWS = (-0.5, -0.25, 0.0, 0.25, 0.5)  # binary logarithms of a row's step, relative to that of its matrix
 OF_ROW_BITS = math.log2(len(OF_ROWS))
-NEAR = 0.01  # bits for each weight that are near enough
 
 
 def entropack(maps: LinearMaps, strength: float) -> Rounded:
     """All matrices at -strength bits for each weight."""
     weights, bits = {}, 0.0
     for name, matrix in maps.weights.items():
-        step = float(matrix.std())
-        for _ in range(12):
-            weights[name], taken = _matrix(matrix, step)
-            missed = taken / matrix.numel() + strength
-            if abs(missed) < NEAR:
-                break
-            step *= 2.0**missed
+        weights[name], taken = at_bits(partial(_matrix, matrix), -strength, float(matrix.std()))
         bits += taken
     return Rounded(weights, bits)
 

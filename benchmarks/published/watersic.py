@@ -14,14 +14,13 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from benchmarks.published.code_length import SCALE_BITS, matrix_bits
+from benchmarks.published.code_length import SCALE_BITS, at_bits, matrix_bits
 from benchmarks.published.feedback import rounded_columns
 from benchmarks.published.linear_maps import LinearMaps, Rounded, damped
 
 DAMPING = 1e-4  # theirs
 SCALINGS = 10  # turns of fitting columns and rows
 LARGEST_SCALE, SMALLEST_SCALE = 1.5, -0.1  # of a column
-NEAR, TRIES = 0.01, 12  # bits for each weight that are near enough, and how often the step is corrected
 
 
 def watersic(maps: LinearMaps, strength: float, *, equal_steps: bool = False, damping: float = DAMPING) -> Rounded:
@@ -38,25 +37,19 @@ def watersic(maps: LinearMaps, strength: float, *, equal_steps: bool = False, da
         curvature = damped(maps.moments[name], damping)
         lower = torch.linalg.cholesky(curvature)
         relative = torch.ones(len(lower), dtype=torch.float64) if equal_steps else 1 / lower.diagonal()
-        rounded, taken = _at_bits(matrix, lower, relative, -strength * matrix.numel())
+        first = float(matrix.std() / relative.mean())
+        rounded, taken = at_bits(partial(_rounded, matrix, lower, relative), -strength, first)
         scales = 1 if equal_steps else sum(matrix.shape)
         weights[name] = rounded if equal_steps else _scaled(rounded, matrix, curvature)
         bits += taken + SCALE_BITS * scales
     return Rounded(weights, bits)
 
 
-def _at_bits(matrix: Tensor, lower: Tensor, relative: Tensor, wanted: float) -> tuple[Tensor, float]:
-    """The rounded matrix whose bits are near the wanted ones; the step is corrected by the bits that it misses."""
-    step = float(matrix.std() / relative.mean())
-    for _ in range(TRIES):
-        steps = step * relative
-        rounded = rounded_columns(matrix, lower, partial(_nearest, steps))
-        bits = matrix_bits((rounded / steps).round().long().numpy())
-        missed = (bits - wanted) / matrix.numel()
-        if abs(missed) < NEAR:
-            break
-        step *= 2.0**missed
-    return rounded, bits
+def _rounded(matrix: Tensor, lower: Tensor, relative: Tensor, step: float) -> tuple[Tensor, float]:
+    """The rounded matrix and its bits, where the columns have these steps, relative to the given one."""
+    steps = step * relative
+    rounded = rounded_columns(matrix, lower, partial(_nearest, steps))
+    return rounded, matrix_bits((rounded / steps).round().long().numpy())
 
 
 def _nearest(steps: Tensor, column: int, values: Tensor) -> Tensor:

@@ -85,7 +85,7 @@ class Process:
 
     def moments(self, files: Files) -> Tensor:
         """``[3, settings, files]``: mean and mean square of true drops, and the probability that they are allowed."""
-        mean, variance = self._posterior(files)
+        _, mean, variance = self._conditioned(files)
         allowed = torch.special.ndtr((files.data.max_drop - mean) / variance.sqrt())
         return torch.stack([mean, mean.square() + variance, allowed])
 
@@ -104,12 +104,10 @@ class Process:
         of_reading = 2 * covariance - variance + own - luck.square().sum(1)
         return WithReading(mean, variance, covariance, read, of_reading.clamp(min=(_JITTER * self.unit) ** 2))
 
-    def _posterior(self, files: Files) -> tuple[Tensor, Tensor]:
-        """Posterior mean and variance of the drops of files, ``[settings, files]`` each."""
-        return self._conditioned(files)[1:]
-
     def _conditioned(self, files: Files) -> tuple[Tensor, Tensor, Tensor]:
-        """Whitened covariance of files with the trials ``[settings, trials, files]``, and their posterior."""
+        """Whitened covariance of files with the trials, ``[settings, trials, files]``; and the posterior mean and
+        variance of their drops, ``[settings, files]`` each.
+        """
         data = files.data
         prior = _prior_mean(self.rate, self.location, files.inputs, files.shares, self.unit)
         own = (1 - data.noise_share) * self.variance
