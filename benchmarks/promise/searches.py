@@ -19,7 +19,6 @@ from benchmarks.yardstick import yardstick_class
 from lightning_compress import Archive, Weights, load
 from lightning_compress.search import ASSURED, Calibration, Evaluate, Observer, Score, evaluating, paired_drop
 from lightning_compress.search.effort import effort_of
-from lightning_compress.search.evaluate.evaluation import content_digest
 from lightning_compress.search.feasibility.held_out import Parts, Promise
 from lightning_compress.search.max_drop import MaxDrop
 from lightning_compress.search.smallest_file.baseline import score_exact_weights
@@ -29,6 +28,7 @@ from lightning_compress.search.smallest_file.metrics import with_metrics
 from lightning_compress.search.smallest_file.search import default_families
 from lightning_compress.search.trials.coordinates import coordinates_of
 from lightning_compress.search.trials.trials import Trials
+from lightning_compress.weights import content_digest
 
 MAX_DROP = 0.3
 SENTENCES = 2000  # of training text, for calibration

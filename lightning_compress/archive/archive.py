@@ -13,7 +13,7 @@ from torch import Tensor
 from lightning_compress.archive import reader, writer
 from lightning_compress.archive.encode import decode_streams
 from lightning_compress.archive.limits import workers_within
-from lightning_compress.archive.manifest.envelope import canonical, to_envelope
+from lightning_compress.archive.manifest.envelope import canonical, text_of
 from lightning_compress.archive.manifest.spec import Entry, Manifest
 from lightning_compress.archive.report import Report, report
 from lightning_compress.archive.streams import StreamsInFile
@@ -106,7 +106,7 @@ class Archive:
             try:
                 limit = self.manifest.raw_bytes + self.manifest.tied_bytes + (1 << 40)
                 again = Archive.open(written, max_bytes=limit, deferred=True)
-                if to_envelope(again.manifest) != to_envelope(self.manifest):
+                if text_of(again.manifest) != text_of(self.manifest):
                     raise FormatError("the manifest differs")
                 again.verify(on_tensor=on_tensor)
                 nbytes = again.nbytes

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import zlib
 from collections.abc import Container, Iterable
 from itertools import chain
 from typing import Any
@@ -14,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lightning_compress import coding
-from lightning_compress.archive.crc import checksum
+from lightning_compress.archive.crc import checksum, crc32
 from lightning_compress.archive.manifest.spec import Asset, Entry, StreamRecord
 from lightning_compress.errors import ChecksumError, FormatError, VersionError
 from lightning_compress.quantize import DTYPES, PAYLOADS, Payload, RawPayload, StreamSpec, Words
@@ -52,7 +51,7 @@ def encode_tensor(
     forms = (_encode_form(form, restored, known) for form in chain((payload,), others))
     form, coded = min(forms, key=lambda each: _nbytes(each[1]) + len(json.dumps(_description(each[0]))))
     body = b"".join(data for _, data in coded.values())
-    crc32, zeros = _crc32_and_zeros(restored)
+    crc, zeros = _crc32_and_zeros(restored)
     entry = Entry(
         name=name,
         shape=tuple(restored.shape),
@@ -62,7 +61,7 @@ def encode_tensor(
         streams=tuple(StreamRecord(stream, coder, len(data)) for stream, (coder, data) in coded.items()),
         zeros=zeros,
         coded_crc32=checksum(body),
-        crc32=crc32,
+        crc32=crc,
     )
     return entry, body
 
@@ -83,8 +82,8 @@ def decode_tensor(entry: Entry, body: memoryview) -> Tensor:
         raise VersionError(f"tensor {entry.name!r}: this torch restores no {entry.dtype} from {entry.kind}") from error
     if _description(payload) != entry.payload:
         raise FormatError(f"tensor {entry.name!r} has parameters that no {payload.kind} payload has: {entry.payload}")
-    crc32, zeros = _crc32_and_zeros(restored)
-    if crc32 != entry.crc32:
+    crc, zeros = _crc32_and_zeros(restored)
+    if crc != entry.crc32:
         raise ChecksumError(f"tensor {entry.name!r} does not restore to the values it was made from")
     if zeros != entry.zeros:
         raise FormatError(f"tensor {entry.name!r} has {zeros} zeros, and the manifest says {entry.zeros}")
@@ -179,13 +178,13 @@ def _crc32_and_zeros(restored: Tensor) -> tuple[str, int]:
 
     Elements of types without arithmetic are 0 if their bytes are.
     """
-    dtype, data, crc32, zeros = restored.dtype, as_bytes(restored), 0, 0
+    dtype, data, crc, zeros = restored.dtype, as_bytes(restored), 0, 0
     plain = dtype.is_complex or _DTYPE_NAMES[dtype] in _WITHOUT_ARITHMETIC
     for start in range(0, len(data), _CHUNK):
         chunk = data[start : start + _CHUNK]
-        crc32 = zlib.crc32(chunk.numpy().data, crc32)
+        crc = crc32(chunk.numpy().data, crc)
         zeros += _zeros_of_bytes(chunk, dtype) if plain else int(np.count_nonzero(_comparable(chunk, dtype) == 0))
-    return f"{crc32:08x}", zeros
+    return f"{crc:08x}", zeros
 
 
 def _zeros_of_bytes(data: Tensor, dtype: torch.dtype) -> int:

@@ -63,9 +63,10 @@ def unpack_words(data: NDArray[np.uint8], bits: int, words: Words) -> None:
     count, planes, rest = len(words), bits // 8, bits % 8
     for start in range(0, count, PIECE):
         part = words[start : start + PIECE]
+        lowest = data[start : start + len(part)]
         for place in range(len(part)):
-            part[place] = 0
-        for plane in range(planes):
+            part[place] = lowest[place] if planes else uint8(0)
+        for plane in range(1, planes):
             shift, source = uint64(8 * plane), data[plane * count + start : plane * count + start + len(part)]
             for place in range(len(part)):
                 part[place] |= uint64(source[place]) << shift

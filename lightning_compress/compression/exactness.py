@@ -130,4 +130,4 @@ def fingerprint_of(manifest: Manifest, tensors: Mapping[str, Tensor]) -> str | N
     if not names <= tensors.keys() or not tensors.keys() - names <= set(manifest.excluded):
         return None
     own = tuple(Weight(entry.name, tensors[entry.name], entry.class_name) for entry in manifest.entries)
-    return Weights(own, ties=manifest.ties).fingerprint
+    return Weights(own, ties=manifest.ties).fingerprint_like(manifest.fingerprint)

@@ -57,7 +57,7 @@ class Checkpoints:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._known: dict[tuple[str, ...], dict[Path, _Content]] = {}  # by the names in a file, and the checkpoint
+        self._known: dict[tuple[str, ...], dict[Path, _Content]] = {}  # by the kind of a fingerprint and the names
 
     def exact_weights(self, file: Path, manifest: Manifest) -> ExactWeights:
         """The exact weights, from the checkpoint whose weights have the fingerprint that is stored in the file.
@@ -69,7 +69,8 @@ class Checkpoints:
             file: the compressed file; ``run/last.compressed.safetensors`` belongs to ``run/last.ckpt`` or ``run/last``.
             manifest: the manifest of the file.
         """
-        known = self._known.setdefault((*manifest.names, *manifest.excluded, repr(manifest.ties)), {})
+        kind = manifest.fingerprint.rpartition(":")[0]
+        known = self._known.setdefault((kind, *manifest.names, *manifest.excluded, repr(manifest.ties)), {})
         named = [path for path in map(Path, checkpoints_of(file)) if path.exists()]
         candidates = _distinct((*named, *self._all))
         matching = [path for path in candidates if path in known and known[path].fingerprint == manifest.fingerprint]

@@ -4,7 +4,6 @@ from lightning_compress.weights.bindings import Binding, Owner, bindings_of, par
 from lightning_compress.weights.classes import classify
 from lightning_compress.weights.constants import BUFFER, exact_reason, is_guess
 from lightning_compress.weights.deferred import DeferredTensor, contiguous_strides
-from lightning_compress.weights.flat_values import chunks, pieces, true_positions
 from lightning_compress.weights.magnitude import SIGNED_WORDS, Cut, PrunedTensor, smallest_magnitudes
 from lightning_compress.weights.matching import counterparts, load_into, match_state
 from lightning_compress.weights.metadata.checkpoint_record import (
@@ -16,12 +15,14 @@ from lightning_compress.weights.metadata.checkpoint_record import (
 )
 from lightning_compress.weights.metadata.exact_json import NotHeldError, dump, is_held, parse
 from lightning_compress.weights.metadata.module_metadata import is_metric
-from lightning_compress.weights.moments import all_finite, power_of_two_near, standard_deviation
 from lightning_compress.weights.names import matches, matches_any, matches_as_written, strip_wrappers
 from lightning_compress.weights.reading.safetensors_file import SAFETENSORS_DTYPES
 from lightning_compress.weights.storable.state_dict import MAX_DIMENSIONS
 from lightning_compress.weights.ties import Tie
-from lightning_compress.weights.weights import Weight, Weights, as_bytes
+from lightning_compress.weights.values.fingerprint import content_digest
+from lightning_compress.weights.values.flat_values import as_bytes, chunks, pieces, true_positions
+from lightning_compress.weights.values.moments import all_finite, power_of_two_near, standard_deviation
+from lightning_compress.weights.weights import Weight, Weights
 from lightning_compress.weights.workers import in_tensor_order, tensor_workers
 
 __all__ = [
@@ -47,6 +48,7 @@ __all__ = [
     "bindings_of",
     "chunks",
     "classify",
+    "content_digest",
     "contiguous_strides",
     "counterparts",
     "dump",

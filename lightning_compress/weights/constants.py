@@ -14,8 +14,8 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from lightning_compress.weights.flat_values import chunks
 from lightning_compress.weights.names import is_observer_state, strip_wrappers
+from lightning_compress.weights.values.flat_values import chunks
 
 Role = Literal["parameter", "frozen", "buffer", "unknown"]
 

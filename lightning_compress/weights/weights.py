@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from os import PathLike, fspath
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from lightning_compress.errors import WeightsError
@@ -23,6 +20,7 @@ from lightning_compress.weights.reading import Checkpoint, read_checkpoint
 from lightning_compress.weights.storable.selection import select_tensors
 from lightning_compress.weights.storable.stored_names import check_stored_names
 from lightning_compress.weights.ties import Tie, find_ties
+from lightning_compress.weights.values.fingerprint import PREFIX, fingerprint
 
 
 @dataclass(frozen=True)
@@ -98,14 +96,13 @@ class Weights:
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 of names, dtypes, shapes, values and ties; equal content has equal fingerprints on every device."""
-        digest = hashlib.sha256()
-        for weight in self.weights:
-            tensor = weight.tensor
-            digest.update(f"{weight.name}\0{tensor.dtype}\0{list(tensor.shape)}\0".encode())
-            digest.update(as_bytes(tensor).numpy().data)
-        digest.update(json.dumps({n: [t.of, t.offset, t.shape, t.stride] for n, t in self.ties.items()}).encode())
-        return digest.hexdigest()
+        """Digest of names, dtypes, shapes, values and ties; equal content has equal fingerprints on every device."""
+        return self.fingerprint_like(PREFIX)
+
+    def fingerprint_like(self, other: str) -> str:
+        """The fingerprint, of the kind that another one has: older files hold a SHA-256."""
+        ties = {name: [tie.of, tie.offset, tie.shape, tie.stride] for name, tie in self.ties.items()}
+        return fingerprint(((weight.name, weight.tensor) for weight in self.weights), ties, other)
 
     def state_dict(self) -> dict[str, Tensor]:
         """Name → tensor for all tensors, tied ones included as views, as :meth:`Archive.restore` returns them."""
@@ -234,10 +231,3 @@ class Weights:
             class_path=None if module is None else f"{type(module).__module__}.{type(module).__qualname__}",
             **(vars(record) | {"assets": {**record.assets, **assets_of(module)}}),
         )
-
-
-def as_bytes(tensor: Tensor) -> Tensor:
-    """The values of a tensor of any dtype as one flat ``uint8`` tensor; a contiguous CPU tensor is not copied."""
-    flat = tensor.detach().cpu().resolve_conj().resolve_neg().contiguous().reshape(-1)
-    # A tensor of one element counts as contiguous whatever its stride is.
-    return (flat if flat.stride() == (1,) else flat.clone(memory_format=torch.contiguous_format)).view(torch.uint8)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import runpy
+import sys
 import zlib
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lightning_compress.archive import crc
 from lightning_compress.archive.crc import checksum, joined
 
 
@@ -26,3 +29,11 @@ def test_checksums_of_long_parts_are_combined(nbytes: int) -> None:
 
 def test_an_impossibly_large_size_takes_no_time() -> None:
     assert len(joined([("12345678", 1), ("00000000", 1 << 48)])) == 8
+
+
+def test_zlib_takes_the_place_of_isal_where_that_has_no_wheel(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert crc.crc32 is not zlib.crc32, "isal is installed here"
+    monkeypatch.setitem(sys.modules, "isal.isal_zlib", None)
+    again = runpy.run_path(str(crc.__file__))
+    assert again["crc32"] is zlib.crc32
+    assert again["checksum"](b"abc") == checksum(b"abc")

@@ -76,8 +76,12 @@ def test_the_current_writer_reproduces_the_newest_file(model: str, tmp_path: Pat
     if _libraries() != _LIBRARIES:
         pytest.skip("this build of zlib or Zstandard codes differently from that of the golden files")
     build, newest = MODELS[model]
-    build().save(tmp_path / "again.safetensors")
-    assert (tmp_path / "again.safetensors").read_bytes() == (FOLDER / f"{model}.{newest}.safetensors").read_bytes()
+    golden, archive = FOLDER / f"{model}.{newest}.safetensors", build()
+    of_golden = Archive.open(golden).manifest.fingerprint
+    if not of_golden.startswith("blake3:"):  # all else is as when fingerprints were SHA-256
+        archive = replace(archive, manifest=replace(archive.manifest, fingerprint=of_golden))
+    archive.save(tmp_path / "again.safetensors")
+    assert (tmp_path / "again.safetensors").read_bytes() == golden.read_bytes()
 
 
 @pytest.mark.parametrize("model", ["dtypes", "coders"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 
 import pytest
 import torch
@@ -106,6 +107,16 @@ def test_checkpoints_under_other_names_are_read_once_and_not_once_for_each_file(
     assert notes == [f"Exact weights: run-{9 - seed}.ckpt." for seed in range(count)]
     assert all(file.errors for file in found.files)
     assert len(reads) <= count + 1 + count
+
+
+def test_the_checkpoint_of_older_and_newer_files_is_found_by_either_fingerprint(tmp_path):
+    weights = Weights.from_checkpoint(checkpoint(tmp_path / "a.ckpt"))
+    archive = compress(weights, "half")
+    archive.save(tmp_path / "new.safetensors")
+    replace(archive, manifest=replace(archive.manifest, fingerprint=weights.fingerprint_like(""))).save(
+        tmp_path / "old.safetensors"
+    )
+    assert [file.exact.note for file in collect(tmp_path).files] == ["Exact weights: a.ckpt."] * 2
 
 
 def test_a_file_without_its_checkpoint_names_the_likeliest_one(tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from argparse import Namespace
 from collections import namedtuple
 
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 import torchmetrics
+from blake3 import blake3
 from torch import nn
 from torch.nn.utils import prune
 
@@ -237,6 +239,14 @@ def test_the_fingerprint_depends_on_content_alone():
     ]
     others = [Weights.from_state_dict(other).fingerprint for other in changed]
     assert len({fingerprint, *others}) == len(changed) + 1
+
+
+def test_a_fingerprint_of_an_older_file_is_a_sha_256_of_the_same_content():
+    weights = Weights.from_state_dict({"a": torch.arange(6.0).reshape(2, 3), "b": torch.ones(2, dtype=torch.int8)})
+    content = b"a\0torch.float32\0[2, 3]\0" + torch.arange(6.0).numpy().tobytes() + b"b\0torch.int8\0[2]\0\1\1{}"
+    older = hashlib.sha256(content).hexdigest()
+    assert weights.fingerprint_like(older) == older
+    assert weights.fingerprint == f"blake3:{blake3(content).hexdigest(16)}" == weights.fingerprint_like("blake3:")
 
 
 def test_wrappers_are_stripped_from_names():

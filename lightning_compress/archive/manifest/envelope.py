@@ -31,7 +31,7 @@ def to_envelope(manifest: Manifest) -> str:
     Raises:
         FormatError: JSON cannot hold a value, or the manifest is more repetitive than a reader accepts.
     """
-    plain = canonical(version4.to_json(manifest)).encode()
+    plain = text_of(manifest).encode()
     packed = compressed(plain, _LEVEL)
     if len(plain) > _limit(packed):
         raise FormatError(
@@ -41,6 +41,15 @@ def to_envelope(manifest: Manifest) -> str:
     _check_count(len(manifest.entries) + len(manifest.ties) + len(manifest.assets), packed)
     body = {"format_version": FORMAT_VERSION, "zstd": base64.b85encode(packed).decode()}
     return canonical({"manifest": body, "sha256": _digest(body)})
+
+
+def text_of(manifest: Manifest) -> str:
+    """The text of a manifest, in the newest version of the format; equal manifests have equal texts.
+
+    Raises:
+        FormatError: JSON cannot hold a value.
+    """
+    return canonical(version4.to_json(manifest))
 
 
 def from_envelope(text: str) -> Manifest:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import math
 from collections.abc import Callable, Iterator, Mapping
@@ -17,7 +16,7 @@ from lightning_compress.errors import SearchError
 from lightning_compress.runtime.snapshot import ModuleSnapshot, TensorCopies, preserved_module
 from lightning_compress.search.evaluate.items import check_same_items
 from lightning_compress.search.evaluate.score import Score
-from lightning_compress.weights import Weight, Weights, as_bytes, load_into
+from lightning_compress.weights import Weight, Weights, content_digest, load_into
 
 Evaluate = Callable[[Any], Any]
 Observe = Callable[[], AbstractContextManager[None]]
@@ -186,16 +185,6 @@ def call_evaluate(evaluate: Evaluate, module: nn.Module, what: str) -> Score:
             "float('-inf') for it."
         )
     return score
-
-
-def content_digest(tensors: Mapping[str, Tensor]) -> str:
-    """SHA-256 over names, dtypes, shapes and values, in the order of the names."""
-    digest = hashlib.sha256()
-    for name in sorted(tensors):
-        tensor = tensors[name]
-        digest.update(f"{name}\0{tensor.dtype}\0{list(tensor.shape)}\0".encode())
-        digest.update(as_bytes(tensor).numpy().data)
-    return digest.hexdigest()
 
 
 def check_arguments(module: object, evaluate: object) -> None:

@@ -12,9 +12,9 @@ from torch import Tensor, nn
 
 from lightning_compress.errors import MismatchError
 from lightning_compress.runtime.snapshot import ModuleSnapshot, preserved_module
-from lightning_compress.search.evaluate.evaluation import Evaluate, call_evaluate, content_digest, without_aliases
+from lightning_compress.search.evaluate.evaluation import Evaluate, call_evaluate, without_aliases
 from lightning_compress.search.evaluate.score import Score
-from lightning_compress.weights import Weights, as_bytes, counterparts, load_into, match_state
+from lightning_compress.weights import Weights, as_bytes, content_digest, counterparts, load_into, match_state
 
 
 @dataclass(eq=False)

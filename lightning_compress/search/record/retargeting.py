@@ -98,10 +98,11 @@ def _weights_of(source: Source, found: Archive) -> Weights:
         weights = Weights.from_module(source, exclude=exclude)
     else:
         weights = Weights.of(source)
-    if weights.fingerprint != manifest.fingerprint:
+    fingerprint = weights.fingerprint_like(manifest.fingerprint)
+    if fingerprint != manifest.fingerprint:
         raise SearchError(
-            f"these are not the weights that the file was made from (fingerprints {weights.fingerprint[:12]}… and "
-            f"{manifest.fingerprint[:12]}…): give the checkpoint it was made beside"
+            f"these are not the weights that the file was made from (fingerprints {fingerprint[:19]}… and "
+            f"{manifest.fingerprint[:19]}…): give the checkpoint it was made beside"
         )
     classes = {entry.name: entry.class_name for entry in manifest.entries}
     known = with_reasons_of(weights, manifest)

@@ -17,10 +17,10 @@ from torch import Tensor
 
 from lightning_compress.runtime.compiler import has_compiler_for, read_only
 from lightning_compress.weights.deferred import DeferredTensor
-from lightning_compress.weights.flat_values import pieces
 from lightning_compress.weights.magnitude.cut import Cut
 from lightning_compress.weights.magnitude.keys import magnitude_keys, needs_double
 from lightning_compress.weights.magnitude.pruned import PrunedTensor
+from lightning_compress.weights.values.flat_values import pieces
 from lightning_compress.weights.workers import in_batches
 
 _FEWEST = 1 << 20  # weights, for which a sample is much smaller

@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lightning_compress.weights.flat_values import true_positions
 from lightning_compress.weights.magnitude.keys import SIGNED_WORDS, compiled_words, magnitude_keys
+from lightning_compress.weights.values.flat_values import true_positions
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from lightning_compress.weights.deferred import DeferredTensor
-from lightning_compress.weights.flat_values import chunks
 from lightning_compress.weights.magnitude.cut import Cut
+from lightning_compress.weights.values.flat_values import chunks
 
 
 class PrunedTensor(DeferredTensor):

@@ -16,10 +16,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lightning_compress.weights.flat_values import chunks, true_positions
 from lightning_compress.weights.magnitude.brackets import cut_by_bracket
 from lightning_compress.weights.magnitude.cut import Cut
 from lightning_compress.weights.magnitude.keys import compiled_words, key_of, magnitude_keys, needs_double
+from lightning_compress.weights.values.flat_values import chunks, true_positions
 from lightning_compress.weights.workers import in_batches
 
 _FEW = 1 << 16  # weights, up to which all keys are partitioned

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from small_network import Net, state_of
@@ -10,6 +12,7 @@ from small_search import Agreement
 from lightning_compress import Archive, Half, Plan, Prune, Raw, Rule, compress, retarget, smallest
 from lightning_compress.errors import FormatError, SearchError
 from lightning_compress.search.record.retargeting import scaled_plan
+from lightning_compress.weights import Weights
 
 
 class Assets(Net):
@@ -78,6 +81,13 @@ def test_it_can_be_done_again_and_from_any_source(net, found, tmp_path):
         assert retarget(source, tmp_path / "found.safetensors", budget).streams == made.streams
     again = retarget(net, made, budget)
     assert again.nbytes <= budget
+
+
+def test_a_file_with_the_fingerprint_of_an_older_version_is_known_by_it(net, found):
+    older = Weights.from_module(net, exclude=found.manifest.excluded).fingerprint_like("")
+    assert older != found.manifest.fingerprint
+    archive = replace(found, manifest=replace(found.manifest, fingerprint=older))
+    assert retarget(net, archive, found.nbytes).streams == retarget(net, found, found.nbytes).streams
 
 
 def test_scores_are_expected_inside_the_frontier(net, found):

@@ -73,6 +73,7 @@ def feedback_points(
     # Imported here, since reading files needs no compiler.
     from lightning_compress.quantize.grid.trellis.feedback_lanes import viterbi_of_rows_with_feedback
     from lightning_compress.quantize.grid.trellis.feedback_loops import round_with_feedback, viterbi_with_feedback
+    from lightning_compress.quantize.grid.trellis.plain_loops import round_rows_with_feedback
     from lightning_compress.quantize.grid.trellis.point_loops import trellis_tables
 
     rest = weights.float().numpy(force=True).copy(order="C")
@@ -80,17 +81,19 @@ def feedback_points(
     points = np.empty_like(rest)
     costs, symbols, sums = (rates or Rates.none()).for_loops(*rest.shape)
     tables = None if trellis is None else trellis_tables(trellis, symbols)
-    if tables is not None and spread is None:
-        viterbi_of_rows_with_feedback(rest, upper, costs, symbols, sums, points, tables)
+    if spread is None:
+        if tables is None:
+            round_rows_with_feedback(rest, upper, costs, symbols, sums, points)
+        else:
+            viterbi_of_rows_with_feedback(rest, upper, costs, symbols, sums, points, tables)
         return torch.from_numpy(points.astype(np.int16))
     for start in range(0, len(rest), _ROWS):
         part, later = slice(start, start + _ROWS), slice(start + _ROWS, None)
-        near = np.empty((0, 0), np.float32) if spread is None else np.ascontiguousarray(spread[part, part].numpy())
+        near = np.ascontiguousarray(spread[part, part].numpy())
         shared = rest[part], upper, near, costs, symbols, sums[part], points[part]
         if tables is None:
             round_with_feedback(*shared)
         else:
             viterbi_with_feedback(*shared, tables)
-        if spread is not None:
-            rest[later] -= spread[part, later].numpy().T @ rest[part]
+        rest[later] -= spread[part, later].numpy().T @ rest[part]
     return torch.from_numpy(points.astype(np.int16))

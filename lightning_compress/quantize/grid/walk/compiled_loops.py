@@ -16,7 +16,7 @@ from lightning_compress.quantize.payload import Words
 from lightning_compress.runtime.compilation import compiled_exactly
 
 _HISTORY = uint8(255)
-_PANEL = 16  # columns: a row of them is a line of the cache
+_PANEL = 32
 Values = NDArray[np.generic]
 
 

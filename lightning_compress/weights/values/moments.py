@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
-from lightning_compress.weights.flat_values import chunks
+from lightning_compress.weights.values.flat_values import chunks
 from lightning_compress.weights.workers import in_batches
 
 _SAFE = 2.0**-300

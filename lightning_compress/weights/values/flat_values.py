@@ -1,4 +1,4 @@
-"""The values of a tensor in chunks that fit in the cache."""
+"""The values of a tensor as bytes, or in chunks that fit in the cache."""
 
 from __future__ import annotations
 
@@ -37,3 +37,10 @@ def pieces(tensor: Tensor) -> Iterator[Tensor]:
 def true_positions(mask: Tensor) -> Tensor:
     """Indices where a flat CPU mask is true; for sparse masks several times faster than ``nonzero``."""
     return torch.from_numpy(np.flatnonzero(mask.numpy()))
+
+
+def as_bytes(tensor: Tensor) -> Tensor:
+    """The values of a tensor of any dtype as one flat ``uint8`` tensor; a contiguous CPU tensor is not copied."""
+    flat = tensor.detach().cpu().resolve_conj().resolve_neg().contiguous().reshape(-1)
+    # A tensor of one element counts as contiguous whatever its stride is.
+    return (flat if flat.stride() == (1,) else flat.clone(memory_format=torch.contiguous_format)).view(torch.uint8)
