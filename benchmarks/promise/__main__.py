@@ -8,7 +8,7 @@ from pathlib import Path
 from benchmarks.promise import measured, replay, searches, simulate
 from benchmarks.promise.items import TEXTS
 
-LEVELS = (0.5, 0.6, 0.75, 0.9)
+LEVELS = (0.5, 0.75, 0.85, 0.9)
 ITEMS = (200, 500, 1000)
 
 NEED_MODELS = {
@@ -34,10 +34,10 @@ def main() -> None:
     two.add_argument(
         "--out", type=Path, required=True, nargs="+", help="folder of the measurements, or folders of several texts"
     )
-    two.add_argument("--assured", type=float, action="append", help="default: 0.5, 0.6, 0.75 and 0.9")
+    two.add_argument("--assured", type=float, action="append", help="default: 0.5, 0.75, 0.85 and 0.9")
     three = commands.add_parser("accuracy", help="the same with a classifier that is trained here, and few items")
     three.add_argument("--items", type=int, action="append", help="that a search reads; default: 200, 500 and 1000")
-    three.add_argument("--assured", type=float, action="append", help="default: 0.5, 0.6, 0.75 and 0.9")
+    three.add_argument("--assured", type=float, action="append", help="default: 0.5, 0.75, 0.85 and 0.9")
     commands.add_parser("simulate", help="choices among files whose true drops are known")
     options = parser.parse_args()
     if options.command in NEED_MODELS:

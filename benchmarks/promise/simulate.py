@@ -17,7 +17,7 @@ CROSSING, RATE = 11.9, 4.0  # where the mean drop is what is allowed, and how st
 OWN, SAMPLING, SHARED = 0.1, 0.2, 0.5  # deviations of true and of measured drops; what of the variance all files share
 PROXY = 0.05  # deviation of the logarithm of a divergence from the power law
 USUAL = 0.7  # of the logarithm of what files lose, from what files lose as a rule that change the items as much
-LEVELS = (0.5, 0.6, 0.7, 0.8, 0.9)
+LEVELS = (0.5, 0.6, 0.7, 0.8, 0.85, 0.9)
 
 
 def table() -> Iterator[str]:

@@ -138,7 +138,7 @@ class Archive:
         ties = {n: tie for n, tie in self.manifest.ties.items() if names is None or n in names}
         with one_thread():
             manifest = self._restricted(ties, names)
-            restored = reader.restore(manifest, self.streams, on_tensor, self._workers(manifest))
+            restored = reader.restore(manifest, self.streams, on_tensor, workers_within(manifest))
             tensors = {name: tensor.to(device) for name, tensor in restored}
         tensors |= {name: tie.view(tensors[tie.of]) for name, tie in ties.items()}
         return tensors if names is None else {name: tensors[name] for name in tensors if name in names}
@@ -178,7 +178,7 @@ class Archive:
             FormatError, ChecksumError: a stream or value is damaged; the first one is reported.
         """
         with one_thread():
-            reader.verify(self.manifest, self.streams, on_tensor, self._workers(self.manifest))
+            reader.verify(self.manifest, self.streams, on_tensor, self._verifying_workers())
 
     def _restricted(self, ties: Mapping[str, Tie], names: Collection[str] | None) -> Manifest:
         """The manifest with the entries of these names and ties only."""
@@ -187,10 +187,10 @@ class Archive:
         wanted = {*names, *(tie.of for tie in ties.values())}
         return replace(self.manifest, entries=tuple(e for e in self.manifest.entries if e.name in wanted))
 
-    def _workers(self, manifest: Manifest) -> int:
-        workers = workers_within(manifest)
+    def _verifying_workers(self) -> int:
+        workers = workers_within(self.manifest)
         if isinstance(self.streams, StreamsInFile):  # the model may be larger than the memory
-            workers = min(workers, workers_in_little_memory([entry.raw_bytes for entry in manifest.entries]))
+            workers = min(workers, workers_in_little_memory([entry.raw_bytes for entry in self.manifest.entries]))
         return workers
 
     def report(self) -> Report:

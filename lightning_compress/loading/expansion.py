@@ -14,7 +14,7 @@ from torch import Tensor
 
 from lightning_compress.archive import Archive, Entry
 from lightning_compress.errors import ForeignFileError, MismatchError, WeightsError, did_you_mean
-from lightning_compress.files import flush_to_disk, replacement
+from lightning_compress.files import flush_to_disk, is_remote, replacement
 from lightning_compress.loading.installed_lightning import lightning_version
 from lightning_compress.loading.stored_module import StoredModule
 from lightning_compress.loading.streamed_files import write_checkpoint, write_safetensors
@@ -46,7 +46,8 @@ def load(
         FormatError, ChecksumError: the file is damaged.
         OSError: it cannot be read.
     """
-    archive = Archive.open(path, max_bytes=max_bytes, deferred=names is not None)
+    deferred = names is not None or not is_remote(fspath(path))  # a remote file is faster to read as a whole
+    archive = Archive.open(path, max_bytes=max_bytes, deferred=deferred)
     if names is not None:
         _check_names(names, archive.manifest.names, str(path))
     return archive.restore(names=names, device=device)

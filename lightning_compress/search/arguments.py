@@ -10,7 +10,7 @@ from typing import Any, TypeGuard
 from lightning_compress.errors import SearchError
 from lightning_compress.weights import Weights
 
-ASSURED = 0.8  # posterior probability that the true drop of a file is allowed, where nothing else is asked for
+ASSURED = 0.85  # posterior probability that the true drop of a file is allowed, where nothing else is asked for
 
 
 def check_assured(assured: object) -> float:

@@ -97,7 +97,7 @@ class TestFactor:
 
 class TestPlain:
     @pytest.mark.parametrize("with_rates", [False, True])
-    @pytest.mark.parametrize(("rows", "columns"), [(5, 1), (7, 20), (3, 75)])
+    @pytest.mark.parametrize(("rows", "columns"), [(5, 1), (7, 20), (3, 75), (150, 21)])
     def test_it_is_the_loop_of_the_textbook(self, rows, columns, with_rates):
         weights = matrix(rows, columns, seed=rows)
         factor = feedback_factor(correlated(columns, columns), 0.05)

@@ -43,7 +43,8 @@ def round_rows_with_feedback(
     """Whole numbers for rows that do not depend on each other, errors fed back from column to column.
 
     Many rows, the lanes, take a step together. Within a group of columns each error moves the columns after it; then
-    all errors of the group move the rest of the rows. Arguments as for :func:`.feedback_loops.round_with_feedback`.
+    all errors of the group move the rest of the rows. Arguments as for :func:`.feedback_loops.round_with_feedback`, but
+    ``rest`` is left as it is.
     """
     rows, columns = rest.shape
     weights, errors = np.empty(columns * LANES, float32), np.empty(GROUP * LANES, float32)
