@@ -27,6 +27,7 @@ from lightning_compress.quantize.grid.trellis.lane_loops import (
     level,
     mix,
     move,
+    read_rows,
     round_weights,
     trace,
 )
@@ -61,10 +62,9 @@ def viterbi_of_rows_with_feedback(
     is_other, ends, entered = np.empty(LANES, np.bool_), np.empty(LANES, int64), np.empty(LANES, int64)
     for first in range(0, rows, LANES):
         here = min(LANES, rows - first)
-        fill(weights, 0, len(weights), float32(0))
+        read_rows(rest, first, here, weights)
         for lane in range(here):
             for column in range(columns):
-                weights[uint64(column * LANES + lane)] = rest[first + lane, column]
                 tables[column, lane] = 2 * symbols * int32(sums[first + lane, column])
         fill(total, 0, LANES, float32(0))
         fill(total, LANES, len(total), NEVER)

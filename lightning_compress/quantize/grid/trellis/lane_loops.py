@@ -28,6 +28,15 @@ def fill(values: NDArray[Any], start: int, end: int, value: float) -> None:
 
 
 @compiled
+def read_rows(rest: Floats, first: int, here: int, weights: Floats) -> None:
+    """Put ``here`` rows of a matrix from one on into the lanes, ``[columns · lanes]``; the other lanes become 0."""
+    fill(weights, 0, len(weights), float32(0))
+    for lane in range(here):
+        for column in range(rest.shape[1]):
+            weights[uint64(column * LANES + lane)] = rest[first + lane, column]
+
+
+@compiled
 def choose(step: Floats, one: int, other: int, total: Floats, target: int, is_other: Flags) -> None:
     """The cheaper of two ways."""
     for lane in range(len(is_other)):

@@ -6,7 +6,7 @@ import numpy as np
 from numpy import float32, int16, int32, int64, uint64
 
 from lightning_compress.quantize.grid.trellis.error_loops import settle
-from lightning_compress.quantize.grid.trellis.lane_loops import GROUP, LANES, fill
+from lightning_compress.quantize.grid.trellis.lane_loops import GROUP, LANES, fill, read_rows
 from lightning_compress.quantize.grid.trellis.point_loops import LARGEST
 from lightning_compress.quantize.grid.trellis.trellis import Bytes, Floats, Integers
 from lightning_compress.runtime.compilation import compiled, compiled_exactly
@@ -50,10 +50,7 @@ def round_rows_with_feedback(
     weights, errors = np.empty(columns * LANES, float32), np.empty(GROUP * LANES, float32)
     for first in range(0, rows, LANES):
         here = min(LANES, rows - first)
-        fill(weights, 0, len(weights), float32(0))
-        for lane in range(here):
-            for column in range(columns):
-                weights[uint64(column * LANES + lane)] = rest[first + lane, column]
+        read_rows(rest, first, here, weights)
         for start in range(0, columns, GROUP):
             width = min(GROUP, columns - start)
             for place in range(width):
