@@ -55,9 +55,10 @@ def case() -> Case:
 @torch.no_grad()
 def _answered(module: torch.nn.Module, data: DataLoader[list[Tensor]]) -> tuple[Floats, Tensor]:
     """Of each item ``[n, 2]`` whether it is right, in percent, and a one; and ``[n, labels]`` log-probabilities."""
-    answers, right = zip(*((module(x).log_softmax(1), module(x).argmax(1) == y) for x, y in data), strict=True)
-    found = 100 * torch.cat(right).double().numpy()
-    return np.stack([found, np.ones_like(found)], 1), torch.cat(answers)
+    outputs, labels = zip(*((module(x), y) for x, y in data), strict=True)
+    answers = torch.cat(outputs)
+    right = 100 * (answers.argmax(1) == torch.cat(labels)).double().numpy()
+    return np.stack([right, np.ones_like(right)], 1), answers.log_softmax(1)
 
 
 def _percent(sums: Floats) -> float:

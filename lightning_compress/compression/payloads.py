@@ -98,7 +98,7 @@ def coded_tensors(weights: Weights, plan: Plan, guidance: Mapping[str, object]) 
     """
     works = work_of(weights, plan, guidance)
     tensors = [weight.tensor for weight in weights]
-    yield from in_tensor_order(lambda number: works[number].coded(tensors[number]), tensors)
+    return in_tensor_order(lambda number: works[number].coded(tensors[number]), tensors)
 
 
 def smallest_coding(weight: Weight, payload: Payload, check: SourceCheck | None = None) -> CodedTensor:

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 
 from torch import Tensor
 
@@ -18,13 +18,6 @@ from lightning_compress.weights.values.flat_values import as_bytes
 
 PREFIX = "blake3:"
 _BYTES = 16
-
-
-class Hash(Protocol):
-    """A hash of hashlib, or BLAKE3."""
-
-    def update(self, data: Any, /) -> object:  # Any: before Python 3.12 there is no type of all buffers
-        """Add bytes."""
 
 
 def fingerprint(tensors: Iterable[tuple[str, Tensor]], ties: Mapping[str, Sequence[object]], like: str) -> str:
@@ -35,26 +28,32 @@ def fingerprint(tensors: Iterable[tuple[str, Tensor]], ties: Mapping[str, Sequen
         ties: name → the tensor it is a view of, its offset, shape and stride.
         like: another fingerprint; the result is of its kind.
     """
-    from blake3 import blake3  # not needed where files are only read
-
-    newest, older = blake3(), hashlib.sha256()
-    is_newest = like.startswith(PREFIX)
-    digest: Hash = newest if is_newest else older
-    _add(digest, tensors)
-    digest.update(json.dumps(dict(ties)).encode())
-    return PREFIX + str(newest.hexdigest(_BYTES)) if is_newest else older.hexdigest()
+    content = chain(_content(tensors), (json.dumps(dict(ties)).encode(),))
+    if like.startswith(PREFIX):
+        return PREFIX + _blake3(content)
+    older = hashlib.sha256()
+    for part in content:
+        older.update(part)
+    return older.hexdigest()
 
 
 def content_digest(tensors: Mapping[str, Tensor]) -> str:
     """The digest of names, dtypes, shapes and values, in the order of the names."""
-    from blake3 import blake3
+    return _blake3(_content((name, tensors[name]) for name in sorted(tensors)))
+
+
+def _content(tensors: Iterable[tuple[str, Tensor]]) -> Iterator[bytes | memoryview]:
+    """What tells tensors apart, as bytes."""
+    for name, tensor in tensors:
+        yield f"{name}\0{tensor.dtype}\0{list(tensor.shape)}\0".encode()
+        yield as_bytes(tensor).numpy().data
+
+
+def _blake3(content: Iterable[bytes | memoryview]) -> str:
+    """The digest of 128 bits, hexadecimal."""
+    from blake3 import blake3  # not needed where files are only read
 
     digest = blake3()
-    _add(digest, ((name, tensors[name]) for name in sorted(tensors)))
-    return str(digest.hexdigest())
-
-
-def _add(digest: Hash, tensors: Iterable[tuple[str, Tensor]]) -> None:
-    for name, tensor in tensors:
-        digest.update(f"{name}\0{tensor.dtype}\0{list(tensor.shape)}\0".encode())
-        digest.update(as_bytes(tensor).numpy().data)
+    for part in content:
+        digest.update(part)
+    return str(digest.hexdigest(_BYTES))

@@ -10,7 +10,7 @@ import numpy as np
 from numpy import float32, float64, uint32
 from numpy.typing import NDArray
 
-from lightning_compress.quantize.grid.trellis.plain_loops import ROUNDING
+from lightning_compress.quantize.grid.trellis.point_loops import ROUNDING
 from lightning_compress.runtime.compilation import compiled_exactly
 
 _MAGNITUDE = uint32(0x7FFF_FFFF)

@@ -7,11 +7,9 @@ from numpy import float32, int16, int32, int64, uint64
 
 from lightning_compress.quantize.grid.trellis.error_loops import settle
 from lightning_compress.quantize.grid.trellis.lane_loops import GROUP, LANES, fill, read_rows
-from lightning_compress.quantize.grid.trellis.point_loops import LARGEST
+from lightning_compress.quantize.grid.trellis.point_loops import LARGEST, ROUNDING
 from lightning_compress.quantize.grid.trellis.trellis import Bytes, Floats, Integers
 from lightning_compress.runtime.compilation import compiled, compiled_exactly
-
-ROUNDING = float32(1.5 * 2**23)  # added and taken away it rounds to whole numbers, halves to even, up to 2^22
 
 
 @compiled_exactly

@@ -15,6 +15,7 @@ from lightning_compress.runtime.compilation import compiled
 
 LARGEST = float32(32760)  # magnitude that is searched for
 NEVER = float32(1e30)  # cost of a path that is not taken
+ROUNDING = float32(1.5 * 2**23)  # added and taken away it rounds to whole numbers, halves to even, up to 2^22
 # What the points of a label are: an offset plus multiples of 4, and none less than the least. The magnitudes are 0, 4,
 # 8 …; 2, 6, 10 …; 0, 3, 7 …; 1, 5, 9 ….
 _OFFSETS = np.array([0, 2, -1, 1], np.float32)

@@ -6,7 +6,7 @@ import numpy as np
 from numpy import float32, float64, int16
 from numpy.typing import NDArray
 
-from lightning_compress.quantize.grid.trellis.plain_loops import ROUNDING
+from lightning_compress.quantize.grid.trellis.point_loops import ROUNDING
 from lightning_compress.quantize.grid.trellis.trellis import Floats, Integers
 from lightning_compress.runtime.compilation import compiled_exactly
 
