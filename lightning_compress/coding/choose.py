@@ -98,8 +98,9 @@ def encode(words: Words, groups: tuple[int, ...] = ()) -> tuple[str, bytes]:
         The id of the coder that needs the fewest bytes (a slow one only if it saves some), and those bytes.
     """
     statistics = Statistics(np.ascontiguousarray(words), groups)
-    wide = [_PLANES, CODERS[Ans.id]] if statistics.largest >= MAX_SYMBOLS else [_PLANES]
-    coder, data = _choose(statistics, [*_FAST, *wide])
+    slow: list[Coder] = [_PLANES] if words.nbytes > _LEAST_SAVED[_PLANES.id][2] else []
+    slow += [CODERS[Ans.id]] if statistics.largest >= MAX_SYMBOLS else []
+    coder, data = _choose(statistics, [*_FAST, *slow])
     return coder.id, data
 
 

@@ -130,12 +130,13 @@ def is_noise(statistics: Statistics) -> bool:
 
 def _expected_bytes(words: Words) -> float:
     """What the planes of a short stream take, about."""
-    size = 1.0
-    for plane in (Statistics(byte_plane(words, number)) for number in range(words.itemsize)):
-        symbols = 1 if plane.counts is None else np.count_nonzero(plane.counts)
-        model = _MODEL + _LEARNED * (symbols - 1) if symbols > 1 else 1
-        size += _HEAD + min(len(words), _EXCESS * plane.entropy_bytes + model)
-    return size
+    width, count = words.itemsize, len(words)
+    of_plane = words.view(np.uint8).reshape(count, width) + 256 * np.arange(width)
+    counts = np.bincount(of_plane.reshape(-1), minlength=256 * width).reshape(width, 256)
+    entropies = (counts * np.log2(count / np.maximum(counts, 1))).sum(axis=1) / 8
+    symbols = np.count_nonzero(counts, axis=1)
+    models = np.where(symbols > 1, _MODEL + _LEARNED * (symbols - 1), 1)
+    return float((_HEAD + np.minimum(count, _EXCESS * entropies + models)).sum()) + 1
 
 
 def _pieces(words: Words) -> Words:

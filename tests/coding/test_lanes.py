@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from lightning_compress.coding import CODERS, Statistics, encode
 from lightning_compress.coding.coder import Words
-from lightning_compress.coding.lanes import array_loops, code, compiled_loops
+from lightning_compress.coding.lanes import array_loops, code, compiled_loops, low_bits
 from lightning_compress.coding.lanes.code import Layout
+from lightning_compress.coding.models import adaptive, model_fit
 from lightning_compress.errors import FormatError
 
 LANES = CODERS["lanes"]
@@ -82,7 +83,9 @@ def test_loops_without_a_compiler_give_the_same_codes_and_words(monkeypatch: pyt
     short = {name: (words[:9000], ()) for name, (words, _) in forms().items()}
     short["groups"] = (grouped()[0][-9000:], (100, 0, 5900, 3000))
     codes = {name: LANES.encode(Statistics(*stream)) for name, stream in short.items()}
-    monkeypatch.setattr(code, "_loops", lambda: array_loops)
+    for module in (code, low_bits, adaptive, model_fit):
+        monkeypatch.setattr(module, "has_compiler", lambda: False)
+    assert code._loops() is array_loops
     for name, (words, groups) in short.items():
         with naming(name):
             assert LANES.encode(Statistics(words, groups)) == codes[name]
@@ -104,6 +107,19 @@ def test_both_loops_code_every_number_of_lanes(lanes: int, monkeypatch: pytest.M
             np.testing.assert_array_equal(again, symbols)
             found.append(data)
     assert found[:3] == found[3:]
+
+
+def test_bits_in_slots_are_those_of_the_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    symbols, weights = laplace(1.0, 100_000), np.array([[50, 20, 20, 6, 6, *[2] * 40], [40, 30, 30, 9, 9, *[1] * 40]])
+    ends = np.array([30_000, len(symbols)])
+    seen = np.stack([np.bincount(part, minlength=45) for part in np.split(symbols, ends[:1])])
+    for precision in (14, 15):
+        found = []
+        for compiler in (True, False):
+            monkeypatch.setattr(code, "has_compiler", lambda compiler=compiler: compiler)
+            found.append(code._bits(seen, weights, precision))
+        assert found[0] == pytest.approx(found[1])
+        assert found[0] / 8 == pytest.approx(len(code.encode(symbols, ends, weights, Layout(32, precision))), rel=0.003)
 
 
 @settings(max_examples=200)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from lightning_compress.coding import packed
+from lightning_compress.coding.lanes import low_bits
 from lightning_compress.coding.lanes.low_bits import Split
 from lightning_compress.runtime import compiler as compiler_module
 
@@ -43,3 +44,27 @@ def test_split_words_do_not_depend_on_the_compiler(monkeypatch, width, rotated, 
         found.append((symbols.tolist(), bytes(data)))
         assert np.array_equal(split.joined(symbols, packed.unpack(memoryview(data), low, len(words), width)), words)
     assert found[0] == found[1]
+
+
+@pytest.mark.parametrize("count", [1, 2, 700, 100_000])
+@pytest.mark.parametrize("kind", ["float32", "bfloat16", "counts", "uniform"])
+def test_the_division_does_not_depend_on_the_compiler(monkeypatch, count, kind):
+    random = np.random.default_rng(count)
+    floats = random.normal(0, 0.04, count).astype("<f4").view("<u4")
+    words = {
+        "float32": floats,
+        "bfloat16": (floats >> np.uint32(16)).astype("<u2"),
+        "counts": random.geometric(0.001, count).astype("<u8"),
+        "uniform": random.integers(0, 1 << 16, count).astype("<u2"),
+    }[kind]
+    found = []
+    for compiler in (True, False):
+        monkeypatch.setattr(low_bits, "has_compiler", lambda compiler=compiler: compiler)
+        width = int(words.max()).bit_length()
+        bits = dict(low_bits._estimated_bits(words[:50_000], width, count))
+        found.append((Split.of(words), bits))
+    assert found[0][0] == found[1][0]
+    assert found[0][1] == pytest.approx(found[1][1])
+    of_words = np.unique(words[:50_000] >> np.array(min(bits), words.dtype), return_counts=True)[1]
+    entropy = float((of_words / of_words.sum() * -np.log2(of_words / of_words.sum())).sum())
+    assert bits[min(bits)] == pytest.approx(entropy + min(bits) + 8 * len(of_words) / count)

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from types import ModuleType
 
 import numpy as np
-from numpy.typing import NDArray
 
 from lightning_compress.coding.lanes import array_loops
 from lightning_compress.coding.lanes.types import Code, Counts, Slots, States, Symbols
@@ -42,8 +41,9 @@ class Layout:
         """
         lanes = 1 << int(nbytes // _BYTES_PER_LANE).bit_length() >> 1
         fewest = (weights.shape[1] - 1).bit_length() + 2
+        words = int(seen.sum())
         bits = {
-            precision: (seen * _rates(weights, precision)).sum() + seen.sum() * _ROUNDING * 4.0**precision
+            precision: _bits(seen, weights, precision) + words * _ROUNDING * 4.0**precision
             for precision in PRECISIONS[-_TRIED:]
             if precision >= fewest
         }
@@ -66,11 +66,14 @@ def _divided(weights: Counts, precision: int) -> Slots:
     return first
 
 
-def _rates(weights: Counts, precision: int) -> NDArray[np.float64]:
-    """``[blocks, symbols]``: bits of each symbol; 0 where it has no slots."""
+def _bits(seen: Counts, weights: Counts, precision: int) -> float:
+    """Bits of words of these counts and weights, ``[blocks, symbols]`` both, in so many slots."""
+    if has_compiler():
+        from lightning_compress.coding.lanes.compiled_loops import bits_in_slots
+
+        return float(bits_in_slots(seen, weights, precision))
     slots = np.diff(_divided(weights, precision).astype(np.int64), axis=-1)
-    rates: NDArray[np.float64] = precision - np.log2(np.maximum(slots, 1))
-    return rates
+    return float((seen * (precision - np.log2(np.maximum(slots, 1)))).sum())
 
 
 def encode(symbols: Symbols, ends: Counts, weights: Counts, layout: Layout) -> bytes:

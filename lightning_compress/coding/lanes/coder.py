@@ -64,8 +64,8 @@ class Lanes:
             return self._with_table(statistics)
         fitted = AdaptiveFit.of(statistics)
         flags, limits, weights = _ADAPTIVE, b"", fitted.weights
-        largest = fitted.largest
-        if _limits_pay(fitted, largest):
+        if len(fitted.groups) > 1 and _limits_pay(fitted):
+            largest = fitted.largest
             flags, limits = _ADAPTIVE | _LIMITED, b"".join(map(write_varint, largest.tolist()))
             weights = np.where(np.arange(weights.shape[1]) > largest[fitted.blocks.group, None], 0, weights)
         seen = fitted.blocks.seen
@@ -131,9 +131,9 @@ def _narrow(words: Words) -> Symbols:
     return words if words.itemsize < 4 else words.astype(np.uint16)
 
 
-def _limits_pay(fitted: AdaptiveFit, largest: Counts) -> bool:
+def _limits_pay(fitted: AdaptiveFit) -> bool:
     """Whether it saves bytes to write the largest symbol of each group: each larger one then has no slot there."""
-    seen, group = fitted.blocks.seen, fitted.blocks.group
+    seen, group, largest = fitted.blocks.seen, fitted.blocks.group, fitted.largest
     lengths = np.bincount(group, seen.sum(axis=1))
     saved = lengths * (seen.shape[1] - 1 - largest) / (math.log(256) * 2 ** PRECISIONS[-2])
     return bool(saved.sum() > (largest // 128 + 1).sum())

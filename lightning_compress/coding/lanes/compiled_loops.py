@@ -6,8 +6,10 @@ docs/format.md (``lanes``) specifies the arithmetic. States have 32 bits and are
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
-from numpy import int64, uint16, uint32, uint64
+from numpy import float64, int64, uint16, uint32, uint64
 
 from lightning_compress.coding.lanes.array_loops import LEAST_STATE, MOST_WEIGHT
 from lightning_compress.coding.lanes.types import Code, Counts, Slots, States, Symbols
@@ -200,6 +202,25 @@ def divide_slots_of_blocks(weights: Counts, precision: int, first: Slots) -> Non
     """The same for ``[blocks, symbols]`` and ``[blocks, symbols + 1]``."""
     for block in range(len(weights)):
         divide_slots(weights[block], precision, first[block])
+
+
+@compiled_exactly
+def bits_in_slots(seen: Counts, weights: Counts, precision: int) -> float:
+    """Bits of words whose symbols have slots in proportion to their weights.
+
+    Args:
+        seen: ``[blocks, symbols]``: how often each symbol occurs.
+        weights: ``[blocks, symbols]``, positive where a symbol occurs.
+        precision: base-2 logarithm of the number of slots.
+    """
+    first, bits = np.empty(weights.shape[1] + 1, uint16), 0.0
+    for block in range(len(weights)):
+        divide_slots(weights[block], precision, first)
+        for symbol in range(weights.shape[1]):
+            if seen[block, symbol]:
+                slots = float64(first[symbol + 1] - first[symbol])
+                bits += float64(seen[block, symbol]) * (precision - math.log2(slots))
+    return bits
 
 
 @compiled_exactly

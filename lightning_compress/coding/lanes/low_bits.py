@@ -15,7 +15,7 @@ import numpy as np
 from lightning_compress.coding.coder import Words
 from lightning_compress.coding.lanes.types import Symbols
 from lightning_compress.coding.packed import pack, packed_size
-from lightning_compress.runtime.compiler import has_compiler_for, read_only
+from lightning_compress.runtime.compiler import has_compiler, has_compiler_for, read_only
 
 SYMBOL_BITS = 12
 _FEWEST_BITS = 6
@@ -96,8 +96,16 @@ def _estimated_bits(words: Words, width: int, count: int) -> Iterator[tuple[int,
         count: of all words.
     """
     least = max(width - SYMBOL_BITS, 0)
+    lows = range(least, max(width - _FEWEST_BITS, 1))
     counts = np.bincount((words >> np.array(least, words.dtype)).astype(np.int64), minlength=1 << (width - least))
-    for low in range(least, max(width - _FEWEST_BITS, 1)):
+    if has_compiler():
+        from lightning_compress.coding.lanes.low_bits_loops import bits_of_divisions
+
+        bits = np.empty(len(lows))
+        bits_of_divisions(counts, least, count, bits)
+        yield from zip(lows, bits.tolist(), strict=True)
+        return
+    for low in lows:
         present = counts[counts > 0]
         entropy = float((present * np.log2(len(words) / present)).sum()) / len(words)
         yield low, entropy + low + 8 * len(present) / count

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
-from numpy import uint16, uint64
+from numpy import float64, int64, uint16, uint64
 from numpy.typing import NDArray
 
 from lightning_compress.coding.lanes.types import Symbols
@@ -48,3 +49,30 @@ def join_words(symbols: Symbols, bits: int, rotated: bool, low: int, words: Word
     for place in range(len(words)):
         word = uint64(words[place]) | uint64(symbols[place]) << shift
         words[place] = (word >> uint64(1)) | ((word & uint64(1)) << top) if rotated else word
+
+
+@compiled_exactly
+def bits_of_divisions(counts: NDArray[np.int64], least: int, words: int, bits: NDArray[np.float64]) -> None:
+    """How many bits a word takes that is divided in several ways: the entropy of its symbol, a byte of the table for
+    each symbol, and its low bits.
+
+    Args:
+        counts: ``[symbols]``, an even number: how often each symbol occurs in a sample. They are overwritten.
+        least: how many low bits the symbols of these counts leave.
+        words: how many there are in all.
+        bits: ``[m]``, the result: with ``least`` low bits, and with one more each time.
+    """
+    total, symbols = int64(0), len(counts)
+    for symbol in range(symbols):
+        total += counts[symbol]
+    for place in range(len(bits)):
+        present, entropy = int64(0), 0.0
+        for symbol in range(symbols):
+            if counts[symbol]:
+                present += 1
+                entropy += float64(counts[symbol]) * math.log2(float64(total) / float64(counts[symbol]))
+        low = float64(least + place)
+        bits[place] = entropy / float64(total) + low + 8.0 * float64(present) / float64(words)
+        symbols //= 2
+        for symbol in range(symbols):
+            counts[symbol] = counts[2 * symbol] + counts[2 * symbol + 1]

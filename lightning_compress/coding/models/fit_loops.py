@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from lightning_compress.coding.models.generalized_gaussian import COUNT, FRACTIONS, ROOTS
 from lightning_compress.runtime.compilation import compiled_exactly
 
+_LEAST_POWER = 64
+_POWERS = np.ldexp(1.0, np.arange(-_LEAST_POWER, 32))  # a product with one of them is exact
 Doubles = NDArray[np.float64]
 Counts = NDArray[np.int64]
 
@@ -24,26 +26,26 @@ def static_bits(
 
     Args:
         groups: ``[groups, symbols]``: how often each symbol occurs.
-        raised: ``[shapes, symbols]``: magnitudes raised to the exponent of each shape.
-        rates: ``[shapes, scales]``: log2 of the partition functions.
+        raised: ``[priors, symbols]``: magnitudes raised to the exponent of the shape.
+        rates: ``[priors, scales]``: log2 of the partition functions.
         slopes: ``[scales]``.
-        bits: ``[shapes]``, a result: those of each shape, at the best scale of each group.
-        scales: ``[shapes, groups]``, a result: places of the best scales.
+        bits: ``[priors]``, a result: those of each prior, at the best scale of each group.
+        scales: ``[priors, groups]``, a result: places of the best scales.
     """
-    for shape in range(len(raised)):
-        bits[shape] = 0.0
+    for prior in range(len(raised)):
+        bits[prior] = 0.0
         for group in range(len(groups)):
             count, moment = float64(0), float64(0)
             for symbol in range(groups.shape[1]):
                 number = float64(groups[group, symbol])
                 count += number
-                moment += number * raised[shape, symbol]
+                moment += number * raised[prior, symbol]
             least = math.inf
             for scale in range(len(slopes)):
-                found = count * rates[shape, scale] + moment * slopes[scale]
+                found = count * rates[prior, scale] + moment * slopes[scale]
                 if found < least:
-                    least, scales[shape, group] = found, scale
-            bits[shape] += least
+                    least, scales[prior, group] = found, scale
+            bits[prior] += least
 
 
 @compiled_exactly
@@ -64,10 +66,12 @@ def count_blocks(words: NDArray[np.unsignedinteger[Any]], ends: Counts, seen: Co
 
 
 @compiled_exactly
-def _weight(step: int, height: int) -> int:
-    """⌊2^(height − step / 64)⌋, at least 1."""
-    weight: int = max(int64(math.floor(math.ldexp(ROOTS[step % FRACTIONS], height - step // FRACTIONS))), int64(1))
-    return weight
+def _prior(steps: Counts, height: int, weights: Counts) -> None:
+    """⌊2^(height − step / 64)⌋, at least 1, of the steps of one group, ``[symbols]`` both."""
+    for symbol in range(len(steps)):
+        step = steps[symbol]
+        weight = ROOTS[step % FRACTIONS] * _POWERS[height - step // FRACTIONS + _LEAST_POWER]
+        weights[symbol] = max(int64(weight), int64(1))
 
 
 @compiled_exactly
@@ -83,9 +87,9 @@ def block_weights(steps: Counts, height: int, mirrors: Counts, before: Counts, g
         weights: ``[blocks, symbols]``, the result.
     """
     for block in range(len(before)):
+        _prior(steps[group[block]], height, weights[block])
         for symbol in range(before.shape[1]):
-            count = before[block, symbol] + before[block, mirrors[symbol]]
-            weights[block, symbol] = _weight(steps[group[block], symbol], height) + COUNT * count
+            weights[block, symbol] += COUNT * (before[block, symbol] + before[block, mirrors[symbol]])
 
 
 @compiled_exactly
@@ -97,27 +101,45 @@ def adaptive_bits(
     seen: Counts,
     group: Counts,
     bits: Doubles,
-) -> None:
-    """Bits of blocks under priors that adapt, for each height of the prior.
+) -> int:
+    """Bits of blocks under priors that adapt, of the best height of the prior.
 
     Args:
-        steps: as for :func:`block_weights`, like ``mirrors``, ``before`` and ``group``.
-        heights: ``[heights]``.
-        mirrors: see ``steps``.
+        steps: as for :func:`block_weights`, like ``before`` and ``group``.
+        heights: ``[heights]``, those that are tried.
+        mirrors: ``[symbols]``: the symbol that a word counts for a second time, if it does.
         before: see ``steps``.
         seen: ``[blocks, symbols]``: how often each symbol occurs.
         group: see ``steps``.
-        bits: ``[heights]``, the result.
+        bits: ``[2]``, the result: with words that count for their mirrors, and without.
+
+    Returns:
+        The place of the best height with words that do.
     """
-    weights = np.empty_like(before)
+    best, own = 0, np.arange(len(mirrors))
+    bits[0] = math.inf
     for place in range(len(heights)):
-        block_weights(steps, heights[place], mirrors, before, group, weights)
-        bits[place] = 0.0
-        for block in range(len(seen)):
-            total, count, weighted = int64(0), int64(0), float64(0)
-            for symbol in range(seen.shape[1]):
-                total += weights[block, symbol]
-                if seen[block, symbol]:
-                    count += seen[block, symbol]
-                    weighted += float64(seen[block, symbol]) * math.log2(float64(weights[block, symbol]))
-            bits[place] += float64(count) * math.log2(float64(total)) - weighted
+        found = _bits_of_blocks(steps, heights[place], mirrors, before, seen, group)
+        if found < bits[0]:
+            best, bits[0] = place, found
+    bits[1] = _bits_of_blocks(steps, heights[best], own, before, seen, group)
+    return best
+
+
+@compiled_exactly
+def _bits_of_blocks(steps: Counts, height: int, mirrors: Counts, before: Counts, seen: Counts, group: Counts) -> float:
+    """Bits of blocks; arguments as for :func:`block_weights` and :func:`adaptive_bits`."""
+    bits, last, prior = 0.0, int64(-1), np.empty(before.shape[1], int64)
+    for block in range(len(seen)):
+        if group[block] != last:
+            last = group[block]
+            _prior(steps[last], height, prior)
+        total, count, weighted = int64(0), int64(0), float64(0)
+        for symbol in range(seen.shape[1]):
+            weight = prior[symbol] + COUNT * (before[block, symbol] + before[block, mirrors[symbol]])
+            total += weight
+            if seen[block, symbol]:
+                count += seen[block, symbol]
+                weighted += float64(seen[block, symbol]) * math.log2(float64(weight))
+        bits += float64(count) * math.log2(float64(total)) - weighted
+    return bits

@@ -122,9 +122,12 @@ class IndexedPayload:
         flat = torch.empty(len(self.indices), dtype=self.dtype)
         outliers = self.outliers.restore().reshape(-1)
         used = 0
-        restore = _restore_compiled if loops_take(flat) else _restore
-        for indices, target in zip(torch.split(self.indices, _CHUNK), torch.split(flat, _CHUNK), strict=True):
-            used += restore(indices, table, outliers[used:], target)
+        if loops_take(flat):
+            used = _restore_compiled(self.indices, table, outliers, flat)
+        else:
+            for start in range(0, len(flat), _CHUNK):
+                part = slice(start, start + _CHUNK)
+                used += _restore(self.indices[part], table, outliers[used:], flat[part])
         if used != len(outliers):
             raise ValueError(f"{used} indices are marked as outliers, and {len(outliers)} outliers are given")
         return flat.reshape(self.shape)
