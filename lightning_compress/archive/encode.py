@@ -17,7 +17,7 @@ from lightning_compress.archive.crc import checksum, crc32
 from lightning_compress.archive.manifest.spec import Asset, Entry, StreamRecord
 from lightning_compress.errors import ChecksumError, FormatError, VersionError
 from lightning_compress.quantize import DTYPES, PAYLOADS, Payload, RawPayload, StreamSpec, Words
-from lightning_compress.weights import as_bytes
+from lightning_compress.weights import byte_array
 
 _DTYPE_NAMES = {dtype: name for name, dtype in DTYPES.items()}
 _CHUNK = 1 << 20  # bytes
@@ -178,23 +178,25 @@ def _crc32_and_zeros(restored: Tensor) -> tuple[str, int]:
 
     Elements of types without arithmetic are 0 if their bytes are.
     """
-    dtype, data, crc, zeros = restored.dtype, as_bytes(restored), 0, 0
+    dtype, data, crc, zeros = restored.dtype, byte_array(restored), 0, 0
     plain = dtype.is_complex or _DTYPE_NAMES[dtype] in _WITHOUT_ARITHMETIC
     for start in range(0, len(data), _CHUNK):
         chunk = data[start : start + _CHUNK]
-        crc = crc32(chunk.numpy().data, crc)
+        crc = crc32(chunk.data, crc)
         zeros += _zeros_of_bytes(chunk, dtype) if plain else int(np.count_nonzero(_comparable(chunk, dtype) == 0))
     return f"{crc:08x}", zeros
 
 
-def _zeros_of_bytes(data: Tensor, dtype: torch.dtype) -> int:
+def _zeros_of_bytes(data: NDArray[np.uint8], dtype: torch.dtype) -> int:
     """How many elements are 0 among complex ones, or those of types without arithmetic."""
     if dtype.is_complex:
-        return int((data.view(dtype.to_real()).reshape(-1, 2) == 0).all(1).sum())
-    return int(np.count_nonzero(data.numpy() == 0))
+        return int((torch.from_numpy(data).view(dtype.to_real()).reshape(-1, 2) == 0).all(1).sum())
+    return int(np.count_nonzero(data == 0))
 
 
-def _comparable(data: Tensor, dtype: torch.dtype) -> NDArray[Any]:
+def _comparable(data: NDArray[np.uint8], dtype: torch.dtype) -> NDArray[Any]:
     """The elements as numbers that NumPy compares, which does not know all narrow types."""
-    values = data.view(dtype)
+    if dtype == torch.float32:
+        return data.view(np.float32)
+    values = torch.from_numpy(data).view(dtype)
     return (values.float() if dtype.is_floating_point and dtype.itemsize < 4 else values).numpy()

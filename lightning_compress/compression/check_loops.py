@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from lightning_compress.runtime.compilation import compiled_exactly
 
+_MOST = np.finfo(np.float32).max
 Floats = NDArray[np.float32]
 
 
@@ -21,11 +22,11 @@ def count_far(weights: Floats, values: Floats, bounds: Floats, pruned: NDArray[n
     Args:
         weights: ``[n]``.
         values: ``[n]``.
-        bounds: ``[n]``, or one for all.
+        bounds: ``[n]``, or one for all; infinity and NaN are within none.
         pruned: ``[n]``, these need only come back as 0; or none.
     """
     same, pruning = len(bounds) == 1, len(pruned) > 0
-    bound, far, wrong = bounds[0], int64(0), int64(0)
+    bound, far, wrong = min(bounds[0], _MOST), int64(0), int64(0)
     if same and not pruning:
         for place in range(len(weights)):
             far += int64(not abs(values[place] - weights[place]) <= bound)
@@ -36,6 +37,7 @@ def count_far(weights: Floats, values: Floats, bounds: Floats, pruned: NDArray[n
     else:
         for place in range(len(weights)):
             is_pruned = pruning and pruned[place]
-            far += int64(not (abs(values[place] - weights[place]) <= bounds[place] or is_pruned))
+            bound = min(bounds[place], _MOST)
+            far += int64(not (abs(values[place] - weights[place]) <= bound or is_pruned))
             wrong += int64(is_pruned and values[place] != float32(0))
     return -1 if wrong else far

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from lightning_compress.plan import Rule
 from lightning_compress.quantize import FLOATS, FittedQuantizer
-from lightning_compress.weights import Cut, PrunedTensor, Weight, Weights, chunks, pieces
+from lightning_compress.weights import Cut, PrunedTensor, Weight, Weights, chunks, in_groups, pieces
 
 Group = tuple[Rule, str, torch.dtype]  # a codebook of one type holds values that another does not
 
@@ -64,12 +64,15 @@ def fit(weights: Weights, rules: Sequence[Rule | None]) -> Fitted:
     for weight, rule in treated:
         parts = factors.get(weight.name, (weight.tensor,))
         members[_quantizer_group(weight, rule)] += [(part, cuts.get(weight.name)) for part in parts]
-    quantizers = {
-        group: group[0].quantizer.fit([part if cut is None else PrunedTensor.of(part, cut) for part, cut in parts])
+    given = {
+        group: [part if cut is None else PrunedTensor.of(part, cut) for part, cut in parts]
         for group, parts in members.items()
         if group[0].quantizer is not None
     }
-    return Fitted(cuts, factors, quantizers)
+    quantizers = [group[0].quantizer for group in given if group[0].quantizer is not None]
+    tensors = list(given.values())
+    fitted = in_groups(lambda number: quantizers[number].fit(tensors[number]), tensors)
+    return Fitted(cuts, factors, dict(zip(given, fitted, strict=True)))
 
 
 def pruned_mask(tensor: Tensor, cut: Cut) -> Tensor:
@@ -93,14 +96,22 @@ def _cuts(treated: Sequence[tuple[Weight, Rule]]) -> dict[str, Cut]:
     for weight, rule in treated:
         if rule.prune is not None:
             groups[rule, rule.prune.group(weight.name, weight.class_name)].append(weight)
-    cuts = {}
-    for (rule, _), members in groups.items():
+    ranked = list(groups.items())
+
+    def cuts_of(number: int) -> list[Cut]:
+        (rule, _), members = ranked[number]
         assert rule.prune is not None
-        cut = rule.prune.fit([weight.tensor for weight in members])
-        for weight in members:
-            cuts[weight.name] = cut
-            cut = _after(weight.tensor, cut)
-    return cuts
+        cuts = [rule.prune.fit([weight.tensor for weight in members])]
+        for weight in members[:-1]:
+            cuts.append(_after(weight.tensor, cuts[-1]))
+        return cuts
+
+    tensors = [[weight.tensor for weight in members] for _, members in ranked]
+    return {
+        weight.name: cut
+        for (_, members), cuts in zip(ranked, in_groups(cuts_of, tensors), strict=True)
+        for weight, cut in zip(members, cuts, strict=True)
+    }
 
 
 def _after(tensor: Tensor, cut: Cut) -> Cut:

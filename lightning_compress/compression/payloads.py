@@ -26,7 +26,7 @@ from lightning_compress.quantize import (
     sparse_forms,
     store_pruned,
 )
-from lightning_compress.weights import Weight, Weights, all_finite, in_tensor_order
+from lightning_compress.weights import Weight, Weights, all_finite, in_tensor_order, on_cpu
 
 CodedTensor = tuple[Entry, bytes]
 
@@ -122,7 +122,7 @@ def smallest_coding(weight: Weight, payload: Payload, check: SourceCheck | None 
     if reason is None and check is not None and not check.holds(payload, restored):
         reason = OUT_OF_BOUND
     if reason:
-        restored = weight.tensor.detach().cpu()
+        restored = on_cpu(weight.tensor)
         payload = RawPayload(restored)
     entry, data = encode_tensor(weight.name, weight.class_name, payload, restored, sparse_forms(payload))
     return replace(entry, reason=reason), data
@@ -136,7 +136,7 @@ def _loses_finite(tensor: Tensor, restored: Tensor) -> bool:
 
 def _payload(weight: Weight, rule: Rule | None, fitted: Fitted, guide: object) -> tuple[Payload, SourceCheck | None]:
     """The payload of one tensor, and the check of what it restores; None where no bound is known."""
-    tensor = weight.tensor.detach().cpu()
+    tensor = on_cpu(weight.tensor)
     if rule is None or not is_lossy(weight):
         return RawPayload(tensor), None
     quantizer = fitted.quantizer_of(weight, rule)

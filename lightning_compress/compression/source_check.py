@@ -9,13 +9,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from lightning_compress.errors import PlanError
 from lightning_compress.quantize import FLOATS, FittedQuantizer, Payload, Storage
 from lightning_compress.runtime.compiler import loops_take, read_only
-from lightning_compress.weights import true_positions
+from lightning_compress.weights import flattened, true_positions
 
 _CHUNK = 1 << 18
 _ROUNDINGS = 4  # of a value to the dtype, on the way to a restored weight
@@ -51,7 +52,7 @@ class SourceCheck:
         """
         if restored.dtype not in FLOATS or not restored.numel() or restored.is_set_to(self.tensor):
             return True  # the last of these: a tensor that is stored as it is
-        source, found = self.tensor.detach().reshape(-1), restored.reshape(-1)
+        source, found = flattened(self.tensor), flattened(restored)
         bounds = self._bounds(payload, source)
         if bounds is None:
             return True
@@ -71,26 +72,26 @@ class SourceCheck:
         if stated is None:
             return None
         if self.quantizer is None:
-            return lambda start, stop: _clamped(stated(source[start:stop]), source[start:stop], owner)
+            return lambda start, stop: _flat_bound(stated(source[start:stop]), source[start:stop], owner)
         bound = stated(self.tensor, payload, guide=self.guide)
         if bound is None:
             return None
-        whole = bound if isinstance(bound, Tensor) else torch.tensor(bound, dtype=torch.float64)
-        clamped = _clamped(whole, source, owner)
-        return lambda start, stop: clamped if len(clamped) == 1 else clamped[start:stop]
+        whole = _flat_bound(bound, source, owner)
+        return lambda start, stop: whole if len(whole) == 1 else whole[start:stop]
 
     def _chunk_holds(self, weights: Tensor, values: Tensor, bounds: Tensor, pruned: Tensor) -> bool:
         """Bounds and pruned weights of ``[m]`` each, or one and none; the few that are not plainly near are looked at
-        in float64."""
+        in float64. Infinity and NaN are within no bound."""
         if loops_take(values):
             from lightning_compress.compression.check_loops import count_far
 
-            given = (read_only(each.contiguous().numpy()) for each in (weights, values, bounds, pruned))
+            given = (read_only(np.ascontiguousarray(each.numpy())) for each in (weights, values, bounds, pruned))
             far_weights = count_far(*given)
             if far_weights <= 0:
                 return far_weights == 0
         if len(pruned) and bool((pruned & (values != 0)).any()):
             return False
+        bounds = bounds.clamp(max=torch.finfo(bounds.dtype).max)
         is_near = (values - weights).abs() <= bounds
         far = true_positions(~(is_near | pruned if len(pruned) else is_near))
         if not len(far):
@@ -106,15 +107,17 @@ class SourceCheck:
         return bool((is_same | (is_near & error.isfinite())).all())
 
 
-def _clamped(bound: Tensor, weights: Tensor, owner: object) -> Tensor:
-    """``[n]`` or ``[1]``: a bound as a finite number for each weight or for all; NaN and infinity are within none."""
+def _flat_bound(bound: Tensor | float, weights: Tensor, owner: object) -> Tensor:
+    """``[n]`` or ``[1]``: a bound for each weight or for all, in the type that it is compared in."""
+    wide = torch.float64 if weights.dtype == torch.float64 else torch.float32
+    if not isinstance(bound, Tensor):
+        return torch.tensor([float(bound)], dtype=wide)
     if bound.numel() not in (1, len(weights)):
         raise PlanError(
             f"the error bound of {type(owner).__name__} has the shape {list(bound.shape)}, expected one number, or one "
             f"for each of the {len(weights)} weights"
         )
-    wide = torch.promote_types(weights.dtype, torch.float32)
-    return bound.reshape(-1).to(wide).clamp(max=torch.finfo(wide).max)
+    return flattened(bound).to(wide)
 
 
 def _rounding(magnitudes: Tensor, dtype: torch.dtype) -> Tensor:

@@ -14,7 +14,7 @@ from typing import Any, BinaryIO, NamedTuple
 import torch
 
 from lightning_compress.errors import WeightsError
-from lightning_compress.weights import SAFETENSORS_DTYPES, DeferredTensor, as_bytes
+from lightning_compress.weights import SAFETENSORS_DTYPES, DeferredTensor, byte_array
 
 Written = Callable[[str], object]  # called with the name of a tensor
 _NAMES = {dtype: name for name, dtype in SAFETENSORS_DTYPES.items()}
@@ -64,7 +64,7 @@ def write_safetensors(file: BinaryIO, tensors: Mapping[str, DeferredTensor], on_
     text += b" " * (-len(text) % 8)
     file.write(len(text).to_bytes(8, "little") + text)
     for name, tensor in ordered:
-        file.write(as_bytes(tensor).numpy().data)
+        file.write(byte_array(tensor).data)
         on_written(name)
 
 
@@ -91,7 +91,7 @@ def write_checkpoint(
             entry = _aligned(_entry(f"data/{keys[tensor.memory].key}"), file.tell())
             entry.file_size = tensor.nbytes
             with archive.open(entry, "w", force_zip64=True) as out:
-                out.write(as_bytes(tensor).numpy().data)
+                out.write(byte_array(tensor).data)
             on_written(name)
         archive.writestr(_entry("version"), "3\n")
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from lightning_compress.errors import FormatError
 from lightning_compress.runtime import Work
-from lightning_compress.weights import as_bytes
+from lightning_compress.weights import byte_array
 
 Words = NDArray[np.unsignedinteger[Any]]
 WORD_DTYPES: dict[int, np.dtype[Any]] = {width: np.dtype(f"<u{width}") for width in (1, 2, 4, 8)}
@@ -145,7 +145,7 @@ def positions_of(mask: NDArray[np.bool_]) -> NDArray[np.int64]:
 
 def to_words(tensor: Tensor) -> Words:
     """The values of a tensor as unsigned words of its element size (16-byte elements as two words)."""
-    return as_bytes(tensor).numpy().view(WORD_DTYPES[min(tensor.element_size(), 8)])
+    return byte_array(tensor).view(WORD_DTYPES[min(tensor.element_size(), 8)])
 
 
 def from_words(words: Words, dtype: torch.dtype) -> Tensor:

@@ -20,10 +20,18 @@ from lightning_compress.weights.reading.safetensors_file import SAFETENSORS_DTYP
 from lightning_compress.weights.storable.state_dict import MAX_DIMENSIONS
 from lightning_compress.weights.ties import Tie
 from lightning_compress.weights.values.fingerprint import content_digest
-from lightning_compress.weights.values.flat_values import as_bytes, chunks, pieces, true_positions
+from lightning_compress.weights.values.flat_values import (
+    as_bytes,
+    byte_array,
+    chunks,
+    flattened,
+    on_cpu,
+    pieces,
+    true_positions,
+)
 from lightning_compress.weights.values.moments import all_finite, power_of_two_near, standard_deviation
 from lightning_compress.weights.weights import Weight, Weights
-from lightning_compress.weights.workers import in_tensor_order, tensor_workers
+from lightning_compress.weights.workers import in_groups, in_tensor_order, tensor_workers
 
 __all__ = [
     "ASSETS_KEY",
@@ -46,6 +54,7 @@ __all__ = [
     "all_finite",
     "as_bytes",
     "bindings_of",
+    "byte_array",
     "chunks",
     "classify",
     "content_digest",
@@ -53,6 +62,8 @@ __all__ = [
     "counterparts",
     "dump",
     "exact_reason",
+    "flattened",
+    "in_groups",
     "in_tensor_order",
     "is_guess",
     "is_held",
@@ -63,6 +74,7 @@ __all__ = [
     "matches",
     "matches_any",
     "matches_as_written",
+    "on_cpu",
     "parameters_of",
     "parse",
     "pieces",

@@ -48,6 +48,18 @@ def in_batches(function: Callable[[list[Tensor]], Result], tensors: Sequence[Ten
     return in_order(function, _batches(tensors), tensor_workers(tensors), size=_nbytes)
 
 
+def in_groups(function: Callable[[int], Result], groups: Sequence[Sequence[Tensor]]) -> Iterator[Result]:
+    """A small result for the number of each group of tensors, in their order.
+
+    Several groups are worked on at a time, each by one thread. Where one has more than half of the bytes, the groups
+    follow each other, and the function may use all threads.
+    """
+    nbytes = [sum(tensor.nbytes for tensor in group) for group in groups]
+    alike = 2 * max(nbytes, default=0) <= sum(nbytes)
+    workers = tensor_workers([tensor for group in groups for tensor in group]) if alike else 1
+    return in_order(function, range(len(groups)), workers, size=nbytes.__getitem__)
+
+
 def _nbytes(tensors: list[Tensor]) -> int:
     return sum(tensor.nbytes for tensor in tensors)
 

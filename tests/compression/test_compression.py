@@ -325,7 +325,7 @@ def test_expand_on_a_disk_that_takes_nothing(compressed, tmp_path, monkeypatch, 
     def full(*arguments, **options):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(streamed_files, "as_bytes", full)
+    monkeypatch.setattr(streamed_files, "byte_array", full)
     with pytest.raises(OSError, match=f"No space left on device.*out.{ending}"):
         expand(tmp_path / "m.safetensors", tmp_path / f"out.{ending}")
     assert [path.name for path in tmp_path.iterdir()] == ["m.safetensors"]

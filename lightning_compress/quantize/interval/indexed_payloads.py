@@ -14,7 +14,7 @@ from lightning_compress.quantize.interval.payload import Codebook, IndexedPayloa
 from lightning_compress.quantize.payload import positions_of
 from lightning_compress.quantize.quantizer import Storage
 from lightning_compress.runtime.compiler import has_compiler_for, read_only
-from lightning_compress.weights import chunks
+from lightning_compress.weights import pieces
 
 _NO_VALUES = Codebook(0.0, 0.0, 0)
 
@@ -32,15 +32,18 @@ def payload_from_indices(
         pruned: ``[n]``, bool; None where no weight is pruned.
     """
     result = torch.empty(tensor.numel(), dtype=codebook.index_dtype)
-    outliers = [tensor.new_empty(0)]
+    found, marks = result.numpy(), None if pruned is None else pruned.numpy()
+    outliers: list[Tensor] = []
     start = 0
-    for chunk in chunks(tensor):
-        part = result[start : start + len(chunk)].copy_(indices(chunk)).numpy()
-        if pruned is not None:
-            _mark(part, pruned[start : start + len(chunk)].numpy(), codebook.zero)
-        outliers.append(chunk[positions_of(part == codebook.outlier)])
-        start += len(chunk)
-    return IndexedPayload(result, codebook, storage.store(torch.cat(outliers)), tuple(tensor.shape), tensor.dtype)
+    for piece in pieces(tensor):
+        part = found[start : start + piece.numel()]
+        part[:] = indices(piece).numpy()
+        if marks is not None:
+            _mark(part, marks[start : start + len(part)], codebook.zero)
+        outliers.append(piece[positions_of(part == codebook.outlier)])
+        start += len(part)
+    stored = storage.store(outliers[0] if len(outliers) == 1 else torch.cat(outliers))
+    return IndexedPayload(result, codebook, stored, tuple(tensor.shape), tensor.dtype)
 
 
 def _mark(indices: NDArray[np.integer[Any]], marked: NDArray[np.bool_], index: int) -> None:
@@ -59,4 +62,4 @@ def store_pruned(tensor: Tensor, storage: Storage, pruned: Tensor) -> IndexedPay
 
 
 def _all_outliers(weights: Tensor) -> Tensor:
-    return torch.full(weights.shape, _NO_VALUES.outlier, dtype=torch.int32)
+    return torch.full(weights.shape, _NO_VALUES.outlier, dtype=_NO_VALUES.index_dtype)

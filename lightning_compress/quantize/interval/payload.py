@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, ClassVar
 
 import numpy as np
@@ -34,11 +35,12 @@ from lightning_compress.quantize.plain.half import HalfPayload
 from lightning_compress.quantize.plain.raw import RawPayload
 from lightning_compress.runtime import Work
 from lightning_compress.runtime.compiler import loops_take, read_only
-from lightning_compress.weights import true_positions
+from lightning_compress.weights import flattened, true_positions
 
 MAX_LEVELS = 1 << 16
 _CHUNK = 1 << 18
 _CHUNK_BYTES = 32 * _CHUNK
+_CACHED_TABLES = 4  # at most half a mebibyte each
 
 
 @dataclass(frozen=True)
@@ -74,8 +76,14 @@ class Codebook:
 
     def values(self, dtype: torch.dtype) -> Tensor:
         """``[levels + 2]``: what each index restores to (0 for OUTLIER, which is overwritten)."""
-        grid = self.first + self.step * torch.arange(self.levels, dtype=torch.float64)
-        return torch.cat([grid, torch.zeros(2, dtype=torch.float64)]).to(dtype)
+        return _values(self, dtype)
+
+
+@lru_cache(_CACHED_TABLES)
+def _values(codebook: Codebook, dtype: torch.dtype) -> Tensor:
+    """See :meth:`Codebook.values`; the tensors of a model share few codebooks."""
+    grid = codebook.first + codebook.step * torch.arange(codebook.levels, dtype=torch.float64)
+    return torch.cat([grid, torch.zeros(2, dtype=torch.float64)]).to(dtype)
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,7 +128,7 @@ class IndexedPayload:
         """
         table = self.codebook.values(self.dtype)
         flat = torch.empty(len(self.indices), dtype=self.dtype)
-        outliers = self.outliers.restore().reshape(-1)
+        outliers = flattened(self.outliers.restore())
         used = 0
         if loops_take(flat):
             used = _restore_compiled(self.indices, table, outliers, flat)

@@ -27,6 +27,7 @@ from lightning_compress.quantize.payload import (
 from lightning_compress.quantize.plain.half_words import check_finite, is_lost, lost_positions, truncated
 from lightning_compress.quantize.plain.raw import RawPayload
 from lightning_compress.runtime import Work
+from lightning_compress.weights import flattened
 
 Format = Literal["bfloat16", "float16"]
 Rounding = Literal["truncate", "nearest"]
@@ -76,7 +77,7 @@ class Half:
         """The payload of a tensor of any dtype."""
         if values.dtype not in _WIDE:
             return RawPayload(values.detach())
-        flat = values.detach().reshape(-1)
+        flat = flattened(values)
         halves = self._halves(flat)
         escapes = lost_positions(flat, halves)
         return HalfPayload(halves, escapes, flat[escapes], tuple(values.shape))
@@ -96,7 +97,7 @@ class Half:
         """
         info = torch.finfo(_DTYPES[self.format])
         share = 1.0 if self.rounding == "truncate" else 0.5
-        return 1.01 * share * info.eps * values.abs().clamp(min=info.smallest_normal)
+        return values.abs().clamp_(min=info.smallest_normal).mul_(1.01 * share * info.eps)
 
     def _halves(self, flat: Tensor) -> Tensor:
         return flat.to(_DTYPES[self.format]) if self.rounding == "nearest" else truncated(flat)
@@ -141,7 +142,8 @@ class HalfPayload:
     def restore(self) -> Tensor:
         """The tensor, its values those of the 16-bit words, its escapes exact."""
         flat = self.halves.to(self.exact.dtype)
-        flat[self.escapes] = self.exact
+        if len(self.escapes):
+            flat[self.escapes] = self.exact
         return flat.reshape(self.shape)
 
     def split_zeros(self) -> NonZeros | None:

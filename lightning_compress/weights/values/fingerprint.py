@@ -14,7 +14,7 @@ from itertools import chain
 
 from torch import Tensor
 
-from lightning_compress.weights.values.flat_values import as_bytes
+from lightning_compress.weights.values.flat_values import byte_array
 
 PREFIX = "blake3:"
 _BYTES = 16
@@ -46,7 +46,7 @@ def _content(tensors: Iterable[tuple[str, Tensor]]) -> Iterator[bytes | memoryvi
     """What tells tensors apart, as bytes."""
     for name, tensor in tensors:
         yield f"{name}\0{tensor.dtype}\0{list(tensor.shape)}\0".encode()
-        yield as_bytes(tensor).numpy().data
+        yield byte_array(tensor).data
 
 
 def _blake3(content: Iterable[bytes | memoryview]) -> str:
