@@ -126,10 +126,10 @@ class FittedInterval:
             from lightning_compress.quantize.interval.loops import find_pieces
 
             found = torch.empty(len(weights), dtype=self.codebook.index_dtype)
-            values = read_only(weights.detach().contiguous().numpy())
+            values = read_only(np.ascontiguousarray(weights.numpy()))
             find_pieces(values, self.half_width, self.step or 1.0, self.codebook.levels, found.numpy())
             return found
-        codebook, values = self.codebook, weights.detach().double().numpy()
+        codebook, values = self.codebook, weights.double().numpy()
         with np.errstate(over="ignore", invalid="ignore"):  # of what is outside
             pieces = np.clip((values + self.half_width) / (self.step or 1.0), 0, codebook.levels - 1)
         indices = np.where(np.abs(values) <= self.half_width, pieces, codebook.outlier)
