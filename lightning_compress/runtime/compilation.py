@@ -41,14 +41,6 @@ def compiled_exactly(function: F) -> F:
     return _compiled(function, _OPTIONS)
 
 
-def compiled_briefly(function: F) -> F:
-    """As :func:`compiled_exactly`, for loops of less than about 50 µs, which keep the interpreter's lock.
-
-    To give it up, and to wait for the thread that took it, takes longer.
-    """
-    return _compiled(function, {**_OPTIONS, "nogil": False})
-
-
 def _compiled(function: F, options: dict[str, Any]) -> F:
     try:
         dispatcher: Any = numba.njit(cache=True, **options)(function)

@@ -15,7 +15,7 @@ from lightning_compress.coding.lanes.array_loops import LEAST_STATE, MOST_WEIGHT
 from lightning_compress.coding.lanes.types import Code, Counts, Slots, States, Symbols
 from lightning_compress.coding.models.adaptive import FIRST_BLOCK
 from lightning_compress.coding.models.generalized_gaussian import COUNT
-from lightning_compress.runtime.compilation import compiled_briefly, compiled_exactly
+from lightning_compress.runtime.compilation import compiled_exactly
 
 _LEAST, _WORD, _LOW = uint32(LEAST_STATE), uint32(16), uint32(LEAST_STATE - 1)
 
@@ -197,14 +197,14 @@ def divide_slots(weights: Counts, precision: int, first: Slots) -> None:
     first[len(weights)] = slots + rare
 
 
-@compiled_briefly
+@compiled_exactly
 def divide_slots_of_blocks(weights: Counts, precision: int, first: Slots) -> None:
     """The same for ``[blocks, symbols]`` and ``[blocks, symbols + 1]``."""
     for block in range(len(weights)):
         divide_slots(weights[block], precision, first[block])
 
 
-@compiled_briefly
+@compiled_exactly
 def bits_in_slots(seen: Counts, weights: Counts, precision: int) -> float:
     """Bits of words whose symbols have slots in proportion to their weights.
 

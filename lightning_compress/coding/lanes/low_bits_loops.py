@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from lightning_compress.coding.lanes.types import Symbols
 from lightning_compress.coding.packed_loops import PIECE, pack_piece
-from lightning_compress.runtime.compilation import compiled_briefly, compiled_exactly
+from lightning_compress.runtime.compilation import compiled_exactly
 
 Words = NDArray[np.unsignedinteger[Any]]
 
@@ -51,7 +51,7 @@ def join_words(symbols: Symbols, bits: int, rotated: bool, low: int, words: Word
         words[place] = (word >> uint64(1)) | ((word & uint64(1)) << top) if rotated else word
 
 
-@compiled_briefly
+@compiled_exactly
 def bits_of_divisions(counts: NDArray[np.int64], least: int, words: int, bits: NDArray[np.float64]) -> None:
     """How many bits a word takes that is divided in several ways: the entropy of its symbol, a byte of the table for
     each symbol, and its low bits.

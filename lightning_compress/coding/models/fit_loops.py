@@ -10,7 +10,7 @@ from numpy import float64, int64, uint64
 from numpy.typing import NDArray
 
 from lightning_compress.coding.models.generalized_gaussian import COUNT, FRACTIONS, ROOTS
-from lightning_compress.runtime.compilation import compiled_briefly, compiled_exactly
+from lightning_compress.runtime.compilation import compiled_exactly
 
 _LEAST_POWER = 64
 _POWERS = np.ldexp(1.0, np.arange(-_LEAST_POWER, 32))  # a product with one of them is exact
@@ -18,7 +18,7 @@ Doubles = NDArray[np.float64]
 Counts = NDArray[np.int64]
 
 
-@compiled_briefly
+@compiled_exactly
 def static_bits(
     groups: Counts, raised: Doubles, rates: Doubles, slopes: Doubles, bits: Doubles, scales: Counts
 ) -> None:
@@ -74,7 +74,7 @@ def _prior(steps: Counts, height: int, weights: Counts) -> None:
         weights[symbol] = max(int64(weight), int64(1))
 
 
-@compiled_briefly
+@compiled_exactly
 def block_weights(steps: Counts, height: int, mirrors: Counts, before: Counts, group: Counts, weights: Counts) -> None:
     """The weights that blocks are coded with: those of the prior, and what earlier blocks add.
 
