@@ -196,7 +196,5 @@ def _zeros_of_bytes(data: NDArray[np.uint8], dtype: torch.dtype) -> int:
 
 def _comparable(data: NDArray[np.uint8], dtype: torch.dtype) -> NDArray[Any]:
     """The elements as numbers that NumPy compares, which does not know all narrow types."""
-    if dtype == torch.float32:
-        return data.view(np.float32)
     values = torch.from_numpy(data).view(dtype)
     return (values.float() if dtype.is_floating_point and dtype.itemsize < 4 else values).numpy()

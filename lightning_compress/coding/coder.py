@@ -54,9 +54,18 @@ def byte_plane(words: Words, plane: int) -> Words:
     return np.ascontiguousarray(words.view(np.uint8).reshape(-1, words.itemsize)[:, plane])
 
 
+def plane_statistics(words: Words) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """``[planes]``: how many bytes of each plane differ, and its zero-order entropy in bytes; the low byte first."""
+    width, count = words.itemsize, len(words)
+    of_plane = words.view(np.uint8).reshape(count, width) + 256 * np.arange(width)
+    counts = np.bincount(of_plane.reshape(-1), minlength=256 * width).reshape(width, 256)
+    entropies = (counts * np.log2(count / np.maximum(counts, 1))).sum(axis=1) / 8
+    return np.count_nonzero(counts, axis=1), entropies
+
+
 def entropy_of_planes(words: Words) -> float:
     """Sum of the entropies of the byte planes, in bytes."""
-    return sum(Statistics(byte_plane(words, plane)).entropy_bytes for plane in range(words.itemsize))
+    return float(plane_statistics(words)[1].sum())
 
 
 class Coder(Protocol):

@@ -20,6 +20,7 @@ from lightning_compress.coding.coder import (
     byte_plane,
     dtype_of,
     entropy_of_planes,
+    plane_statistics,
     read_varint,
     write_varint,
 )
@@ -130,13 +131,9 @@ def is_noise(statistics: Statistics) -> bool:
 
 def _expected_bytes(words: Words) -> float:
     """What the planes of a short stream take, about."""
-    width, count = words.itemsize, len(words)
-    of_plane = words.view(np.uint8).reshape(count, width) + 256 * np.arange(width)
-    counts = np.bincount(of_plane.reshape(-1), minlength=256 * width).reshape(width, 256)
-    entropies = (counts * np.log2(count / np.maximum(counts, 1))).sum(axis=1) / 8
-    symbols = np.count_nonzero(counts, axis=1)
+    symbols, entropies = plane_statistics(words)
     models = np.where(symbols > 1, _MODEL + _LEARNED * (symbols - 1), 1)
-    return float((_HEAD + np.minimum(count, _EXCESS * entropies + models)).sum()) + 1
+    return float((_HEAD + np.minimum(len(words), _EXCESS * entropies + models)).sum()) + 1
 
 
 def _pieces(words: Words) -> Words:

@@ -64,15 +64,15 @@ def fit(weights: Weights, rules: Sequence[Rule | None]) -> Fitted:
     for weight, rule in treated:
         parts = factors.get(weight.name, (weight.tensor,))
         members[_quantizer_group(weight, rule)] += [(part, cuts.get(weight.name)) for part in parts]
-    given = {
-        group: [part if cut is None else PrunedTensor.of(part, cut) for part, cut in parts]
-        for group, parts in members.items()
-        if group[0].quantizer is not None
-    }
-    quantizers = [group[0].quantizer for group in given if group[0].quantizer is not None]
-    tensors = list(given.values())
-    fitted = in_groups(lambda number: quantizers[number].fit(tensors[number]), tensors)
-    return Fitted(cuts, factors, dict(zip(given, fitted, strict=True)))
+    groups = [group for group in members if group[0].quantizer is not None]
+    tensors = [[w if cut is None else PrunedTensor.of(w, cut) for w, cut in members[group]] for group in groups]
+
+    def fit_group(number: int) -> FittedQuantizer:
+        quantizer = groups[number][0].quantizer
+        assert quantizer is not None
+        return quantizer.fit(tensors[number])
+
+    return Fitted(cuts, factors, dict(zip(groups, in_groups(fit_group, tensors), strict=True)))
 
 
 def pruned_mask(tensor: Tensor, cut: Cut) -> Tensor:

@@ -75,6 +75,13 @@ def _prior(steps: Counts, height: int, weights: Counts) -> None:
 
 
 @compiled_exactly
+def _learned(before: Counts, mirrors: Counts, symbol: int) -> int:
+    """The weight that counts of words, ``[symbols]``, add to a symbol."""
+    learned: int = COUNT * (before[symbol] + before[mirrors[symbol]])
+    return learned
+
+
+@compiled_exactly
 def block_weights(steps: Counts, height: int, mirrors: Counts, before: Counts, group: Counts, weights: Counts) -> None:
     """The weights that blocks are coded with: those of the prior, and what earlier blocks add.
 
@@ -89,7 +96,7 @@ def block_weights(steps: Counts, height: int, mirrors: Counts, before: Counts, g
     for block in range(len(before)):
         _prior(steps[group[block]], height, weights[block])
         for symbol in range(before.shape[1]):
-            weights[block, symbol] += COUNT * (before[block, symbol] + before[block, mirrors[symbol]])
+            weights[block, symbol] += _learned(before[block], mirrors, symbol)
 
 
 @compiled_exactly
@@ -136,7 +143,7 @@ def _bits_of_blocks(steps: Counts, height: int, mirrors: Counts, before: Counts,
             _prior(steps[last], height, prior)
         total, count, weighted = int64(0), int64(0), float64(0)
         for symbol in range(seen.shape[1]):
-            weight = prior[symbol] + COUNT * (before[block, symbol] + before[block, mirrors[symbol]])
+            weight = prior[symbol] + _learned(before[block], mirrors, symbol)
             total += weight
             if seen[block, symbol]:
                 count += seen[block, symbol]

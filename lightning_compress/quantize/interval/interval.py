@@ -28,7 +28,7 @@ from lightning_compress.quantize.payload import Payload
 from lightning_compress.quantize.quantizer import Storage, with_outliers
 from lightning_compress.quantize.sharing import Sharing, check_sharing, group_key
 from lightning_compress.runtime.compiler import loops_take, read_only
-from lightning_compress.weights import smallest_magnitudes
+from lightning_compress.weights import smallest_magnitudes, true_positions
 
 Restore = Literal["left", "middle", "right"]
 MAX_BITS = 16
@@ -129,11 +129,9 @@ class FittedInterval:
             values = read_only(np.ascontiguousarray(weights.numpy()))
             find_pieces(values, self.half_width, self.step or 1.0, self.codebook.levels, found.numpy())
             return found
-        codebook, values = self.codebook, weights.double().numpy()
-        with np.errstate(over="ignore", invalid="ignore"):  # of what is outside
-            pieces = np.clip((values + self.half_width) / (self.step or 1.0), 0, codebook.levels - 1)
-        indices = np.where(np.abs(values) <= self.half_width, pieces, codebook.outlier)
-        return torch.from_numpy(indices.astype(np.int32))
+        indices = self._pieces(weights)
+        indices[true_positions(self._is_outside(weights))] = self.codebook.outlier
+        return indices
 
     def _pieces(self, weights: Tensor) -> Tensor:
         """``[n]`` int32: the number of the piece that each weight lies in, or is nearest to; of NaN, any number."""

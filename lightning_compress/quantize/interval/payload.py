@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any, ClassVar
 
 import numpy as np
@@ -40,7 +39,6 @@ from lightning_compress.weights import flattened, true_positions
 MAX_LEVELS = 1 << 16
 _CHUNK = 1 << 18
 _CHUNK_BYTES = 32 * _CHUNK
-_CACHED_TABLES = 4  # at most half a mebibyte each
 
 
 @dataclass(frozen=True)
@@ -76,14 +74,8 @@ class Codebook:
 
     def values(self, dtype: torch.dtype) -> Tensor:
         """``[levels + 2]``: what each index restores to (0 for OUTLIER, which is overwritten)."""
-        return _values(self, dtype)
-
-
-@lru_cache(_CACHED_TABLES)
-def _values(codebook: Codebook, dtype: torch.dtype) -> Tensor:
-    """See :meth:`Codebook.values`; the tensors of a model share few codebooks."""
-    grid = codebook.first + codebook.step * torch.arange(codebook.levels, dtype=torch.float64)
-    return torch.cat([grid, torch.zeros(2, dtype=torch.float64)]).to(dtype)
+        grid = self.first + self.step * np.arange(self.levels, dtype=np.float64)
+        return torch.from_numpy(np.append(grid, (0.0, 0.0))).to(dtype)
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,27 +13,22 @@ from lightning_compress.runtime.compiler import loops_take, read_only
 from lightning_compress.weights import all_finite
 
 _EXPONENTS = {"bfloat16": np.uint16(0x7F80), "float16": np.uint16(0x7C00)}
-_MAGNITUDE, _EXPONENT, _HALF_MAGNITUDE = np.uint32(0x7FFF_FFFF), np.uint32(0x7F80_0000), np.uint16(0x7FFF)
 _CHUNK = 1 << 18
 
 
 def lost_positions(flat: Tensor, halves: Tensor) -> Tensor:
     """``[m]``: where values are that the 16-bit format cannot hold."""
-    if not _has_words(flat):
-        return is_lost(flat, halves.to(flat.dtype)).nonzero().flatten()
-    words, shorts = read_only(to_words(flat)), read_only(to_words(halves))
-    exponent = _EXPONENTS[str(halves.dtype).removeprefix("torch.")]
     if not loops_take(flat):
-        vanishes = (shorts & _HALF_MAGNITUDE == 0) & (words & _MAGNITUDE != 0)
-        overflows = (shorts & exponent == exponent) | (words & _EXPONENT == _EXPONENT)
-        return torch.from_numpy(np.flatnonzero(vanishes | overflows))
+        return is_lost(flat, halves.to(flat.dtype)).nonzero().flatten()
     from lightning_compress.quantize.plain.half_loops import find_lost
 
+    words, shorts = read_only(to_words(flat)), read_only(to_words(halves))
+    exponent = int(_EXPONENTS[str(halves.dtype).removeprefix("torch.")])
     positions = np.empty(0, np.int64)
-    found = find_lost(words, shorts, int(exponent), positions)
+    found = find_lost(words, shorts, exponent, positions)
     if found:
         positions = np.empty(found, np.int64)
-        find_lost(words, shorts, int(exponent), positions)
+        find_lost(words, shorts, exponent, positions)
     return torch.from_numpy(positions)
 
 
@@ -47,20 +42,13 @@ def is_lost(flat: Tensor, back: Tensor) -> Tensor:
 
 def truncated(flat: Tensor) -> Tensor:
     """bfloat16 by dropping the low 16 bits of the float32 word."""
-    if not _has_words(flat):
-        return (flat.float().view(torch.int32) >> 16).to(torch.int16).view(torch.bfloat16)
     if not loops_take(flat):
-        return torch.from_numpy((to_words(flat) >> np.uint32(16)).astype(np.uint16)).view(torch.bfloat16)
+        return (flat.float().view(torch.int32) >> 16).to(torch.int16).view(torch.bfloat16)
     from lightning_compress.quantize.plain.half_loops import truncate
 
     halves = torch.empty(len(flat), dtype=torch.bfloat16)
     truncate(read_only(to_words(flat)), halves.view(torch.uint16).numpy())
     return halves
-
-
-def _has_words(flat: Tensor) -> bool:
-    """Whether NumPy has the words of the values, float32 on the CPU."""
-    return flat.dtype == torch.float32 and flat.device.type == "cpu"
 
 
 def check_finite(words: Words, name: str, escapes: NDArray[np.int64]) -> None:
