@@ -74,8 +74,8 @@ class Codebook:
 
     def values(self, dtype: torch.dtype) -> Tensor:
         """``[levels + 2]``: what each index restores to (0 for OUTLIER, which is overwritten)."""
-        grid = self.first + self.step * np.arange(self.levels, dtype=np.float64)
-        return torch.from_numpy(np.append(grid, (0.0, 0.0))).to(dtype)
+        grid = self.first + self.step * torch.arange(self.levels, dtype=torch.float64)
+        return torch.cat([grid, torch.zeros(2, dtype=torch.float64)]).to(dtype)
 
 
 @dataclass(frozen=True, eq=False)
