@@ -1,5 +1,6 @@
-"""The running process: random state, threads, module snapshots, memory and time of work, compilation, Zstandard."""
+"""The running process: random state, threads, module snapshots, memory, cost of work, compilation, Zstandard."""
 
+from lightning_compress.runtime.memory import empty
 from lightning_compress.runtime.random_state import preserved_random_state, snapshot_random_state
 from lightning_compress.runtime.snapshot import ModuleSnapshot, TensorCopies, preserved_module
 from lightning_compress.runtime.threads import one_thread
@@ -16,6 +17,7 @@ __all__ = [
     "beside",
     "compressed",
     "decompressed",
+    "empty",
     "in_order",
     "limited_workers",
     "one_thread",

@@ -76,7 +76,7 @@ def _bits(seen: Counts, weights: Counts, precision: int) -> float:
     return float((seen * (precision - np.log2(np.maximum(slots, 1)))).sum())
 
 
-def encode(symbols: Symbols, ends: Counts, weights: Counts, layout: Layout) -> bytes:
+def encode(symbols: Symbols, ends: Counts, weights: Counts, layout: Layout) -> memoryview:
     """The code of blocks of symbols.
 
     Args:
@@ -93,8 +93,8 @@ def encode(symbols: Symbols, ends: Counts, weights: Counts, layout: Layout) -> b
         words = [state & 0xFFFF, state >> _WORD] if state >> _WORD else [state] if state else []
         code[filled : filled + len(words)] = words
         filled += len(words)
-    data = code[:filled].tobytes()
-    return data[:-1] if data.endswith(b"\0") else data
+    data = code[:filled].view(np.uint8).data
+    return data[:-1] if len(data) and not data[-1] else data
 
 
 def decode(

@@ -71,7 +71,7 @@ class Lanes:
         seen = fitted.blocks.seen
         layout = Layout.suited(seen, weights, statistics.entropy_bytes)
         coded = code.encode(_narrow(words), np.cumsum(seen.sum(axis=1)), weights, layout)
-        return _flags(layout, flags) + fitted.header + limits + coded
+        return b"".join((_flags(layout, flags), fitted.header, limits, coded))
 
     def work(self, count: int, width: int, groups: tuple[int, ...] = ()) -> Work:
         """See :class:`Coder`."""

@@ -33,7 +33,7 @@ from lightning_compress.quantize.payload import (
 )
 from lightning_compress.quantize.plain.half import HalfPayload
 from lightning_compress.quantize.plain.raw import RawPayload
-from lightning_compress.runtime import Work
+from lightning_compress.runtime import Work, empty
 from lightning_compress.weights import true_positions
 
 MAX_VALUES = (1 << 16) - 1
@@ -110,7 +110,7 @@ class CodebookPayload:
         dtype, scales = self.values.dtype, self.scales
         table = torch.cat([self.values, self.values.new_zeros(1)])
         table = table if scales is None else table.double()
-        flat = torch.empty(len(self.indices), dtype=dtype)
+        flat = empty([len(self.indices)], dtype)
         outliers = self.outliers.restore().reshape(-1)
         used = 0
         for start, stop in _pieces(len(flat), scales):

@@ -13,6 +13,7 @@ from torch import Tensor
 from lightning_compress.quantize.interval.payload import Codebook, IndexedPayload
 from lightning_compress.quantize.payload import positions_of
 from lightning_compress.quantize.quantizer import Storage
+from lightning_compress.runtime import empty
 from lightning_compress.runtime.compiler import has_compiler_for, read_only
 from lightning_compress.weights import pieces
 
@@ -31,7 +32,7 @@ def payload_from_indices(
         storage: for the outliers.
         pruned: ``[n]``, bool; None where no weight is pruned.
     """
-    result = torch.empty(tensor.numel(), dtype=codebook.index_dtype)
+    result = empty([tensor.numel()], codebook.index_dtype)
     found, marks = result.numpy(), None if pruned is None else pruned.numpy()
     outliers: list[Tensor] = []
     start = 0

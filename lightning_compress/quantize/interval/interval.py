@@ -27,6 +27,7 @@ from lightning_compress.quantize.interval.payload import Codebook, IndexedPayloa
 from lightning_compress.quantize.payload import Payload
 from lightning_compress.quantize.quantizer import Storage, with_outliers
 from lightning_compress.quantize.sharing import Sharing, check_sharing, group_key
+from lightning_compress.runtime import empty
 from lightning_compress.runtime.compiler import loops_take, read_only
 from lightning_compress.weights import smallest_magnitudes, true_positions
 
@@ -125,7 +126,7 @@ class FittedInterval:
         if loops_take(weights):
             from lightning_compress.quantize.interval.loops import find_pieces
 
-            found = torch.empty(len(weights), dtype=self.codebook.index_dtype)
+            found = empty([len(weights)], self.codebook.index_dtype)
             values = read_only(np.ascontiguousarray(weights.numpy()))
             find_pieces(values, self.half_width, self.step or 1.0, self.codebook.levels, found.numpy())
             return found

@@ -32,7 +32,7 @@ from lightning_compress.quantize.payload import (
 )
 from lightning_compress.quantize.plain.half import HalfPayload
 from lightning_compress.quantize.plain.raw import RawPayload
-from lightning_compress.runtime import Work
+from lightning_compress.runtime import Work, empty
 from lightning_compress.runtime.compiler import loops_take, read_only
 from lightning_compress.weights import flattened, true_positions
 
@@ -119,7 +119,7 @@ class IndexedPayload:
             ValueError: another number of indices says that its weight is an outlier.
         """
         table = self.codebook.values(self.dtype)
-        flat = torch.empty(len(self.indices), dtype=self.dtype)
+        flat = empty([len(self.indices)], self.dtype)
         outliers = flattened(self.outliers.restore())
         used = 0
         if loops_take(flat):

@@ -26,7 +26,7 @@ from lightning_compress.quantize.payload import (
 )
 from lightning_compress.quantize.plain.half_words import check_finite, is_lost, lost_positions, truncated
 from lightning_compress.quantize.plain.raw import RawPayload
-from lightning_compress.runtime import Work
+from lightning_compress.runtime import Work, empty
 from lightning_compress.weights import flattened
 
 Format = Literal["bfloat16", "float16"]
@@ -141,7 +141,7 @@ class HalfPayload:
 
     def restore(self) -> Tensor:
         """The tensor, its values those of the 16-bit words, its escapes exact."""
-        flat = self.halves.to(self.exact.dtype)
+        flat = empty([len(self.halves)], self.exact.dtype).copy_(self.halves)
         if len(self.escapes):
             flat[self.escapes] = self.exact
         return flat.reshape(self.shape)

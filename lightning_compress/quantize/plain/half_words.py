@@ -9,6 +9,7 @@ from torch import Tensor
 
 from lightning_compress.errors import FormatError
 from lightning_compress.quantize.payload import Words, to_words
+from lightning_compress.runtime import empty
 from lightning_compress.runtime.compiler import loops_take, read_only
 from lightning_compress.weights import all_finite
 
@@ -46,7 +47,7 @@ def truncated(flat: Tensor) -> Tensor:
         return (flat.float().view(torch.int32) >> 16).to(torch.int16).view(torch.bfloat16)
     from lightning_compress.quantize.plain.half_loops import truncate
 
-    halves = torch.empty(len(flat), dtype=torch.bfloat16)
+    halves = empty([len(flat)], torch.bfloat16)
     truncate(read_only(to_words(flat)), halves.view(torch.uint16).numpy())
     return halves
 

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lightning_compress.runtime import empty
 from lightning_compress.weights.magnitude.keys import SIGNED_WORDS, compiled_words, magnitude_keys
 from lightning_compress.weights.values.flat_values import true_positions
 
@@ -38,7 +39,7 @@ class Cut:
         if words is not None:
             from lightning_compress.weights.magnitude.loops import mark_smallest
 
-            chosen = torch.empty(len(weights), dtype=torch.bool)
+            chosen = empty([len(weights)], torch.bool)
             return chosen, self._left(mark_smallest(words, self.key, self.ties, chosen.numpy()))
         keys = magnitude_keys(weights, self.double)
         chosen = keys < self.key
@@ -63,7 +64,7 @@ class Cut:
         if words is not None:
             from lightning_compress.weights.magnitude.loops import zero_smallest
 
-            result = torch.empty(len(weights))
+            result = empty(weights.shape, torch.float32)
             return result, self._left(zero_smallest(words, self.key, self.ties, result.numpy().view(np.uint32)))
         chosen, left = self.split(weights)
         bits = weights.view(SIGNED_WORDS[weights.itemsize])  # a selection by a mask takes five times as long

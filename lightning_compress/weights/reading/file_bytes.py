@@ -7,6 +7,8 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from lightning_compress.runtime import empty
+
 
 class Readable(Protocol):
     """Something of which parts can be read."""
@@ -21,6 +23,6 @@ def bytes_at(source: Readable, start: int, nbytes: int) -> Tensor:
     Raises:
         ChangedFileError: as for :meth:`~lightning_compress.files.Source.read_into`.
     """
-    values = torch.empty(nbytes, dtype=torch.uint8)
+    values = empty([nbytes], torch.uint8)
     source.read_into(start, values.numpy().data)
     return values
