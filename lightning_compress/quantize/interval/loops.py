@@ -47,9 +47,10 @@ def mark(indices: Indices, marked: NDArray[np.bool_], index: int) -> None:
         marked: ``[n]``.
         index: what they become.
     """
-    new = uint32(index)
+    new = indices.dtype.type(index)  # of one type with the others: a choice between types would become a branch
     for place in range(len(indices)):
-        indices[place] = new if marked[place] else indices[place]
+        old = indices[place]
+        indices[place] = new if marked[place] else old
 
 
 @compiled_exactly
