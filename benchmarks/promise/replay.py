@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from benchmarks.promise.measured import Case
 from lightning_compress.search import Family, Score, paired_drop
+from lightning_compress.search.effort import effort_of
 from lightning_compress.search.evaluate.half_samples import HalfSamples
 from lightning_compress.search.feasibility.promise import FewestBytes
 from lightning_compress.search.optimize.acquisition import next_candidate
@@ -21,7 +22,9 @@ from lightning_compress.search.optimize.posterior import Posterior
 from lightning_compress.search.optimize.search_space import Candidate
 from lightning_compress.search.trials.trial import Trial
 
-SPLITS, TOLERANCE, EVALUATIONS = 60, 0.01, 18
+SPLITS = 60
+EFFORT = effort_of("default")
+TRIALS = EFFORT.evaluations - 2  # beside the two of the exact weights
 Indices = NDArray[np.int64]
 
 
@@ -109,7 +112,7 @@ def _replay(case: Case, part: Indices, assured: float | None) -> Outcome:
 def _search(case: Case, trials: list[Trial], order: list[int], assured: float | None) -> Iterator[int]:
     """Files in the order in which the search evaluates them; it reads ``trials`` after each."""
     yield min(range(len(case.files)), key=lambda k: abs(case.files[k].ratio - 32 / 3))
-    while len(order) < min(EVALUATIONS, len(case.files)):
+    while len(order) < min(TRIALS, len(case.files)):
         posterior = _posterior(case, trials, order, assured)
         surrogate, chosen = posterior.surrogate_of(_family(trials)), _chosen(case, posterior, order, assured)
         assert surrogate is not None
@@ -117,8 +120,8 @@ def _search(case: Case, trials: list[Trial], order: list[int], assured: float | 
         limit = largest if chosen is None else float(np.log(case.files[chosen].nbytes))
         left = [k for k in range(len(case.files)) if k not in order and np.log(case.files[k].nbytes) < limit]
         candidates = [Candidate(k, {}, case.files[k].coordinates, float(np.log(case.files[k].nbytes))) for k in left]
-        least = MIN_IMPROVEMENT * TOLERANCE
-        found = next_candidate(surrogate, candidates, limit, tolerance=TOLERANCE / 10, min_improvement=least)
+        least = MIN_IMPROVEMENT * EFFORT.tolerance
+        found = next_candidate(surrogate, candidates, limit, tolerance=EFFORT.tolerance / 10, min_improvement=least)
         if found is None:
             return
         yield int(found.strength)

@@ -24,7 +24,7 @@ class Effort:
 
 EFFORTS = {
     "quick": Effort(evaluations=8, tolerance=0.03, rounds=0),
-    "default": Effort(evaluations=20, tolerance=0.01, rounds=1),
+    "default": Effort(evaluations=16, tolerance=0.01, rounds=1),
     "thorough": Effort(evaluations=60, tolerance=0.005, rounds=3),
 }
 

@@ -50,7 +50,7 @@ def test_the_best_file_so_far_is_returned(net, caplog, error, name, told):
     assert found["interrupted"] == name
     assert found["drop"] <= 5.0
     assert "fallback" not in found
-    assert "ended early, after 5 of at most 20 evaluations" in caplog.text
+    assert "ended early, after 5 of at most 16 evaluations" in caplog.text
     assert told in caplog.text
     net.load_state_dict({**net.state_dict(), **archive.restore()})
     assert Agreement(net).right.shape == evaluate.right.shape
