@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 import logging
+import threading
+from collections.abc import Callable
 from dataclasses import replace
 from importlib import import_module
 from os import fspath
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from lightning_compress.callbacks.arguments import check_whole_number
 from lightning_compress.callbacks.hooks.base import lightning_name
 from lightning_compress.errors import FormatError
 from lightning_compress.files.paths import is_remote, local_path
-from lightning_compress.resumable import ResumableFile, is_resumable, read_file, remove_file, set_aside, write_file
+from lightning_compress.resumable import (
+    ResumableFile,
+    is_resumable,
+    read_file,
+    remove_file,
+    remove_unused,
+    set_aside,
+    write_file,
+)
 
 if TYPE_CHECKING:
     from lightning_fabric.plugins.io.torch_io import TorchCheckpointIO as _TorchCheckpointIO
@@ -21,7 +31,9 @@ else:
     _FABRIC = {"lightning.pytorch": "lightning.fabric", "pytorch_lightning": "lightning_fabric"}[lightning_name()]
     _TorchCheckpointIO = import_module(f"{_FABRIC}.plugins.io.torch_io").TorchCheckpointIO
 
+Written = TypeVar("Written")
 _log = logging.getLogger(__name__)
+_CHANGES = threading.RLock()  # Lightning may save in another thread than it deletes in
 
 
 class CompressedCheckpointIO(_TorchCheckpointIO):
@@ -64,7 +76,8 @@ class CompressedCheckpointIO(_TorchCheckpointIO):
             self._write(checkpoint, target)
         except Exception as error:
             _log.warning("%s is written by torch.save, since it cannot be compressed: %s", target, error)
-            super().save_checkpoint(checkpoint, path)
+            save = super().save_checkpoint
+            self._put(target, lambda new: save(checkpoint, new))
 
     def load_checkpoint(
         self, path: str | Path, map_location: Any = None, weights_only: bool | None = None
@@ -82,24 +95,34 @@ class CompressedCheckpointIO(_TorchCheckpointIO):
         compressed = _compressed(path)
         if compressed is None:
             super().remove_checkpoint(path)
-        else:
+            return
+        with _CHANGES:
             remove_file(compressed)
 
     def _write(self, checkpoint: dict[str, Any], target: Path) -> None:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        parent = self._parent(target.parent)
-        new = target.with_name(f".{target.name}.new")
-        try:
-            written = write_file(checkpoint, new, parent)
-            set_aside(target)
-            new.replace(target)
-        finally:
-            new.unlink(missing_ok=True)
+        with _CHANGES:  # the parent is not deleted meanwhile
+            parent = self._parent(target.parent)
+            written = self._put(target, lambda new: write_file(checkpoint, new, parent))
+            if parent is None and self.whole_every > 1:
+                remove_unused(target.parent)  # names that are used again leave files aside
         self._since_whole = 0 if parent is None else self._since_whole + 1
         self._latest = replace(written, path=target)
         nbytes = written.archive.nbytes
         self.ratio = written.record["bytes"] / max(1, nbytes)
         _log.info("%s: %s bytes, %.2f times smaller, exactly", target.name, f"{nbytes:,}", self.ratio)
+
+    def _put(self, target: Path, write: Callable[[Path], Written]) -> Written:
+        """Write a file under a hidden name. When it is complete it takes the place of the one that had its name."""
+        target.parent.mkdir(parents=True, exist_ok=True)
+        new = target.with_name(f".{target.name}.new")
+        try:
+            written = write(new)
+            with _CHANGES:
+                set_aside(target)
+                new.replace(target)
+        finally:
+            new.unlink(missing_ok=True)
+        return written
 
     def _parent(self, folder: Path) -> ResumableFile | None:
         """The checkpoint that the next one may refer to: the last one, if it is still there."""

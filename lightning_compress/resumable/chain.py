@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
 from lightning_compress.resumable.opened_file import ResumableFile, aside_name
@@ -39,7 +40,11 @@ def remove_unused(folder: Path) -> None:
 
 def _files(folder: Path) -> list[ResumableFile]:
     paths = (path for path in sorted(folder.iterdir()) if path.is_file() and not path.is_symlink())
-    return [found for path in paths if (found := ResumableFile.find(path)) is not None]
+    found = []
+    for path in paths:
+        with suppress(FileNotFoundError):  # another process, or another thread, may delete or rename its files
+            found.append(ResumableFile.find(path))
+    return [file for file in found if file is not None]
 
 
 def _refers(file: ResumableFile, identity: str) -> bool:

@@ -124,7 +124,8 @@ class _Taking:
 
     def _name(self, tensor: Tensor, path: str) -> str:
         """The name of a tensor, which is that of one with the same memory."""
-        memory = (tensor.data_ptr(), tensor.device, tensor.dtype, tuple(tensor.shape), tensor.stride())
+        view = tensor.dtype, tuple(tensor.shape), tensor.stride(), tensor.is_conj(), tensor.is_neg()
+        memory = (tensor.data_ptr(), tensor.device, *view)
         if tensor.numel() and memory in self._known:
             return self._known[memory]
         name, number = path, 1

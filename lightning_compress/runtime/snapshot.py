@@ -84,9 +84,11 @@ def preserved_module(module: nn.Module) -> Iterator[ModuleSnapshot]:
         restore()
         yield ModuleSnapshot(copies, restore, partial(restore, modified_only=True))
     finally:
-        restore()
-        for tensor, gradient in gradients.items():
-            tensor.grad = gradient
+        try:
+            restore()
+        finally:
+            for tensor, gradient in gradients.items():
+                tensor.grad = gradient
 
 
 def _snapshot_attributes(submodule: nn.Module) -> Callable[[], None]:
@@ -130,10 +132,17 @@ class _TensorSnapshot:
             isinstance(tensor, nn.Parameter) and self.version is not None and self.version == _version(tensor)
         )
         if is_moved or not (modified_only and is_unmodified):
-            self.data.copy_(self.values)
+            _distinct(self.data).copy_(_distinct(self.values))
         if tensor.is_leaf:
             tensor.requires_grad_(self.requires_grad)
         self.version = _version(tensor)
+
+
+def _distinct(tensor: Tensor) -> Tensor:
+    """The elements of a tensor without those that ``expand`` shows again: torch does not write to them at once."""
+    if tensor.layout is not torch.strided or 0 not in tensor.stride():
+        return tensor
+    return tensor[tuple(slice(None) if step else slice(1) for step in tensor.stride())]
 
 
 def _version(tensor: Tensor) -> int | None:

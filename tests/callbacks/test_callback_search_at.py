@@ -165,3 +165,15 @@ def test_a_confirmation_that_is_none_is_refused():
             CompressCheckpoint("auto", evaluate=negative_loss, max_drop=1, confirm=confirm)
     with pytest.raises(CallbackError, match="are for plan='auto'"):
         CompressCheckpoint("half", confirm=False)
+
+
+def test_an_error_that_no_search_expects_leaves_the_file_in_half_precision(tmp_path, monkeypatch, caplog):
+    def broken(*_, **__):
+        raise ZeroDivisionError("division by zero")
+
+    monkeypatch.setattr(searched_plans, "smallest", broken)
+    compress = CompressCheckpoint("auto", evaluate=negative_loss, max_drop=1.0)
+    trainer(tmp_path, compress, saving(tmp_path), max_epochs=1).fit(Small(), loader(), loader())
+    (manifest,) = files(tmp_path).values()
+    assert "search" not in manifest.metrics
+    assert "the file stays in half precision: ZeroDivisionError: division by zero" in caplog.text

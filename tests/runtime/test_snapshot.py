@@ -196,3 +196,14 @@ def test_conjugated_and_sparse_tensors_are_copied_by_value():
     assert torch.equal(TensorCopies().copy_of(complex_.conj()), complex_.conj())
     sparse = torch.eye(3).to_sparse()
     assert torch.equal(TensorCopies().copy_of(sparse).to_dense(), torch.eye(3))
+
+
+def test_a_buffer_that_repeats_its_memory_is_restored():
+    module = nn.Linear(3, 2)
+    module.register_buffer("index", torch.arange(3).expand(2, 3), persistent=False)
+    module(torch.ones(1, 3)).sum().backward()
+    gradient = module.weight.grad.clone()
+    with preserved_module(module):
+        module.index[0].fill_(7)
+    assert module.index.tolist() == [[0, 1, 2]] * 2
+    assert torch.equal(module.weight.grad, gradient)

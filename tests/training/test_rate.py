@@ -11,11 +11,11 @@ from small_trainings import Small, trainer
 from torch import nn
 from torch.nn import functional as F
 
-from lightning_compress import Plan, QuantizeDuringTraining, Rule, compress
+from lightning_compress import Plan, QuantizeDuringTraining, Rule, Weights, compress
 from lightning_compress.errors import CallbackError, TrainingError
 from lightning_compress.quantize import Grid, Half
 from lightning_compress.runtime import compiler as compiler_module
-from lightning_compress.training import Dial, LatentWeights, RatePenalty
+from lightning_compress.training import Dial, LatentWeights, RatePenalty, starting_plan
 from lightning_compress.training.rate.code_lengths import CodeLengths
 
 GRID = Grid(0.25, trellis=0, rate_weight=0)
@@ -152,3 +152,12 @@ def test_a_training_measures_its_file_and_says_when_it_misses_the_target(tmp_pat
     ):
         with naming(options), pytest.raises(error, match=message):
             run(**options)
+
+
+def test_a_training_starts_with_running_means_that_are_kept():
+    module = nn.Sequential(nn.Linear(64, 64), nn.BatchNorm1d(64), nn.Linear(64, 64))
+    module.register_buffer("shift", torch.linspace(0, 1, 64))
+    weights = Weights.of(module)
+    archive = starting_plan(weights, 9_000).compress(weights)
+    exact = {"1.running_mean", "1.running_var", "shift"}
+    assert all(torch.equal(archive.tensors[name], module.state_dict()[name]) for name in exact)

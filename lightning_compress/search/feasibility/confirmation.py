@@ -70,7 +70,7 @@ def confirm(
     for number, trial in enumerate(trials, 1):
         after = score_of(trial)
         drop, bound = before.value - after.value, drop_quantile(before, after, level)
-        if bound > max_drop:
+        if not bound <= max_drop:  # NaN, too
             kept = passed if passed.trial is not None else Confirmation(None, drop, bound, number)
             return Confirmation(kept.trial, kept.drop, kept.bound, number)
         passed = Confirmation(trial, drop, bound, number)

@@ -20,7 +20,7 @@ from lightning_compress.search.evaluate.score import Score
 from lightning_compress.search.feasibility.confirmation import confirm, sequence
 from lightning_compress.search.feasibility.promise import FewestBytes
 from lightning_compress.search.feasibility.safer_file import can_confirm, evaluate_safer
-from lightning_compress.search.record.manifest_metrics import promise_metrics
+from lightning_compress.search.record.manifest_metrics import promise_metrics, rounded
 from lightning_compress.search.trials.trial import Trial
 from lightning_compress.search.trials.trials import Trials
 
@@ -143,7 +143,7 @@ class Parts:
         if found.trial is None:
             _log.warning("the safest file loses up to %.4g on %d items that confirm it", found.bound, items)
         trials.choose(found.trial)
-        numbers = {"drop": round(found.drop, 6), "bound": round(found.bound, 6)}
+        numbers = rounded({"drop": found.drop, "bound": found.bound})
         return {**numbers, "items": items, "tested": found.tested, "passed": found.trial is not None}
 
     def _score(self, trials: Trials, trial: Trial | None) -> Score:

@@ -62,8 +62,13 @@ def search_fewest_bytes(
                 parts = _parts_that_tell(trials, parts, objective)
                 objective.note_noise(trials.all[0])
             _search(context, trials, families, objective, int(parts.confirms))
+        return _confirmed(trials, parts, objective, max_drop)
     except ItemsChangedError as error:
         return exact_file(context, error), {}
+
+
+def _confirmed(trials: Trials, parts: Parts, objective: FewestBytes, max_drop: float) -> tuple[Trials, dict[str, Any]]:
+    """Test the files of a search; where none is feasible or the test fails, the weights are stored plainly."""
     if trials.incumbent is None:
         store_plainly(trials, max_drop)
         return trials, {}

@@ -25,9 +25,11 @@ def plain_name(trials: Trials) -> str | None:
 
 
 def store_plainly(trials: Trials, max_drop: float) -> None:
-    """Half precision if it is feasible; else losslessly, which needs no evaluation."""
-    if trials.remaining and not trials.interrupted:
-        trials.evaluate(compress(trials.evaluator.weights, PLAIN["half"]))
+    """Half precision if it is feasible; else losslessly, which needs no evaluation. No file of a family is kept."""
+    trials.choose(None)
+    if trials.remaining > 0 and not trials.interrupted:
+        half = trials.evaluate(compress(trials.evaluator.weights, PLAIN["half"]))
+        trials.choose(trials.objective.best([half]))
     if trials.incumbent is None:
         store_exactly(trials)
     _log.warning(

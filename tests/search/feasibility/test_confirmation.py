@@ -220,3 +220,17 @@ def test_a_file_that_is_not_confirmed_is_not_returned(caplog):
     assert found["fallback"] in {"half", "lossless"}
     assert not found["confirmed"]["passed"]
     assert "the safest file loses up to" in caplog.text
+
+
+@pytest.mark.parametrize("lost", [Score.mean_of(np.zeros(500)), float("-inf")])
+def test_a_file_that_fails_is_not_returned(lost):
+    net = Net()
+    exact = {name: tensor.clone() for name, tensor in net.state_dict().items()}
+
+    def other_items(module):
+        same = all(torch.equal(tensor, exact[name]) for name, tensor in module.state_dict().items())
+        return Score.mean_of(np.full(500, 100.0)) if same else lost
+
+    found = searched(Many(net), net, confirm=other_items)
+    assert not found["confirmed"]["passed"]
+    assert found["fallback"] in ("half", "lossless")

@@ -145,10 +145,11 @@ class Auto:
             return compress(weights, PLAIN["half"])
         try:
             return self._searched(weights)
-        except SearchError as error:
+        except Exception as error:
             if self._search_at != "end":
                 raise
-            _log.error("the search at the end failed, so the file stays in half precision: %s", error)
+            told = error if isinstance(error, SearchError) else f"{type(error).__name__}: {error}"
+            _log.error("the search at the end failed, so the file stays in half precision: %s", told)
             return compress(weights, PLAIN["half"])
 
     def _searched(self, weights: Weights) -> Archive:
