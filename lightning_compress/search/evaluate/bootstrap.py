@@ -96,5 +96,4 @@ def _resampled(before: Score, after: Score, resamples: int, seed: int) -> Statis
 
 
 def _scores(score: Score, statistics: Statistics, draws: np.ndarray[tuple[int, int], np.dtype[np.int64]]) -> Statistics:
-    assert score.combine is not None
-    return np.array([score.combine(sums) for sums in draws @ statistics])
+    return score.of_parts(draws @ statistics)

@@ -110,4 +110,4 @@ def _scores_of_halves(score: Score) -> Floats | None:
     halves = (draws.permutation(items)[: items // 2] for _ in range(HALVES))
     sums: Statistics = np.stack([score.statistics[half].sum(0) for half in halves])
     rest: Statistics = score.statistics.sum(0) - sums
-    return np.array([[score.combine(row) for row in half] for half in (sums, rest)])
+    return np.stack([score.of_parts(half) for half in (sums, rest)])

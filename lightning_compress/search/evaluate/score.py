@@ -14,6 +14,10 @@ from torch import Tensor
 from lightning_compress.errors import SearchError
 
 Statistics = NDArray[np.float64]
+_UNDEFINED = (
+    "the score is undefined on a random part of the items, by which the search knows its noise; let combine give a "
+    "number for every part (0 for a class that does not occur), or return the score as a plain number"
+)
 _ROUNDING = 1e-6  # relative, between a value and the value computed from its statistics
 
 
@@ -68,6 +72,21 @@ class Score:
                 f"the values of a Score have the shape {list(table.shape)}, expected one number a sentence"
             )
         return cls.of(np.stack([table, np.ones_like(table)], -1), lambda sums: float(sums[0] / sums[1]))
+
+    def of_parts(self, sums: Statistics) -> Statistics:
+        """``[m]``: the score of each of m parts of the sentences, from their sums ``[m, k]``.
+
+        Raises:
+            SearchError: ``combine`` fails on a part, or gives no finite number where the score itself is finite.
+        """
+        assert self.combine is not None
+        try:
+            scores = np.array([self.combine(row) for row in sums], np.float64)
+        except ArithmeticError as error:
+            raise SearchError(f"{_UNDEFINED}: combine ended in {type(error).__name__}: {error}") from error
+        if math.isfinite(self.value) and not np.isfinite(scores).all():
+            raise SearchError(f"{_UNDEFINED}: combine gave {scores[~np.isfinite(scores)][0]}")
+        return scores
 
     def __neg__(self) -> Score:
         """The score for which lower values were better, with its statistics."""

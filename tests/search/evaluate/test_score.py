@@ -11,6 +11,8 @@ from sacrebleu.metrics.bleu import BLEU
 
 from lightning_compress import Score, bleu_score
 from lightning_compress.errors import SearchError
+from lightning_compress.search import paired_drop
+from lightning_compress.search.evaluate.half_samples import HalfSamples
 
 HYPOTHESES = ["the cat sat on the mat", "a dog barks .", "nothing at all is right here", "yes"]
 REFERENCES = ["the cat sat on a mat", "the dog barks .", "everything is wrong", "yes indeed"]
@@ -108,3 +110,32 @@ def test_without_sacrebleu_it_is_asked_for(monkeypatch):
     monkeypatch.setitem(sys.modules, "sacrebleu.metrics.bleu", None)
     with pytest.raises(SearchError, match="pip install sacrebleu"):
         bleu_score(HYPOTHESES, REFERENCES)
+
+
+def recall_of_rare(sums):
+    return float(sums[0] / sums[1])
+
+
+def share_of_rare(sums):
+    return sums[0].item() / sums[1].item()
+
+
+@pytest.mark.parametrize("combine", [recall_of_rare, share_of_rare])
+def test_a_score_that_is_undefined_without_a_rare_class_is_refused_with_what_to_do(combine):
+    rows = np.zeros((100, 2))
+    rows[7] = 1
+    with np.errstate(invalid="ignore"):
+        score = Score.of(rows, combine)
+        assert score.value == 1
+        with pytest.raises(SearchError, match="undefined on a random part of the items"):
+            paired_drop(score, score)
+        with pytest.raises(SearchError, match="0 for a class that does not occur"):
+            HalfSamples(score)
+
+
+def test_scores_of_parts_are_those_of_their_sums():
+    rows = np.arange(12.0).reshape(6, 2) + 1
+    score = Score.of(rows, lambda sums: float(sums[0] / sums[1]))
+    assert score.of_parts(rows) == pytest.approx(rows[:, 0] / rows[:, 1])
+    broken = Score.of(rows, lambda _: float("-inf"))
+    assert np.isneginf(broken.of_parts(rows)).all()
