@@ -33,7 +33,7 @@ else:
 
 Written = TypeVar("Written")
 _log = logging.getLogger(__name__)
-_CHANGES = threading.RLock()  # Lightning may save in another thread than it deletes in
+_CHANGES = threading.RLock()  # Lightning may save in another thread than it deletes in, and in a signal handler
 
 
 class CompressedCheckpointIO(_TorchCheckpointIO):
@@ -71,13 +71,13 @@ class CompressedCheckpointIO(_TorchCheckpointIO):
         if is_remote(fspath(path)) or storage_options is not None:
             super().save_checkpoint(checkpoint, path, storage_options)
             return
-        target = local_path(fspath(path))
-        try:
-            self._write(checkpoint, target)
-        except Exception as error:
-            _log.warning("%s is written by torch.save, since it cannot be compressed: %s", target, error)
-            save = super().save_checkpoint
-            self._put(target, lambda new: save(checkpoint, new))
+        target, save = local_path(fspath(path)), super().save_checkpoint
+        with _CHANGES:  # what the file refers to is not deleted meanwhile
+            try:
+                self._write(checkpoint, target)
+            except Exception as error:
+                _log.warning("%s is written by torch.save, since it cannot be compressed: %s", target, error)
+                _put(target, lambda new: save(checkpoint, new))
 
     def load_checkpoint(
         self, path: str | Path, map_location: Any = None, weights_only: bool | None = None
@@ -100,29 +100,15 @@ class CompressedCheckpointIO(_TorchCheckpointIO):
             remove_file(compressed)
 
     def _write(self, checkpoint: dict[str, Any], target: Path) -> None:
-        with _CHANGES:  # the parent is not deleted meanwhile
-            parent = self._parent(target.parent)
-            written = self._put(target, lambda new: write_file(checkpoint, new, parent))
-            if parent is None and self.whole_every > 1:
-                remove_unused(target.parent)  # names that are used again leave files aside
+        parent = self._parent(target.parent)
+        written = _put(target, lambda new: write_file(checkpoint, new, parent))
+        if parent is None and self.whole_every > 1:
+            remove_unused(target.parent)  # names that are used again leave files aside
         self._since_whole = 0 if parent is None else self._since_whole + 1
         self._latest = replace(written, path=target)
         nbytes = written.archive.nbytes
         self.ratio = written.record["bytes"] / max(1, nbytes)
         _log.info("%s: %s bytes, %.2f times smaller, exactly", target.name, f"{nbytes:,}", self.ratio)
-
-    def _put(self, target: Path, write: Callable[[Path], Written]) -> Written:
-        """Write a file under a hidden name. When it is complete it takes the place of the one that had its name."""
-        target.parent.mkdir(parents=True, exist_ok=True)
-        new = target.with_name(f".{target.name}.new")
-        try:
-            written = write(new)
-            with _CHANGES:
-                set_aside(target)
-                new.replace(target)
-        finally:
-            new.unlink(missing_ok=True)
-        return written
 
     def _parent(self, folder: Path) -> ResumableFile | None:
         """The checkpoint that the next one may refer to: the last one, if it is still there."""
@@ -134,6 +120,19 @@ class CompressedCheckpointIO(_TorchCheckpointIO):
         except (FormatError, OSError):
             return None
         return found if found.identity == latest.identity else None
+
+
+def _put(target: Path, write: Callable[[Path], Written]) -> Written:
+    """Write a file under a hidden name. When it is complete it takes the place of the one that had its name."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    new = target.with_name(f".{target.name}.new")
+    try:
+        written = write(new)
+        set_aside(target)
+        new.replace(target)
+    finally:
+        new.unlink(missing_ok=True)
+    return written
 
 
 def _compressed(path: str | Path) -> Path | None:

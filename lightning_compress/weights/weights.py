@@ -39,6 +39,11 @@ class Weight:
     class_name: str
     reason: str | None = None
 
+    @property
+    def is_trained(self) -> bool:
+        """Whether its numbers come from a training, as far as is known: no constant, such as a running mean."""
+        return self.reason is None and self.tensor.is_floating_point()
+
 
 @dataclass(frozen=True, eq=False)
 class Weights:

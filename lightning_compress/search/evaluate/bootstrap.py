@@ -92,8 +92,4 @@ def _resampled(before: Score, after: Score, resamples: int, seed: int) -> Statis
     assert after.statistics is not None
     sentences = len(before.statistics)
     draws = np.random.default_rng(seed).multinomial(sentences, np.full(sentences, 1 / sentences), resamples)
-    return _scores(before, before.statistics, draws) - _scores(after, after.statistics, draws)
-
-
-def _scores(score: Score, statistics: Statistics, draws: np.ndarray[tuple[int, int], np.dtype[np.int64]]) -> Statistics:
-    return score.of_parts(draws @ statistics)
+    return before.of_parts(draws @ before.statistics) - after.of_parts(draws @ after.statistics)

@@ -32,7 +32,7 @@ class Score:
     Args:
         value: the score.
         statistics: ``[sentences, k]``: the terms that each sentence adds to the sums.
-        combine: the sums ``[k]`` → the score.
+        combine: the sums ``[k]`` → the score, also for the sums of a part of the sentences.
 
     Raises:
         SearchError: only one of ``statistics`` and ``combine`` is given, the statistics have another shape or are not

@@ -25,8 +25,7 @@ _HALF = Half(rounding="nearest")  # for values that a grid cannot represent
 def uniform_families(weights: Weights) -> Sequence[PlanFamily]:
     """One step for all matrices, in standard deviations; a fine one for small parameters. Parts may have offsets."""
     patterns = model_patterns(weights)
-    trained = (weight for weight in weights if weight.tensor.is_floating_point() and weight.reason is None)
-    matrices = [weight for weight in trained if not is_small_parameter(weight)]
+    matrices = [weight for weight in weights if weight.is_trained and not is_small_parameter(weight)]
     parts, whole = parts_of(matrices), frozenset(weight.name for weight in matrices)
 
     @cache

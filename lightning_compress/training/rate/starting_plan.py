@@ -17,7 +17,7 @@ from lightning_compress.quantize import Grid, GridGuide, Half
 from lightning_compress.search import CalibrationData
 from lightning_compress.search.sensitivity.bit_allocation import allocate_bits
 from lightning_compress.training.shared import fisher_of
-from lightning_compress.weights import Weight, Weights, standard_deviation
+from lightning_compress.weights import Weights, standard_deviation
 
 Start = TypeVar("Start")
 
@@ -40,7 +40,7 @@ def starting_plan(weights: Weights, target: int, headroom: float = 1.05) -> Guid
     Raises:
         TrainingError: even the largest step has more bytes than the target.
     """
-    matrices = [weight.tensor for weight in weights if _is_weight(weight) and weight.tensor.dim() > 1]
+    matrices = [weight.tensor for weight in weights if weight.is_trained and weight.tensor.dim() > 1]
     if not matrices:
         raise TrainingError("the model has no matrix, so there is nothing that a grid could compress: keep it as it is")
     deviation = standard_deviation(matrices)
@@ -151,16 +151,11 @@ def _start(start_at: Callable[[float], Start], nbytes: Callable[[Start], int], t
 def _uniform_plan(weights: Weights, step: float) -> Plan:
     """Half precision for vectors, by the patterns that most of them have and then by name; a grid for the rest."""
     matrices = [weight.name for weight in weights if weight.tensor.dim() > 1]
-    vectors = [weight.name for weight in weights if weight.tensor.dim() < 2 and _is_weight(weight)]
+    vectors = [weight.name for weight in weights if weight.tensor.dim() < 2 and weight.is_trained]
     common = [part for part in ("bias", "norm") if not any(part in name for name in matrices)]
     rest = [name for name in vectors if not any(part in name for part in common)]
     rules = [Rule(pattern, _HALF, optional=True) for pattern in (*(f"*{part}*" for part in common), *rest)]
     return Plan(*rules, Rule("*", _grid(step), _HALF))
-
-
-def _is_weight(weight: Weight) -> bool:
-    """Whether a tensor is quantized unless a rule names it: no constant, such as a running mean."""
-    return weight.reason is None and weight.tensor.is_floating_point()
 
 
 def _grid(step: float) -> Grid:

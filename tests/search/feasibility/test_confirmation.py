@@ -11,6 +11,7 @@ import pytest
 import torch
 from small_network import Net
 from small_search import Agreement, Rounded
+from torch import nn
 
 from lightning_compress import Score, smallest
 from lightning_compress.errors import SearchError
@@ -234,3 +235,20 @@ def test_a_file_that_fails_is_not_returned(lost):
     found = searched(Many(net), net, confirm=other_items)
     assert not found["confirmed"]["passed"]
     assert found["fallback"] in ("half", "lossless")
+
+
+def test_a_file_that_fails_is_not_returned_where_evaluations_are_left():
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Linear(20, 64), nn.ReLU(), nn.Linear(64, 5))
+    given, exact = torch.randn(400, 20), net[0].weight.detach().clone()
+    answers = net(given).argmax(-1)
+    archive = smallest(
+        net,
+        lambda module: Score.mean_of((module(given).argmax(-1) == answers).float()),
+        0.2,
+        confirm=lambda module: Score.mean_of(np.full(500, float(torch.equal(module[0].weight, exact)))),
+        progress=False,
+    )
+    found = archive.manifest.metrics["search"]
+    assert not found["confirmed"]["passed"]
+    assert found["fallback"] == "half"
